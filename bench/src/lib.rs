@@ -1,0 +1,1 @@
+//! Side-by-side measurements, with the command next to each figure.

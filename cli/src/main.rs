@@ -1,0 +1,2 @@
+//! The hirewire binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Tests that see all services: faults, seeds, both brokers.

@@ -1,0 +1,1 @@
+//! Ingest: webhooks and polls in, raw events out.

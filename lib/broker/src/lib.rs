@@ -1,0 +1,1 @@
+//! The embedded single-node broker: Kafka's wire protocol over a local durable log.

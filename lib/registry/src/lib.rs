@@ -1,0 +1,1 @@
+//! Avro codec on schema_registry_converter, and the embedded Confluent-compatible schema registry.

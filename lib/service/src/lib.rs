@@ -1,0 +1,1 @@
+//! What every service process shares: settings file, secrets, telemetry, admin port, shutdown.

@@ -1,0 +1,135 @@
+//! Mistakes of a file, collected and shown together.
+
+use std::fmt;
+
+use crate::Node;
+
+/// One mistake: where it stands, what is wrong, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    pub file: String,
+    /// Counted from 1; 0 when the mistake is the file itself.
+    pub line: usize,
+    pub what: String,
+    /// What the reader of the message should do. May be empty.
+    pub hint: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.file, self.line, self.what)?;
+        if self.hint.is_empty() { Ok(()) } else { write!(f, " ({})", self.hint) }
+    }
+}
+
+/// All mistakes found so far, in the order of finding. Displays one a line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Records a mistake at `node`.
+    pub fn add(&mut self, node: &Node, what: impl Into<String>, hint: impl Into<String>) {
+        self.push(Problem { file: node.file.to_string(), line: node.line, what: what.into(), hint: hint.into() });
+    }
+
+    pub fn push(&mut self, problem: Problem) {
+        self.0.push(problem);
+    }
+
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter()
+    }
+
+    /// The value if nothing was wrong, else all that was.
+    ///
+    /// # Errors
+    /// `self`, if it holds a problem. A missing value without a problem is one too: it cannot be told from a bug.
+    pub fn into_result<T>(mut self, value: Option<T>) -> Result<T, Self> {
+        match value {
+            Some(value) if self.is_empty() => Ok(value),
+            _ => {
+                if self.is_empty() {
+                    self.push(Problem {
+                        file: String::new(),
+                        line: 0,
+                        what: "nothing could be read and no reason was given".to_owned(),
+                        hint: "please report this message".to_owned(),
+                    });
+                }
+                Err(self)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// The known word nearest to `word`, as a hint `did you mean "x"?`, or the list of what is known.
+#[must_use]
+pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    let nearest = known.iter().map(|candidate| (distance(word, candidate), *candidate)).min();
+    match nearest {
+        Some((distance, candidate)) if distance <= 1 + word.len() / 3 => format!("did you mean \"{candidate}\"?"),
+        _ if known.is_empty() => String::new(),
+        _ => format!("known: {}", known.join(", ")),
+    }
+}
+
+/// Levenshtein distance over characters.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, l) in left.chars().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, r) in right.iter().enumerate() {
+            let substituted = diagonal + usize::from(l != *r);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_near_word_is_proposed_and_a_far_one_gets_the_list() {
+        assert_eq!(did_you_mean("listn", ["listen", "path"]), "did you mean \"listen\"?");
+        assert_eq!(did_you_mean("zzzzzz", ["listen", "path"]), "known: listen, path");
+    }
+}

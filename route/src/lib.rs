@@ -1,0 +1,1 @@
+//! Route: stage changes out to sinks, in key order, each sink on its own.
