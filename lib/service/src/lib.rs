@@ -1,1 +1,20 @@
-//! What every service process shares: settings file, secrets, telemetry, admin port, shutdown.
+//! What every service process shares: settings, secrets, telemetry, admin port, shutdown.
+//!
+//! Knows nothing of what the services do.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod admin;
+mod health;
+mod secret;
+pub mod settings;
+mod shutdown;
+pub mod telemetry;
+mod trace;
+
+pub use health::{Component, Health};
+pub use secret::{Secret, SecretError};
+pub use shutdown::Shutdown;
+pub use trace::TraceParent;
+
+/// Where a process collects its metrics.
+pub type Metrics = prometheus::Registry;

@@ -1,0 +1,55 @@
+//! The admin port: `/metrics`, `/livez`, `/readyz`.
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prometheus::{Encoder, TextEncoder};
+use tokio::net::TcpListener;
+
+use crate::{Health, Metrics, Shutdown};
+
+#[derive(Clone)]
+struct Admin {
+    metrics: Metrics,
+    health: Health,
+}
+
+/// Serves until shutdown.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(listener: TcpListener, metrics: Metrics, health: Health, shutdown: Shutdown) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/metrics", get(show_metrics))
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
+        .with_state(Admin { metrics, health });
+    axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.requested().await }).await
+}
+
+async fn show_metrics(State(admin): State<Admin>) -> impl IntoResponse {
+    let encoder = TextEncoder::new();
+    let mut text = Vec::new();
+    match encoder.encode(&admin.metrics.gather(), &mut text) {
+        Ok(()) => (StatusCode::OK, [("content-type", encoder.format_type().to_owned())], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn live(State(admin): State<Admin>) -> impl IntoResponse {
+    answer(&admin.health.stuck())
+}
+
+async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
+    answer(&admin.health.waiting())
+}
+
+fn answer(against: &[String]) -> (StatusCode, String) {
+    if against.is_empty() {
+        (StatusCode::OK, "ok\n".to_owned())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, against.join("\n") + "\n")
+    }
+}

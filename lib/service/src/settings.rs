@@ -1,0 +1,65 @@
+//! Values that settings of several services write alike.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hirewire_yaml::{Node, Problems};
+
+/// `250ms`, `5s`, `2m`, `24h`, `28d`.
+pub fn duration(node: &Node, problems: &mut Problems) -> Option<Duration> {
+    let text = node.text(problems)?;
+    let parsed = parse_duration(text);
+    if parsed.is_none() {
+        problems.add(
+            node,
+            format!("\"{text}\" is not a duration"),
+            "write a number and a unit: 250ms, 5s, 2m, 24h, 28d",
+        );
+    }
+    parsed
+}
+
+/// As [`duration`], for command lines.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(number.checked_mul(millis)?))
+}
+
+/// `127.0.0.1:8080`; port 0 takes a free one.
+pub fn listen(node: &Node, problems: &mut Problems) -> Option<SocketAddr> {
+    let text = node.text(problems)?;
+    let address = text.parse().ok();
+    if address.is_none() {
+        problems.add(
+            node,
+            format!("\"{text}\" is not an address to listen on"),
+            "write IP:PORT, for example 127.0.0.1:8080",
+        );
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(parse_duration("250ms"), Some(Duration::from_millis(250)));
+        assert_eq!(parse_duration("28d"), Some(Duration::from_secs(28 * 86_400)));
+        for text in ["5", "s", "5 s", "-1s", "1w", "99999999999999999999s"] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! W3C trace context, version 00 (<https://www.w3.org/TR/trace-context/#traceparent-header>).
+
+use std::fmt;
+
+/// `00-<trace id>-<parent id>-<flags>`: one trace id from the first request to the last delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceParent {
+    trace_id: u128,
+    span_id: u64,
+    flags: u8,
+}
+
+impl TraceParent {
+    /// Parses a `traceparent` header; `None` for what the specification says to ignore.
+    #[must_use]
+    pub fn parse(header: &str) -> Option<Self> {
+        let mut parts = header.trim().split('-');
+        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let lower_hex = |text: &str, length| {
+            text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        };
+        let shaped = lower_hex(version, 2) && lower_hex(trace, 32) && lower_hex(span, 16) && lower_hex(flags, 2);
+        if !shaped || version == "ff" || (version == "00" && parts.next().is_some()) {
+            return None;
+        }
+        let trace_id = u128::from_str_radix(trace, 16).ok().filter(|id| *id != 0)?;
+        let span_id = u64::from_str_radix(span, 16).ok().filter(|id| *id != 0)?;
+        Some(Self { trace_id, span_id, flags: u8::from_str_radix(flags, 16).ok()? })
+    }
+
+    /// A new trace, sampled.
+    #[must_use]
+    pub fn new_root() -> Self {
+        Self { trace_id: uuid::Uuid::new_v4().as_u128(), span_id: random_span(), flags: 1 }
+    }
+
+    /// The same trace, another span.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self { span_id: random_span(), ..*self }
+    }
+
+    /// The trace id as 32 hexadecimal digits, for logs.
+    #[must_use]
+    pub fn trace_id(&self) -> String {
+        format!("{:032x}", self.trace_id)
+    }
+}
+
+fn random_span() -> u64 {
+    // The low half of a version 4 UUID has 62 random bits; the variant bits keep it from being zero.
+    uuid::Uuid::new_v4().as_u64_pair().1
+}
+
+impl fmt::Display for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, self.flags)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_specifications_example_round_trips_and_a_child_keeps_the_trace() {
+        let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let parent = TraceParent::parse(text).unwrap();
+        assert_eq!(parent.to_string(), text);
+        assert_eq!(parent.child().trace_id(), parent.trace_id());
+        assert_ne!(parent.child(), parent);
+    }
+
+    #[test]
+    fn what_the_specification_ignores_is_none() {
+        for text in [
+            "",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+        ] {
+            assert!(TraceParent::parse(text).is_none(), "{text}");
+        }
+    }
+}
