@@ -1,1 +1,41 @@
-//! The only crate that names rdkafka: settings, producer, transactional partition workers, group consumer, tables, admin, self-check.
+//! Kafka for the services: the only crate that names rdkafka.
+//!
+//! | need | type |
+//! |---|---|
+//! | publish and know that it is safe | [`Producer`] |
+//! | consume, transform, produce in transactions, one worker per partition number | [`run_partitioned`], [`Step`] |
+//! | several records in one transaction, without input | [`TransactionalWriter`] |
+//! | consume with commits of one's own choice | [`GroupConsumer`] |
+//! | a compacted topic, read whole and followed | [`read_table`], [`TableFollower`] |
+//! | share work over members by the group protocol | [`Leases`] |
+//! | create, check, remove topics | [`Admin`] |
+//! | does this broker keep the promises we build on | [`self_check`] |
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod admin;
+mod client;
+mod error;
+mod group;
+mod leases;
+mod partitioned;
+mod producer;
+mod record;
+mod self_check;
+mod settings;
+mod table;
+mod transaction;
+mod worker;
+mod writer;
+
+pub use admin::{Admin, NewTopic, TopicDescription};
+pub use error::{SendError, Stop};
+pub use group::{Committer, Done, GroupConsumer, GroupEvent, GroupOptions};
+pub use leases::{LeaseEvent, Leases};
+pub use partitioned::{Outbox, PartitionedMetrics, PartitionedOptions, Step, run_partitioned};
+pub use producer::{Producer, ProducerOptions};
+pub use record::{Inbound, Position, Record, partition_for};
+pub use self_check::self_check;
+pub use settings::Settings;
+pub use table::{Isolation, TableFollower, TableStart, read_table};
+pub use transaction::TransactionError;
+pub use writer::TransactionalWriter;

@@ -1,0 +1,226 @@
+//! Topics and groups: create, look, remove.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewTopic as NativeTopic, ResourceSpecifier, TopicReplication,
+};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+
+use crate::client::Logging;
+use crate::{Settings, Stop};
+
+/// Administration of one cluster.
+pub struct Admin {
+    client: AdminClient<Logging>,
+    settings: Settings,
+}
+
+/// A topic to create.
+#[derive(Debug, Clone)]
+pub struct NewTopic {
+    pub name: String,
+    pub partitions: i32,
+    /// −1: the broker's default.
+    pub replication: i32,
+    pub config: BTreeMap<String, String>,
+}
+
+/// A topic that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicDescription {
+    pub partitions: i32,
+    /// The settings asked for.
+    pub config: BTreeMap<String, String>,
+}
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT))
+}
+
+impl Admin {
+    /// # Errors
+    /// When the settings are refused.
+    pub fn new(settings: &Settings) -> Result<Self, Stop> {
+        let client = settings
+            .client()?
+            .create_with_context(Logging)
+            .map_err(|error| Stop::kafka("create an admin client", &error))?;
+        Ok(Self { client, settings: settings.clone() })
+    }
+
+    /// Creates what is missing; what exists already is not an error and is not changed. Returns what was created.
+    ///
+    /// # Errors
+    /// When the broker refuses a topic, naming it.
+    pub async fn create_topics(&self, topics: &[NewTopic]) -> Result<Vec<String>, Stop> {
+        let native: Vec<NativeTopic<'_>> = topics
+            .iter()
+            .map(|topic| {
+                let fresh = NativeTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(topic.replication));
+                topic.config.iter().fold(fresh, |fresh, (key, value)| fresh.set(key, value))
+            })
+            .collect();
+        let results = self
+            .client
+            .create_topics(&native, &options())
+            .await
+            .map_err(|error| Stop::kafka("create topics", &error))?;
+        let mut created = Vec::new();
+        for result in results {
+            match result {
+                Ok(name) => created.push(name),
+                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((name, code)) => return Err(Stop::permanent("topic-refused", format!("create {name}: {code}"))),
+            }
+        }
+        Ok(created)
+    }
+
+    /// Deletes topics; one that is not there is not an error.
+    ///
+    /// # Errors
+    /// When the broker refuses.
+    pub async fn delete_topics(&self, names: &[String]) -> Result<(), Stop> {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let results = self
+            .client
+            .delete_topics(&names, &options())
+            .await
+            .map_err(|error| Stop::kafka("delete topics", &error))?;
+        for result in results {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => {}
+                Err((name, code)) => return Err(Stop::retryable("topic-refused", format!("delete {name}: {code}"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes consumer groups; one that is not there is not an error.
+    ///
+    /// # Errors
+    /// When a group still has members.
+    pub async fn delete_groups(&self, names: &[String]) -> Result<(), Stop> {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let results = self
+            .client
+            .delete_groups(&names, &options())
+            .await
+            .map_err(|error| Stop::kafka("delete groups", &error))?;
+        for result in results {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound)) => {}
+                Err((name, code)) => {
+                    return Err(Stop::retryable("group-refused", format!("delete group {name}: {code}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// All topics and their partition counts. Blocks for one round trip.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    pub fn topics(&self) -> Result<BTreeMap<String, i32>, Stop> {
+        let metadata =
+            self.client.inner().fetch_metadata(None, TIMEOUT).map_err(|error| Stop::kafka("list topics", &error))?;
+        Ok(metadata
+            .topics()
+            .iter()
+            .filter(|topic| topic.error().is_none())
+            .map(|topic| (topic.name().to_owned(), i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX)))
+            .collect())
+    }
+
+    /// The partition count of one topic, `None` when it does not exist. Blocks for one round trip.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    pub fn partitions_of(&self, topic: &str) -> Result<Option<i32>, Stop> {
+        Ok(self.topics()?.remove(topic))
+    }
+
+    /// The named settings of an existing topic.
+    ///
+    /// # Errors
+    /// When the broker refuses or cannot be reached.
+    pub async fn topic_config(&self, topic: &str, names: &[String]) -> Result<BTreeMap<String, String>, Stop> {
+        let doing = || format!("describe {topic}");
+        let results = self
+            .client
+            .describe_configs(&[ResourceSpecifier::Topic(topic)], &options())
+            .await
+            .map_err(|error| Stop::kafka(&doing(), &error))?;
+        let mut found = BTreeMap::new();
+        for result in results {
+            let resource = result.map_err(|code| Stop::retryable("topic-refused", format!("{}: {code}", doing())))?;
+            for name in names {
+                if let Some(value) = resource.get(name).and_then(|entry| entry.value.clone()) {
+                    found.insert(name.clone(), value);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Sets a topic's settings; those not named go back to their defaults (the protocol's AlterConfigs).
+    ///
+    /// # Errors
+    /// When the broker refuses or cannot be reached.
+    pub async fn set_topic_config(&self, topic: &str, config: &BTreeMap<String, String>) -> Result<(), Stop> {
+        let change = config
+            .iter()
+            .fold(AlterConfig::new(ResourceSpecifier::Topic(topic)), |change, (key, value)| change.set(key, value));
+        let results = self
+            .client
+            .alter_configs([&change], &options())
+            .await
+            .map_err(|error| Stop::kafka(&format!("configure {topic}"), &error))?;
+        for result in results {
+            result.map_err(|(_, code)| Stop::permanent("topic-refused", format!("configure {topic}: {code}")))?;
+        }
+        Ok(())
+    }
+
+    /// Lowest and next offset of a partition. Blocks for one round trip.
+    ///
+    /// # Errors
+    /// When the partition does not exist or the broker cannot be reached.
+    pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), Stop> {
+        self.client
+            .inner()
+            .fetch_watermarks(topic, partition, TIMEOUT)
+            .map_err(|error| Stop::kafka(&format!("find the end of {topic} partition {partition}"), &error))
+    }
+
+    /// The committed offsets of a group on one topic, by partition. Blocks for one round trip.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    pub fn committed(&self, group: &str, topic: &str, partitions: i32) -> Result<BTreeMap<i32, i64>, Stop> {
+        let consumer: BaseConsumer<Logging> = self
+            .settings
+            .consumer(group)?
+            .create_with_context(Logging)
+            .map_err(|error| Stop::kafka("create a consumer", &error))?;
+        let mut wanted = rdkafka::TopicPartitionList::new();
+        wanted.add_partition_range(topic, 0, partitions - 1);
+        let committed = consumer
+            .committed_offsets(wanted, TIMEOUT)
+            .map_err(|error| Stop::kafka(&format!("read the offsets of {group}"), &error))?;
+        Ok(committed
+            .elements()
+            .iter()
+            .filter_map(|element| match element.offset() {
+                rdkafka::Offset::Offset(offset) => Some((element.partition(), offset)),
+                _ => None,
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,302 @@
+//! A group member that commits when the caller says so.
+//!
+//! Records come in order per partition, at most `window_records` of a partition beyond what was committed; then the
+//! partition is paused until commits make room. On a revoke the caller drains, commits its finished head and drops
+//! [`Done`]; those commits are made before the partition is given back.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hirewire_service::{Component, Shutdown};
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::mpsc;
+
+use crate::partitioned::on_consumer_error;
+use crate::{Inbound, Settings, Stop, client};
+
+/// What a [`GroupConsumer`] needs to know.
+#[derive(Debug, Clone)]
+pub struct GroupOptions {
+    pub group: String,
+    pub topics: Vec<String>,
+    /// Most records of one partition that were handed out and not committed.
+    pub window_records: usize,
+    /// How long the caller may take to drain when partitions are revoked. Below the session timeout of 10 s.
+    pub drain_deadline: Duration,
+}
+
+/// What the caller hears, in order.
+#[derive(Debug)]
+pub enum GroupEvent {
+    /// These partitions are ours now; their records follow.
+    Assigned(Vec<(Arc<str>, i32)>),
+    Record(Inbound),
+    /// Finish or give up what is in hand of all partitions, commit heads, then drop `done`. No more records of them come.
+    Revoked(Done),
+    /// Nothing more comes.
+    Failed(Stop),
+}
+
+/// Dropping it says that the caller has drained.
+#[derive(Debug)]
+pub struct Done(#[allow(dead_code, reason = "held for its drop")] SyncSender<()>);
+
+impl Done {
+    pub(crate) fn new(held: SyncSender<()>) -> Self {
+        Self(held)
+    }
+}
+
+/// Commits heads. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Committer {
+    requests: Sender<(Arc<str>, i32, i64)>,
+}
+
+impl Committer {
+    /// Everything before `next_offset` is finished. Returns at once; the commit follows within milliseconds, and
+    /// before a revoke ends.
+    pub fn commit(&self, topic: &Arc<str>, partition: i32, next_offset: i64) {
+        // A closed consumer takes no commits: the records come again to the next owner.
+        let _closed = self.requests.send((topic.clone(), partition, next_offset)).is_err();
+    }
+}
+
+/// The running member: its events and its committer.
+pub struct GroupConsumer {
+    pub events: mpsc::UnboundedReceiver<GroupEvent>,
+    pub committer: Committer,
+    thread: std::thread::JoinHandle<()>,
+}
+
+struct Member {
+    events: mpsc::UnboundedSender<GroupEvent>,
+    requests: Mutex<Receiver<(Arc<str>, i32, i64)>>,
+    topics: Vec<Arc<str>>,
+    windows: Mutex<BTreeMap<(Arc<str>, i32), Window>>,
+    options: GroupOptions,
+}
+
+/// One partition's records between what was committed and what was handed out.
+#[derive(Default)]
+struct Window {
+    handed_out: usize,
+    /// Offsets handed out and not committed, oldest first.
+    open: std::collections::VecDeque<i64>,
+    paused: bool,
+}
+
+impl ClientContext for Member {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = false;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        client::report(&error, reason);
+    }
+}
+
+impl ConsumerContext for Member {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let done = match error {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, partitions),
+            _ => self.revoke(consumer),
+        };
+        if let Err(error) = done {
+            let _gone = self.events.send(GroupEvent::Failed(Stop::kafka("rebalance", &error))).is_err();
+        }
+    }
+}
+
+impl Member {
+    fn assign(&self, consumer: &BaseConsumer<Self>, assigned: &TopicPartitionList) -> Result<(), KafkaError> {
+        let mut offsets = consumer.committed_offsets(assigned.clone(), Duration::from_secs(30))?;
+        let missing: Vec<(String, i32)> = offsets
+            .elements()
+            .iter()
+            .filter(|element| !matches!(element.offset(), Offset::Offset(_)))
+            .map(|element| (element.topic().to_owned(), element.partition()))
+            .collect();
+        for (topic, partition) in missing {
+            offsets.set_partition_offset(&topic, partition, Offset::Beginning)?;
+        }
+        consumer.assign(&offsets)?;
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        windows.clear();
+        let mut owned = Vec::new();
+        for element in assigned.elements() {
+            if let Some(topic) = self.topic(element.topic()) {
+                windows.insert((topic.clone(), element.partition()), Window::default());
+                owned.push((topic, element.partition()));
+            }
+        }
+        tracing::info!(group = %self.options.group, partitions = owned.len(), "assigned");
+        let _gone = self.events.send(GroupEvent::Assigned(owned)).is_err();
+        Ok(())
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<Self>) -> Result<(), KafkaError> {
+        tracing::info!(group = %self.options.group, lost = consumer.assignment_lost(), "revoked");
+        let (done, drained) = sync_channel(1);
+        if self.events.send(GroupEvent::Revoked(Done::new(done))).is_ok() {
+            let until = Instant::now() + self.options.drain_deadline;
+            loop {
+                self.serve_commits(consumer, CommitMode::Sync);
+                match drained.recv_timeout(Duration::from_millis(2)) {
+                    Err(RecvTimeoutError::Disconnected) => break,
+                    _ if Instant::now() > until => {
+                        tracing::warn!(group = %self.options.group, "not drained in time: what is in hand will be done again by the next owner");
+                        break;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.serve_commits(consumer, CommitMode::Sync);
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        consumer.unassign()
+    }
+
+    fn topic(&self, name: &str) -> Option<Arc<str>> {
+        self.topics.iter().find(|topic| &***topic == name).cloned()
+    }
+
+    /// Makes the queued commits, the newest of each partition, and resumes partitions that have room again.
+    fn serve_commits(&self, consumer: &BaseConsumer<Self>, mode: CommitMode) {
+        let mut heads: BTreeMap<(Arc<str>, i32), i64> = BTreeMap::new();
+        for (topic, partition, next) in self.requests.lock().unwrap_or_else(PoisonError::into_inner).try_iter() {
+            let head = heads.entry((topic, partition)).or_insert(next);
+            *head = next.max(*head);
+        }
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut offsets = TopicPartitionList::new();
+        let mut resumed = TopicPartitionList::new();
+        for (key, next) in heads {
+            // A head of a partition that is no longer ours is the next owner's business.
+            let Some(window) = windows.get_mut(&key) else { continue };
+            while window.open.front().is_some_and(|offset| *offset < next) {
+                window.open.pop_front();
+            }
+            window.handed_out = window.open.len();
+            if window.paused && window.handed_out <= self.options.window_records / 2 {
+                window.paused = false;
+                resumed.add_partition(&key.0, key.1);
+            }
+            if offsets.add_partition_offset(&key.0, key.1, Offset::Offset(next)).is_err() {
+                tracing::error!(topic = %key.0, partition = key.1, next, "an offset that cannot be committed");
+            }
+        }
+        drop(windows);
+        if offsets.count() > 0
+            && let Err(error) = consumer.commit(&offsets, mode)
+        {
+            tracing::warn!(%error, "a commit failed; the records may be done again, with the same keys");
+        }
+        if resumed.count() > 0
+            && let Err(error) = consumer.resume(&resumed)
+        {
+            tracing::warn!(%error, "a partition could not be resumed");
+        }
+    }
+
+    /// Hands a record out and pauses its partition when the window is full.
+    fn hand_out(&self, consumer: &BaseConsumer<Self>, record: Inbound) {
+        let key = (record.topic.clone(), record.partition);
+        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(window) = windows.get_mut(&key) else { return };
+        window.open.push_back(record.offset);
+        window.handed_out = window.open.len();
+        let full = !window.paused && window.handed_out >= self.options.window_records;
+        window.paused |= full;
+        drop(windows);
+        let _gone = self.events.send(GroupEvent::Record(record)).is_err();
+        if full {
+            let mut paused = TopicPartitionList::new();
+            paused.add_partition(&key.0, key.1);
+            if let Err(error) = consumer.pause(&paused) {
+                tracing::warn!(%error, "a partition could not be paused");
+            }
+        }
+    }
+}
+
+impl GroupConsumer {
+    /// Joins the group, on a thread of its own.
+    ///
+    /// # Errors
+    /// When the settings are refused. What happens later comes as [`GroupEvent::Failed`].
+    pub fn start(
+        settings: &Settings,
+        options: GroupOptions,
+        component: Component,
+        shutdown: Shutdown,
+    ) -> Result<Self, Stop> {
+        let (events, received) = mpsc::unbounded_channel();
+        let (requests, queued) = channel();
+        let mut config = settings.consumer(&options.group)?;
+        config.set("partition.assignment.strategy", "range");
+        let topics: Vec<Arc<str>> = options.topics.iter().map(|topic| Arc::from(topic.as_str())).collect();
+        let member = Member {
+            events: events.clone(),
+            requests: Mutex::new(queued),
+            topics: topics.clone(),
+            windows: Mutex::default(),
+            options,
+        };
+        let consumer: BaseConsumer<Member> =
+            config.create_with_context(member).map_err(|error| Stop::kafka("create a consumer", &error))?;
+        let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
+        consumer.subscribe(&names).map_err(|error| Stop::kafka("subscribe", &error))?;
+        let thread = std::thread::Builder::new()
+            .name("group-consumer".to_owned())
+            .spawn(move || {
+                if let Err(stop) = pump(&consumer, &component, &shutdown) {
+                    let _gone = events.send(GroupEvent::Failed(stop)).is_err();
+                    return;
+                }
+                // Leaving: the caller drains as on any revoke.
+                if let Err(error) = consumer.context().revoke(&consumer) {
+                    tracing::debug!(%error, "unassign at close");
+                }
+                consumer.unsubscribe();
+            })
+            .map_err(|error| Stop::retryable("no-thread", error.to_string()))?;
+        Ok(Self { events: received, committer: Committer { requests }, thread })
+    }
+
+    /// Waits for the member to have left its group; to be called after the events ended.
+    pub fn join(self) {
+        if self.thread.join().is_err() {
+            tracing::error!("the consumer's thread panicked");
+        }
+    }
+}
+
+fn pump(consumer: &BaseConsumer<Member>, component: &Component, shutdown: &Shutdown) -> Result<(), Stop> {
+    while !shutdown.is_requested() && !consumer.context().events.is_closed() {
+        let member = consumer.context();
+        member.serve_commits(consumer, CommitMode::Async);
+        let polled = consumer.poll(Duration::from_millis(5));
+        component.progress(Duration::from_secs(60));
+        match polled {
+            None => {}
+            Some(Ok(message)) => {
+                if let Some(topic) = member.topic(message.topic()) {
+                    member.hand_out(consumer, Inbound::copy(&message, &topic));
+                }
+            }
+            Some(Err(error)) => on_consumer_error(&error)?,
+        }
+    }
+    Ok(())
+}

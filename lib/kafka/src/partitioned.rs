@@ -1,0 +1,484 @@
+//! Consume, transform, produce in transactions: one worker thread per partition *number* over all inputs.
+//!
+//! [`run_partitioned`] owns the consumer and nothing else: it hands records to workers (`worker.rs`) and follows the
+//! group. Partition p of every input belongs to one worker, one [`Step`], one `transactional.id`.
+//! - Assigned: a worker's producer fences its predecessor first, only then are committed offsets asked for.
+//! - Revoked: workers drain (commit what they did), then the partitions are given back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use hirewire_service::{Component, Shutdown};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts};
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::client;
+use crate::worker::Worker;
+use crate::{Inbound, Record, Settings, Stop};
+
+/// The work on one partition number. All methods run on the worker's own thread; blocking is fine.
+pub trait Step: Send {
+    /// After the predecessor was fenced, before the first record. Read state to the high watermark here.
+    ///
+    /// # Errors
+    /// [`Stop`] when this partition cannot be worked on.
+    fn restore(&mut self, settings: &Settings) -> Result<(), Stop>;
+
+    /// One record of one of the inputs. Bad input is this step's business (a dead-letter record), not a `Stop`.
+    ///
+    /// # Errors
+    /// [`Stop`] when the partition cannot go on.
+    fn process(&mut self, input: &Inbound, out: &mut Outbox) -> Result<(), Stop>;
+
+    /// The last records of this transaction, for example changed state.
+    ///
+    /// # Errors
+    /// [`Stop`] when the partition cannot go on.
+    fn before_commit(&mut self, out: &mut Outbox) -> Result<(), Stop>;
+
+    /// The transaction is durable.
+    ///
+    /// # Errors
+    /// [`Stop`] when the partition cannot go on.
+    fn committed(&mut self) -> Result<(), Stop>;
+
+    /// Forget everything since the last commit: the same inputs come again.
+    ///
+    /// # Errors
+    /// [`Stop`] when the partition cannot go on.
+    fn aborted(&mut self) -> Result<(), Stop>;
+}
+
+/// Records of the open transaction, in the order of sending.
+#[derive(Default)]
+pub struct Outbox {
+    pub(crate) records: Vec<Record>,
+}
+
+impl Outbox {
+    pub fn send(&mut self, record: Record) {
+        self.records.push(record);
+    }
+
+    /// For tests of steps: what was sent.
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+}
+
+/// What [`run_partitioned`] needs to know.
+#[derive(Clone)]
+pub struct PartitionedOptions {
+    pub group: String,
+    /// Topics of the same partition count.
+    pub inputs: Vec<String>,
+    /// `<prefix>-<p>` is the transactional id of partition number p.
+    pub transactional_prefix: String,
+    /// Most time from the begin of a transaction to its commit.
+    pub commit_interval: Duration,
+    /// Most input records of a transaction.
+    pub commit_max_records: usize,
+    /// How long workers may take to commit what they began when partitions are revoked.
+    pub drain_deadline: Duration,
+}
+
+/// Counts and times of the transactional loop.
+#[derive(Clone)]
+pub struct PartitionedMetrics {
+    pub(crate) transactions: IntCounterVec,
+    pub(crate) records_in: IntCounter,
+    pub(crate) records_out: IntCounter,
+    pub(crate) commit_seconds: Histogram,
+    pub(crate) replaced: IntCounterVec,
+    pub(crate) rebalances: IntCounter,
+}
+
+impl PartitionedMetrics {
+    /// Registers under `hirewire_<service>_…`.
+    ///
+    /// # Errors
+    /// When a metric of that name exists already.
+    pub fn register(service: &str, registry: &prometheus::Registry) -> Result<Self, prometheus::Error> {
+        let opts = |name: &str, help: &str| Opts::new(format!("hirewire_{service}_{name}"), help);
+        let buckets = vec![0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+        let metrics = Self {
+            transactions: IntCounterVec::new(opts("transactions_total", "Transactions by outcome."), &["outcome"])?,
+            records_in: IntCounter::with_opts(opts("records_in_total", "Records consumed in committed transactions."))?,
+            records_out: IntCounter::with_opts(opts(
+                "records_out_total",
+                "Records produced in committed transactions.",
+            ))?,
+            commit_seconds: Histogram::with_opts(
+                HistogramOpts::from(opts("commit_seconds", "Time from the last record sent to the commit."))
+                    .buckets(buckets),
+            )?,
+            replaced: IntCounterVec::new(
+                opts("producers_replaced_total", "Transactional producers replaced, by reason."),
+                &["reason"],
+            )?,
+            rebalances: IntCounter::with_opts(opts("rebalances_total", "Changes of the partition assignment."))?,
+        };
+        registry.register(Box::new(metrics.transactions.clone()))?;
+        registry.register(Box::new(metrics.records_in.clone()))?;
+        registry.register(Box::new(metrics.records_out.clone()))?;
+        registry.register(Box::new(metrics.commit_seconds.clone()))?;
+        registry.register(Box::new(metrics.replaced.clone()))?;
+        registry.register(Box::new(metrics.rebalances.clone()))?;
+        Ok(metrics)
+    }
+}
+
+pub(crate) type MakeStep = Box<dyn Fn(i32) -> Result<Box<dyn Step>, Stop> + Send + Sync>;
+pub(crate) type PartitionedConsumer = BaseConsumer<Members>;
+
+/// The consumer's callbacks: they run inside `poll`, on the thread of [`run_partitioned`].
+pub(crate) struct Members {
+    settings: Settings,
+    options: PartitionedOptions,
+    metrics: PartitionedMetrics,
+    make_step: MakeStep,
+    consumer: OnceLock<Weak<PartitionedConsumer>>,
+    workers: Mutex<BTreeMap<i32, Running>>,
+    failure: Mutex<Option<Stop>>,
+    component: Component,
+}
+
+/// A worker as the consumer's thread sees it.
+struct Running {
+    inbox: SyncSender<ToWorker>,
+    thread: std::thread::JoinHandle<Result<(), Stop>>,
+}
+
+/// What a worker is told.
+pub(crate) enum ToWorker {
+    Record(Inbound),
+    /// Commit what was begun and end.
+    Drain,
+    /// The partition is somebody else's already: abort and end.
+    Abandon,
+}
+
+/// Records that wait for a worker; beyond it the consumer stops reading.
+const INBOX_RECORDS: usize = 2048;
+
+impl ClientContext for Members {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = false;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        client::report(&error, reason);
+    }
+}
+
+impl ConsumerContext for Members {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        self.metrics.rebalances.inc();
+        let done = match error {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, partitions),
+            _ => self.revoke(consumer),
+        };
+        if let Err(stop) = done {
+            self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(stop);
+        }
+    }
+}
+
+impl Members {
+    fn assign(&self, consumer: &BaseConsumer<Self>, assigned: &TopicPartitionList) -> Result<(), Stop> {
+        let numbers = self.whole_numbers(assigned)?;
+        tracing::info!(group = %self.options.group, partitions = ?numbers, "assigned");
+        if numbers.is_empty() {
+            self.component.ready();
+            return consumer.assign(assigned).map_err(|error| Stop::kafka("assign", &error));
+        }
+        self.component.waiting("workers to fence their predecessors and restore state");
+        self.start_workers(&numbers)?;
+        let mut offsets = consumer
+            .committed_offsets(assigned.clone(), Duration::from_secs(30))
+            .map_err(|error| Stop::kafka("read committed offsets", &error))?;
+        start_at_beginning(&mut offsets)?;
+        consumer.assign(&offsets).map_err(|error| Stop::kafka("assign", &error))
+    }
+
+    /// The assigned partition numbers, if this member has each of them of every input.
+    fn whole_numbers(&self, assigned: &TopicPartitionList) -> Result<BTreeSet<i32>, Stop> {
+        let mut inputs: BTreeMap<i32, usize> = BTreeMap::new();
+        for element in assigned.elements() {
+            *inputs.entry(element.partition()).or_default() += 1;
+        }
+        let torn: Vec<i32> =
+            inputs.iter().filter(|(_, count)| **count != self.options.inputs.len()).map(|(p, _)| *p).collect();
+        if torn.is_empty() {
+            return Ok(inputs.into_keys().collect());
+        }
+        Err(Stop::permanent(
+            "torn-assignment",
+            format!(
+                "the group gave partitions {torn:?} of only some of {:?}; give all of them the same partition count and use the \
+                 range assignor for every member",
+                self.options.inputs
+            ),
+        ))
+    }
+
+    fn start_workers(&self, numbers: &BTreeSet<i32>) -> Result<(), Stop> {
+        let (fenced, all_fenced) = sync_channel(numbers.len());
+        for p in numbers {
+            let (inbox, outbox) = sync_channel(INBOX_RECORDS);
+            let worker = Worker {
+                partition: *p,
+                settings: self.settings.clone(),
+                transactional_id: format!("{}-{p}", self.options.transactional_prefix),
+                commit_interval: self.options.commit_interval,
+                commit_max_records: self.options.commit_max_records,
+                group: self.options.group.clone(),
+                consumer: self.consumer.get().cloned().unwrap_or_default(),
+                metrics: self.metrics.clone(),
+                step: (self.make_step)(*p)?,
+            };
+            let fenced = fenced.clone();
+            let thread = std::thread::Builder::new()
+                .name(format!("partition-{p}"))
+                .spawn(move || worker.run(&outbox, &fenced))
+                .map_err(|error| Stop::retryable("no-thread", error.to_string()))?;
+            self.workers.lock().unwrap_or_else(PoisonError::into_inner).insert(*p, Running { inbox, thread });
+        }
+        drop(fenced);
+        wait_for_fences(&all_fenced, numbers.len())
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<Self>) -> Result<(), Stop> {
+        let lost = consumer.assignment_lost();
+        tracing::info!(group = %self.options.group, lost, "revoked");
+        let ended = self.end_workers(if lost { || ToWorker::Abandon } else { || ToWorker::Drain });
+        let released = consumer.unassign().map_err(|error| Stop::kafka("unassign", &error));
+        ended.and(released)
+    }
+
+    fn end_workers(&self, how: impl Fn() -> ToWorker) -> Result<(), Stop> {
+        let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
+        let until = Instant::now() + self.options.drain_deadline;
+        for running in workers.values() {
+            deliver(&running.inbox, how(), until);
+        }
+        let mut result = Ok(());
+        for (p, running) in workers {
+            // Closing the inbox ends a worker that the message did not reach.
+            drop(running.inbox);
+            while !running.thread.is_finished() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if !running.thread.is_finished() {
+                // Its commit will be refused: the group's generation has moved on.
+                tracing::warn!(partition = p, "a worker did not drain in time and is left to be fenced");
+                continue;
+            }
+            match running.thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(stop)) => result = Err(stop),
+                Err(_) => {
+                    result = Err(Stop::retryable("worker-panicked", format!("the worker of partition {p} panicked")))
+                }
+            }
+        }
+        result
+    }
+
+    /// A worker that ended by itself, with its reason.
+    fn dead_worker(&self) -> Option<Stop> {
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let p = *workers.iter().find(|(_, running)| running.thread.is_finished())?.0;
+        let running = workers.remove(&p)?;
+        match running.thread.join() {
+            Ok(Ok(())) => None,
+            Ok(Err(stop)) => Some(stop),
+            Err(_) => Some(Stop::retryable("worker-panicked", format!("the worker of partition {p} panicked"))),
+        }
+    }
+
+    /// The inbox of p's worker. A clone, so that no lock is held while the inbox is full.
+    fn inbox(&self, p: i32) -> Option<SyncSender<ToWorker>> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner).get(&p).map(|running| running.inbox.clone())
+    }
+}
+
+/// Waits until all workers said that their predecessors are fenced.
+fn wait_for_fences(fenced: &Receiver<Result<(), Stop>>, count: usize) -> Result<(), Stop> {
+    let until = Instant::now() + Duration::from_secs(60);
+    for _ in 0..count {
+        match fenced.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(result) => result?,
+            Err(_) => {
+                return Err(Stop::retryable("fence-timeout", "a worker could not fence its predecessor within 60 s"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A partition that was never committed starts at its beginning.
+fn start_at_beginning(offsets: &mut TopicPartitionList) -> Result<(), Stop> {
+    let missing: Vec<(String, i32)> = offsets
+        .elements()
+        .iter()
+        .filter(|element| !matches!(element.offset(), Offset::Offset(_)))
+        .map(|element| (element.topic().to_owned(), element.partition()))
+        .collect();
+    for (topic, partition) in missing {
+        offsets
+            .set_partition_offset(&topic, partition, Offset::Beginning)
+            .map_err(|error| Stop::kafka("set a start offset", &error))?;
+    }
+    Ok(())
+}
+
+fn deliver(inbox: &SyncSender<ToWorker>, mut message: ToWorker, until: Instant) -> bool {
+    loop {
+        match inbox.try_send(message) {
+            Ok(()) => return true,
+            Err(TrySendError::Disconnected(_)) => return false,
+            Err(TrySendError::Full(back)) if Instant::now() < until => {
+                message = back;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(TrySendError::Full(_)) => return false,
+        }
+    }
+}
+
+/// Runs until shutdown or until something stops the work. Blocks: give it a thread of its own.
+///
+/// # Errors
+/// [`Stop`]; when retryable, running again is right.
+pub fn run_partitioned(
+    settings: &Settings,
+    options: PartitionedOptions,
+    metrics: PartitionedMetrics,
+    component: Component,
+    shutdown: &Shutdown,
+    make_step: impl Fn(i32) -> Result<Box<dyn Step>, Stop> + Send + Sync + 'static,
+) -> Result<(), Stop> {
+    let mut config = settings.consumer(&options.group)?;
+    config.set("partition.assignment.strategy", "range");
+    let inputs: Vec<Arc<str>> = options.inputs.iter().map(|topic| Arc::from(topic.as_str())).collect();
+    let members = Members {
+        settings: settings.clone(),
+        options,
+        metrics,
+        make_step: Box::new(make_step),
+        consumer: OnceLock::new(),
+        workers: Mutex::default(),
+        failure: Mutex::default(),
+        component,
+    };
+    let consumer: PartitionedConsumer =
+        config.create_with_context(members).map_err(|error| Stop::kafka("create a consumer", &error))?;
+    let consumer = Arc::new(consumer);
+    let members = Arc::clone(consumer.context());
+    if members.consumer.set(Arc::downgrade(&consumer)).is_err() {
+        return Err(Stop::permanent("consumer-set-twice", "a consumer was set up twice"));
+    }
+    let topics: Vec<&str> = inputs.iter().map(|topic| &**topic).collect();
+    consumer.subscribe(&topics).map_err(|error| Stop::kafka("subscribe", &error))?;
+    members.component.waiting("partitions to be assigned");
+    let result = pump(&consumer, &members, &inputs, shutdown);
+    let drained = members.end_workers(|| ToWorker::Drain);
+    consumer.unsubscribe();
+    drop(consumer);
+    result.and(drained)
+}
+
+/// Hands records to workers until shutdown or a failure.
+fn pump(
+    consumer: &PartitionedConsumer,
+    members: &Members,
+    inputs: &[Arc<str>],
+    shutdown: &Shutdown,
+) -> Result<(), Stop> {
+    while !shutdown.is_requested() {
+        let polled = consumer.poll(Duration::from_millis(100));
+        members.component.progress(Duration::from_secs(60));
+        if let Some(stop) = members.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(stop);
+        }
+        match polled {
+            None => {
+                if let Some(stop) = members.dead_worker() {
+                    return Err(stop);
+                }
+            }
+            Some(Ok(message)) => {
+                let Some(topic) = inputs.iter().find(|topic| ***topic == *message.topic()) else { continue };
+                let Some(inbox) = members.inbox(message.partition()) else { continue };
+                hand_over(members, &inbox, Inbound::copy(&message, topic), shutdown)?;
+            }
+            Some(Err(error)) => on_consumer_error(&error)?,
+        }
+    }
+    Ok(())
+}
+
+/// Waits for a place in a full inbox: records of one partition hold the others of this member only while its worker
+/// is slower than the broker, and never a shutdown.
+fn hand_over(
+    members: &Members,
+    inbox: &SyncSender<ToWorker>,
+    record: Inbound,
+    shutdown: &Shutdown,
+) -> Result<(), Stop> {
+    let mut message = ToWorker::Record(record);
+    loop {
+        match inbox.try_send(message) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Disconnected(_)) => {
+                std::thread::sleep(Duration::from_millis(1));
+                return match members.dead_worker() {
+                    Some(stop) => Err(stop),
+                    None => Err(Stop::retryable("worker-ended", "a worker ended without a reason")),
+                };
+            }
+            Err(TrySendError::Full(_)) if shutdown.is_requested() => return Ok(()),
+            Err(TrySendError::Full(back)) => {
+                message = back;
+                members.component.progress(Duration::from_secs(60));
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+}
+
+/// librdkafka goes on by itself after most errors; what it cannot mend stops the member, loudly.
+pub(crate) fn on_consumer_error(error: &KafkaError) -> Result<(), Stop> {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => Err(Stop::permanent(
+            "offset-out-of-range",
+            format!(
+                "{error}: records that were not processed yet are gone from the topic; find out why (retention, a recreated \
+                 topic), then reset the group's offsets on purpose"
+            ),
+        )),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+            Err(Stop::retryable("topic-missing", format!("{error}: run `hirewire topics apply`")))
+        }
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed) => Err(
+            Stop::retryable("not-authorized", format!("{error}: give this principal READ on the topic and the group")),
+        ),
+        _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => Err(Stop::kafka("consume", error)),
+        _ => {
+            tracing::debug!(%error, "the consumer goes on after an error");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! One transactional producer, driven from one thread, and what to do after each of its errors.
+//!
+//! librdkafka's traps are kept in here (FAULTS: flush costs 100 ms, so deliveries are awaited first; there is no
+//! KIP-890, so after any indefinite error the producer is replaced under the same id).
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::TopicPartitionList;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerGroupMetadata;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+
+use crate::client;
+use crate::record::owned_headers;
+use crate::{Position, Record, Settings, Stop};
+
+/// A transaction did not commit, or nobody knows whether it did.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TransactionError {
+    /// The transaction was, or must be, aborted; the same work may be tried again with this producer.
+    #[error("transaction aborted: {0}")]
+    Aborted(String),
+    /// The outcome is unknown, or the producer is unusable: replace it, then see whether the work was committed.
+    #[error("transaction outcome unknown: {0}")]
+    Indefinite(String),
+    /// Another producer with the same id took over. This one must do nothing more.
+    #[error("fenced by a newer producer: {0}")]
+    Fenced(String),
+    /// The broker will never take one of the records.
+    #[error("record refused: {0}")]
+    Refused(String),
+}
+
+impl TransactionError {
+    fn of(error: &KafkaError) -> Self {
+        let code = error.rdkafka_error_code();
+        let text = error.to_string();
+        if matches!(
+            code,
+            Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch)
+        ) {
+            return Self::Fenced(text);
+        }
+        match error {
+            KafkaError::Transaction(error) if error.txn_requires_abort() => Self::Aborted(text),
+            _ => Self::Indefinite(text),
+        }
+    }
+}
+
+/// Counts what is still on its way, and keeps the first failure and the positions asked for.
+#[derive(Default)]
+pub(crate) struct InFlight {
+    outstanding: AtomicUsize,
+    failure: Mutex<Option<KafkaError>>,
+    positions: Mutex<Vec<(usize, Position)>>,
+}
+
+/// No position wanted for this record.
+const UNTRACKED: usize = 0;
+
+impl ClientContext for InFlight {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = false;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        client::report(&error, reason);
+    }
+}
+
+impl ProducerContext for InFlight {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: usize) {
+        match result {
+            Ok(message) if ticket != UNTRACKED => {
+                let position = Position { partition: message.partition(), offset: message.offset() };
+                self.positions.lock().unwrap_or_else(PoisonError::into_inner).push((ticket, position));
+            }
+            Ok(_) => {}
+            Err((error, _)) => {
+                self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+            }
+        }
+        self.outstanding.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A transactional producer after `init_transactions`.
+pub(crate) struct TransactionalProducer {
+    producer: BaseProducer<InFlight>,
+    tickets: usize,
+}
+
+/// How long one call to the transaction coordinator may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// A producer that died blocks readers for at most this long.
+const TRANSACTION_TIMEOUT_MS: u32 = 15_000;
+
+impl TransactionalProducer {
+    /// Creates the producer and ends whatever its predecessor left open.
+    pub(crate) fn new(settings: &Settings, transactional_id: &str, deadline: Duration) -> Result<Self, Stop> {
+        let mut config = settings.producer()?;
+        config
+            .set("transactional.id", transactional_id)
+            .set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string())
+            .set("message.timeout.ms", (TRANSACTION_TIMEOUT_MS - 1000).to_string())
+            .set("linger.ms", "1")
+            .set("queue.buffering.max.messages", "500000");
+        let producer: BaseProducer<InFlight> = config
+            .create_with_context(InFlight::default())
+            .map_err(|error| Stop::kafka("create a producer", &error))?;
+        let until = Instant::now() + deadline;
+        loop {
+            match producer.init_transactions(CALL_TIMEOUT.min(deadline)) {
+                Ok(()) => return Ok(Self { producer, tickets: UNTRACKED }),
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < until => {
+                    tracing::debug!(transactional_id, %error, "init_transactions is tried again");
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(error) => return Err(Stop::kafka(&format!("init_transactions of {transactional_id}"), &error)),
+            }
+        }
+    }
+
+    pub(crate) fn begin(&mut self) -> Result<(), TransactionError> {
+        self.tickets = UNTRACKED;
+        self.producer.context().positions.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.producer.context().failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.producer.begin_transaction().map_err(|error| TransactionError::of(&error))
+    }
+
+    /// Adds a record to the open transaction. A full queue is back-pressure: waits for deliveries.
+    pub(crate) fn send(&mut self, record: &Record, tracked: bool) -> Result<(), TransactionError> {
+        let ticket = if tracked {
+            self.tickets += 1;
+            self.tickets
+        } else {
+            UNTRACKED
+        };
+        let mut outgoing = BaseRecord::with_opaque_to(&record.topic, ticket);
+        outgoing.partition = record.partition;
+        outgoing.timestamp = record.timestamp_ms;
+        outgoing.headers = owned_headers(&record.headers);
+        outgoing.key = record.key.as_deref();
+        outgoing.payload = record.value.as_deref();
+        let until = Instant::now() + CALL_TIMEOUT;
+        loop {
+            self.producer.context().outstanding.fetch_add(1, Ordering::AcqRel);
+            match self.producer.send(outgoing) {
+                Ok(()) => return Ok(()),
+                Err((error, back)) => {
+                    self.producer.context().outstanding.fetch_sub(1, Ordering::AcqRel);
+                    match error.rdkafka_error_code() {
+                        Some(RDKafkaErrorCode::QueueFull) if Instant::now() < until => {
+                            self.producer.poll(Duration::from_millis(10));
+                            outgoing = back;
+                        }
+                        Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                            return Err(TransactionError::Refused(format!("{} for {}", error, record.topic)));
+                        }
+                        _ => return Err(TransactionError::of(&error)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Serves delivery reports without waiting.
+    pub(crate) fn poll(&self) {
+        self.producer.poll(Duration::ZERO);
+    }
+
+    /// Waits until every record of the transaction is acknowledged: a bare commit would wait 100 ms for its flush.
+    fn settle(&self) -> Result<(), TransactionError> {
+        let until = Instant::now() + Duration::from_millis(u64::from(TRANSACTION_TIMEOUT_MS));
+        let context = self.producer.context();
+        while context.outstanding.load(Ordering::Acquire) > 0 {
+            self.producer.poll(Duration::from_millis(5));
+            if Instant::now() > until {
+                return Err(TransactionError::Indefinite("records were not acknowledged in time".to_owned()));
+            }
+        }
+        let failure = context.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match failure {
+            None => Ok(()),
+            Some(error) => match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => {
+                    Err(TransactionError::Refused(error.to_string()))
+                }
+                Some(
+                    RDKafkaErrorCode::Fenced
+                    | RDKafkaErrorCode::ProducerFenced
+                    | RDKafkaErrorCode::InvalidProducerEpoch,
+                ) => Err(TransactionError::Fenced(error.to_string())),
+                // Aborting is right, and whether librdkafka still can is told by the abort itself.
+                _ => Err(TransactionError::Aborted(error.to_string())),
+            },
+        }
+    }
+
+    /// Commits, with the consumed offsets if there are any. Retryable errors are retried inside.
+    pub(crate) fn commit(
+        &self,
+        offsets: Option<(&TopicPartitionList, &ConsumerGroupMetadata)>,
+    ) -> Result<(), TransactionError> {
+        self.settle()?;
+        if let Some((offsets, group)) = offsets {
+            self.retrying(|| self.producer.send_offsets_to_transaction(offsets, group, CALL_TIMEOUT))?;
+        }
+        self.retrying(|| self.producer.commit_transaction(CALL_TIMEOUT))
+    }
+
+    pub(crate) fn abort(&self) -> Result<(), TransactionError> {
+        self.retrying(|| self.producer.abort_transaction(CALL_TIMEOUT))?;
+        // Purged records report their end; none may be counted in the next transaction.
+        let until = Instant::now() + CALL_TIMEOUT;
+        while self.producer.context().outstanding.load(Ordering::Acquire) > 0 {
+            self.producer.poll(Duration::from_millis(5));
+            if Instant::now() > until {
+                return Err(TransactionError::Indefinite("aborted records did not report back".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Positions of tracked records of the transaction that just committed, in the order in which they were sent.
+    pub(crate) fn positions(&self) -> Vec<Position> {
+        let mut positions =
+            std::mem::take(&mut *self.producer.context().positions.lock().unwrap_or_else(PoisonError::into_inner));
+        positions.sort_by_key(|(ticket, _)| *ticket);
+        positions.into_iter().map(|(_, position)| position).collect()
+    }
+
+    /// One coordinator call, retried while librdkafka says that it may be. A timeout that outlasts the bound leaves
+    /// the outcome open.
+    fn retrying(&self, call: impl Fn() -> Result<(), KafkaError>) -> Result<(), TransactionError> {
+        let until = Instant::now() + CALL_TIMEOUT;
+        loop {
+            match call() {
+                Ok(()) => return Ok(()),
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < until => {
+                    self.producer.poll(Duration::from_millis(10));
+                }
+                Err(error) => return Err(TransactionError::of(&error)),
+            }
+        }
+    }
+}

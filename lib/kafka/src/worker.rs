@@ -1,0 +1,268 @@
+//! The worker of one partition number: records in, one transaction after another.
+//!
+//! The inputs of the open transaction are kept until its end, so that an abort is followed by the same work again
+//! without asking the broker. After an indefinite error the producer is replaced under the same id (which ends the
+//! old transaction one way or the other) and the committed offset tells whether the work was done.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::partitioned::{PartitionedConsumer, PartitionedMetrics, ToWorker};
+use crate::transaction::TransactionalProducer;
+use crate::{Inbound, Outbox, Settings, Step, Stop, TransactionError};
+
+pub(crate) struct Worker {
+    pub(crate) partition: i32,
+    pub(crate) settings: Settings,
+    pub(crate) transactional_id: String,
+    pub(crate) commit_interval: Duration,
+    pub(crate) commit_max_records: usize,
+    pub(crate) group: String,
+    /// For the group's generation, which goes into every commit. Weak: the consumer's own thread must drop it.
+    pub(crate) consumer: Weak<PartitionedConsumer>,
+    pub(crate) metrics: PartitionedMetrics,
+    pub(crate) step: Box<dyn Step>,
+}
+
+/// Why a batch ended.
+enum End {
+    Commit,
+    CommitAndLeave,
+    Abandon,
+}
+
+/// How often the same work is tried before the partition gives up and says so.
+const MAX_ATTEMPTS: u32 = 20;
+
+impl Worker {
+    pub(crate) fn run(mut self, inbox: &Receiver<ToWorker>, fenced: &SyncSender<Result<(), Stop>>) -> Result<(), Stop> {
+        let producer = TransactionalProducer::new(&self.settings, &self.transactional_id, Duration::from_secs(45));
+        let mut producer = match producer {
+            Ok(producer) => {
+                // Nobody listens any more if another worker failed: then this one is told to end.
+                let _unheard = fenced.send(Ok(())).is_err();
+                producer
+            }
+            Err(stop) => {
+                let _unheard = fenced
+                    .send(Err(Stop { code: stop.code, what: stop.what.clone(), retryable: stop.retryable }))
+                    .is_err();
+                return Err(stop);
+            }
+        };
+        self.step.restore(&self.settings)?;
+        loop {
+            let first = match inbox.recv() {
+                Ok(ToWorker::Record(record)) => record,
+                Ok(ToWorker::Drain | ToWorker::Abandon) | Err(_) => return Ok(()),
+            };
+            let (batch, end) = self.gather(&mut producer, first, inbox)?;
+            match end {
+                End::Abandon => return self.step.aborted(),
+                End::Commit => {}
+                End::CommitAndLeave => return self.finish(&mut producer, &batch),
+            }
+            self.finish(&mut producer, &batch)?;
+        }
+    }
+
+    /// Processes records as they come, until it is time to commit.
+    fn gather(
+        &mut self,
+        producer: &mut TransactionalProducer,
+        first: Inbound,
+        inbox: &Receiver<ToWorker>,
+    ) -> Result<(Batch, End), Stop> {
+        let until = Instant::now() + self.commit_interval;
+        let mut batch = Batch::default();
+        batch.attempt(producer.begin());
+        batch.take(first, &mut *self.step, producer)?;
+        while batch.inputs.len() < self.commit_max_records {
+            match inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(ToWorker::Record(record)) => batch.take(record, &mut *self.step, producer)?,
+                Ok(ToWorker::Drain) | Err(RecvTimeoutError::Disconnected) => return Ok((batch, End::CommitAndLeave)),
+                Ok(ToWorker::Abandon) => return Ok((batch, End::Abandon)),
+                Err(RecvTimeoutError::Timeout) => break,
+            }
+        }
+        Ok((batch, End::Commit))
+    }
+
+    /// Commits the batch; whatever happens, the step's view and the broker's agree when this returns.
+    fn finish(&mut self, producer: &mut TransactionalProducer, batch: &Batch) -> Result<(), Stop> {
+        let mut result = match &batch.failed {
+            Some(error) => Err(error.clone()),
+            None => self.commit(producer, &batch.inputs),
+        };
+        for attempt in 1.. {
+            match result {
+                Ok(sent) => {
+                    self.metrics.transactions.with_label_values(&["committed"]).inc();
+                    self.metrics.records_in.inc_by(batch.inputs.len() as u64);
+                    self.metrics.records_out.inc_by((batch.sent + sent) as u64);
+                    return self.step.committed();
+                }
+                Err(TransactionError::Fenced(why)) => {
+                    self.step.aborted()?;
+                    return Err(Stop::retryable("fenced", format!("partition {}: {why}", self.partition)));
+                }
+                Err(TransactionError::Refused(why)) => {
+                    self.step.aborted()?;
+                    return Err(Stop::permanent(
+                        "record-refused",
+                        format!("partition {}: {why}; raise the broker's message.max.bytes", self.partition),
+                    ));
+                }
+                Err(error) if attempt > MAX_ATTEMPTS => {
+                    self.step.aborted()?;
+                    return Err(Stop::retryable(
+                        "transaction-failed",
+                        format!("partition {}: {error}, {attempt} times", self.partition),
+                    ));
+                }
+                Err(TransactionError::Aborted(why)) => {
+                    tracing::info!(
+                        partition = self.partition,
+                        attempt,
+                        why,
+                        "transaction aborted, the same work is done again"
+                    );
+                    self.metrics.transactions.with_label_values(&["aborted"]).inc();
+                    if producer.abort().is_err() {
+                        self.replace(producer, "abort-failed")?;
+                    }
+                    self.step.aborted()?;
+                    result = self.again(producer, &batch.inputs);
+                }
+                Err(TransactionError::Indefinite(why)) => {
+                    tracing::warn!(
+                        partition = self.partition,
+                        attempt,
+                        why,
+                        "transaction outcome unknown, producer replaced"
+                    );
+                    self.metrics.transactions.with_label_values(&["indefinite"]).inc();
+                    self.replace(producer, "indefinite")?;
+                    if self.was_committed(&batch.inputs)? {
+                        result = Ok(0);
+                    } else {
+                        self.step.aborted()?;
+                        result = self.again(producer, &batch.inputs);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The same inputs in a new transaction.
+    fn again(&mut self, producer: &mut TransactionalProducer, inputs: &[Inbound]) -> Result<usize, TransactionError> {
+        std::thread::sleep(Duration::from_millis(20));
+        let mut outbox = Outbox::default();
+        producer.begin()?;
+        for input in inputs {
+            self.step.process(input, &mut outbox).map_err(|stop| TransactionError::Refused(stop.to_string()))?;
+            flush(&mut outbox, producer)?;
+        }
+        self.commit(producer, inputs)
+    }
+
+    /// Sends the step's last records and commits with the offsets after `inputs`.
+    fn commit(&mut self, producer: &mut TransactionalProducer, inputs: &[Inbound]) -> Result<usize, TransactionError> {
+        let mut outbox = Outbox::default();
+        self.step.before_commit(&mut outbox).map_err(|stop| TransactionError::Refused(stop.to_string()))?;
+        let sent = flush(&mut outbox, producer)?;
+        let started = Instant::now();
+        let offsets = offsets_after(inputs).map_err(|stop| TransactionError::Refused(stop.to_string()))?;
+        let group =
+            self.group_metadata().ok_or_else(|| TransactionError::Fenced("the consumer is closed".to_owned()))?;
+        producer.commit(Some((&offsets, &group)))?;
+        self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
+        Ok(sent)
+    }
+
+    /// Read anew for every transaction: the generation in it is what fences a zombie.
+    fn group_metadata(&self) -> Option<ConsumerGroupMetadata> {
+        self.consumer.upgrade()?.group_metadata()
+    }
+
+    fn replace(&self, producer: &mut TransactionalProducer, reason: &'static str) -> Result<(), Stop> {
+        self.metrics.replaced.with_label_values(&[reason]).inc();
+        *producer = TransactionalProducer::new(&self.settings, &self.transactional_id, Duration::from_secs(60))?;
+        Ok(())
+    }
+
+    /// Whether the group's committed offsets stand after `inputs`. Only asked when no transaction is open any more.
+    fn was_committed(&self, inputs: &[Inbound]) -> Result<bool, Stop> {
+        let offsets = offsets_after(inputs)?;
+        let consumer: Arc<_> = self
+            .consumer
+            .upgrade()
+            .ok_or_else(|| Stop::retryable("fenced", format!("the consumer of {} is closed", self.group)))?;
+        let committed = consumer
+            .committed_offsets(offsets.clone(), Duration::from_secs(30))
+            .map_err(|error| Stop::kafka("read committed offsets", &error))?;
+        Ok(offsets.elements().iter().all(|wanted| {
+            let found = committed.find_partition(wanted.topic(), wanted.partition()).map(|element| element.offset());
+            matches!((found, wanted.offset()), (Some(Offset::Offset(found)), Offset::Offset(wanted)) if found >= wanted)
+        }))
+    }
+}
+
+/// The inputs of one transaction and how it went so far.
+#[derive(Default)]
+struct Batch {
+    inputs: Vec<Inbound>,
+    sent: usize,
+    /// The first error of the producer: the rest of the batch is then only gathered, and done again.
+    failed: Option<TransactionError>,
+}
+
+impl Batch {
+    fn attempt(&mut self, result: Result<(), TransactionError>) {
+        if let Err(error) = result {
+            self.failed.get_or_insert(error);
+        }
+    }
+
+    fn take(&mut self, input: Inbound, step: &mut dyn Step, producer: &mut TransactionalProducer) -> Result<(), Stop> {
+        if self.failed.is_none() {
+            let mut outbox = Outbox::default();
+            step.process(&input, &mut outbox)?;
+            match flush(&mut outbox, producer) {
+                Ok(sent) => self.sent += sent,
+                Err(error) => self.failed = Some(error),
+            }
+        }
+        self.inputs.push(input);
+        Ok(())
+    }
+}
+
+fn flush(outbox: &mut Outbox, producer: &mut TransactionalProducer) -> Result<usize, TransactionError> {
+    for record in &outbox.records {
+        producer.send(record, false)?;
+    }
+    producer.poll();
+    let sent = outbox.records.len();
+    outbox.records.clear();
+    Ok(sent)
+}
+
+/// The offsets that follow the last input of each topic.
+fn offsets_after(inputs: &[Inbound]) -> Result<TopicPartitionList, Stop> {
+    let mut offsets = TopicPartitionList::new();
+    for input in inputs {
+        let next = Offset::Offset(input.offset + 1);
+        let set = match offsets.find_partition(&input.topic, input.partition) {
+            Some(_) => offsets.set_partition_offset(&input.topic, input.partition, next),
+            None => offsets.add_partition_offset(&input.topic, input.partition, next),
+        };
+        set.map_err(|error| Stop::kafka("note an offset", &error))?;
+    }
+    Ok(offsets)
+}

@@ -1,0 +1,125 @@
+//! Several records in one transaction, all or none: an async face on a producer with a thread of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::transaction::TransactionalProducer;
+use crate::{Position, Record, Settings, Stop, TransactionError};
+
+/// A transactional producer for work that has no Kafka input. Opening one fences every older one of the same id.
+pub struct TransactionalWriter {
+    jobs: Sender<Job>,
+    fenced: Arc<AtomicBool>,
+}
+
+struct Job {
+    records: Vec<Record>,
+    answer: oneshot::Sender<Result<Vec<Position>, TransactionError>>,
+}
+
+impl TransactionalWriter {
+    /// Opens the producer and ends whatever its predecessor left open.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached in time or the settings are refused.
+    pub async fn new(settings: &Settings, transactional_id: &str) -> Result<Self, Stop> {
+        let (jobs, queue) = channel();
+        let (opened, ready) = oneshot::channel();
+        let fenced = Arc::new(AtomicBool::new(false));
+        let (settings, id, flag) = (settings.clone(), transactional_id.to_owned(), Arc::clone(&fenced));
+        std::thread::Builder::new()
+            .name("transactional-writer".to_owned())
+            .spawn(move || match TransactionalProducer::new(&settings, &id, Duration::from_secs(45)) {
+                Ok(producer) => {
+                    if opened.send(Ok(())).is_ok() {
+                        serve(producer, &settings, &id, &queue, &flag);
+                    }
+                }
+                Err(stop) => {
+                    let _gone = opened.send(Err(stop)).is_err();
+                }
+            })
+            .map_err(|error| Stop::retryable("no-thread", error.to_string()))?;
+        match ready.await {
+            Ok(result) => result?,
+            Err(_) => {
+                return Err(Stop::retryable("worker-panicked", format!("the producer {transactional_id} panicked")));
+            }
+        }
+        Ok(Self { jobs, fenced })
+    }
+
+    /// Commits all records in one transaction and tells their positions, in order.
+    ///
+    /// # Errors
+    /// [`TransactionError::Aborted`]: none of them is visible, try again. `Indefinite`: the producer was replaced and
+    /// ended the transaction one way or the other, nobody knows which: read what you wrote before you go on.
+    pub async fn write(&self, records: Vec<Record>) -> Result<Vec<Position>, TransactionError> {
+        let (answer, answered) = oneshot::channel();
+        let closed = || TransactionError::Fenced("the producer is closed".to_owned());
+        self.jobs.send(Job { records, answer }).map_err(|_| closed())?;
+        answered.await.map_err(|_| closed())?
+    }
+
+    /// Whether a newer writer of the same id exists.
+    #[must_use]
+    pub fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::Acquire)
+    }
+}
+
+fn serve(
+    mut producer: TransactionalProducer,
+    settings: &Settings,
+    id: &str,
+    queue: &Receiver<Job>,
+    fenced: &AtomicBool,
+) {
+    while let Ok(job) = queue.recv() {
+        let mut result = attempt(&mut producer, &job.records);
+        match &result {
+            Ok(_) => {}
+            Err(TransactionError::Fenced(_)) => fenced.store(true, Ordering::Release),
+            Err(TransactionError::Aborted(_) | TransactionError::Refused(_)) => {
+                if producer.abort().is_err() {
+                    result = result.and(replace(&mut producer, settings, id));
+                }
+            }
+            Err(TransactionError::Indefinite(_)) => result = result.and(replace(&mut producer, settings, id)),
+        }
+        let ended = matches!(result, Err(TransactionError::Fenced(_)));
+        let _gone = job.answer.send(result).is_err();
+        if ended {
+            return;
+        }
+    }
+}
+
+fn attempt(producer: &mut TransactionalProducer, records: &[Record]) -> Result<Vec<Position>, TransactionError> {
+    producer.begin()?;
+    for record in records {
+        producer.send(record, true)?;
+        producer.poll();
+    }
+    producer.commit(None)?;
+    Ok(producer.positions())
+}
+
+/// A new producer under the same id. If that fails, the writer is of no more use and says so by `Fenced`.
+fn replace(
+    producer: &mut TransactionalProducer,
+    settings: &Settings,
+    id: &str,
+) -> Result<Vec<Position>, TransactionError> {
+    match TransactionalProducer::new(settings, id, Duration::from_secs(60)) {
+        Ok(new) => {
+            *producer = new;
+            Ok(Vec::new())
+        }
+        Err(stop) => Err(TransactionError::Fenced(stop.to_string())),
+    }
+}
