@@ -1,0 +1,81 @@
+//! Records of the internal topics.
+
+use serde::{Deserialize, Serialize};
+
+use super::Put;
+use super::put::{put_len, record};
+
+/// Avro bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Blob(#[serde(with = "apache_avro::serde::bytes")] pub Vec<u8>);
+
+impl Put for Blob {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_len(self.0.len(), out);
+        out.extend_from_slice(&self.0);
+    }
+}
+
+record! {
+    /// What normalize knows of one entity beyond the public record.
+    State {
+        format: i32,
+        entity: String,
+        id: String,
+        tenant_id: String,
+        connection_id: String,
+        remote_id: String,
+        body: Blob,
+    }
+}
+
+record! {
+    /// A fact on its way to the partition that owns its entity.
+    Fragment {
+        tenant_id: String,
+        connection_id: String,
+        entity: String,
+        remote_id: String,
+        id: String,
+        body: Blob,
+        hash: Blob,
+    }
+}
+
+record! {
+    /// One connection to poll.
+    Lease {
+        tenant_id: String,
+        connection_id: String,
+        source_system: String,
+        enabled: bool,
+        config_fingerprint: Option<String>,
+        updated_at: Option<i64>,
+    }
+}
+
+record! {
+    /// How far one stream of one connection was read.
+    Cursor {
+        connection_id: String,
+        stream: String,
+        phase: String,
+        window_from: Option<i64>,
+        window_to: i64,
+        next_page: Option<String>,
+        complete: bool,
+        rows: i64,
+        written_at: i64,
+    }
+}
+
+record! {
+    /// From when on a route acts.
+    RouteStart {
+        route: String,
+        sink: String,
+        from: i64,
+        enabled_at: i64,
+    }
+}
