@@ -3,9 +3,7 @@
 //! librdkafka's traps are kept in here (FAULTS: flush costs 100 ms, so deliveries are awaited first; there is no
 //! KIP-890, so after any indefinite error the producer is replaced under the same id).
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
@@ -14,7 +12,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 
 use crate::client;
 use crate::record::owned_headers;
@@ -57,9 +55,27 @@ impl TransactionError {
 /// Counts what is still on its way, and keeps the first failure and the positions asked for.
 #[derive(Default)]
 pub(crate) struct InFlight {
-    outstanding: AtomicUsize,
-    failure: Mutex<Option<KafkaError>>,
-    positions: Mutex<Vec<(usize, Position)>>,
+    counted: Mutex<Counted>,
+    settled: Condvar,
+}
+
+#[derive(Default)]
+struct Counted {
+    outstanding: usize,
+    failure: Option<KafkaError>,
+    positions: Vec<(usize, Position)>,
+}
+
+impl InFlight {
+    fn lock(&self) -> MutexGuard<'_, Counted> {
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nothing is on its way; `false` when that did not happen in time.
+    fn wait(&self, limit: Duration) -> bool {
+        let waited = self.settled.wait_timeout_while(self.lock(), limit, |counted| counted.outstanding > 0);
+        waited.unwrap_or_else(PoisonError::into_inner).0.outstanding == 0
+    }
 }
 
 /// No position wanted for this record.
@@ -81,23 +97,27 @@ impl ProducerContext for InFlight {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: usize) {
+        let mut counted = self.lock();
         match result {
             Ok(message) if ticket != UNTRACKED => {
-                let position = Position { partition: message.partition(), offset: message.offset() };
-                self.positions.lock().unwrap_or_else(PoisonError::into_inner).push((ticket, position));
+                counted.positions.push((ticket, Position { partition: message.partition(), offset: message.offset() }));
             }
             Ok(_) => {}
             Err((error, _)) => {
-                self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| error.clone());
+                counted.failure.get_or_insert_with(|| error.clone());
             }
         }
-        self.outstanding.fetch_sub(1, Ordering::AcqRel);
+        counted.outstanding -= 1;
+        if counted.outstanding == 0 {
+            self.settled.notify_all();
+        }
     }
 }
 
-/// A transactional producer after `init_transactions`.
+/// A transactional producer after `init_transactions`. Delivery reports are served by a thread of its own: an abort
+/// would otherwise wait for reports that nobody takes.
 pub(crate) struct TransactionalProducer {
-    producer: BaseProducer<InFlight>,
+    producer: ThreadedProducer<InFlight>,
     tickets: usize,
 }
 
@@ -116,7 +136,7 @@ impl TransactionalProducer {
             .set("message.timeout.ms", (TRANSACTION_TIMEOUT_MS - 1000).to_string())
             .set("linger.ms", "1")
             .set("queue.buffering.max.messages", "500000");
-        let producer: BaseProducer<InFlight> = config
+        let producer: ThreadedProducer<InFlight> = config
             .create_with_context(InFlight::default())
             .map_err(|error| Stop::kafka("create a producer", &error))?;
         let until = Instant::now() + deadline;
@@ -134,8 +154,10 @@ impl TransactionalProducer {
 
     pub(crate) fn begin(&mut self) -> Result<(), TransactionError> {
         self.tickets = UNTRACKED;
-        self.producer.context().positions.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        *self.producer.context().failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut counted = self.producer.context().lock();
+        counted.positions.clear();
+        counted.failure = None;
+        drop(counted);
         self.producer.begin_transaction().map_err(|error| TransactionError::of(&error))
     }
 
@@ -155,14 +177,14 @@ impl TransactionalProducer {
         outgoing.payload = record.value.as_deref();
         let until = Instant::now() + CALL_TIMEOUT;
         loop {
-            self.producer.context().outstanding.fetch_add(1, Ordering::AcqRel);
+            self.producer.context().lock().outstanding += 1;
             match self.producer.send(outgoing) {
                 Ok(()) => return Ok(()),
                 Err((error, back)) => {
-                    self.producer.context().outstanding.fetch_sub(1, Ordering::AcqRel);
+                    self.producer.context().lock().outstanding -= 1;
                     match error.rdkafka_error_code() {
                         Some(RDKafkaErrorCode::QueueFull) if Instant::now() < until => {
-                            self.producer.poll(Duration::from_millis(10));
+                            std::thread::sleep(Duration::from_millis(5));
                             outgoing = back;
                         }
                         Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
@@ -175,22 +197,12 @@ impl TransactionalProducer {
         }
     }
 
-    /// Serves delivery reports without waiting.
-    pub(crate) fn poll(&self) {
-        self.producer.poll(Duration::ZERO);
-    }
-
     /// Waits until every record of the transaction is acknowledged: a bare commit would wait 100 ms for its flush.
     fn settle(&self) -> Result<(), TransactionError> {
-        let until = Instant::now() + Duration::from_millis(u64::from(TRANSACTION_TIMEOUT_MS));
-        let context = self.producer.context();
-        while context.outstanding.load(Ordering::Acquire) > 0 {
-            self.producer.poll(Duration::from_millis(5));
-            if Instant::now() > until {
-                return Err(TransactionError::Indefinite("records were not acknowledged in time".to_owned()));
-            }
+        if !self.producer.context().wait(Duration::from_millis(u64::from(TRANSACTION_TIMEOUT_MS))) {
+            return Err(TransactionError::Indefinite("records were not acknowledged in time".to_owned()));
         }
-        let failure = context.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let failure = self.producer.context().lock().failure.take();
         match failure {
             None => Ok(()),
             Some(error) => match error.rdkafka_error_code() {
@@ -223,20 +235,16 @@ impl TransactionalProducer {
     pub(crate) fn abort(&self) -> Result<(), TransactionError> {
         self.retrying(|| self.producer.abort_transaction(CALL_TIMEOUT))?;
         // Purged records report their end; none may be counted in the next transaction.
-        let until = Instant::now() + CALL_TIMEOUT;
-        while self.producer.context().outstanding.load(Ordering::Acquire) > 0 {
-            self.producer.poll(Duration::from_millis(5));
-            if Instant::now() > until {
-                return Err(TransactionError::Indefinite("aborted records did not report back".to_owned()));
-            }
+        if self.producer.context().wait(CALL_TIMEOUT) {
+            Ok(())
+        } else {
+            Err(TransactionError::Indefinite("aborted records did not report back".to_owned()))
         }
-        Ok(())
     }
 
     /// Positions of tracked records of the transaction that just committed, in the order in which they were sent.
     pub(crate) fn positions(&self) -> Vec<Position> {
-        let mut positions =
-            std::mem::take(&mut *self.producer.context().positions.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut positions = std::mem::take(&mut self.producer.context().lock().positions);
         positions.sort_by_key(|(ticket, _)| *ticket);
         positions.into_iter().map(|(_, position)| position).collect()
     }
@@ -249,7 +257,7 @@ impl TransactionalProducer {
             match call() {
                 Ok(()) => return Ok(()),
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < until => {
-                    self.producer.poll(Duration::from_millis(10));
+                    std::thread::sleep(Duration::from_millis(10));
                 }
                 Err(error) => return Err(TransactionError::of(&error)),
             }

@@ -132,11 +132,16 @@ impl Worker {
                         "transaction aborted, the same work is done again"
                     );
                     self.metrics.transactions.with_label_values(&["aborted"]).inc();
-                    if producer.abort().is_err() {
-                        self.replace(producer, "abort-failed")?;
-                    }
+                    let abort = producer.abort();
                     self.step.aborted()?;
-                    result = self.again(producer, &batch.inputs);
+                    match abort {
+                        Ok(()) => result = self.again(producer, &batch.inputs),
+                        Err(error @ TransactionError::Fenced(_)) => result = Err(error),
+                        Err(_) => {
+                            self.replace(producer, "abort-failed")?;
+                            result = self.again(producer, &batch.inputs);
+                        }
+                    }
                 }
                 Err(TransactionError::Indefinite(why)) => {
                     tracing::warn!(
@@ -191,6 +196,10 @@ impl Worker {
     }
 
     fn replace(&self, producer: &mut TransactionalProducer, reason: &'static str) -> Result<(), Stop> {
+        // A new producer fences whoever has the id: never after the partition went to somebody else.
+        if self.consumer.upgrade().is_none_or(|consumer| consumer.assignment_lost()) {
+            return Err(Stop::retryable("fenced", format!("partition {} was lost to another member", self.partition)));
+        }
         self.metrics.replaced.with_label_values(&[reason]).inc();
         *producer = TransactionalProducer::new(&self.settings, &self.transactional_id, Duration::from_secs(60))?;
         Ok(())
@@ -247,7 +256,6 @@ fn flush(outbox: &mut Outbox, producer: &mut TransactionalProducer) -> Result<us
     for record in &outbox.records {
         producer.send(record, false)?;
     }
-    producer.poll();
     let sent = outbox.records.len();
     outbox.records.clear();
     Ok(sent)

@@ -81,17 +81,22 @@ fn serve(
 ) {
     while let Ok(job) = queue.recv() {
         let mut result = attempt(&mut producer, &job.records);
-        match &result {
-            Ok(_) => {}
-            Err(TransactionError::Fenced(_)) => fenced.store(true, Ordering::Release),
-            Err(TransactionError::Aborted(_) | TransactionError::Refused(_)) => {
-                if producer.abort().is_err() {
-                    result = result.and(replace(&mut producer, settings, id));
+        let lost = match &result {
+            Ok(_) | Err(TransactionError::Fenced(_)) => None,
+            Err(TransactionError::Aborted(_) | TransactionError::Refused(_)) => producer.abort().err(),
+            Err(indefinite @ TransactionError::Indefinite(_)) => Some(indefinite.clone()),
+        };
+        match lost {
+            None => {}
+            Some(error @ TransactionError::Fenced(_)) => result = Err(error),
+            Some(_) => {
+                if let Err(error) = replace(&mut producer, settings, id) {
+                    result = Err(error);
                 }
             }
-            Err(TransactionError::Indefinite(_)) => result = result.and(replace(&mut producer, settings, id)),
         }
         let ended = matches!(result, Err(TransactionError::Fenced(_)));
+        fenced.store(ended, Ordering::Release);
         let _gone = job.answer.send(result).is_err();
         if ended {
             return;
@@ -103,22 +108,17 @@ fn attempt(producer: &mut TransactionalProducer, records: &[Record]) -> Result<V
     producer.begin()?;
     for record in records {
         producer.send(record, true)?;
-        producer.poll();
     }
     producer.commit(None)?;
     Ok(producer.positions())
 }
 
 /// A new producer under the same id. If that fails, the writer is of no more use and says so by `Fenced`.
-fn replace(
-    producer: &mut TransactionalProducer,
-    settings: &Settings,
-    id: &str,
-) -> Result<Vec<Position>, TransactionError> {
+fn replace(producer: &mut TransactionalProducer, settings: &Settings, id: &str) -> Result<(), TransactionError> {
     match TransactionalProducer::new(settings, id, Duration::from_secs(60)) {
         Ok(new) => {
             *producer = new;
-            Ok(Vec::new())
+            Ok(())
         }
         Err(stop) => Err(TransactionError::Fenced(stop.to_string())),
     }

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# A real Apache Kafka on loopback, one node, for the tests.
+#   kafka.sh start DIR PORT   starts (or goes on with) the node that lives in DIR; prints its address when it is ready.
+#                             PORT is plain, PORT+1 the controller, PORT+2 SASL_SSL (user svc, password svc-secret, CA DIR/tls/ca.crt)
+#   kafka.sh kill DIR         SIGKILL        kafka.sh stop DIR    SIGTERM, then SIGKILL after 20 s; the data stays
+#   kafka.sh tool CLASS ARGS  a command-line class of Kafka's, e.g. `tool TopicCommand --list --bootstrap-server …`
+# Needs Java 17 or newer, and Maven the first time. The jars are kept in $KAFKA_CACHE (default ~/.cache/hirewire-kafka).
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${KAFKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hirewire-kafka}
+java=${JAVA_HOME:+$JAVA_HOME/bin/}java
+# Starts in half the time and stays under 300 MB; for benchmarks set KAFKA_JVM="-Xms1g -Xmx1g -XX:+UseG1GC".
+jvm=${KAFKA_JVM:--Xms256m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1}
+
+die() { echo "kafka.sh: $*" >&2; exit 1; }
+
+jars() {
+  command -v "$java" >/dev/null || die "no java found: install a JDK, 17 or newer, or set JAVA_HOME"
+  libs=$cache/$(sha256sum "$here/pom.xml" | cut -c1-12)
+  [ -d "$libs" ] && return
+  command -v mvn >/dev/null || die "no mvn found: Apache Maven fetches Kafka's jars (Debian package: maven)"
+  echo "fetching Kafka's jars into $libs (once)" >&2
+  mkdir -p "$cache"
+  mvn -q -B -f "$here/pom.xml" dependency:copy-dependencies -DoutputDirectory="$libs.$$" >"$cache/mvn.log" 2>&1 ||
+    { cat "$cache/mvn.log" >&2; die "mvn could not fetch the jars"; }
+  mv -T "$libs.$$" "$libs" 2>/dev/null || rm -rf "$libs.$$"   # another start was quicker
+}
+
+# The pid file may be stale: only a java process that was started with this node's own file counts.
+alive() { local p; p=$(cat "$dir/pid" 2>/dev/null) && [ -n "$p" ] && tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | grep -qF "$dir/server.properties"; }
+
+certificates() {
+  [ -f "$dir/tls/ca.crt" ] && return
+  mkdir -p "$dir/tls"
+  ( cd "$dir/tls"
+    openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj "/CN=hirewire test CA" -keyout ca.key -out ca.crt
+    openssl req -newkey rsa:2048 -nodes -subj "/CN=127.0.0.1" -keyout server.key -out server.csr
+    openssl x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 30 -out server.crt -extfile <(echo "subjectAltName=IP:127.0.0.1,DNS:localhost")
+    cat server.key server.crt ca.crt >server.pem ) >/dev/null 2>&1 || die "openssl could not make the test certificates"
+}
+
+start() {
+  local port=$1 until
+  jars
+  alive && die "a node already runs in $dir"
+  mkdir -p "$dir"
+  certificates
+  sed -e "s|@DIR@|$dir|g; s|@PORT@|$port|g; s|@CPORT@|$((port + 1))|g; s|@SASLPORT@|$((port + 2))|g" "$here/server.properties" >"$dir/server.properties"
+  "$java" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$libs/*" -Dlog4j2.configurationFile="$here/log4j2.properties" \
+    kafka.tools.StorageTool format --ignore-formatted -t hirewire-test-clusterw -c "$dir/server.properties" --standalone \
+    --add-scram 'SCRAM-SHA-512=[name=svc,password=svc-secret]' >"$dir/format.log" 2>&1 || { cat "$dir/format.log" >&2; die "formatting failed"; }
+  # shellcheck disable=SC2086
+  setsid "$java" $jvm -cp "$libs/*" -Dlog4j2.configurationFile="$here/log4j2.properties" kafka.Kafka "$dir/server.properties" \
+    >"$dir/server.log" 2>&1 </dev/null &
+  echo $! >"$dir/pid"
+  until=$((SECONDS + 60))
+  until grep -qs "Kafka Server started" "$dir/server.log"; do
+    kill -0 "$(cat "$dir/pid")" 2>/dev/null || { tail -n 20 "$dir/server.log" >&2; die "the node ended while it started"; }
+    [ $SECONDS -lt $until ] || { tail -n 20 "$dir/server.log" >&2; die "the node is not ready after 60 s"; }
+    sleep 0.05
+  done
+  echo "127.0.0.1:$port"
+}
+
+stop() {
+  alive || return 0
+  local pid until=$((SECONDS + 20)); pid=$(cat "$dir/pid")
+  kill -TERM "$pid"
+  while alive && [ $SECONDS -lt $until ]; do sleep 0.05; done
+  if alive; then kill -KILL "$pid"; fi
+  rm -f "$dir/pid"
+}
+
+command=${1:-}
+case $command in
+  start | stop | kill) dir=$(realpath -m "${2:?which folder?}") ;;
+esac
+case $command in
+  start) start "${3:?which port?}" ;;
+  stop) stop ;;
+  kill) alive || die "no node runs in $dir"; kill -KILL "$(cat "$dir/pid")"; rm "$dir/pid" ;;
+  tool)
+    shift; class=${1:?which class?}; shift
+    case $class in *.*) ;; *) class=org.apache.kafka.tools.$class ;; esac
+    jars
+    exec "$java" -Xmx512m -cp "$libs/*" -Dlog4j2.configurationFile="$here/log4j2.properties" "$class" "$@" ;;
+  *) sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+esac
