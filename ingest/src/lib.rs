@@ -1,1 +1,22 @@
 //! Ingest: webhooks and polls in, raw events out.
+//!
+//! What a vendor is like stands in its manifest; nothing here names one.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod connection;
+mod envelope;
+mod json;
+pub mod manifest;
+mod metrics;
+mod run;
+mod settings;
+mod sink;
+mod topics;
+pub mod webhook;
+
+pub use connection::{Connection, Directory, Inlet, Lookup, Poll};
+pub use metrics::Metrics;
+pub use run::{Deps, Error, Role, run};
+pub use settings::Settings;
+pub use sink::RawSink;
+pub use topics::Topics;

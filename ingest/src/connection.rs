@@ -1,0 +1,194 @@
+//! One customer's account at one vendor, as configured; and the directory that finds it by name.
+//!
+//! Settings in, checked [`Connection`] out.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use hirewire_service::Secret;
+use hirewire_service::settings::duration;
+use hirewire_yaml::{Map, Node, Problems};
+
+use crate::manifest::{Api, Auth, Manifest, Signature, Webhook, url};
+use crate::webhook::Verifier;
+
+/// One connection. Built at start, then read only.
+#[derive(Debug)]
+pub struct Connection {
+    pub name: String,
+    pub tenant: String,
+    pub manifest: Arc<Manifest>,
+    /// `None`: no webhook is configured, and a delivery to it is for nobody.
+    pub webhook: Option<Inlet>,
+    /// `None`: nothing is polled.
+    pub poll: Option<Poll>,
+}
+
+/// The receiving side: the vendor's rules, and what proves a delivery to this connection.
+#[derive(Debug)]
+pub struct Inlet {
+    pub rules: Arc<Manifest>,
+    pub verifier: Verifier,
+}
+
+impl Inlet {
+    /// The vendor's rules. An inlet is only built from a manifest that has them.
+    #[must_use]
+    pub fn webhook(&self) -> Option<&Webhook> {
+        self.rules.webhook.as_ref()
+    }
+}
+
+/// What polling of this connection needs beyond the manifest.
+#[derive(Debug, Clone)]
+pub struct Poll {
+    pub client_id: Secret,
+    pub client_secret: Secret,
+    /// The vendor's user to act as; `None` acts as the credential itself.
+    pub act_as: Option<String>,
+    pub base_url: String,
+    pub token_url: String,
+    /// From the start of a round to the start of the next.
+    pub interval: Duration,
+    pub lag: Duration,
+    pub overlap: Duration,
+    /// The first pause after a failed request, doubled up to `retry_most`.
+    pub retry_first: Duration,
+    pub retry_most: Duration,
+    /// Requests of one list that may fail in a row before the round goes on to the next list.
+    pub attempts: u32,
+}
+
+impl Connection {
+    /// Reads the parts of a connection that ingest owns. The caller reads `tenant`, `vendor` and `overlay`.
+    pub fn read(
+        name: &str,
+        tenant: &str,
+        manifest: &Arc<Manifest>,
+        webhook: Option<&Node>,
+        poll: Option<&Node>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let inlet = match (webhook, &manifest.webhook) {
+            (None, _) => Some(None),
+            (Some(node), None) => {
+                problems.add(node, format!("{} sends no webhooks", manifest.vendor), "remove `webhook`, and poll");
+                None
+            }
+            (Some(node), Some(rules)) => read_inlet(node, manifest, rules, problems).map(Some),
+        };
+        let poll = match (poll, &manifest.api) {
+            (None, _) => Some(None),
+            (Some(node), None) => {
+                problems.add(node, format!("{} has nothing to poll", manifest.vendor), "remove `poll`");
+                None
+            }
+            (Some(node), Some(api)) => Poll::read(node, api, problems).map(Some),
+        };
+        Some(Self {
+            name: name.to_owned(),
+            tenant: tenant.to_owned(),
+            manifest: manifest.clone(),
+            webhook: inlet?,
+            poll: poll?,
+        })
+    }
+}
+
+fn read_inlet(node: &Node, manifest: &Arc<Manifest>, rules: &Webhook, problems: &mut Problems) -> Option<Inlet> {
+    let mut map = node.map(problems)?;
+    let secrets: Option<Vec<Secret>> = match &rules.signature {
+        Signature::None => Some(Vec::new()),
+        Signature::Hmac(_) => map.require("secrets", problems).and_then(|node| {
+            let items = node.list(problems)?;
+            if items.is_empty() || items.len() > 2 {
+                problems.add(node, format!("{} secrets", items.len()), "one, or two while a new one is brought in");
+            }
+            items.iter().map(|item| Secret::read(item, problems)).collect()
+        }),
+    };
+    map.finish(problems);
+    Some(Inlet { rules: manifest.clone(), verifier: Verifier::new(secrets?) })
+}
+
+impl Poll {
+    fn read(node: &Node, api: &Api, problems: &mut Problems) -> Option<Self> {
+        let Auth::Oauth2ClientCredentials(auth) = &api.auth;
+        let mut map = node.map(problems)?;
+        let client_id = map.require("client_id", problems).and_then(|node| Secret::read(node, problems));
+        let client_secret = map.require("client_secret", problems).and_then(|node| Secret::read(node, problems));
+        let act_as = map.get("act_as").and_then(|node| {
+            if auth.act_as.is_none() {
+                problems.add(node, "this vendor cannot act as a user", "remove `act_as`");
+            }
+            node.text(problems).map(str::to_owned)
+        });
+        let base_url = map.get("base_url").map_or(Some(api.base_url.clone()), |node| url(node, problems));
+        let token_url = map.get("token_url").map_or(Some(auth.token_url.clone()), |node| url(node, problems));
+        let mut time = |key, default| time(&mut map, key, default, problems);
+        let interval = time("interval", Duration::from_secs(30));
+        let lag = time("lag", api.lag);
+        let overlap = time("overlap", api.overlap);
+        let retry_first = time("retry_first", Duration::from_secs(1));
+        let retry_most = time("retry_most", Duration::from_secs(60));
+        let attempts = map.get("attempts").map_or(Some(5), |node| node.whole(1, problems));
+        map.finish(problems);
+        Some(Self {
+            client_id: client_id?,
+            client_secret: client_secret?,
+            act_as,
+            base_url: base_url?,
+            token_url: token_url?,
+            interval: interval?,
+            lag: lag?,
+            overlap: overlap?,
+            retry_first: retry_first?,
+            retry_most: retry_most?,
+            attempts: u32::try_from(attempts?).unwrap_or(u32::MAX),
+        })
+    }
+}
+
+pub(crate) fn time(
+    map: &mut Map<'_>,
+    key: &'static str,
+    default: Duration,
+    problems: &mut Problems,
+) -> Option<Duration> {
+    map.get(key).map_or(Some(default), |node| duration(node, problems))
+}
+
+type ByName = BTreeMap<String, Arc<Connection>>;
+
+/// All connections by name. Empty until the configuration is loaded: until then nothing is surely unknown.
+#[derive(Debug, Clone, Default)]
+pub struct Directory {
+    loaded: Arc<RwLock<Option<ByName>>>,
+}
+
+/// What the directory knows of a name.
+#[derive(Debug)]
+pub enum Lookup {
+    Found(Arc<Connection>),
+    /// The configuration surely lacks it.
+    Unknown,
+    /// No configuration yet.
+    NotLoaded,
+}
+
+impl Directory {
+    /// Takes the configuration into use.
+    pub fn load(&self, connections: impl IntoIterator<Item = Arc<Connection>>) {
+        let by_name = connections.into_iter().map(|connection| (connection.name.clone(), connection)).collect();
+        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = Some(by_name);
+    }
+
+    #[must_use]
+    pub fn find(&self, name: &str) -> Lookup {
+        match &*self.loaded.read().unwrap_or_else(PoisonError::into_inner) {
+            None => Lookup::NotLoaded,
+            Some(by_name) => by_name.get(name).cloned().map_or(Lookup::Unknown, Lookup::Found),
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Finding single values and list elements in JSON text without parsing the rest of it.
+//!
+//! Bytes in, byte ranges out: a range is exactly what stands in the source, so that nothing is ever re-serialised.
+//! The scan checks what finding needs (strings, brackets, separators on the way) and leaves the rest to the mapping,
+//! which dead-letters what it cannot read: one bad row must not stop the list it came in. Never recursive, so that
+//! deep nesting costs no stack. Of duplicate keys the first counts.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// More open brackets than this are refused.
+const MAX_DEPTH: usize = 100_000;
+
+/// The answer is not a whole JSON document with a list where one should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotAList {
+    #[error("the body ends before its JSON does, or is not JSON")]
+    Broken,
+    #[error("there is no list at the place that the manifest names")]
+    Absent,
+}
+
+/// Keys from the document's root to a value, written `payload.application.id`; empty is the root.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Path(Vec<String>);
+
+impl Path {
+    /// Parses keys separated by dots. `None` when a key is empty.
+    #[must_use]
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let keys: Vec<String> = text.split('.').map(str::to_owned).collect();
+        keys.iter().all(|key| !key.is_empty()).then_some(Self(keys))
+    }
+}
+
+/// The text of the string or number at `path`; `None` if there is none, or it is empty, null or a boolean.
+#[must_use]
+pub(crate) fn scalar(body: &[u8], path: &Path) -> Option<String> {
+    let raw = find(body, path)?;
+    match raw.first()? {
+        b'"' => unquote(raw).map(Cow::into_owned).filter(|text| !text.is_empty()),
+        b'-' | b'0'..=b'9' => std::str::from_utf8(raw).ok().map(str::to_owned),
+        _ => None,
+    }
+}
+
+/// The byte range of each element of the list at `path`.
+///
+/// # Errors
+/// When the document is cut off or not JSON, or when there is no list at `path`.
+pub(crate) fn elements(body: &[u8], path: &Path) -> Result<Vec<Range<usize>>, NotAList> {
+    let mut whole = Scanner { bytes: body, at: 0 };
+    let document = whole.value().ok_or(NotAList::Broken)?;
+    whole.space();
+    if whole.at != body.len() {
+        return Err(NotAList::Broken);
+    }
+    let list = range_of(body, document, path).ok_or(NotAList::Absent)?;
+    if body.get(list.start) != Some(&b'[') {
+        return Err(NotAList::Absent);
+    }
+    let mut scanner = Scanner { bytes: body, at: list.start + 1 };
+    let mut ranges = Vec::new();
+    if scanner.take(b']') {
+        return Ok(ranges);
+    }
+    loop {
+        ranges.push(scanner.value().ok_or(NotAList::Broken)?);
+        if scanner.take(b']') {
+            return Ok(ranges);
+        }
+        if !scanner.take(b',') {
+            return Err(NotAList::Broken);
+        }
+    }
+}
+
+fn find<'a>(body: &'a [u8], path: &Path) -> Option<&'a [u8]> {
+    body.get(range_of(body, 0..body.len(), path)?)
+}
+
+/// Walks down from the value in `from`. Looks only at what stands before the wanted value.
+fn range_of(body: &[u8], from: Range<usize>, path: &Path) -> Option<Range<usize>> {
+    let mut scanner = Scanner { bytes: body, at: from.start };
+    for key in &path.0 {
+        scanner.member(key)?;
+    }
+    scanner.value()
+}
+
+/// The text of a JSON string with its quotes. Borrowed where it has no escapes.
+fn unquote(raw: &[u8]) -> Option<Cow<'_, str>> {
+    let inner = raw.get(1..raw.len().checked_sub(1)?)?;
+    if inner.contains(&b'\\') {
+        return serde_json::from_slice::<String>(raw).ok().map(Cow::Owned);
+    }
+    std::str::from_utf8(inner).ok().map(Cow::Borrowed)
+}
+
+struct Scanner<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Scanner<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    /// Passes `byte` if it comes next, after spaces.
+    fn take(&mut self, byte: u8) -> bool {
+        self.space();
+        let there = self.peek() == Some(byte);
+        self.at += usize::from(there);
+        there
+    }
+
+    /// Moves to the value of `key` in the object that starts here.
+    fn member(&mut self, key: &str) -> Option<()> {
+        if !self.take(b'{') {
+            return None;
+        }
+        loop {
+            self.space();
+            let start = self.at;
+            self.string()?;
+            let found = unquote(self.bytes.get(start..self.at)?).is_some_and(|name| name == key);
+            if !self.take(b':') {
+                return None;
+            }
+            if found {
+                return Some(());
+            }
+            self.value()?;
+            if !self.take(b',') {
+                return None;
+            }
+        }
+    }
+
+    /// Passes a string, quotes included.
+    fn string(&mut self) -> Option<()> {
+        if self.peek() != Some(b'"') {
+            return None;
+        }
+        self.at += 1;
+        loop {
+            let rest = self.bytes.get(self.at..)?;
+            self.at += memchr::memchr2(b'"', b'\\', rest)?;
+            match self.peek()? {
+                b'"' => {
+                    self.at += 1;
+                    return Some(());
+                }
+                _ => self.at += 2,
+            }
+        }
+    }
+
+    /// Passes one value and says where it stands.
+    fn value(&mut self) -> Option<Range<usize>> {
+        self.space();
+        let start = self.at;
+        let mut open = Vec::new();
+        loop {
+            match self.peek()? {
+                b'"' => self.string()?,
+                bracket @ (b'{' | b'[') if open.len() < MAX_DEPTH => {
+                    open.push(bracket);
+                    self.at += 1;
+                    continue;
+                }
+                bracket @ (b'}' | b']') => {
+                    // '{' and '}' are two apart in ASCII, as are '[' and ']'.
+                    if open.pop() != Some(bracket - 2) {
+                        return None;
+                    }
+                    self.at += 1;
+                }
+                b',' | b':' | b' ' | b'\t' | b'\n' | b'\r' if !open.is_empty() => {
+                    self.at += 1;
+                    continue;
+                }
+                b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                    let word = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
+                    self.at += self.bytes.get(self.at..)?.iter().take_while(|byte| word(byte)).count();
+                    // A number or word at the very end of the bytes may have been cut off, but only as a whole
+                    // document, which no list is.
+                }
+                _ => return None,
+            }
+            if open.is_empty() {
+                return Some(start..self.at);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> Path {
+        Path::parse(text).unwrap()
+    }
+
+    fn texts(body: &str, at: &Path) -> Vec<String> {
+        let ranges = elements(body.as_bytes(), at).unwrap();
+        ranges.into_iter().map(|range| body.get(range).unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_scalar_is_found_wherever_it_stands() {
+        let body = br#"{"action":"x","n":null,"payload":{"other":{"id":1},"application":{"id":4031896006, "name":"a\u003cb"}}}"#;
+        assert_eq!(scalar(body, &path("payload.application.id")).unwrap(), "4031896006");
+        assert_eq!(scalar(body, &path("payload.application.name")).unwrap(), "a<b");
+        assert_eq!(scalar(body, &path("action")).unwrap(), "x");
+        for absent in ["n", "payload", "payload.id", "action.id", "payload.application.id.x"] {
+            assert_eq!(scalar(body, &path(absent)), None, "{absent}");
+        }
+    }
+
+    #[test]
+    fn a_key_written_with_escapes_is_the_same_key_and_of_two_the_first_counts() {
+        assert_eq!(scalar(br#"{"\u0069d":7,"id":8}"#, &path("id")).unwrap(), "7");
+    }
+
+    #[test]
+    fn what_is_not_json_has_no_scalars_and_no_panic() {
+        for body in [
+            "",
+            "{",
+            "{\"a",
+            "{\"a\"",
+            "{\"a\":",
+            "{\"a\":\"",
+            "{\"a\":\"\\",
+            "a=b&c=d",
+            "\u{0}",
+            "[1]",
+            "{]",
+            "{\"b\":1 \"a\":2}",
+        ] {
+            assert_eq!(scalar(body.as_bytes(), &path("a")), None, "{body}");
+        }
+        assert_eq!(scalar(b"{\"a\":\"\xff\xfe\"}", &path("a")), None);
+    }
+
+    #[test]
+    fn elements_are_exact_byte_ranges() {
+        let body = " [ {\"a\" : 1.50},\n[1, 2],\t\"x,]\\\"\" , null,-1e5 ,{\"u\":\"\\u003c\"}] \n";
+        assert_eq!(
+            texts(body, &Path::default()),
+            ["{\"a\" : 1.50}", "[1, 2]", "\"x,]\\\"\"", "null", "-1e5", "{\"u\":\"\\u003c\"}"]
+        );
+        assert!(texts("[]", &Path::default()).is_empty());
+        assert_eq!(texts("{\"next\":\"x\",\"data\":[1,{}],\"more\":[]}", &path("data")), ["1", "{}"]);
+    }
+
+    #[test]
+    fn a_body_cut_anywhere_is_broken() {
+        let body = r#"{"data": [{"id": 1, "t": "a\"]"}, {"id": 2}], "next": "z"}"#;
+        assert_eq!(elements(body.as_bytes(), &path("data")).unwrap().len(), 2);
+        for end in 0..body.len() {
+            let cut = body.get(..end).unwrap();
+            assert_eq!(elements(cut.as_bytes(), &path("data")), Err(NotAList::Broken), "{cut}");
+        }
+        assert_eq!(elements(b"[1,2]]", &Path::default()), Err(NotAList::Broken));
+        assert_eq!(elements(b"[1 2]", &Path::default()), Err(NotAList::Broken));
+        assert_eq!(elements(b"[1,]", &Path::default()), Err(NotAList::Broken));
+        assert_eq!(elements(b"<html>", &Path::default()), Err(NotAList::Broken));
+        assert_eq!(elements(br#"{"errors":["no"]}"#, &Path::default()), Err(NotAList::Absent));
+    }
+
+    #[test]
+    fn ten_thousand_levels_cost_no_stack_and_too_many_are_refused() {
+        let nested = |levels: usize| format!("[{}{}]", "[".repeat(levels), "]".repeat(levels));
+        assert_eq!(elements(nested(10_000).as_bytes(), &Path::default()).unwrap().len(), 1);
+        assert!(elements(nested(MAX_DEPTH + 1).as_bytes(), &Path::default()).is_err());
+    }
+
+    #[test]
+    fn a_row_that_is_not_utf8_stays_a_row() {
+        assert_eq!(elements(b"[{\"a\":\"\xff\"},{\"a\":1}]", &Path::default()).unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,194 @@
+//! A vendor's `manifest.yaml`: everything ingest must know of the vendor, as data from closed sets.
+//!
+//! Text in, checked [`Manifest`] out; all mistakes at once, each with file, line and hint. No I/O.
+
+mod api;
+mod webhook;
+
+use std::sync::Arc;
+
+use hirewire_yaml::{Map, Node, Problems, did_you_mean};
+
+pub(crate) use api::url;
+pub use api::{Api, Auth, ClientCredentials, Paging, RateLimit, Repeats, Stream, Window};
+pub use webhook::{Algorithm, Encoding, Hmac, Signature, Webhook};
+
+use crate::json::Path;
+
+/// Records that a raw event can be about: the ones that own a partition, and those whose deletion names only them.
+const SUBJECTS: &[&str] = &[
+    "Application",
+    "Candidate",
+    "Job",
+    "Opening",
+    "JobPosting",
+    "Department",
+    "Office",
+    "User",
+    "Stage",
+    "Source",
+    "Reason",
+    "Interview",
+    "Scorecard",
+    "Offer",
+    "Attachment",
+    "Activity",
+];
+
+/// One vendor, as ingest sees it.
+#[derive(Debug)]
+pub struct Manifest {
+    /// The name of the vendor's folder, in topic names and headers.
+    pub vendor: String,
+    /// `None` when the vendor sends none.
+    pub webhook: Option<Webhook>,
+    /// `None` when there is nothing to poll.
+    pub api: Option<Api>,
+}
+
+/// Where the remote id of the thing that a payload is about stands: the first place that has one counts.
+#[derive(Debug, Clone)]
+pub struct Subject(Vec<(&'static str, Path)>);
+
+impl Manifest {
+    /// Parses and checks a manifest. `file` is the name that messages show.
+    ///
+    /// # Errors
+    /// All mistakes of the file.
+    pub fn parse(file: &str, text: &str) -> Result<Arc<Self>, Problems> {
+        let node = hirewire_yaml::parse(file, text)?;
+        let mut problems = Problems::new();
+        let manifest = Self::read(&node, &mut problems);
+        problems.into_result(manifest.map(Arc::new))
+    }
+
+    fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut map = node.map(problems)?;
+        let vendor = map.require("vendor", problems).and_then(|node| node.text(problems));
+        let webhook = map.get("webhook").map(|node| Webhook::read(node, problems));
+        let api = map.get("api").map(|node| Api::read(node, problems));
+        map.finish(problems);
+        Some(Self { vendor: vendor?.to_owned(), webhook: optional(webhook)?, api: optional(api)? })
+    }
+}
+
+impl Subject {
+    /// Reads `{Application: payload.application.id, Candidate: …}`, looked up in the order written.
+    fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut map = node.map(problems)?;
+        let mut places = Vec::new();
+        for (key, record, at) in map.entries() {
+            match SUBJECTS.iter().find(|known| **known == record) {
+                None => problems.add(
+                    key,
+                    format!("\"{record}\" is no record that an event can be about"),
+                    did_you_mean(record, SUBJECTS.iter().copied()),
+                ),
+                Some(record) => places.extend(path(at, problems).map(|path| (*record, path))),
+            }
+        }
+        if places.is_empty() {
+            problems.add(node, "no place of a remote id", "write for example {Application: payload.application.id}");
+        }
+        Some(Self(places))
+    }
+
+    /// The record's name and the remote id, if `body` holds one.
+    #[must_use]
+    pub fn find(&self, body: &[u8]) -> Option<(&'static str, String)> {
+        self.0.iter().find_map(|(record, path)| Some((*record, crate::json::scalar(body, path)?)))
+    }
+}
+
+/// `Some(None)` for what is absent, `None` for what is there and wrong.
+#[expect(clippy::option_option, reason = "absent, wrong and good are three things")]
+fn optional<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+    match read {
+        None => Some(None),
+        Some(None) => None,
+        Some(good) => Some(good),
+    }
+}
+
+fn path(node: &Node, problems: &mut Problems) -> Option<Path> {
+    let path = Path::parse(node.text(problems)?);
+    if path.is_none() {
+        problems.add(node, "a path with an empty key", "write keys separated by dots: payload.application.id");
+    }
+    path
+}
+
+fn required_path(map: &mut Map<'_>, key: &'static str, problems: &mut Problems) -> Option<Path> {
+    map.require(key, problems).and_then(|node| path(node, problems))
+}
+
+fn required_text(map: &mut Map<'_>, key: &'static str, problems: &mut Problems) -> Option<String> {
+    Some(map.require(key, problems)?.text(problems)?.to_owned())
+}
+
+/// A header's name, in lower case.
+fn header(node: &Node, problems: &mut Problems) -> Option<String> {
+    let text = node.text(problems)?;
+    let name = axum::http::HeaderName::try_from(text).ok();
+    if name.is_none() {
+        problems.add(node, format!("\"{text}\" is not the name of a header"), "");
+    }
+    Some(name?.as_str().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mistakes(text: &str) -> String {
+        Manifest::parse("manifest.yaml", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn greenhouse_is_read_and_complete() {
+        let text = include_str!("../../../vendors/greenhouse/manifest.yaml");
+        let manifest = Manifest::parse("manifest.yaml", text).unwrap();
+        assert_eq!(manifest.vendor, "greenhouse");
+        assert_eq!(manifest.webhook.as_ref().unwrap().subjects.len(), 29);
+        let api = manifest.api.as_ref().unwrap();
+        let first_application = api.streams.iter().position(|stream| stream.name == "applications").unwrap();
+        for lookup in ["users", "departments", "offices", "sources", "rejection_reasons", "job_interview_stages"] {
+            let position = api.streams.iter().position(|stream| stream.name == lookup).unwrap();
+            assert!(position < first_application, "{lookup} is a look-up and comes first");
+        }
+        let restricted: Vec<&str> = api.streams.iter().filter(|s| s.restricted).map(|s| s.name.as_str()).collect();
+        assert_eq!(restricted, ["eeoc"]);
+    }
+
+    #[test]
+    fn all_mistakes_come_at_once_with_line_and_hint() {
+        let text = "vendr: x\nwebhook:\n  signature: {hmac: {algorithm: sha265, encoding: hex, header: \"a b\", signed: body}}\n  \
+                    event: a..b\n  delivery_id: {header: x}\n  subjects:\n    created: {Aplication: id}\n";
+        let shown = mistakes(text);
+        for part in [
+            "manifest.yaml:1: `vendor` is missing",
+            "manifest.yaml:1: unknown key \"vendr\" (did you mean \"vendor\"?)",
+            "manifest.yaml:3: \"sha265\" is not known here (did you mean \"sha256\"?)",
+            "manifest.yaml:3: \"a b\" is not the name of a header",
+            "manifest.yaml:4: a path with an empty key",
+            "manifest.yaml:7: \"Aplication\" is no record that an event can be about (did you mean \"Application\"?)",
+        ] {
+            assert!(shown.contains(part), "{part}\nis not in\n{shown}");
+        }
+    }
+
+    #[test]
+    fn there_is_no_default_signature() {
+        let shown = mistakes("vendor: x\nwebhook: {event: e, delivery_id: {header: x}, subjects: {a: {Job: id}}}\n");
+        assert!(shown.contains("`signature` is missing"), "{shown}");
+    }
+
+    #[test]
+    fn a_window_that_forgets_an_end_is_refused() {
+        let text = "vendor: x\napi:\n  base_url: https://x.example\n  auth: {oauth2_client_credentials: {token_url: \"https://x.example/t\", \
+                    expires_at: e}}\n  paging: {link_cursor: {param: cursor}}\n  window: {param: u, first: \"lte|{to}\", then: \"gt|{from}\", field: u}\n  \
+                    lag: 5m\n  overlap: 10m\n  streams:\n    a: {subject: {Job: id}}\n";
+        let shown = mistakes(text);
+        assert!(shown.contains("manifest.yaml:6: `then` does not hold {to}"), "{shown}");
+    }
+}

@@ -1,0 +1,99 @@
+//! The service: starts what the role asks for and returns when shutdown is requested.
+
+use std::sync::Arc;
+
+use hirewire_kafka::{Producer, ProducerOptions, Stop};
+use hirewire_schemas::Names;
+use hirewire_service::{Health, Shutdown};
+use tokio::net::TcpListener;
+
+use crate::connection::{Connection, Directory};
+use crate::manifest::Signature;
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use crate::topics::Topics;
+use crate::webhook;
+
+/// What one process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    Webhook,
+    Poll,
+    All,
+}
+
+/// What the process gives to the service.
+pub struct Deps {
+    pub kafka: hirewire_kafka::Settings,
+    pub names: Names,
+    pub registry_url: String,
+    pub metrics: prometheus::Registry,
+    pub health: Health,
+    pub shutdown: Shutdown,
+}
+
+/// The service cannot start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("ingest cannot listen on {address}; choose another `ingest.listen` or stop what listens there")]
+    Listen { address: std::net::SocketAddr, source: std::io::Error },
+    #[error("ingest's metrics cannot be registered")]
+    Metrics(#[from] prometheus::Error),
+    #[error(transparent)]
+    Kafka(#[from] Stop),
+}
+
+/// Runs until shutdown. `listener` takes the place of `settings.listen`, for a caller that wants to know the port.
+///
+/// # Errors
+/// When the address is taken, or Kafka's settings are refused.
+pub async fn run(
+    settings: Settings,
+    role: Role,
+    listener: Option<TcpListener>,
+    connections: Vec<Arc<Connection>>,
+    deps: Deps,
+) -> Result<(), Error> {
+    let metrics = Metrics::new(&deps.metrics)?;
+    let topics = Topics::new(&deps.names, connections.iter().map(|connection| connection.manifest.vendor.as_str()));
+    receive(&settings, listener, &connections, &deps, topics, metrics).await
+}
+
+async fn receive(
+    settings: &Settings,
+    listener: Option<TcpListener>,
+    connections: &[Arc<Connection>],
+    deps: &Deps,
+    topics: Topics,
+    metrics: Metrics,
+) -> Result<(), Error> {
+    let health = deps.health.component("ingest webhook");
+    for connection in connections {
+        let rules = connection.webhook.as_ref().and_then(|inlet| inlet.webhook());
+        if rules.is_some_and(|rules| matches!(rules.signature, Signature::None)) {
+            tracing::warn!(connection = connection.name, "webhooks are taken unsigned: the vendor signs none");
+        }
+    }
+    let listener = match listener {
+        Some(listener) => listener,
+        None => TcpListener::bind(settings.listen)
+            .await
+            .map_err(|source| Error::Listen { address: settings.listen, source })?,
+    };
+    let options = ProducerOptions { delivery_timeout: settings.receiver.keep_timeout, ..ProducerOptions::default() };
+    let producer = Producer::new(&deps.kafka, &options)?;
+    let directory = Directory::default();
+    directory.load(connections.iter().cloned());
+    let router = webhook::router(directory, topics, producer.clone(), &settings.receiver, metrics);
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "webhooks are received at /v1/webhooks/<connection>");
+    }
+    health.ready();
+    webhook::serve(listener, router, &settings.server, deps.shutdown.clone()).await;
+    let keep = settings.receiver.keep_timeout;
+    // Blocks until what was sent is acknowledged; everything that was answered 200 already is.
+    if tokio::task::spawn_blocking(move || producer.flush(keep)).await.is_err() {
+        tracing::error!("the producer's flush panicked");
+    }
+    Ok(())
+}

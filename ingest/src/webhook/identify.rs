@@ -1,0 +1,82 @@
+//! What a proven delivery is about, and the raw record it becomes.
+//!
+//! [`VerifiedRequest`] in, [`RawEvent`] out: nothing else makes one. Identification never refuses: an unknown event, a
+//! body that is no JSON or a payload without the id it should have is kept, keyed by the connection, for it is signed
+//! and cannot be asked for again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hirewire_kafka::Record;
+use hirewire_service::TraceParent;
+use sha2::{Digest, Sha256};
+
+use super::verify::VerifiedRequest;
+use crate::envelope::{Envelope, Origin};
+use crate::json;
+use crate::manifest::Webhook;
+use crate::topics::{Topics, canonical_key};
+
+/// A longer event name or delivery id is not taken over as text.
+const MAX_NAME_BYTES: usize = 128;
+
+/// A delivery with its key and its headers, ready to be kept.
+#[derive(Debug)]
+pub struct RawEvent {
+    record: Record,
+    /// `false`: keyed by the connection, for want of a subject.
+    identified: bool,
+}
+
+impl RawEvent {
+    #[must_use]
+    pub fn into_record(self) -> Record {
+        self.record
+    }
+
+    #[must_use]
+    pub fn is_identified(&self) -> bool {
+        self.identified
+    }
+}
+
+/// Names the event, finds its subject and builds the record.
+#[must_use]
+pub fn identify(request: &VerifiedRequest, rules: &Webhook, topics: &Topics) -> RawEvent {
+    let delivery = request.delivery();
+    let connection = &*delivery.connection;
+    let event = json::scalar(&delivery.body, &rules.event).filter(|event| is_name(event));
+    let subject = event.as_ref().and_then(|event| rules.subjects.get(event)).and_then(|s| s.find(&delivery.body));
+    let (key, identified) = match &subject {
+        Some((record, remote_id)) => (canonical_key(connection, record, remote_id), true),
+        None => (canonical_key(connection, "Connection", &connection.name), false),
+    };
+    let restricted = event.as_ref().is_some_and(|event| rules.restricted.contains(event));
+    let topic: Arc<str> = topics.raw(&connection.manifest.vendor, restricted);
+    let text = |name: &str| delivery.headers.get(name).and_then(|value| value.to_str().ok());
+    // Without a usable id of the delivery, its bytes name it: a retry sends the same ones.
+    let delivery_id = text(&rules.delivery_id)
+        .filter(|id| is_name(id))
+        .map_or_else(|| hex::encode(Sha256::digest(&delivery.body)), str::to_owned);
+    let kept = rules.keep_headers.iter().filter_map(|name| {
+        let value = delivery.headers.get(name).filter(|value| value.len() <= MAX_NAME_BYTES)?;
+        Some((name.clone(), Bytes::copy_from_slice(value.as_bytes())))
+    });
+    let envelope = Envelope {
+        connection,
+        origin: Origin::Webhook,
+        kind: event.as_deref(),
+        id: format!("{}/{delivery_id}", connection.name),
+        received_at: delivery.received_at,
+        content_type: text("content-type").filter(|text| is_name(text)).unwrap_or("application/octet-stream"),
+        trace: text("traceparent").and_then(TraceParent::parse).map_or_else(TraceParent::new_root, |t| t.child()),
+        request: &[],
+        kept: kept.collect(),
+    };
+    RawEvent { record: envelope.seal(topic, key, delivery.body.clone()), identified }
+}
+
+/// Fit for a header: visible ASCII (a media type has spaces too), not empty, not long.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_NAME_BYTES && text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
+}

@@ -1,0 +1,205 @@
+//! Webhooks: `POST /v1/webhooks/{connection}`.
+//!
+//! An HTTP request in, a raw record in the vendor's raw topic and then an answer out. The answer is 200 only after the
+//! record is acknowledged by all in-sync replicas. What is our own fault answers 503 with `Retry-After`, for some
+//! vendors never again send what was once answered 401, 403, 404, 405 or 410.
+
+mod body;
+mod identify;
+mod server;
+mod verify;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use hirewire_kafka::SendError;
+use jiff::Timestamp;
+
+use crate::connection::{Directory, Lookup};
+use crate::metrics::Metrics;
+use crate::sink::RawSink;
+use crate::topics::Topics;
+use body::{Limits, Unread};
+
+pub use identify::{RawEvent, identify};
+pub use server::{ServerLimits, serve};
+pub use verify::{Delivery, Unproven, VerifiedRequest, Verifier};
+
+/// When a vendor may try again, in seconds.
+const RETRY_AFTER_SECS: &str = "5";
+
+/// Bounds of what is received.
+#[derive(Debug, Clone)]
+pub struct ReceiverLimits {
+    /// Of one body, after decompression.
+    pub max_body_bytes: usize,
+    /// Of all bodies that are being received or kept.
+    pub max_in_flight_bytes: usize,
+    /// For the whole body to arrive.
+    pub body_timeout: Duration,
+    /// For the broker to acknowledge.
+    pub keep_timeout: Duration,
+}
+
+/// What one request needs; one for all.
+struct Receiver<S> {
+    directory: Directory,
+    topics: Topics,
+    sink: S,
+    limits: Limits,
+    keep_timeout: Duration,
+    metrics: Metrics,
+}
+
+/// Why a delivery was not kept. Each has one status and one label.
+#[derive(Debug)]
+enum Refusal {
+    UnknownConnection,
+    ConfigurationNotLoaded,
+    Unread(Unread),
+    Forged(&'static str),
+    SecretNotLoaded(String),
+    NotKept(SendError),
+    NotKeptInTime,
+}
+
+/// The router, with its state inside.
+pub fn router<S: RawSink>(
+    directory: Directory,
+    topics: Topics,
+    sink: S,
+    limits: &ReceiverLimits,
+    metrics: Metrics,
+) -> Router {
+    let receiver = Receiver {
+        directory,
+        topics,
+        sink,
+        limits: Limits::new(limits.max_body_bytes, limits.body_timeout, limits.max_in_flight_bytes),
+        keep_timeout: limits.keep_timeout,
+        metrics,
+    };
+    Router::new().route("/v1/webhooks/{connection}", post(receive::<S>)).with_state(Arc::new(receiver))
+}
+
+async fn receive<S: RawSink>(
+    State(receiver): State<Arc<Receiver<S>>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Response {
+    let started = Instant::now();
+    let kept = receiver.take(&name, request).await;
+    // An unknown name is not ours and may be anything: it never becomes a label.
+    let label = if matches!(kept, Err(Refusal::UnknownConnection)) { "unknown" } else { &name };
+    let (outcome, answer) = match kept {
+        Ok(()) => ("kept", StatusCode::OK.into_response()),
+        Err(refusal) => {
+            refusal.log(label);
+            (refusal.label(), refusal.answer())
+        }
+    };
+    receiver.metrics.webhook(label, outcome, started.elapsed());
+    answer
+}
+
+impl<S: RawSink> Receiver<S> {
+    async fn take(&self, name: &str, request: Request) -> Result<(), Refusal> {
+        let received_at = Timestamp::now();
+        let connection = match self.directory.find(name) {
+            Lookup::Found(connection) => connection,
+            Lookup::Unknown => return Err(Refusal::UnknownConnection),
+            Lookup::NotLoaded => return Err(Refusal::ConfigurationNotLoaded),
+        };
+        let Some(inlet) = &connection.webhook else { return Err(Refusal::UnknownConnection) };
+        let Some(rules) = inlet.webhook() else { return Err(Refusal::UnknownConnection) };
+        let (parts, stream) = request.into_parts();
+        let body = body::read(stream, &parts.headers, &self.limits).await.map_err(Refusal::Unread)?;
+        let delivery =
+            Delivery { connection: connection.clone(), headers: parts.headers, body: body.bytes.clone(), received_at };
+        let request = inlet.verifier.verify(&rules.signature, delivery).map_err(|unproven| match unproven {
+            Unproven::Forged(why) => Refusal::Forged(why),
+            Unproven::SecretNotLoaded(which) => Refusal::SecretNotLoaded(which),
+        })?;
+        let event = identify(&request, rules, &self.topics);
+        if !event.is_identified() {
+            self.metrics.webhook_unidentified(&connection.name);
+        }
+        match tokio::time::timeout(self.keep_timeout, self.sink.keep(event.into_record())).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Refusal::NotKept(error)),
+            Err(_) => Err(Refusal::NotKeptInTime),
+        }
+    }
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::UnknownConnection => StatusCode::NOT_FOUND,
+            Self::Forged(_) => StatusCode::UNAUTHORIZED,
+            Self::Unread(Unread::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unread(Unread::TooSlow) => StatusCode::REQUEST_TIMEOUT,
+            Self::Unread(Unread::Broken) => StatusCode::BAD_REQUEST,
+            Self::Unread(Unread::UnknownEncoding) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Unread(Unread::BudgetSpent)
+            | Self::ConfigurationNotLoaded
+            | Self::SecretNotLoaded(_)
+            | Self::NotKept(_)
+            | Self::NotKeptInTime => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn label(&self) -> &'static str {
+        match self {
+            Self::UnknownConnection => "unknown_connection",
+            Self::ConfigurationNotLoaded => "configuration_not_loaded",
+            Self::Unread(Unread::TooLarge) => "too_large",
+            Self::Unread(Unread::BudgetSpent) => "budget_spent",
+            Self::Unread(Unread::TooSlow) => "too_slow",
+            Self::Unread(Unread::Broken) => "broken_body",
+            Self::Unread(Unread::UnknownEncoding) => "unknown_encoding",
+            Self::Forged(_) => "forged",
+            Self::SecretNotLoaded(_) => "secret_not_loaded",
+            Self::NotKept(_) => "not_kept",
+            Self::NotKeptInTime => "not_kept_in_time",
+        }
+    }
+
+    fn answer(&self) -> Response {
+        let status = self.status();
+        // 408 and 413 leave the rest of the body unread: the connection cannot serve another request.
+        let extra: Option<(HeaderName, HeaderValue)> = match status {
+            StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS))),
+            StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => {
+                Some((header::CONNECTION, HeaderValue::from_static("close")))
+            }
+            _ => None,
+        };
+        (status, axum::response::AppendHeaders(extra), format!("{}\n", self.label())).into_response()
+    }
+
+    /// Once, here. Nothing of the request is shown but the connection it was for.
+    fn log(&self, connection: &str) {
+        match self {
+            Self::SecretNotLoaded(which) => tracing::error!(
+                code = "webhook-secret-not-loaded",
+                connection,
+                "deliveries are answered 503 until the secret can be read: {which}"
+            ),
+            Self::NotKept(error) if !error.is_retryable() => {
+                tracing::error!(code = "webhook-refused-by-kafka", connection, %error, "deliveries are answered 503");
+            }
+            Self::NotKept(error) => tracing::warn!(connection, %error, "answered 503: not acknowledged"),
+            Self::NotKeptInTime => tracing::warn!(connection, "answered 503: not acknowledged in time"),
+            Self::Forged(why) => tracing::warn!(connection, "answered 401: {why}"),
+            Self::UnknownConnection | Self::ConfigurationNotLoaded | Self::Unread(_) => {
+                tracing::info!(connection, status = self.status().as_u16(), "not kept: {}", self.label());
+            }
+        }
+    }
+}
