@@ -1,0 +1,103 @@
+//! What is joined to a change before a request is made of it.
+//!
+//! The compacted topics are followed into one store on disk per process ([`store`], [`follow`]); a delivery asks for
+//! the [`Part`]s that its request names, and waits for those it requires.
+
+pub(crate) mod parts;
+pub(crate) mod store;
+
+use serde_json::{Map, Value};
+
+use crate::event::Event;
+use crate::request::condition::Condition;
+
+/// One named part of a request's data: the first word of its paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Part {
+    /// The record that the route saw.
+    Change,
+    /// Key, route and trace of the delivery itself.
+    Delivery,
+    Application,
+    Candidate,
+    Job,
+    Opening,
+    /// `offer.accepted`: the accepted offer of the application.
+    Offer,
+    /// The job's hiring manager.
+    Manager,
+    /// The files of the application, without their bytes.
+    Documents,
+    Departments,
+    Offices,
+    /// What an earlier request sent, for the request that takes it back.
+    Cancelled,
+}
+
+impl Part {
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Change,
+        Self::Delivery,
+        Self::Application,
+        Self::Candidate,
+        Self::Job,
+        Self::Opening,
+        Self::Offer,
+        Self::Manager,
+        Self::Documents,
+        Self::Departments,
+        Self::Offices,
+        Self::Cancelled,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Change => "change",
+            Self::Delivery => "delivery",
+            Self::Application => "application",
+            Self::Candidate => "candidate",
+            Self::Job => "job",
+            Self::Opening => "opening",
+            Self::Offer => "offer",
+            Self::Manager => "manager",
+            Self::Documents => "documents",
+            Self::Departments => "departments",
+            Self::Offices => "offices",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|part| part.name() == name)
+    }
+}
+
+/// What an earlier change of the same application was, as far as the ledger was read.
+#[derive(Debug, Clone)]
+pub(crate) enum Earlier {
+    /// The ledger was not read that far yet.
+    Unknown,
+    /// There is none.
+    None,
+    Found(Event),
+}
+
+/// Why nothing can be joined now; the delivery waits.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the context store cannot be read: {0}")]
+pub(crate) struct JoinError(pub(crate) String);
+
+/// The join, as deliveries ask for it.
+pub(crate) trait Join: Send + Sync + 'static {
+    /// The parts of `wanted` that are known, by name. `change`, `delivery` and `cancelled` are the caller's.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn join(&self, event: &Event, wanted: &[Part]) -> Result<Map<String, Value>, JoinError>;
+
+    /// The newest change of the same application before `event` for which `condition` holds.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn earlier(&self, event: &Event, condition: &Condition) -> Result<Earlier, JoinError>;
+}

@@ -1,0 +1,231 @@
+//! From a change to the parts of a request: which record is whose.
+//!
+//! In: a change and the wanted [`Part`]s. Out: those that are known. Deleted records are as good as absent.
+
+use hirewire_schemas::Entity;
+use serde_json::{Map, Value, json};
+
+use super::store::{Owner, Store};
+use super::{Earlier, Join, JoinError, Part};
+use crate::event::Event;
+use crate::request::condition::Condition;
+use crate::request::path::coded;
+
+impl Join for Store {
+    fn join(&self, event: &Event, wanted: &[Part]) -> Result<Map<String, Value>, JoinError> {
+        let ids = Ids::of(self, event)?;
+        let mut parts = Map::new();
+        for part in wanted {
+            let value = match part {
+                // The caller's own.
+                Part::Change | Part::Delivery | Part::Cancelled => continue,
+                Part::Application => one(self, Entity::Application, ids.application.as_deref())?,
+                Part::Candidate => self.candidate(ids.candidate.as_deref())?,
+                Part::Job => one(self, Entity::Job, ids.job.as_deref())?,
+                Part::Opening => first(self, Entity::Opening, ids.application.as_deref())?,
+                Part::Offer => json!({"accepted": self.accepted_offer(ids.application.as_deref())?}),
+                Part::Manager => self.manager(ids.job.as_deref())?,
+                Part::Documents => self.documents(&ids)?,
+                Part::Departments => self.of_job(Entity::Department, "department_ids", ids.job.as_deref())?,
+                Part::Offices => self.of_job(Entity::Office, "office_ids", ids.job.as_deref())?,
+            };
+            parts.insert(part.name().to_owned(), value);
+        }
+        Ok(parts)
+    }
+
+    fn earlier(&self, event: &Event, condition: &Condition) -> Result<Earlier, JoinError> {
+        match (event.application_id(), event.sequence_no()) {
+            (Some(application_id), Some(sequence_no)) => self.earlier(application_id, sequence_no, condition),
+            _ => Ok(Earlier::None),
+        }
+    }
+}
+
+/// Whom a change is about.
+struct Ids {
+    application: Option<String>,
+    candidate: Option<String>,
+    job: Option<String>,
+}
+
+impl Ids {
+    /// From the change itself, else from its application.
+    fn of(store: &Store, event: &Event) -> Result<Self, JoinError> {
+        let own = |name: &str| event.tree.get(name).and_then(Value::as_str).map(str::to_owned);
+        let application = own("application_id");
+        let record = one(store, Entity::Application, application.as_deref())?;
+        let of_application = |name: &str| record.get(name).and_then(Value::as_str).map(str::to_owned);
+        Ok(Self {
+            candidate: own("candidate_id").or_else(|| of_application("candidate_id")),
+            job: own("job_id").or_else(|| of_application("job_id")),
+            application,
+        })
+    }
+}
+
+impl Store {
+    /// A candidate that was merged into another is that other; a chain of merges is followed.
+    fn candidate(&self, id: Option<&str>) -> Result<Value, JoinError> {
+        let mut candidate = one_even_deleted(self, Entity::Candidate, id)?;
+        for _ in 0..8 {
+            let Some(into) = candidate.get("merged_into_id").and_then(Value::as_str) else { break };
+            candidate = one_even_deleted(self, Entity::Candidate, Some(into))?;
+        }
+        Ok(if is_deleted(&candidate) { Value::Null } else { candidate })
+    }
+
+    /// The accepted offer; of several, the current one with the highest version.
+    fn accepted_offer(&self, application_id: Option<&str>) -> Result<Value, JoinError> {
+        let Some(application_id) = application_id else { return Ok(Value::Null) };
+        let offers = self.owned(Entity::Offer, Owner::Application, application_id)?;
+        let accepted = offers.into_iter().filter(|offer| {
+            let status = offer.get("status").map(coded).and_then(Value::as_str);
+            !is_deleted(offer) && matches!(status, Some("ACCEPTED" | "SIGNED"))
+        });
+        let rank = |offer: &Value| {
+            let current = offer.get("is_current").and_then(Value::as_bool).unwrap_or(false);
+            (current, offer.get("version").and_then(Value::as_i64).unwrap_or_default())
+        };
+        Ok(accepted.max_by_key(rank).unwrap_or(Value::Null))
+    }
+
+    /// The job's hiring manager, with what the user's own record adds.
+    fn manager(&self, job_id: Option<&str>) -> Result<Value, JoinError> {
+        let job = one(self, Entity::Job, job_id)?;
+        let team = job.get("hiring_team").and_then(Value::as_array);
+        let managers = team
+            .into_iter()
+            .flatten()
+            .filter(|member| member.get("role").map(coded).and_then(Value::as_str) == Some("HIRING_MANAGER"));
+        let responsible = |member: &&Value| member.get("responsible").and_then(Value::as_bool) == Some(true);
+        let all: Vec<&Value> = managers.collect();
+        let chosen = all.iter().find(|member| responsible(member)).or_else(|| all.first());
+        let Some(user) = chosen.and_then(|member| member.get("user")).filter(|user| !user.is_null()) else {
+            return Ok(Value::Null);
+        };
+        let id = user.get("id").and_then(Value::as_str);
+        let record = one(self, Entity::User, id)?;
+        let either = |name: &str| {
+            let own = user.get(name).filter(|value| !value.is_null());
+            own.or_else(|| record.get(name)).cloned().unwrap_or(Value::Null)
+        };
+        Ok(json!({"id": id, "name": either("name"), "email": either("email"), "employee_id": either("employee_id")}))
+    }
+
+    /// The application's files, and those of the candidate that belong to no application.
+    fn documents(&self, ids: &Ids) -> Result<Value, JoinError> {
+        let mut documents = Vec::new();
+        if let Some(application) = &ids.application {
+            documents.extend(self.owned(Entity::Attachment, Owner::Application, application)?);
+        }
+        if let Some(candidate) = &ids.candidate {
+            let all = self.owned(Entity::Attachment, Owner::Candidate, candidate)?;
+            documents.extend(all.into_iter().filter(|one| one.get("application_id").is_none_or(Value::is_null)));
+        }
+        documents.retain(|document| !is_deleted(document));
+        Ok(Value::Array(documents))
+    }
+
+    fn of_job(&self, entity: Entity, list: &str, job_id: Option<&str>) -> Result<Value, JoinError> {
+        let job = one(self, Entity::Job, job_id)?;
+        let mut found = Vec::new();
+        for id in job.get(list).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+            let record = one(self, entity, Some(id))?;
+            if !record.is_null() {
+                found.push(record);
+            }
+        }
+        Ok(Value::Array(found))
+    }
+}
+
+fn one_even_deleted(store: &Store, entity: Entity, id: Option<&str>) -> Result<Value, JoinError> {
+    let Some(id) = id else { return Ok(Value::Null) };
+    Ok(store.record(entity, id)?.unwrap_or(Value::Null))
+}
+
+fn one(store: &Store, entity: Entity, id: Option<&str>) -> Result<Value, JoinError> {
+    let record = one_even_deleted(store, entity, id)?;
+    Ok(if is_deleted(&record) { Value::Null } else { record })
+}
+
+fn first(store: &Store, entity: Entity, application_id: Option<&str>) -> Result<Value, JoinError> {
+    let Some(application_id) = application_id else { return Ok(Value::Null) };
+    let mut all = store.owned(entity, Owner::Application, application_id)?;
+    all.retain(|record| !is_deleted(record));
+    Ok(all.into_iter().next().unwrap_or(Value::Null))
+}
+
+fn is_deleted(record: &Value) -> bool {
+    matches!(record.pointer("/meta/op").and_then(Value::as_str), Some("DELETE" | "ERASE"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::store::Seen;
+    use super::*;
+
+    fn store(records: &[(Entity, &str, Value)]) -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("c.sqlite"), Vec::new()).unwrap();
+        let seen: Vec<Seen> = records
+            .iter()
+            .map(|(entity, id, tree)| Seen {
+                entity: *entity,
+                id: (*id).to_owned(),
+                tree: Some(tree.clone()),
+                topic: "t".to_owned(),
+                partition: 0,
+                next_offset: 0,
+            })
+            .collect();
+        store.put(&seen).unwrap();
+        (folder, store)
+    }
+
+    fn hire() -> Event {
+        let tree = json!({"meta": {"event_id": "e", "observed_at": "2026-01-01T00:00:00Z"}, "application_id": "a"});
+        Event::new(Entity::StageChange, tree).unwrap()
+    }
+
+    #[test]
+    fn the_parts_of_a_hire_are_found() {
+        let coded = |value: &str| json!({"value": value, "raw": null, "rule": null});
+        let (_folder, store) = store(&[
+            (Entity::Application, "a", json!({"candidate_id": "c", "job_id": "j"})),
+            (Entity::Candidate, "c", json!({"merged_into_id": "c2", "meta": {"op": "DELETE"}})),
+            (Entity::Candidate, "c2", json!({"name": {"given": "Ada"}})),
+            (
+                Entity::Job,
+                "j",
+                json!({"name": "Engineer", "department_ids": ["d", "gone"], "hiring_team": [
+                    {"role": coded("RECRUITER"), "user": {"id": "u0"}},
+                    {"role": coded("HIRING_MANAGER"), "user": {"id": "u1", "name": "Grace", "email": null}}]}),
+            ),
+            (Entity::User, "u1", json!({"name": "G.", "email": "g@example.com"})),
+            (Entity::Department, "d", json!({"name": "Research"})),
+            (Entity::Offer, "o1", json!({"application_id": "a", "status": coded("ACCEPTED"), "version": 1})),
+            (Entity::Offer, "o2", json!({"application_id": "a", "status": coded("ACCEPTED"), "version": 2})),
+            (Entity::Offer, "o3", json!({"application_id": "a", "status": coded("DRAFT"), "version": 3})),
+            (Entity::Attachment, "f1", json!({"application_id": "a", "candidate_id": "c"})),
+            (Entity::Attachment, "f2", json!({"application_id": "b", "candidate_id": "c"})),
+            (Entity::Attachment, "f3", json!({"application_id": null, "candidate_id": "c"})),
+        ]);
+        let parts = Value::Object(store.join(&hire(), &Part::ALL).unwrap());
+        assert_eq!(parts.pointer("/candidate/name/given"), Some(&json!("Ada")));
+        assert_eq!(parts.pointer("/offer/accepted/version"), Some(&json!(2)));
+        let manager = json!({"id": "u1", "name": "Grace", "email": "g@example.com", "employee_id": null});
+        assert_eq!(parts.pointer("/manager"), Some(&manager));
+        assert_eq!(parts.pointer("/departments"), Some(&json!([{"name": "Research"}])));
+        assert_eq!(parts.pointer("/documents").and_then(Value::as_array).map(Vec::len), Some(2));
+    }
+
+    #[test]
+    fn what_is_not_known_is_null_and_not_an_error() {
+        let (_folder, store) = store(&[]);
+        let parts = store.join(&hire(), &Part::ALL).unwrap();
+        assert_eq!(parts.get("candidate"), Some(&Value::Null));
+        assert_eq!(parts.get("offer"), Some(&json!({"accepted": null})));
+    }
+}

@@ -1,0 +1,314 @@
+//! The context store: the newest record of each followed entity, on disk, with what it belongs to.
+//!
+//! In: decoded canonical records, in order per key. Out: records by id or by owner. A cache: it is thrown away and
+//! read again when its layout changes or it is damaged; the topics are the truth. Positions commit with the records.
+//! Size: about 1.2 kB an application with its candidate and offer and 2 kB a candidate, as JSON text.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use hirewire_schemas::Entity;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::Value;
+
+use super::{Earlier, JoinError};
+use crate::event::Event;
+use crate::request::condition::Condition;
+
+/// Another number throws the file away.
+const LAYOUT: i64 = 1;
+
+const SCHEMA: &str = "
+CREATE TABLE record (
+    entity TEXT NOT NULL, id TEXT NOT NULL, application_id TEXT, candidate_id TEXT, tree TEXT NOT NULL,
+    PRIMARY KEY (entity, id)
+) WITHOUT ROWID;
+CREATE INDEX record_of_application ON record (application_id, entity) WHERE application_id IS NOT NULL;
+CREATE INDEX record_of_candidate ON record (candidate_id, entity) WHERE candidate_id IS NOT NULL;
+CREATE TABLE position (topic TEXT NOT NULL, part INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, part));
+CREATE TABLE ledger (application_id TEXT PRIMARY KEY, last_sequence_no INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE kept_change (
+    application_id TEXT NOT NULL, sequence_no INTEGER NOT NULL, tree TEXT NOT NULL,
+    PRIMARY KEY (application_id, sequence_no)
+) WITHOUT ROWID;
+";
+
+/// A record as the follower hands it in.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) entity: Entity,
+    pub(crate) id: String,
+    /// `None`: erased.
+    pub(crate) tree: Option<Value>,
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) next_offset: i64,
+}
+
+/// One connection writes, one reads: a write never waits for a join.
+pub(crate) struct Store {
+    writer: Mutex<Connection>,
+    reader: Mutex<Connection>,
+    /// Changes that a later one may take back.
+    kept: Vec<Condition>,
+}
+
+impl Store {
+    /// Opens or makes the store at `path`.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub(crate) fn open(path: &Path, kept: Vec<Condition>) -> Result<Self, rusqlite::Error> {
+        let writer = match open_writer(path) {
+            Ok(writer) => writer,
+            Err(error) => {
+                tracing::warn!(%error, "the context store is made anew: it was damaged or of another version");
+                remove(path);
+                open_writer(path)?
+            }
+        };
+        let reader = Connection::open(path)?;
+        reader.pragma_update(None, "query_only", true)?;
+        reader.busy_timeout(std::time::Duration::from_secs(5))?;
+        Ok(Self { writer: Mutex::new(writer), reader: Mutex::new(reader), kept })
+    }
+
+    /// Takes a batch in; all of it or nothing.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub(crate) fn put(&self, batch: &[Seen]) -> Result<(), rusqlite::Error> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = writer.transaction()?;
+        for seen in batch {
+            if seen.entity == Entity::StageChange {
+                self.put_change(&transaction, seen)?;
+            } else {
+                put_record(&transaction, seen)?;
+            }
+            transaction.prepare_cached("INSERT OR REPLACE INTO position VALUES (?1, ?2, ?3)")?.execute(params![
+                seen.topic,
+                seen.partition,
+                seen.next_offset
+            ])?;
+        }
+        transaction.commit()
+    }
+
+    fn put_change(&self, transaction: &Connection, seen: &Seen) -> Result<(), rusqlite::Error> {
+        let Some(tree) = &seen.tree else { return Ok(()) };
+        let application_id = tree.get("application_id").and_then(Value::as_str);
+        let sequence_no = tree.get("sequence_no").and_then(Value::as_i64);
+        let (Some(application_id), Some(sequence_no)) = (application_id, sequence_no) else { return Ok(()) };
+        transaction
+            .prepare_cached(
+                "INSERT INTO ledger VALUES (?1, ?2) ON CONFLICT (application_id)
+                 DO UPDATE SET last_sequence_no = max(last_sequence_no, excluded.last_sequence_no)",
+            )?
+            .execute(params![application_id, sequence_no])?;
+        if self.kept.iter().any(|condition| condition.holds(tree)) {
+            transaction.prepare_cached("INSERT OR REPLACE INTO kept_change VALUES (?1, ?2, ?3)")?.execute(params![
+                application_id,
+                sequence_no,
+                tree.to_string()
+            ])?;
+        }
+        Ok(())
+    }
+
+    /// Where to read on, by topic and partition.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub(crate) fn positions(&self) -> Result<BTreeMap<(String, i32), i64>, rusqlite::Error> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut query = reader.prepare("SELECT topic, part, next FROM position")?;
+        let rows = query.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?;
+        rows.collect()
+    }
+
+    /// A record by its id.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub(crate) fn record(&self, entity: Entity, id: &str) -> Result<Option<Value>, JoinError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let found: Option<String> = reader
+            .prepare_cached("SELECT tree FROM record WHERE entity = ?1 AND id = ?2")
+            .and_then(|mut query| query.query_row(params![entity.kebab(), id], |row| row.get(0)).optional())
+            .map_err(failed)?;
+        Ok(found.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// All records of `entity` that belong to the application (or the candidate), by id.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub(crate) fn owned(&self, entity: Entity, owner: Owner, id: &str) -> Result<Vec<Value>, JoinError> {
+        let query = match owner {
+            Owner::Application => "SELECT tree FROM record WHERE application_id = ?2 AND entity = ?1 ORDER BY id",
+            Owner::Candidate => "SELECT tree FROM record WHERE candidate_id = ?2 AND entity = ?1 ORDER BY id",
+        };
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut query = reader.prepare_cached(query).map_err(failed)?;
+        let rows = query.query_map(params![entity.kebab(), id], |row| row.get::<_, String>(0)).map_err(failed)?;
+        let texts: Vec<String> = rows.collect::<Result<_, _>>().map_err(failed)?;
+        Ok(texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect())
+    }
+
+    /// The newest change of the application before `sequence_no` for which `condition` holds, if the ledger was read
+    /// up to `sequence_no`.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub(crate) fn earlier(
+        &self,
+        application_id: &str,
+        sequence_no: i64,
+        condition: &Condition,
+    ) -> Result<Earlier, JoinError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let last: Option<i64> = reader
+            .prepare_cached("SELECT last_sequence_no FROM ledger WHERE application_id = ?1")
+            .and_then(|mut query| query.query_row(params![application_id], |row| row.get(0)).optional())
+            .map_err(failed)?;
+        if last.is_none_or(|last| last < sequence_no) {
+            return Ok(Earlier::Unknown);
+        }
+        let mut query = reader
+            .prepare_cached(
+                "SELECT tree FROM kept_change WHERE application_id = ?1 AND sequence_no < ?2 ORDER BY sequence_no DESC",
+            )
+            .map_err(failed)?;
+        let rows =
+            query.query_map(params![application_id, sequence_no], |row| row.get::<_, String>(0)).map_err(failed)?;
+        for text in rows {
+            let tree: Option<Value> = serde_json::from_str(&text.map_err(failed)?).ok();
+            let found = tree.filter(|tree| condition.holds(tree)).map(|tree| Event::new(Entity::StageChange, tree));
+            if let Some(Ok(event)) = found {
+                return Ok(Earlier::Found(event));
+            }
+        }
+        Ok(Earlier::None)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Owner {
+    Application,
+    Candidate,
+}
+
+fn put_record(transaction: &Connection, seen: &Seen) -> Result<(), rusqlite::Error> {
+    match &seen.tree {
+        None => {
+            let mut delete = transaction.prepare_cached("DELETE FROM record WHERE entity = ?1 AND id = ?2")?;
+            delete.execute(params![seen.entity.kebab(), seen.id])?;
+        }
+        Some(tree) => {
+            let owner = |name: &str| tree.get(name).and_then(Value::as_str);
+            let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            insert.execute(params![
+                seen.entity.kebab(),
+                seen.id,
+                owner("application_id"),
+                owner("candidate_id"),
+                tree.to_string()
+            ])?;
+        }
+    }
+    Ok(())
+}
+
+fn failed(error: rusqlite::Error) -> JoinError {
+    JoinError(error.to_string())
+}
+
+fn open_writer(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A crash may cost the last batches: they are read again from the positions that went with them.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    let layout: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if layout == LAYOUT {
+        return Ok(connection);
+    }
+    if layout != 0 {
+        drop(connection);
+        tracing::info!("the context store has another layout and is made anew");
+        remove(path);
+        return open_writer(path);
+    }
+    connection.execute_batch(SCHEMA)?;
+    connection.pragma_update(None, "user_version", LAYOUT)?;
+    Ok(connection)
+}
+
+/// What is not there need not be removed; what cannot be removed shows when the store is opened.
+fn remove(path: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        drop(std::fs::remove_file(name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn seen(entity: Entity, id: &str, tree: Option<Value>) -> Seen {
+        Seen { entity, id: id.into(), tree, topic: "t".into(), partition: 0, next_offset: 1 }
+    }
+
+    fn hires() -> Condition {
+        let mut problems = hirewire_yaml::Problems::new();
+        Condition::read(&hirewire_yaml::parse("c", "{change_type: HIRE}").unwrap(), &mut problems).unwrap()
+    }
+
+    fn change(sequence_no: i64, kind: &str) -> Seen {
+        let tree = json!({"meta": {"event_id": format!("e{sequence_no}"), "observed_at": "2026-01-01T00:00:00Z"},
+            "application_id": "a", "sequence_no": sequence_no, "change_type": kind});
+        seen(Entity::StageChange, "a", Some(tree))
+    }
+
+    #[test]
+    fn the_newest_record_is_kept_and_found_by_its_owner_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("context.sqlite");
+        let store = Store::open(&path, Vec::new()).unwrap();
+        let offer = |version: i64| json!({"application_id": "a", "version": version});
+        store.put(&[seen(Entity::Offer, "o", Some(offer(1))), seen(Entity::Offer, "o", Some(offer(2)))]).unwrap();
+        drop(store);
+        let store = Store::open(&path, Vec::new()).unwrap();
+        assert_eq!(store.owned(Entity::Offer, Owner::Application, "a").unwrap(), [offer(2)]);
+        assert_eq!(store.positions().unwrap(), BTreeMap::from([(("t".to_owned(), 0), 1)]));
+        store.put(&[seen(Entity::Offer, "o", None)]).unwrap();
+        assert_eq!(store.record(Entity::Offer, "o").unwrap(), None);
+    }
+
+    #[test]
+    fn an_earlier_hire_is_known_only_when_the_ledger_was_read_so_far() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("c.sqlite"), vec![hires()]).unwrap();
+        let earlier = |sequence_no| store.earlier("a", sequence_no, &hires()).unwrap();
+        store.put(&[change(1, "CREATED"), change(2, "HIRE")]).unwrap();
+        assert!(matches!(earlier(3), Earlier::Unknown));
+        store.put(&[change(3, "UNHIRE"), change(4, "HIRE")]).unwrap();
+        assert!(matches!(earlier(3), Earlier::Found(event) if event.event_id() == "e2"));
+        assert!(matches!(earlier(2), Earlier::None));
+    }
+
+    #[test]
+    fn a_damaged_store_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.sqlite");
+        std::fs::write(&path, vec![7_u8; 9000]).unwrap();
+        let store = Store::open(&path, Vec::new()).unwrap();
+        assert!(store.positions().unwrap().is_empty());
+    }
+}

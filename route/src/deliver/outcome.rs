@@ -1,0 +1,219 @@
+//! What an attempt came to, and what follows from it: one exhaustive table.
+//!
+//! In: [`Attempt`]. Out: [`Verdict`]. Sources: Standard Webhooks (2xx success, 3xx failure, 410 disable, 429
+//! throttle, `Retry-After`), RFC 9110.
+
+use std::fmt;
+use std::time::Duration;
+
+/// How one attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// The receiver answered.
+    Answered { status: u16, retry_after: Option<Duration> },
+    /// No complete answer within the timeout.
+    TimedOut,
+    /// DNS, connection, TLS or protocol fault: whether it arrived is unknown.
+    Unreachable(Fault),
+    /// Our own guard refused the address; nothing was sent.
+    AddressRefused,
+    /// The secret that signs or authenticates cannot be read now; nothing was sent.
+    SecretMissing,
+    /// A database took it.
+    Stored,
+    /// A database cannot store this record, whatever is tried.
+    Unstorable,
+    /// A database refuses us: password, rights, a table that is not there.
+    StoreRefused,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Connect,
+    Protocol,
+    Database,
+}
+
+/// What to do next with the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Delivered,
+    /// In place, after a back-off; at least `after` if the receiver asked for it.
+    Retry {
+        after: Option<Duration>,
+    },
+    /// No record of the sink goes out until what is wrong with the sink was mended.
+    Hold(HoldReason),
+    DeadLetter(Code),
+}
+
+/// Why a sink is held. Each has a page in `docs/errors.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HoldReason {
+    Unauthorized,
+    Forbidden,
+    Gone,
+    AddressRefused,
+    SecretMissing,
+    StoreRefused,
+}
+
+impl HoldReason {
+    pub(crate) const fn code(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "SINK_UNAUTHORIZED",
+            Self::Forbidden => "SINK_FORBIDDEN",
+            Self::Gone => "SINK_GONE",
+            Self::AddressRefused => "SINK_ADDRESS_REFUSED",
+            Self::SecretMissing => "SINK_SECRET_MISSING",
+            Self::StoreRefused => "SINK_STORE_REFUSED",
+        }
+    }
+
+    pub(crate) const fn remedy(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "the receiver does not accept our credentials: write the right secret into its file",
+            Self::Forbidden => "the receiver knows us but does not let us: ask its owner for the right to send",
+            Self::Gone => "the receiver says that it is gone for good: remove the sink or mend its URL, then restart",
+            Self::AddressRefused => {
+                "the host resolves to an address that is not public: if that is right, add its network to `allow`"
+            }
+            Self::SecretMissing => "the secret cannot be read: create its file or set its variable",
+            Self::StoreRefused => "the database refuses us: mend the password, the rights or the schema",
+        }
+    }
+}
+
+/// Why a record is a dead letter of route. A closed list; each has a page in `docs/errors.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    /// The receiver refused this record with a 4xx status that a retry cannot change.
+    Rejected,
+    /// A database cannot hold a value of this record.
+    Unstorable,
+    /// Retried until the age limit.
+    RetriesExhausted,
+    /// What the request needs never became known within the limit.
+    ContextMissing,
+    /// The record's bytes are not what its schema says.
+    Undecodable,
+    /// The record lacks a value that every record has.
+    Malformed,
+}
+
+impl Code {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Rejected,
+        Self::Unstorable,
+        Self::RetriesExhausted,
+        Self::ContextMissing,
+        Self::Undecodable,
+        Self::Malformed,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Rejected => "ROUTE_REJECTED",
+            Self::Unstorable => "ROUTE_UNSTORABLE",
+            Self::RetriesExhausted => "ROUTE_RETRIES_EXHAUSTED",
+            Self::ContextMissing => "ROUTE_CONTEXT_MISSING",
+            Self::Undecodable => "ROUTE_UNDECODABLE",
+            Self::Malformed => "ROUTE_MALFORMED",
+        }
+    }
+}
+
+/// The table. A retry never changes what a dead letter is for, and a hold loses nothing.
+pub(crate) fn judge(attempt: &Attempt) -> Verdict {
+    match attempt {
+        Attempt::Answered { status, retry_after } => match status {
+            200..=299 => Verdict::Delivered,
+            401 => Verdict::Hold(HoldReason::Unauthorized),
+            403 => Verdict::Hold(HoldReason::Forbidden),
+            410 => Verdict::Hold(HoldReason::Gone),
+            408 | 425 | 429 | 500.. => Verdict::Retry { after: *retry_after },
+            // A redirect is never followed: it may lead anywhere. It fails until the receiver or the URL is mended.
+            0..=199 | 300..=399 => Verdict::Retry { after: *retry_after },
+            400..=499 => Verdict::DeadLetter(Code::Rejected),
+        },
+        Attempt::TimedOut | Attempt::Unreachable(Fault::Connect | Fault::Protocol | Fault::Database) => {
+            Verdict::Retry { after: None }
+        }
+        Attempt::AddressRefused => Verdict::Hold(HoldReason::AddressRefused),
+        Attempt::SecretMissing => Verdict::Hold(HoldReason::SecretMissing),
+        Attempt::Stored => Verdict::Delivered,
+        Attempt::Unstorable => Verdict::DeadLetter(Code::Unstorable),
+        Attempt::StoreRefused => Verdict::Hold(HoldReason::StoreRefused),
+    }
+}
+
+/// For logs, metrics and dead letters: a status or a kind, never what the receiver wrote.
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answered { status, .. } => write!(f, "HTTP {status}"),
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::Unreachable(Fault::Connect) => f.write_str("no connection"),
+            Self::Unreachable(Fault::Protocol) => f.write_str("the connection broke"),
+            Self::Unreachable(Fault::Database) => f.write_str("the database cannot be reached"),
+            Self::AddressRefused => f.write_str("address refused by the guard"),
+            Self::SecretMissing => f.write_str("secret missing"),
+            Self::Stored => f.write_str("stored"),
+            Self::Unstorable => f.write_str("the database refused the record"),
+            Self::StoreRefused => f.write_str("the database refused us"),
+        }
+    }
+}
+
+impl Attempt {
+    /// A label of few values for metrics.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Answered { status, .. } => match status {
+                0..=199 => "1xx",
+                200..=299 => "2xx",
+                300..=399 => "3xx",
+                400..=499 => "4xx",
+                500.. => "5xx",
+            },
+            Self::TimedOut => "timeout",
+            Self::Unreachable(_) => "unreachable",
+            Self::AddressRefused => "address_refused",
+            Self::SecretMissing => "secret_missing",
+            Self::Stored => "stored",
+            Self::Unstorable => "unstorable",
+            Self::StoreRefused => "store_refused",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(status: u16) -> Verdict {
+        judge(&Attempt::Answered { status, retry_after: None })
+    }
+
+    #[test]
+    fn every_status_has_its_verdict() {
+        for code in 0..=999 {
+            let expected = match code {
+                200..=299 => Verdict::Delivered,
+                401 => Verdict::Hold(HoldReason::Unauthorized),
+                403 => Verdict::Hold(HoldReason::Forbidden),
+                410 => Verdict::Hold(HoldReason::Gone),
+                408 | 425 | 429 => Verdict::Retry { after: None },
+                400..=499 => Verdict::DeadLetter(Code::Rejected),
+                _ => Verdict::Retry { after: None },
+            };
+            assert_eq!(status(code), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_handed_on() {
+        let after = Some(Duration::from_secs(7));
+        assert_eq!(judge(&Attempt::Answered { status: 429, retry_after: after }), Verdict::Retry { after });
+    }
+}

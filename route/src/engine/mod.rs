@@ -1,0 +1,249 @@
+//! One sink's engine: records in, settled records out, in order per key, keys in parallel.
+//!
+//! In: [`SourceEvent`]s. Out: commits of the contiguous finished head of each partition.
+//! Invariants: of one key at most one record is under way; a record is committed only after it and all records before
+//! it in its partition were settled; after a revocation nothing of that partition is started any more, and what is
+//! under way ends (or is cut off at the drain limit) before the partition is given back.
+
+mod lanes;
+mod lease;
+mod window;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::source::{Arrival, Commit, Slot, Source, SourceEvent};
+use lanes::{Lanes, Work};
+pub(crate) use lease::{Lease, Phase};
+use window::Window;
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// Delivered, not for this sink, or in the dead letters: its offset may be committed.
+    Done,
+    /// The partition was taken away meanwhile: the next owner begins with it again.
+    Abandoned,
+}
+
+/// Brings one record to its end. Waits as long as it takes; returns early only when `lease` says so.
+pub(crate) trait Handle: Send + Sync + 'static {
+    fn handle(&self, arrival: Arc<Arrival>, lease: Lease) -> impl Future<Output = Settled> + Send;
+}
+
+/// Counts what the engine holds.
+pub(crate) trait Watch: Send + Sync + 'static {
+    /// Records taken in and not settled; keys that have one under way.
+    fn held(&self, records: usize, keys: usize);
+}
+
+pub(crate) struct Options {
+    /// How long a revocation or a stop waits for attempts that are under way. Below the session timeout.
+    pub(crate) drain: Duration,
+}
+
+struct Owned {
+    /// Tells this ownership from an earlier one of the same partition.
+    epoch: u64,
+    phase: tokio::sync::watch::Sender<Phase>,
+    window: Window,
+    /// Records of this partition that a task has now.
+    running: usize,
+}
+
+struct Drain {
+    slots: Vec<Slot>,
+    deadline: Instant,
+    /// Dropped when the partitions may go.
+    done: Option<Box<dyn Send>>,
+}
+
+struct Finished {
+    lane: Bytes,
+    slot: Slot,
+    epoch: u64,
+    offset: i64,
+    settled: Settled,
+}
+
+/// Runs until the source ends. All partitions are drained and committed before it returns.
+///
+/// # Errors
+/// The reason that the source gave for not going on.
+pub(crate) async fn run<H: Handle>(
+    mut source: impl Source,
+    handler: Arc<H>,
+    commit: impl Commit,
+    watch: impl Watch,
+    options: Options,
+) -> Result<(), String> {
+    let (finished_tx, mut finished) = mpsc::unbounded_channel();
+    let mut engine = Engine {
+        handler,
+        commit,
+        options,
+        owned: HashMap::new(),
+        lanes: Lanes::default(),
+        drains: Vec::new(),
+        next_epoch: 0,
+        finished: finished_tx,
+    };
+    let mut outcome = Ok(());
+    let mut open = true;
+    while open || !engine.drains.is_empty() {
+        let deadline = engine.drains.iter().map(|drain| drain.deadline).min();
+        tokio::select! {
+            biased;
+            Some(result) = finished.recv() => engine.finish(result),
+            () = sleep_until(deadline), if deadline.is_some() => engine.cut_off(),
+            event = source.next(), if open => match event {
+                Some(SourceEvent::Assigned(slots)) => engine.assign(slots),
+                Some(SourceEvent::Record(arrival)) => engine.take(arrival),
+                Some(SourceEvent::Revoked { slots, done }) => engine.revoke(slots, Some(done)),
+                Some(SourceEvent::Failed(reason)) => {
+                    outcome = Err(reason);
+                    open = false;
+                    engine.revoke(engine.owned.keys().cloned().collect(), None);
+                }
+                None => {
+                    open = false;
+                    engine.revoke(engine.owned.keys().cloned().collect(), None);
+                }
+            },
+        }
+        engine.release_drained();
+        watch.held(engine.owned.values().map(|owned| owned.window.len()).sum(), engine.lanes.running());
+    }
+    outcome
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+struct Engine<H, C> {
+    handler: Arc<H>,
+    commit: C,
+    options: Options,
+    owned: HashMap<Slot, Owned>,
+    lanes: Lanes,
+    drains: Vec<Drain>,
+    next_epoch: u64,
+    finished: mpsc::UnboundedSender<Finished>,
+}
+
+impl<H: Handle, C: Commit> Engine<H, C> {
+    fn assign(&mut self, slots: Vec<Slot>) {
+        for slot in slots {
+            self.next_epoch += 1;
+            let (phase, _) = tokio::sync::watch::channel(Phase::Running);
+            let owned = Owned { epoch: self.next_epoch, phase, window: Window::default(), running: 0 };
+            self.owned.insert(slot, owned);
+        }
+    }
+
+    fn take(&mut self, arrival: Arrival) {
+        // A record of a partition that is not ours (any more) is for its next owner.
+        let Some(owned) = self.owned.get_mut(&arrival.slot) else { return };
+        if *owned.phase.borrow() != Phase::Running {
+            return;
+        }
+        owned.window.begin(arrival.offset);
+        let epoch = owned.epoch;
+        if let Some(work) = self.lanes.enter(Work { arrival: Arc::new(arrival), epoch }) {
+            self.start(work);
+        }
+    }
+
+    fn start(&mut self, work: Work) {
+        let Some(owned) = self.owned.get_mut(&work.arrival.slot).filter(|owned| owned.epoch == work.epoch) else {
+            // Revoked between queueing and start: `revoke` has emptied the queues, so this cannot be; be safe.
+            self.leave(&work.lane());
+            return;
+        };
+        owned.running += 1;
+        let lease = Lease::new(owned.phase.subscribe());
+        let handler = Arc::clone(&self.handler);
+        let finished = self.finished.clone();
+        tokio::spawn(async move {
+            let arrival = Arc::clone(&work.arrival);
+            // A panic in a handler must neither settle the record nor leave its lane shut: the record stays
+            // uncommitted and the key goes on after a restart or a rebalance.
+            let task = tokio::spawn(async move { Box::pin(handler.handle(arrival, lease)).await });
+            let settled = task.await.unwrap_or(Settled::Abandoned);
+            let result = Finished {
+                lane: work.lane(),
+                slot: work.arrival.slot.clone(),
+                epoch: work.epoch,
+                offset: work.arrival.offset,
+                settled,
+            };
+            // The engine is gone only when the process stops: nobody is left to tell.
+            drop(finished.send(result));
+        });
+    }
+
+    fn finish(&mut self, result: Finished) {
+        if let Some(owned) = self.owned.get_mut(&result.slot).filter(|owned| owned.epoch == result.epoch) {
+            owned.running -= 1;
+            if result.settled == Settled::Done
+                && let Some(next_offset) = owned.window.finish(result.offset)
+            {
+                self.commit.commit(&result.slot, next_offset);
+            }
+        }
+        self.leave(&result.lane);
+    }
+
+    fn leave(&mut self, lane: &Bytes) {
+        if let Some(next) = self.lanes.leave(lane) {
+            self.start(next);
+        }
+    }
+
+    fn revoke(&mut self, slots: Vec<Slot>, done: Option<Box<dyn Send>>) {
+        for slot in &slots {
+            if let Some(owned) = self.owned.get(slot) {
+                owned.phase.send_replace(Phase::Draining);
+            }
+        }
+        self.lanes.forget(|work| slots.contains(&work.arrival.slot));
+        self.drains.push(Drain { slots, deadline: Instant::now() + self.options.drain, done });
+    }
+
+    fn cut_off(&mut self) {
+        let now = Instant::now();
+        for drain in self.drains.iter_mut().filter(|drain| drain.deadline <= now) {
+            for slot in &drain.slots {
+                if let Some(owned) = self.owned.get_mut(slot) {
+                    owned.phase.send_replace(Phase::Lost);
+                    // Their results carry an old epoch from now on.
+                    owned.running = 0;
+                    owned.epoch = 0;
+                }
+            }
+        }
+    }
+
+    fn release_drained(&mut self) {
+        let owned = &mut self.owned;
+        self.drains.retain_mut(|drain| {
+            let drained = drain.slots.iter().all(|slot| owned.get(slot).is_none_or(|owned| owned.running == 0));
+            if drained {
+                for slot in &drain.slots {
+                    owned.remove(slot);
+                }
+                drop(drain.done.take());
+            }
+            !drained
+        });
+    }
+}

@@ -1,0 +1,127 @@
+//! A canonical record as route sees it: a tree, with the few values that decisions are made by.
+//!
+//! Trees are JSON as `hirewire map` prints it: instants as RFC 3339 UTC text, dates as YYYY-MM-DD, decimals as text,
+//! unions unwrapped. Dotted paths of conditions and templates lead into it.
+
+use hirewire_schemas::Entity;
+use jiff::Timestamp;
+use serde_json::Value;
+
+/// A decoded canonical record.
+#[derive(Debug, Clone)]
+pub(crate) struct Event {
+    pub(crate) entity: Entity,
+    pub(crate) tree: Value,
+}
+
+/// A value that every canonical record has is not there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the record has no `{0}`")]
+pub(crate) struct Malformed(&'static str);
+
+impl Event {
+    /// # Errors
+    /// When the record lacks what every canonical record has.
+    pub(crate) fn new(entity: Entity, tree: Value) -> Result<Self, Malformed> {
+        let event = Self { entity, tree };
+        if event.text("/meta/event_id").is_none() {
+            return Err(Malformed("meta.event_id"));
+        }
+        if event.instant("/meta/observed_at").is_none() {
+            return Err(Malformed("meta.observed_at"));
+        }
+        Ok(event)
+    }
+
+    pub(crate) fn event_id(&self) -> &str {
+        self.text("/meta/event_id").unwrap_or_default()
+    }
+
+    pub(crate) fn application_id(&self) -> Option<&str> {
+        self.text("/application_id")
+    }
+
+    pub(crate) fn sequence_no(&self) -> Option<i64> {
+        self.tree.pointer("/sequence_no").and_then(Value::as_i64)
+    }
+
+    /// Whether the record corrects the past. Only stage changes have corrections.
+    pub(crate) fn is_correction(&self) -> bool {
+        self.entity == Entity::StageChange && self.text("/revision") != Some("LIVE")
+    }
+
+    /// Whether it is known from a first load or from history alone.
+    pub(crate) fn is_historic(&self) -> bool {
+        let historic = |provenance: Option<&str>| matches!(provenance, Some("BACKFILL" | "HISTORY_ENDPOINT"));
+        let evidence = self.tree.pointer("/evidence").and_then(Value::as_array).filter(|evidence| !evidence.is_empty());
+        match evidence {
+            Some(evidence) => evidence.iter().all(|fact| historic(fact.get("provenance").and_then(Value::as_str))),
+            None => historic(self.text("/meta/provenance")),
+        }
+    }
+
+    /// The instant from which on it may have happened for all we know: what is only bounded counts as late as it can
+    /// be, so that a change between two polls is not taken for older than it was.
+    pub(crate) fn happened_at(&self) -> Option<Timestamp> {
+        let candidates: &[&str] = match self.text("/occurred_at_precision") {
+            Some("EXACT") => &["/occurred_at", "/occurred_not_after", "/meta/observed_at"],
+            _ => &["/occurred_not_after", "/occurred_at", "/meta/observed_at"],
+        };
+        let state: &[&str] = &["/meta/remote_updated_at", "/meta/observed_at"];
+        let paths = if self.entity == Entity::StageChange { candidates } else { state };
+        paths.iter().find_map(|path| self.instant(path))
+    }
+
+    /// When the fact was read from the source, for the age of a delivery.
+    pub(crate) fn observed_at(&self) -> Option<Timestamp> {
+        self.instant("/meta/observed_at")
+    }
+
+    pub(crate) fn text(&self, pointer: &str) -> Option<&str> {
+        self.tree.pointer(pointer).and_then(Value::as_str)
+    }
+
+    fn instant(&self, pointer: &str) -> Option<Timestamp> {
+        self.text(pointer)?.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn change(mut extra: Value) -> Event {
+        let mut tree = json!({"meta": {"event_id": "e", "observed_at": "2026-01-01T00:00:10Z", "provenance": "POLL"},
+            "revision": "LIVE"});
+        tree.as_object_mut().unwrap().append(extra.as_object_mut().unwrap());
+        Event::new(Entity::StageChange, tree).unwrap()
+    }
+
+    #[test]
+    fn only_evidence_from_the_past_alone_is_historic() {
+        let seen = |all: &[&str]| {
+            let evidence: Vec<Value> = all.iter().map(|p| json!({"provenance": p})).collect();
+            change(json!({ "evidence": evidence })).is_historic()
+        };
+        assert!(seen(&["BACKFILL", "HISTORY_ENDPOINT"]));
+        assert!(!seen(&["HISTORY_ENDPOINT", "WEBHOOK"]));
+        assert!(!seen(&[]));
+    }
+
+    #[test]
+    fn a_bounded_change_counts_as_late_as_it_can_be() {
+        let at = |extra: Value| change(extra).happened_at().unwrap().to_string();
+        let (early, late) = ("2026-01-01T00:00:01Z", "2026-01-01T00:00:05Z");
+        let bounds = |precision: &str| json!({"occurred_at": early, "occurred_not_after": late, "occurred_at_precision": precision});
+        assert_eq!(at(bounds("EXACT")), early);
+        assert_eq!(at(bounds("BOUNDED")), late);
+        assert_eq!(at(json!({})), "2026-01-01T00:00:10Z");
+    }
+
+    #[test]
+    fn a_record_without_identity_is_malformed() {
+        assert!(Event::new(Entity::StageChange, json!({"meta": {}})).is_err());
+    }
+}

@@ -1,0 +1,167 @@
+//! The guard on outgoing connections: allowed hosts, allowed networks, the only resolution.
+//!
+//! The connector resolves names through [`Guard`] and in no other way, so that what was checked is what is connected
+//! to; a literal address never reaches a resolver and is checked before. `http://` without TLS is for allowed
+//! networks alone.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+use super::networks::{Network, embedded, is_public};
+
+/// Resolves a name. The real one asks the system; tests have their own.
+pub(crate) type Lookup = Arc<dyn Fn(String) -> LookupAnswer + Send + Sync>;
+pub(crate) type LookupAnswer = std::pin::Pin<Box<dyn Future<Output = std::io::Result<Vec<IpAddr>>> + Send>>;
+
+/// What a sink may connect to.
+#[derive(Clone)]
+pub(crate) struct Guard {
+    /// Lower case, without port.
+    hosts: Vec<String>,
+    networks: Vec<Network>,
+    lookup: Lookup,
+}
+
+/// Why a connection is not made. Names no address: a receiver's log may be read by others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("the URL is not http or https")]
+    Scheme,
+    #[error("the URL has no host")]
+    NoHost,
+    #[error("the URL holds a user name or password")]
+    Credentials,
+    #[error("the host is not in the allow-list")]
+    Host,
+    #[error("the address is not public and its network is not allowed")]
+    Address,
+    #[error("http without TLS is for allowed networks only")]
+    Plain,
+}
+
+impl Guard {
+    pub(crate) fn new(hosts: Vec<String>, networks: Vec<Network>) -> Self {
+        Self::with_lookup(hosts, networks, system_lookup())
+    }
+
+    pub(crate) fn with_lookup(hosts: Vec<String>, networks: Vec<Network>, lookup: Lookup) -> Self {
+        let hosts = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        Self { hosts, networks, lookup }
+    }
+
+    /// Checks everything of a URL that can be checked without resolving its host.
+    ///
+    /// # Errors
+    /// Why a connection to it would be refused.
+    pub(crate) fn check_url(&self, url: &reqwest::Url) -> Result<(), Refusal> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(Refusal::Scheme);
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Refusal::Credentials);
+        }
+        let host = url.host_str().filter(|host| !host.is_empty()).ok_or(Refusal::NoHost)?;
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        if !self.hosts.contains(&host) {
+            return Err(Refusal::Host);
+        }
+        match literal(&host) {
+            Some(address) => self.check_address(address, url.scheme() == "http"),
+            None => Ok(()),
+        }
+    }
+
+    /// `plain`: the connection has no TLS.
+    fn check_address(&self, address: IpAddr, plain: bool) -> Result<(), Refusal> {
+        let target = embedded(address);
+        if self.networks.iter().any(|network| network.contains(target)) {
+            return Ok(());
+        }
+        if !is_public(address) {
+            return Err(Refusal::Address);
+        }
+        if plain { Err(Refusal::Plain) } else { Ok(()) }
+    }
+
+    /// The addresses of `host` that may be connected to; a literal is one address.
+    ///
+    /// # Errors
+    /// The resolver's error, or a [`Refusal`] inside one when no address is left.
+    pub(crate) async fn resolve(&self, host: &str, plain: bool) -> std::io::Result<Vec<IpAddr>> {
+        let addresses = match literal(host) {
+            Some(address) => vec![address],
+            None => (self.lookup)(host.to_owned()).await?,
+        };
+        let mut refusal = None;
+        let allowed: Vec<IpAddr> = addresses
+            .into_iter()
+            .filter(|address| match self.check_address(*address, plain) {
+                Ok(()) => true,
+                Err(why) => {
+                    refusal = Some(why);
+                    false
+                }
+            })
+            .collect();
+        match refusal {
+            Some(refusal) if allowed.is_empty() => Err(std::io::Error::other(refusal)),
+            _ => Ok(allowed),
+        }
+    }
+
+    /// The resolver for a client whose URLs are all `plain` or all not.
+    pub(crate) fn resolver(&self, plain: bool) -> Arc<dyn Resolve> {
+        Arc::new(GuardedResolver { guard: self.clone(), plain })
+    }
+}
+
+/// An address written as the host of a URL, whose parser has already undone other spellings (octal, hex, one number).
+fn literal(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
+fn system_lookup() -> Lookup {
+    Arc::new(|host| {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((host.as_str(), 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    })
+}
+
+struct GuardedResolver {
+    guard: Guard,
+    plain: bool,
+}
+
+impl Resolve for GuardedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (guard, plain) = (self.guard.clone(), self.plain);
+        Box::pin(async move {
+            let allowed = guard.resolve(name.as_str(), plain).await?;
+            // Port 0: the connector puts in the URL's.
+            let addresses: Addrs = Box::new(allowed.into_iter().map(|address| SocketAddr::new(address, 0)));
+            Ok(addresses)
+        })
+    }
+}
+
+/// The guard's refusal somewhere in an error's chain of sources.
+pub(crate) fn refusal_in(error: &(dyn std::error::Error + 'static)) -> Option<Refusal> {
+    let mut current = Some(error);
+    while let Some(error) = current {
+        if let Some(refusal) = error.downcast_ref::<Refusal>() {
+            return Some(*refusal);
+        }
+        // `io::Error` hides what it was made of from `source`.
+        if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
+            && let Some(refusal) = refusal_in(inner)
+        {
+            return Some(refusal);
+        }
+        current = error.source();
+    }
+    None
+}

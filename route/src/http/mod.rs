@@ -1,0 +1,184 @@
+//! The HTTP transport: one request, signed, authenticated, guarded, and what came of it.
+//!
+//! In: a [`Delivery`] with a request. Out: an [`Attempt`]. No redirect is followed, no proxy of the environment is
+//! used, the whole exchange has one timeout, and of the answer only the status and `Retry-After` are looked at.
+
+pub(crate) mod guard;
+pub(crate) mod networks;
+pub(crate) mod signing;
+
+#[cfg(test)]
+mod tests;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use hirewire_service::Secret;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::deliver::backoff::retry_after;
+use crate::deliver::outcome::{Attempt, Fault};
+use crate::deliver::{Content, Delivery, Transport};
+use crate::request::Request;
+use guard::{Guard, refusal_in};
+use signing::Signer;
+
+/// How much of an answer is read, so that the connection can be used again; the rest is dropped with it.
+const ANSWER_CAP_BYTES: usize = 64 * 1024;
+/// How long the rest of an answer is waited for after its status has decided.
+const ANSWER_REST: Duration = Duration::from_secs(2);
+
+/// How a sink shows who we are.
+#[derive(Debug, Clone)]
+pub(crate) enum Auth {
+    Bearer(Secret),
+    Basic { user: String, password: Secret },
+    Header { name: HeaderName, value: Secret },
+}
+
+impl Auth {
+    fn secret(&self) -> &Secret {
+        match self {
+            Self::Bearer(secret) | Self::Basic { password: secret, .. } | Self::Header { value: secret, .. } => secret,
+        }
+    }
+}
+
+/// The checked settings of an `http` sink.
+#[derive(Clone)]
+pub(crate) struct HttpSettings {
+    /// Every request of the sink goes to this origin, below this path.
+    pub(crate) url: reqwest::Url,
+    pub(crate) guard: Guard,
+    pub(crate) auth: Option<Auth>,
+    pub(crate) signer: Option<Signer>,
+    pub(crate) timeout: Duration,
+}
+
+pub(crate) struct HttpTransport {
+    settings: HttpSettings,
+    client: reqwest::Client,
+}
+
+impl HttpTransport {
+    /// # Errors
+    /// When the TLS library cannot be set up.
+    pub(crate) fn new(settings: HttpSettings) -> Result<Self, reqwest::Error> {
+        let plain = settings.url.scheme() == "http";
+        let client = reqwest::Client::builder()
+            .dns_resolver(settings.guard.resolver(plain))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .timeout(settings.timeout)
+            .user_agent(concat!("hirewire/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self { settings, client })
+    }
+
+    async fn try_once(&self, delivery: &Delivery, request: &Request) -> Result<Attempt, Attempt> {
+        let url = self.url(request).ok_or(Attempt::AddressRefused)?;
+        self.settings.guard.check_url(&url).map_err(|_| Attempt::AddressRefused)?;
+        let headers = self.headers(delivery, request).ok_or(Attempt::SecretMissing)?;
+        let sent = self.client.request(request.method.clone(), url).headers(headers).body(request.body.clone()).send();
+        let answer = sent.await.map_err(|error| outcome_of(&error))?;
+        let now = jiff::Timestamp::now();
+        let asked = answer.headers().get(reqwest::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let outcome = Attempt::Answered {
+            status: answer.status().as_u16(),
+            retry_after: asked.and_then(|asked| retry_after(asked, now)),
+        };
+        // The status has decided; a slow, broken or endless body changes nothing.
+        drop(tokio::time::timeout(ANSWER_REST, drain(answer)).await);
+        Ok(outcome)
+    }
+
+    /// The request's URL: the sink's origin whatever the path is made of.
+    fn url(&self, request: &Request) -> Option<reqwest::Url> {
+        let base = &self.settings.url;
+        let mut url = base.clone();
+        if !request.path.is_empty() {
+            url.set_path(&format!("{}{}", base.path().trim_end_matches('/'), request.path));
+        }
+        (url.origin() == base.origin()).then_some(url)
+    }
+
+    fn headers(&self, delivery: &Delivery, request: &Request) -> Option<HeaderMap> {
+        let key = delivery.idempotency_key.to_string();
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", HeaderValue::from_static(request.content_type));
+        headers.insert("idempotency-key", HeaderValue::from_str(&key).ok()?);
+        headers.insert("traceparent", HeaderValue::from_str(&delivery.trace.child().to_string()).ok()?);
+        if let Some(signer) = &self.settings.signer {
+            let timestamp_secs = jiff::Timestamp::now().as_second();
+            let signature = signer.sign(&key, timestamp_secs, &request.body).ok()?;
+            headers.insert("webhook-id", HeaderValue::from_str(&key).ok()?);
+            headers.insert("webhook-timestamp", HeaderValue::from(timestamp_secs));
+            headers.insert("webhook-signature", HeaderValue::from_str(&signature).ok()?);
+        }
+        if let Some(auth) = &self.settings.auth {
+            let (name, value) = authorization(auth)?;
+            headers.insert(name, value);
+        }
+        Some(headers)
+    }
+
+    /// Changes when a secret of the sink changes.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let signing = self.settings.signer.iter().flat_map(|signer| signer.secrets());
+        for secret in signing.chain(self.settings.auth.iter().map(Auth::secret)) {
+            secret.bytes().ok().hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+}
+
+impl Transport for HttpTransport {
+    async fn attempt(&self, delivery: &Delivery) -> Attempt {
+        match &delivery.content {
+            Content::Request(request) => match Box::pin(self.try_once(delivery, request)).await {
+                Ok(attempt) | Err(attempt) => attempt,
+            },
+            // The settings give rows to databases only.
+            Content::Row(_) => Attempt::Unstorable,
+        }
+    }
+}
+
+async fn drain(mut answer: reqwest::Response) {
+    let mut read = 0;
+    while read < ANSWER_CAP_BYTES {
+        match answer.chunk().await {
+            Ok(Some(chunk)) => read += chunk.len(),
+            Ok(None) | Err(_) => return,
+        }
+    }
+}
+
+fn outcome_of(error: &reqwest::Error) -> Attempt {
+    if refusal_in(error).is_some() {
+        Attempt::AddressRefused
+    } else if error.is_timeout() {
+        Attempt::TimedOut
+    } else if error.is_connect() {
+        Attempt::Unreachable(Fault::Connect)
+    } else {
+        Attempt::Unreachable(Fault::Protocol)
+    }
+}
+
+fn authorization(auth: &Auth) -> Option<(HeaderName, HeaderValue)> {
+    use base64::Engine as _;
+    let secret = auth.secret().text().ok()?;
+    let (name, text) = match auth {
+        Auth::Bearer(_) => (reqwest::header::AUTHORIZATION, format!("Bearer {secret}")),
+        Auth::Basic { user, .. } => {
+            let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{secret}"));
+            (reqwest::header::AUTHORIZATION, format!("Basic {pair}"))
+        }
+        Auth::Header { name, .. } => (name.clone(), secret),
+    };
+    let mut value = HeaderValue::from_str(&text).ok()?;
+    value.set_sensitive(true);
+    Some((name, value))
+}

@@ -1,0 +1,1 @@
+//! The guard, checked at the socket.

@@ -1,0 +1,156 @@
+//! All metrics of route. Labels are sinks, routes and words of closed lists; never a key or an id.
+
+use std::time::Duration;
+
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+const BUCKETS_SECONDS: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0, 3_600.0];
+
+/// Registered once per process.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    attempts: IntCounterVec,
+    deliveries: IntCounterVec,
+    delivery_seconds: HistogramVec,
+    age_seconds: HistogramVec,
+    dead_letters: IntCounterVec,
+    skipped: IntCounterVec,
+    held: IntGaugeVec,
+    records: IntGaugeVec,
+    keys: IntGaugeVec,
+    context_waits: IntGaugeVec,
+    window_full: IntCounterVec,
+}
+
+impl Metrics {
+    /// # Errors
+    /// When metrics of these names are registered already.
+    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let gauge = |name: &str, help: &str| {
+            let metric = IntGaugeVec::new(Opts::new(name, help), &["sink"])?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        let histogram = |name: &str, help: &str| {
+            let options = HistogramOpts::new(name, help).buckets(BUCKETS_SECONDS.to_vec());
+            let metric = HistogramVec::new(options, &["sink"])?;
+            registry.register(Box::new(metric.clone()))?;
+            Ok::<_, prometheus::Error>(metric)
+        };
+        Ok(Self {
+            attempts: counter(
+                "hirewire_route_attempts_total",
+                "Attempts to deliver, by what they came to.",
+                &["sink", "outcome"],
+            )?,
+            deliveries: counter("hirewire_route_deliveries_total", "Deliveries a sink has taken.", &["sink"])?,
+            delivery_seconds: histogram(
+                "hirewire_route_delivery_seconds",
+                "From the first attempt until the sink took it.",
+            )?,
+            age_seconds: histogram(
+                "hirewire_route_delivery_age_seconds",
+                "From the source's answer or webhook until the sink took it.",
+            )?,
+            dead_letters: counter(
+                "hirewire_route_dead_letters_total",
+                "Records sent to the dead-letter topic, by code.",
+                &["sink", "code"],
+            )?,
+            skipped: counter(
+                "hirewire_route_skipped_total",
+                "Records that a route did not send, by reason.",
+                &["sink", "route", "reason"],
+            )?,
+            held: gauge("hirewire_route_sink_held", "1 while nothing is sent to the sink until somebody mends it.")?,
+            records: gauge("hirewire_route_records_held", "Records taken in and not settled yet.")?,
+            keys: gauge("hirewire_route_keys_under_way", "Keys that have a record under way.")?,
+            context_waits: gauge(
+                "hirewire_route_context_waits",
+                "Deliveries that wait for data that a request requires.",
+            )?,
+            window_full: counter(
+                "hirewire_route_window_full_total",
+                "How often the window of a sink was full, so that slow keys held up others.",
+                &["sink"],
+            )?,
+        })
+    }
+
+    /// The metrics of one sink.
+    pub(crate) fn sink(&self, sink: &str) -> SinkMetrics {
+        self.held.with_label_values(&[sink]).set(0);
+        SinkMetrics { all: self.clone(), sink: sink.to_owned() }
+    }
+}
+
+/// [`Metrics`] with the sink's label filled in.
+#[derive(Clone)]
+pub(crate) struct SinkMetrics {
+    all: Metrics,
+    sink: String,
+}
+
+impl SinkMetrics {
+    pub(crate) fn attempt(&self, outcome: &str) {
+        self.all.attempts.with_label_values(&[self.sink.as_str(), outcome]).inc();
+    }
+
+    pub(crate) fn delivered(&self, took: Duration) {
+        self.all.deliveries.with_label_values(&[self.sink.as_str()]).inc();
+        self.all.delivery_seconds.with_label_values(&[self.sink.as_str()]).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn age(&self, age: Duration) {
+        self.all.age_seconds.with_label_values(&[self.sink.as_str()]).observe(age.as_secs_f64());
+    }
+
+    pub(crate) fn dead_letter(&self, code: &str) {
+        self.all.dead_letters.with_label_values(&[self.sink.as_str(), code]).inc();
+    }
+
+    pub(crate) fn skipped(&self, route: &str, reason: &str) {
+        self.all.skipped.with_label_values(&[self.sink.as_str(), route, reason]).inc();
+    }
+
+    pub(crate) fn held(&self, held: bool) {
+        self.all.held.with_label_values(&[self.sink.as_str()]).set(i64::from(held));
+    }
+
+    pub(crate) fn under_way(&self, records: usize, keys: usize) {
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.all.records.with_label_values(&[self.sink.as_str()]).set(count(records));
+        self.all.keys.with_label_values(&[self.sink.as_str()]).set(count(keys));
+    }
+
+    pub(crate) fn window_full(&self) {
+        self.all.window_full.with_label_values(&[self.sink.as_str()]).inc();
+    }
+
+    /// Counts one waiting delivery until dropped.
+    pub(crate) fn context_wait(&self) -> ContextWait {
+        let gauge = self.all.context_waits.with_label_values(&[self.sink.as_str()]);
+        gauge.inc();
+        ContextWait(gauge)
+    }
+}
+
+pub(crate) struct ContextWait(prometheus::IntGauge);
+
+impl Drop for ContextWait {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl crate::engine::Watch for SinkMetrics {
+    fn held(&self, records: usize, keys: usize) {
+        self.under_way(records, keys);
+    }
+}

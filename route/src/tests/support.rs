@@ -1,0 +1,411 @@
+//! A source, a decoder, a dead-letter topic and a receiver for tests; none of them knows Kafka.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hirewire_schemas::Entity;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+use crate::context::store::Store;
+use crate::dead_letter::{DeadLetter, DeadLetters};
+use crate::decode::{Decode, DecodeError};
+use crate::deliver::Deliverer;
+use crate::deliver::backoff::Retry;
+use crate::deliver::gate::Gate;
+use crate::engine;
+use crate::http::guard::Guard;
+use crate::http::networks::Network;
+use crate::http::{HttpSettings, HttpTransport};
+use crate::metrics::Metrics;
+use crate::request::condition::Condition;
+use crate::route::Route;
+use crate::source::{Arrival, Commit, Slot, Source, SourceEvent};
+use crate::system::System;
+use crate::worker::Worker;
+
+/// Waits until `reached`, at most 30 s.
+pub(super) async fn until(what: &str, mut reached: impl FnMut() -> bool) {
+    let started = tokio::time::Instant::now();
+    while !reached() {
+        assert!(started.elapsed() < Duration::from_secs(30), "not reached in time: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub(super) fn slot(partition: i32) -> Slot {
+    Slot { topic: "ats.stage-change.v1".into(), partition }
+}
+
+/// A record whose value is JSON behind five bytes of framing.
+pub(super) fn arrival(partition: i32, offset: i64, key: &str, tree: &Value) -> Arrival {
+    let mut value = vec![0, 0, 0, 0, 7];
+    value.extend(tree.to_string().into_bytes());
+    Arrival {
+        slot: slot(partition),
+        offset,
+        timestamp_ms: 1_700_000_000_000 + offset,
+        key: Some(Bytes::from(key.to_owned())),
+        value: Some(value.into()),
+        headers: vec![("traceparent".to_owned(), Bytes::from_static(TRACE.as_bytes()))],
+    }
+}
+
+pub(super) const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+/// A live stage change that `assessment` makes an order of.
+pub(super) fn change(application: &str, sequence_no: i64, kind: &str) -> Value {
+    json!({
+        "meta": {"event_id": format!("{application}/{sequence_no}"), "observed_at": "2026-02-01T10:00:00Z",
+                 "tenant_id": "acme", "provenance": "WEBHOOK"},
+        "application_id": application, "candidate_id": "c", "job_id": "j", "sequence_no": sequence_no,
+        "change_type": kind, "revision": "LIVE", "occurred_at": "2026-02-01T10:00:00Z",
+        "occurred_at_precision": "EXACT", "evidence": [{"provenance": "WEBHOOK"}],
+        "from_stage": {"id": format!("s{}", sequence_no - 1)},
+        "to_stage": {"id": format!("s{sequence_no}"), "name": "Test",
+                     "category": {"value": "ASSESSMENT", "raw": "Test", "rule": "r"}},
+    })
+}
+
+impl Source for mpsc::UnboundedReceiver<SourceEvent> {
+    async fn next(&mut self) -> Option<SourceEvent> {
+        self.recv().await
+    }
+}
+
+/// What was committed, newest last.
+#[derive(Clone, Default)]
+pub(super) struct Commits(pub(super) Arc<Mutex<Vec<(Slot, i64)>>>);
+
+impl Commits {
+    pub(super) fn head(&self, partition: i32) -> i64 {
+        let commits = self.0.lock().unwrap();
+        commits.iter().rev().find(|(of, _)| *of == slot(partition)).map_or(0, |(_, next)| *next)
+    }
+}
+
+impl Commit for Commits {
+    fn commit(&self, slot: &Slot, next_offset: i64) {
+        self.0.lock().unwrap().push((slot.clone(), next_offset));
+    }
+}
+
+pub(super) struct JsonDecoder;
+
+impl Decode for JsonDecoder {
+    async fn decode(&self, framed: &[u8]) -> Result<Value, DecodeError> {
+        serde_json::from_slice(framed.get(5..).unwrap_or_default())
+            .map_err(|_| DecodeError::Undecodable("not JSON".to_owned()))
+    }
+}
+
+/// Dead letters that were put; `away` makes the topic unavailable.
+#[derive(Clone, Default)]
+pub(super) struct Letters {
+    pub(super) put: Arc<Mutex<Vec<DeadLetter>>>,
+    pub(super) away: Arc<Mutex<bool>>,
+}
+
+impl DeadLetters for Letters {
+    async fn put(&self, letter: DeadLetter) -> Result<(), String> {
+        if *self.away.lock().unwrap() {
+            return Err("away".to_owned());
+        }
+        self.put.lock().unwrap().push(letter);
+        Ok(())
+    }
+}
+
+/// How a receiver answers one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Status(u16),
+    /// 429 with `Retry-After: 1`.
+    Throttle,
+    /// Nothing, until the sender gives up.
+    Silence,
+    /// The connection is closed without an answer.
+    Reset,
+    /// 302 to the address given to the receiver.
+    Redirect,
+}
+
+/// One request as a receiver saw it.
+#[derive(Debug, Clone)]
+pub(super) struct Received {
+    pub(super) headers: HashMap<String, String>,
+    pub(super) raw: Vec<u8>,
+    pub(super) body: Value,
+    pub(super) answered: Answer,
+}
+
+impl Received {
+    pub(super) fn application(&self) -> &str {
+        self.body["application_id"].as_str().unwrap_or_default()
+    }
+}
+
+type Script = Box<dyn FnMut(&Value) -> Answer + Send>;
+
+/// An HTTP/1.1 receiver on a port of its own that answers as its script says.
+#[derive(Clone)]
+pub(super) struct Receiver {
+    pub(super) address: SocketAddr,
+    pub(super) seen: Arc<Mutex<Vec<Received>>>,
+    pub(super) connections: Arc<Mutex<usize>>,
+    script: Arc<Mutex<Script>>,
+}
+
+impl Receiver {
+    pub(super) async fn start(script: impl FnMut(&Value) -> Answer + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let receiver = Self {
+            address: listener.local_addr().unwrap(),
+            seen: Arc::default(),
+            connections: Arc::default(),
+            script: Arc::new(Mutex::new(Box::new(script))),
+        };
+        let serving = receiver.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                *serving.connections.lock().unwrap() += 1;
+                let one = serving.clone();
+                tokio::spawn(async move { one.serve(stream).await });
+            }
+        });
+        receiver
+    }
+
+    pub(super) fn answer(&self, script: impl FnMut(&Value) -> Answer + Send + 'static) {
+        *self.script.lock().unwrap() = Box::new(script);
+    }
+
+    pub(super) fn all(&self) -> Vec<Received> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    pub(super) fn taken(&self) -> Vec<Received> {
+        self.all().into_iter().filter(|received| matches!(received.answered, Answer::Status(200..=299))).collect()
+    }
+
+    async fn serve(&self, mut stream: TcpStream) {
+        let mut buffer = Vec::new();
+        loop {
+            let Some((headers, raw)) = read_request(&mut stream, &mut buffer).await else { return };
+            let body: Value = serde_json::from_slice(&raw).unwrap_or(Value::Null);
+            let answered = (self.script.lock().unwrap())(&body);
+            self.seen.lock().unwrap().push(Received { headers, raw, body, answered });
+            let answer = match answered {
+                Answer::Status(status) => format!("HTTP/1.1 {status} x\r\ncontent-length: 2\r\n\r\nok"),
+                Answer::Throttle => "HTTP/1.1 429 x\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n".to_owned(),
+                Answer::Redirect => {
+                    format!("HTTP/1.1 302 x\r\nlocation: http://{}/\r\ncontent-length: 0\r\n\r\n", self.address)
+                }
+                Answer::Silence => {
+                    tokio::time::sleep(Duration::from_secs(60)).await;
+                    return;
+                }
+                Answer::Reset => return,
+            };
+            if stream.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(HashMap<String, String>, Vec<u8>)> {
+    let head_end = loop {
+        if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            break at + 4;
+        }
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let head: Vec<u8> = buffer.drain(..head_end).collect();
+    let head = String::from_utf8(head).ok()?;
+    let headers: HashMap<String, String> = head
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+        .collect();
+    let length: usize = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+    while buffer.len() < length {
+        if stream.read_buf(buffer).await.ok()? == 0 {
+            return None;
+        }
+    }
+    Some((headers, buffer.drain(..length).collect()))
+}
+
+/// A context in which every change finds its parts.
+pub(super) struct Context {
+    pub(super) store: Arc<Store>,
+    _folder: tempfile::TempDir,
+}
+
+pub(super) fn context() -> Context {
+    let folder = tempfile::tempdir().unwrap();
+    let mut problems = hirewire_yaml::Problems::new();
+    let kept = Condition::read(&hirewire_yaml::parse("c", "{change_type: HIRE}").unwrap(), &mut problems).unwrap();
+    let store = Store::open(&folder.path().join("context.sqlite"), vec![kept]).unwrap();
+    Context { store: Arc::new(store), _folder: folder }
+}
+
+impl Context {
+    pub(super) fn put(&self, entity: Entity, id: &str, tree: Value) {
+        let seen = crate::context::store::Seen {
+            entity,
+            id: id.to_owned(),
+            tree: Some(tree),
+            topic: "t".to_owned(),
+            partition: 0,
+            next_offset: 0,
+        };
+        self.store.put(&[seen]).unwrap();
+    }
+
+    /// Candidate `c` and job `j`, which all changes of tests name.
+    pub(super) fn put_common(&self) {
+        let coded = |value: &str| json!({"value": value, "raw": null, "rule": "r"});
+        self.put(
+            Entity::Candidate,
+            "c",
+            json!({"meta": {"id": "c"}, "name": {"given": "Ada"},
+                   "emails": [{"value": "ada@example.com", "type": coded("WORK")}]}),
+        );
+        self.put(Entity::Job, "j", json!({"meta": {"id": "j"}, "name": "Engineer"}));
+    }
+
+    pub(super) fn put_application(&self, id: &str) {
+        self.put(Entity::Application, id, json!({"meta": {"id": id}, "candidate_id": "c", "job_id": "j"}));
+    }
+
+    pub(super) fn put_accepted_offer(&self, application: &str) {
+        let coded = |value: &str| json!({"value": value, "raw": null, "rule": "r"});
+        self.put(
+            Entity::Offer,
+            &format!("o-{application}"),
+            json!({"meta": {"id": "o"}, "application_id": application, "status": coded("ACCEPTED"),
+                   "start_date": "2026-03-02"}),
+        );
+    }
+}
+
+pub(super) fn retry() -> Retry {
+    Retry {
+        first: Duration::from_millis(5),
+        longest: Duration::from_millis(20),
+        longest_asked: Duration::from_millis(200),
+        give_up_after: Duration::from_secs(60),
+    }
+}
+
+/// Everything of one running sink.
+pub(super) struct Running {
+    pub(super) events: mpsc::UnboundedSender<SourceEvent>,
+    pub(super) commits: Commits,
+    pub(super) letters: Letters,
+    pub(super) deliverer: Arc<Deliverer<HttpTransport>>,
+    pub(super) engine: tokio::task::JoinHandle<Result<(), String>>,
+}
+
+pub(super) struct Options {
+    pub(super) signer: Option<crate::http::signing::Signer>,
+    pub(super) auth: Option<crate::http::Auth>,
+    pub(super) timeout: Duration,
+    pub(super) requires_within: Duration,
+    pub(super) retry: Retry,
+    pub(super) drain: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            signer: None,
+            auth: None,
+            timeout: Duration::from_millis(300),
+            requires_within: Duration::from_secs(30),
+            retry: retry(),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Starts an engine with one route of `system` to `receiver`.
+pub(super) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, options: Options) -> Running {
+    let settings = HttpSettings {
+        url: format!("http://{}/in", receiver.address).parse().unwrap(),
+        guard: Guard::new(vec!["127.0.0.1".to_owned()], vec![Network::parse("127.0.0.0/8").unwrap()]),
+        auth: options.auth,
+        signer: options.signer,
+        timeout: options.timeout,
+    };
+    let name: Arc<str> = system.name.as_str().into();
+    let metrics = Metrics::register(&prometheus::Registry::new()).unwrap().sink(&name);
+    let deliverer = Arc::new(Deliverer {
+        sink: HttpTransport::new(settings).unwrap(),
+        name: Arc::clone(&name),
+        gate: Gate::new(),
+        retry: options.retry,
+        attempts: tokio::sync::Semaphore::new(1024),
+        metrics: metrics.clone(),
+    });
+    let route = Route {
+        name: Arc::clone(&name),
+        system: Arc::clone(system),
+        when: Condition::default(),
+        start: Some("2026-01-01T00:00:00Z".parse().unwrap()),
+        corrections: false,
+        requires_within: options.requires_within,
+    };
+    let letters = Letters::default();
+    let worker = Worker {
+        deliverer: Arc::clone(&deliverer),
+        routes: vec![route],
+        topics: HashMap::from([(slot(0).topic, Entity::StageChange)]),
+        decoder: Arc::new(JsonDecoder),
+        context: Arc::clone(&context.store),
+        dead_letters: letters.clone(),
+    };
+    let (events, source) = mpsc::unbounded_channel();
+    let commits = Commits::default();
+    let engine = tokio::spawn(engine::run(
+        source,
+        Arc::new(worker),
+        commits.clone(),
+        metrics,
+        engine::Options { drain: options.drain },
+    ));
+    Running { events, commits, letters, deliverer, engine }
+}
+
+impl Running {
+    pub(super) fn assign(&self, partitions: &[i32]) {
+        self.events.send(SourceEvent::Assigned(partitions.iter().map(|p| slot(*p)).collect())).unwrap();
+    }
+
+    pub(super) fn record(&self, arrival: Arrival) {
+        self.events.send(SourceEvent::Record(arrival)).unwrap();
+    }
+
+    pub(super) async fn end(self) {
+        drop(self.events);
+        self.engine.await.unwrap().unwrap();
+    }
+}
+
+/// Answers of each key in turn, then 200.
+pub(super) fn by_key(mut scripts: HashMap<String, VecDeque<Answer>>) -> impl FnMut(&Value) -> Answer + Send {
+    move |body| {
+        let key = body["application_id"].as_str().unwrap_or_default();
+        scripts.get_mut(key).and_then(VecDeque::pop_front).unwrap_or(Answer::Status(200))
+    }
+}

@@ -1,0 +1,226 @@
+//! What is done with one record of one sink: decode, decide by each route, join, render, deliver, settle.
+//!
+//! In: an [`Arrival`]. Out: [`Settled`]. Whatever happens ends in one of: not for this sink, delivered, dead letter,
+//! or given back with its partition. Nothing is dropped in silence: what is not sent is counted by reason.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hirewire_schemas::Entity;
+use hirewire_service::TraceParent;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::context::{Earlier, Join, Part};
+use crate::dead_letter::{DeadLetter, DeadLetters};
+use crate::decode::{Decode, DecodeError};
+use crate::deliver::outcome::Code;
+use crate::deliver::{Content, Deliverer, Delivery, End, Failure, Transport, wait_or_drain};
+use crate::engine::{Handle, Lease, Settled};
+use crate::event::Event;
+use crate::request::{Request, RequestPlan};
+use crate::route::{Decision, Route, Skip};
+use crate::row::Row;
+use crate::source::Arrival;
+
+/// How often something that is waited for is looked at again.
+const GLANCE: Duration = Duration::from_millis(100);
+/// The longest pause between two looks, or two tries to put a dead letter.
+const LONGEST_GLANCE: Duration = Duration::from_secs(5);
+
+pub(crate) struct Worker<S, D, J, L> {
+    pub(crate) deliverer: Arc<Deliverer<S>>,
+    /// In the order of the settings.
+    pub(crate) routes: Vec<Route>,
+    /// Which entity each topic holds.
+    pub(crate) topics: HashMap<Arc<str>, Entity>,
+    pub(crate) decoder: Arc<D>,
+    pub(crate) context: Arc<J>,
+    pub(crate) dead_letters: L,
+}
+
+/// Why work on a record ended before all its routes were done.
+enum Break {
+    Abandoned,
+    Dead(Failure),
+}
+
+impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Handle for Worker<S, D, J, L> {
+    async fn handle(&self, arrival: Arc<Arrival>, lease: Lease) -> Settled {
+        let event = match self.decode(&arrival, &lease).await {
+            Ok(Some(event)) => Arc::new(event),
+            Ok(None) => return Settled::Done,
+            Err(reason) => return self.settle(&arrival, None, reason, &lease).await,
+        };
+        for route in &self.routes {
+            if let Err(reason) = self.follow(route, &event, &arrival, &lease).await
+                && self.settle(&arrival, Some(route), reason, &lease).await == Settled::Abandoned
+            {
+                return Settled::Abandoned;
+            }
+        }
+        Settled::Done
+    }
+}
+
+impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
+    /// `None`: nothing to do, a tombstone or a topic that is none of ours.
+    async fn decode(&self, arrival: &Arrival, lease: &Lease) -> Result<Option<Event>, Break> {
+        let (Some(value), Some(entity)) = (&arrival.value, self.topics.get(&arrival.slot.topic)) else {
+            return Ok(None);
+        };
+        let mut pause = GLANCE;
+        let tree = loop {
+            match self.decoder.decode(value).await {
+                Ok(tree) => break tree,
+                Err(DecodeError::Unavailable(why)) => {
+                    tracing::warn!(sink = %self.deliverer.name, why, "waiting for the schema registry");
+                    pause = (pause * 2).min(LONGEST_GLANCE);
+                    if !wait_or_drain(pause, lease).await {
+                        return Err(Break::Abandoned);
+                    }
+                }
+                Err(DecodeError::Undecodable(why)) => return Err(dead(Code::Undecodable, &why)),
+            }
+        };
+        Event::new(*entity, tree).map(Some).map_err(|error| dead(Code::Malformed, &error.to_string()))
+    }
+
+    async fn follow(&self, route: &Route, event: &Arc<Event>, arrival: &Arrival, lease: &Lease) -> Result<(), Break> {
+        let idempotency_key = route.key(event.event_id());
+        let trace = arrival.header("traceparent").and_then(TraceParent::parse).unwrap_or_else(TraceParent::new_root);
+        let content = match route.decide(event) {
+            Decision::Skip(reason) => {
+                self.skipped(route, reason);
+                return Ok(());
+            }
+            Decision::Store => Content::Row(Row { event: Arc::clone(event) }),
+            Decision::Send(plan) => match self.compose(route, plan, event, lease).await? {
+                Some(request) => Content::Request(request),
+                None => {
+                    self.skipped(route, Skip::NothingToCancel);
+                    return Ok(());
+                }
+            },
+        };
+        let delivery = Delivery { idempotency_key, trace, content };
+        match self.deliverer.deliver(&delivery, lease).await {
+            End::Delivered => {
+                if let Some(seen) = event.observed_at() {
+                    let age = jiff::Timestamp::now().duration_since(seen);
+                    self.deliverer.metrics.age(Duration::try_from(age).unwrap_or_default());
+                }
+                tracing::debug!(
+                    sink = %self.deliverer.name, route = %route.name, event = event.event_id(), trace = trace.trace_id(),
+                    "delivered"
+                );
+                Ok(())
+            }
+            End::Dead(failure) => Err(Break::Dead(failure)),
+            End::Abandoned => Err(Break::Abandoned),
+        }
+    }
+
+    /// Joins and renders; waits, bounded, for what the request requires. `None`: what it would take back was never
+    /// sent.
+    async fn compose(
+        &self,
+        route: &Route,
+        plan: &RequestPlan,
+        event: &Event,
+        lease: &Lease,
+    ) -> Result<Option<Request>, Break> {
+        let started = Instant::now();
+        let mut waiting = None;
+        let mut pause = GLANCE / 8;
+        loop {
+            let missing = match self.try_compose(route, plan, event) {
+                Composed::Ready(request) => return Ok(Some(request)),
+                Composed::NothingToCancel => return Ok(None),
+                Composed::Missing(missing) => missing,
+            };
+            if waiting.is_none() {
+                waiting = Some(self.deliverer.metrics.context_wait());
+                tracing::info!(
+                    sink = %self.deliverer.name, route = %route.name, event = event.event_id(),
+                    missing = missing.join(", "), "a delivery waits for data it requires"
+                );
+            }
+            if started.elapsed() >= route.requires_within {
+                return Err(dead(Code::ContextMissing, &format!("still missing: {}", missing.join(", "))));
+            }
+            pause = (pause * 2).min(GLANCE * 5);
+            if !wait_or_drain(pause, lease).await {
+                return Err(Break::Abandoned);
+            }
+        }
+    }
+
+    fn try_compose(&self, route: &Route, plan: &RequestPlan, event: &Event) -> Composed {
+        let unreadable = |error: crate::context::JoinError| Composed::Missing(vec![error.to_string()]);
+        let parts: Vec<Part> = plan.parts.iter().copied().collect();
+        let mut tree = match self.context.join(event, &parts) {
+            Ok(tree) => tree,
+            Err(error) => return unreadable(error),
+        };
+        if let Some(cancelled) = &plan.cancels {
+            let Some(original) = route.system.request(cancelled) else { return Composed::NothingToCancel };
+            match self.context.earlier(event, &original.when) {
+                Ok(Earlier::Found(earlier)) if matches!(route.decide(&earlier), Decision::Send(_)) => {
+                    let key = route.key(earlier.event_id()).to_string();
+                    tree.insert("cancelled".to_owned(), json!({"key": key, "change": earlier.tree}));
+                }
+                Ok(Earlier::Found(_) | Earlier::None) => return Composed::NothingToCancel,
+                Ok(Earlier::Unknown) => return Composed::Missing(vec!["the ledger before this change".to_owned()]),
+                Err(error) => return unreadable(error),
+            }
+        }
+        tree.insert("change".to_owned(), event.tree.clone());
+        let key = route.key(event.event_id()).to_string();
+        tree.insert("delivery".to_owned(), json!({"key": key, "route": &*route.name, "request": plan.name}));
+        match plan.render(&Value::Object(tree)) {
+            Ok(request) => Composed::Ready(request),
+            Err(missing) => Composed::Missing(missing),
+        }
+    }
+
+    /// Puts a dead letter, for as long as it takes; while its topic is away the partition waits.
+    async fn settle(&self, arrival: &Arrival, route: Option<&Route>, reason: Break, lease: &Lease) -> Settled {
+        let Break::Dead(failure) = reason else { return Settled::Abandoned };
+        let name = route.map_or("", |route| &*route.name);
+        let letter = DeadLetter::new(arrival, &self.deliverer.name, name, &failure);
+        let mut pause = GLANCE;
+        while let Err(error) = self.dead_letters.put(letter.clone()).await {
+            tracing::warn!(
+                sink = %self.deliverer.name, error,
+                "the dead-letter topic does not take a record: its partition waits"
+            );
+            pause = (pause * 2).min(LONGEST_GLANCE);
+            if !wait_or_drain(pause, lease).await {
+                return Settled::Abandoned;
+            }
+        }
+        self.deliverer.metrics.dead_letter(failure.code.name());
+        tracing::warn!(
+            sink = %self.deliverer.name, route = name, code = failure.code.name(), attempts = failure.attempts,
+            what = failure.what, topic = %arrival.slot.topic, partition = arrival.slot.partition,
+            offset = arrival.offset, "a record went to the dead letters"
+        );
+        Settled::Done
+    }
+
+    fn skipped(&self, route: &Route, reason: Skip) {
+        self.deliverer.metrics.skipped(&route.name, reason.label());
+    }
+}
+
+enum Composed {
+    Ready(Request),
+    NothingToCancel,
+    Missing(Vec<String>),
+}
+
+fn dead(code: Code, what: &str) -> Break {
+    Break::Dead(Failure { code, attempts: 0, first_failed_at: jiff::Timestamp::now(), what: what.to_owned() })
+}
