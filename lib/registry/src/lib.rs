@@ -1,1 +1,22 @@
-//! Avro codec on schema_registry_converter, and the embedded Confluent-compatible schema registry.
+//! A Confluent-compatible schema registry for Avro, and the client side of one.
+//!
+//! [`Registry`] with [`server`] is the registry itself: durable ids, compatibility, soft deletion, over HTTP.
+//! [`Codec`] is what a producer or consumer holds: it registers schemas at start, frames and decodes records, and keeps
+//! working on known ids while the registry is away. The two meet on the wire only.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod client;
+mod codec;
+mod compatibility;
+mod error;
+mod parse;
+mod registry;
+pub mod server;
+mod store;
+
+pub use client::Subject;
+pub use codec::{BlockingCodec, Codec, CodecError, DecodeError, frame, unframe};
+pub use compatibility::Level;
+pub use error::ApiError;
+pub use registry::{Registered, Registry};
+pub use store::OpenError;

@@ -1,0 +1,146 @@
+//! Calls to a registry: registering and reading schemas through `schema_registry_converter`, the rest by plain HTTP.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode, Url};
+use schema_registry_converter::async_impl::schema_registry::{SrSettings, get_schema_by_id, post_schema};
+use schema_registry_converter::error::SRCError;
+use schema_registry_converter::schema_registry_common::{SchemaType, SuppliedSchema};
+use serde_json::{Value, json};
+
+use crate::codec::CodecError;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is to be registered.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    pub name: String,
+    /// Self-contained Avro schema.
+    pub schema: String,
+    /// Level to set on the subject before; `None` leaves it.
+    pub compatibility: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    url: Url,
+    http: reqwest::Client,
+    converter: SrSettings,
+}
+
+impl Client {
+    pub(crate) fn new(url: &str) -> Result<Self, CodecError> {
+        let invalid = |what: String| CodecError::Url { url: url.to_owned(), what };
+        let parsed = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
+        if parsed.cannot_be_a_base() || !matches!(parsed.scheme(), "http" | "https") {
+            return Err(invalid("it must begin with http:// or https://".to_owned()));
+        }
+        let http = reqwest::Client::builder().timeout(TIMEOUT).build();
+        let http = http.map_err(|error| invalid(error.to_string()))?;
+        let base = url.trim_end_matches('/').to_owned();
+        let converter = SrSettings::new_builder(base).set_timeout(TIMEOUT).build();
+        let converter = converter.map_err(|error| invalid(error.to_string()))?;
+        Ok(Self { url: parsed, http, converter })
+    }
+
+    /// Registers the schema, or finds it if the subject has it.
+    pub(crate) async fn register(&self, subject: &str, schema: &str) -> Result<u32, CodecError> {
+        let supplied = SuppliedSchema::new(None, SchemaType::Avro, schema.to_owned());
+        match post_schema(&self.converter, subject.to_owned(), supplied).await {
+            Ok(registered) => Ok(registered.id),
+            Err(error) => {
+                // The converter tells neither code nor status apart; ask once more in plain.
+                let path = ["subjects", subject, "versions"];
+                match self.call(Method::POST, &path, &[], Some(json!({"schema": schema}))).await {
+                    Ok(answer) => id_of(&answer).ok_or_else(|| from_converter(subject, error)),
+                    Err(CodecError::Refused { code: 409, message, .. }) => {
+                        Err(CodecError::Incompatible { subject: subject.to_owned(), message })
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    /// Text of an id's schema, without references.
+    pub(crate) async fn schema_text(&self, id: u32) -> Result<Option<String>, CodecError> {
+        match get_schema_by_id(id, &self.converter).await {
+            Ok(found) => Ok(Some(found.schema)),
+            Err(error) => match self.call(Method::GET, &["schemas", "ids", &id.to_string()], &[], None).await {
+                Ok(answer) => match answer.get("schema").and_then(Value::as_str) {
+                    Some(text) => Ok(Some(text.to_owned())),
+                    None => Err(from_converter(&format!("schema {id}"), error)),
+                },
+                Err(CodecError::Refused { status: StatusCode::NOT_FOUND, .. }) => Ok(None),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// Sets the subject's level unless it has it.
+    pub(crate) async fn set_level(&self, subject: &str, level: &str) -> Result<(), CodecError> {
+        let path = ["config", subject];
+        match self.call(Method::GET, &path, &[], None).await {
+            Ok(answer) if answer.get("compatibilityLevel").and_then(Value::as_str) == Some(level) => return Ok(()),
+            Ok(_) | Err(CodecError::Refused { status: StatusCode::NOT_FOUND, .. }) => {}
+            Err(error) => return Err(error),
+        }
+        self.call(Method::PUT, &path, &[], Some(json!({"compatibility": level}))).await.map(drop)
+    }
+
+    pub(crate) async fn subjects(&self) -> Result<Vec<String>, CodecError> {
+        let answer = self.call(Method::GET, &["subjects"], &[("deleted", "true")], None).await?;
+        let subjects = answer.as_array().into_iter().flatten().filter_map(Value::as_str);
+        Ok(subjects.map(str::to_owned).collect())
+    }
+
+    /// Soft, then hard. What is already gone is no error.
+    pub(crate) async fn delete_subject(&self, subject: &str) -> Result<(), CodecError> {
+        for query in [&[][..], &[("permanent", "true")]] {
+            match self.call(Method::DELETE, &["subjects", subject], query, None).await {
+                Ok(_) | Err(CodecError::Refused { status: StatusCode::NOT_FOUND, .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> Result<Value, CodecError> {
+        let away = |source| CodecError::Away { url: self.url.to_string(), source: Box::new(source) };
+        let mut url = self.url.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            // Encodes what a subject may hold: slashes, spaces, percent signs.
+            segments.pop_if_empty().extend(path);
+        }
+        let mut request = self.http.request(method, url).query(query);
+        if let Some(body) = body {
+            request = request.header(reqwest::header::CONTENT_TYPE, "application/vnd.schemaregistry.v1+json");
+            request = request.body(body.to_string());
+        }
+        let response = request.send().await.map_err(away)?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(away)?;
+        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let code = answer.get("error_code").and_then(Value::as_u64).and_then(|code| u32::try_from(code).ok());
+        let message = answer.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
+        Err(CodecError::Refused { status, code: code.unwrap_or_else(|| u32::from(status.as_u16())), message })
+    }
+}
+
+fn id_of(answer: &Value) -> Option<u32> {
+    answer.get("id").and_then(Value::as_u64).and_then(|id| u32::try_from(id).ok())
+}
+
+fn from_converter(what: &str, error: SRCError) -> CodecError {
+    CodecError::Answer { what: what.to_owned(), source: Box::new(error) }
+}

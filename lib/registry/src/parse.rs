@@ -1,0 +1,125 @@
+//! Schema texts: text and referenced texts in, a comparable Avro schema and an identity out.
+//!
+//! Two texts are one schema (and share an id) when they differ in white space, in the order of keys, or in
+//! `{"type": "x"}` for `"x"`. Docs and defaults count: they are part of what was agreed on.
+
+use std::collections::HashMap;
+
+use apache_avro::Schema;
+use apache_avro::schema::{ArraySchema, MapSchema, Name, RecordSchema, UnionSchema};
+use serde_json::Value;
+
+/// More types than this after references are expanded is an attack, not a schema.
+const MAX_TYPES: usize = 50_000;
+
+/// A schema that Avro accepts.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    /// With every named type in place of its reference, except inside itself: positions of definitions do not matter
+    /// when two of them are compared.
+    pub(crate) avro: Schema,
+    /// Equal for texts that are one schema.
+    pub(crate) identity: String,
+}
+
+/// Reads `text`, which may name types of `references` (texts, those they need themselves included).
+///
+/// # Errors
+/// A sentence that says what Avro does not accept.
+pub(crate) fn parse(text: &str, references: &[String]) -> Result<Parsed, String> {
+    let json: Value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+    let (schema, referenced) = Schema::parse_str_with_list(text, references).map_err(|error| with_sources(&error))?;
+    let mut named = HashMap::new();
+    collect_named(&schema, &mut named);
+    referenced.iter().for_each(|schema| collect_named(schema, &mut named));
+    let mut expander = Expander { named, open: Vec::new(), types: 0 };
+    let avro = expander.expand(&schema).ok_or("the schema refers to its own types too often")?;
+    Ok(Parsed { avro, identity: plain(&json).to_string() })
+}
+
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = error.source();
+    }
+    text
+}
+
+/// The same JSON with keys in order and `{"type": x}` as `x`.
+fn plain(json: &Value) -> Value {
+    match json {
+        Value::Object(map) => match map.get("type") {
+            Some(inner) if map.len() == 1 => plain(inner),
+            _ => {
+                let mut entries: Vec<_> = map.iter().collect();
+                entries.sort_by_key(|(key, _)| *key);
+                entries.into_iter().map(|(key, value)| (key.clone(), plain(value))).collect()
+            }
+        },
+        Value::Array(items) => items.iter().map(plain).collect(),
+        other => other.clone(),
+    }
+}
+
+fn collect_named<'a>(schema: &'a Schema, named: &mut HashMap<Name, &'a Schema>) {
+    if let Some(name) = schema.name()
+        && !matches!(schema, Schema::Ref { .. })
+    {
+        named.insert(name.clone(), schema);
+    }
+    match schema {
+        Schema::Record(record) => record.fields.iter().for_each(|field| collect_named(&field.schema, named)),
+        Schema::Array(array) => collect_named(&array.items, named),
+        Schema::Map(map) => collect_named(&map.types, named),
+        Schema::Union(union) => union.variants().iter().for_each(|variant| collect_named(variant, named)),
+        _ => {}
+    }
+}
+
+struct Expander<'a> {
+    named: HashMap<Name, &'a Schema>,
+    /// Records that we are inside of: a reference to one of them stays a reference.
+    open: Vec<Name>,
+    types: usize,
+}
+
+impl Expander<'_> {
+    /// `None`: too large.
+    fn expand(&mut self, schema: &Schema) -> Option<Schema> {
+        self.types += 1;
+        if self.types > MAX_TYPES {
+            return None;
+        }
+        Some(match schema {
+            Schema::Ref { name } if !self.open.contains(name) => match self.named.get(name).copied() {
+                Some(definition) => self.expand(definition)?,
+                None => schema.clone(),
+            },
+            Schema::Record(record) => {
+                self.open.push(record.name.clone());
+                let fields = record.fields.iter().map(|field| {
+                    let mut field = field.clone();
+                    field.schema = self.expand(&field.schema)?;
+                    Some(field)
+                });
+                let fields: Option<Vec<_>> = fields.collect();
+                self.open.pop();
+                Schema::Record(RecordSchema { fields: fields?, ..record.clone() })
+            }
+            Schema::Array(array) => {
+                Schema::Array(ArraySchema { items: Box::new(self.expand(&array.items)?), ..array.clone() })
+            }
+            Schema::Map(map) => Schema::Map(MapSchema { types: Box::new(self.expand(&map.types)?), ..map.clone() }),
+            Schema::Union(union) => {
+                let variants: Option<Vec<_>> = union.variants().iter().map(|variant| self.expand(variant)).collect();
+                Schema::Union(UnionSchema::new(variants?).ok()?)
+            }
+            other => other.clone(),
+        })
+    }
+}
