@@ -6,6 +6,8 @@ use apache_avro::Schema;
 use apache_avro::error::CompatibilityError;
 use apache_avro::schema_compatibility::{Compatibility, SchemaCompatibility};
 
+use crate::parse::parse;
+
 /// What a new version owes to earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
@@ -64,6 +66,17 @@ impl Level {
     fn reads_forward(self) -> bool {
         matches!(self, Self::Forward | Self::ForwardTransitive | Self::Full | Self::FullTransitive)
     }
+}
+
+/// What keeps the text `new` from following the texts `earlier` (oldest first), as the registry judges. Empty: nothing.
+///
+/// # Errors
+/// One of them is no Avro schema.
+pub fn check_texts(level: Level, new: &str, earlier: &[String]) -> Result<Vec<String>, String> {
+    let new = parse(new, &[])?.avro;
+    let parsed = (1..).zip(earlier).map(|(version, text)| Ok((version, parse(text, &[])?.avro)));
+    let parsed: Result<Vec<_>, String> = parsed.collect();
+    Ok(check(level, &new, &parsed?))
 }
 
 /// What keeps `new` from following `earlier` (version and schema, oldest first). Empty: it may.

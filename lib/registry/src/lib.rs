@@ -16,7 +16,7 @@ mod store;
 
 pub use client::Subject;
 pub use codec::{BlockingCodec, Codec, CodecError, DecodeError, frame, unframe};
-pub use compatibility::Level;
+pub use compatibility::{Level, check_texts};
 pub use error::ApiError;
 pub use registry::{Registered, Registry};
 pub use store::OpenError;
