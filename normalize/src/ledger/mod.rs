@@ -1,0 +1,109 @@
+//! The stage-change ledger of one application.
+//!
+//! In: facts (`observe_*`). Out: events (`publish`). The effective history is a function of the set of facts, so that order,
+//! repetition and lateness of deliveries end in the same history. Stages, jobs and statuses are opaque encoded slices here:
+//! they are compared by key and copied into events.
+
+mod codec;
+mod derive;
+mod facts;
+mod publish;
+mod stages;
+mod statuses;
+mod track;
+mod value;
+
+pub use derive::{Move, derive};
+pub use facts::{Deletion, Facts, Sighting, Snapshot, Switch, Visit, width_of};
+pub use publish::{Effective, Event, Published, publish};
+pub use value::{
+    Cause, ChangeType, JobIx, Micros, Precision, Provenance, Revision, SECOND, Source, StageIx, State, Status,
+};
+
+/// A value with its key: a stage's id (or name), a job's id, a topic's name.
+#[derive(Clone, Debug, PartialEq)]
+struct Named {
+    key: Box<[u8]>,
+    bytes: Box<[u8]>,
+}
+
+/// All that normalize keeps of one application's history.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ledger {
+    pub facts: Facts,
+    pub published: Published,
+    stages: Vec<Named>,
+    jobs: Vec<Named>,
+    topics: Vec<Named>,
+    /// The encoded coded status, per symbol, as last seen.
+    statuses: Vec<(Status, Box<[u8]>)>,
+}
+
+impl Ledger {
+    /// Position of a stage; its newest encoding is kept.
+    pub fn stage(&mut self, key: &[u8], bytes: &[u8]) -> StageIx {
+        intern(&mut self.stages, key, bytes)
+    }
+
+    pub fn job(&mut self, key: &[u8], bytes: &[u8]) -> JobIx {
+        intern(&mut self.jobs, key, bytes)
+    }
+
+    pub fn topic(&mut self, name: &str) -> u16 {
+        intern(&mut self.topics, name.as_bytes(), &[])
+    }
+
+    /// Keeps how the source words a status.
+    pub fn word_status(&mut self, status: Status, bytes: &[u8]) {
+        match self.statuses.iter_mut().find(|(known, _)| *known == status) {
+            Some((_, old)) if **old == *bytes => {}
+            Some((_, old)) => *old = bytes.into(),
+            None => self.statuses.push((status, bytes.into())),
+        }
+    }
+
+    /// Encoded stage.
+    #[must_use]
+    pub fn stage_bytes(&self, stage: StageIx) -> &[u8] {
+        self.stages.get(usize::from(stage)).map_or(&[], |named| &named.bytes)
+    }
+
+    #[must_use]
+    pub fn stage_key(&self, stage: StageIx) -> &[u8] {
+        self.stages.get(usize::from(stage)).map_or(&[], |named| &named.key)
+    }
+
+    /// Encoded job id.
+    #[must_use]
+    pub fn job_bytes(&self, job: JobIx) -> &[u8] {
+        self.jobs.get(usize::from(job)).map_or(&[], |named| &named.bytes)
+    }
+
+    #[must_use]
+    pub fn topic_name(&self, topic: u16) -> &str {
+        self.topics.get(usize::from(topic)).and_then(|named| std::str::from_utf8(&named.key).ok()).unwrap_or_default()
+    }
+
+    /// Encoded coded status, if it was ever seen.
+    #[must_use]
+    pub fn status_bytes(&self, status: Status) -> Option<&[u8]> {
+        self.statuses.iter().find(|(known, _)| *known == status).map(|(_, bytes)| &**bytes)
+    }
+
+    /// Tells what the facts add to what was told. Nothing while only history rows are known.
+    pub fn publish(&mut self) -> Vec<Event> {
+        publish(&mut self.published, derive(&self.facts))
+    }
+}
+
+fn intern(table: &mut Vec<Named>, key: &[u8], bytes: &[u8]) -> u16 {
+    if let Some(index) = table.iter().position(|named| *named.key == *key) {
+        let named = &mut table[index];
+        if *named.bytes != *bytes {
+            named.bytes = bytes.into();
+        }
+        return u16::try_from(index).unwrap_or(u16::MAX);
+    }
+    table.push(Named { key: key.into(), bytes: bytes.into() });
+    u16::try_from(table.len() - 1).unwrap_or(u16::MAX)
+}

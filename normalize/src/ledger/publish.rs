@@ -1,0 +1,224 @@
+//! `publish`: what was told so far against what is known now.
+//!
+//! In: the published effective history and derived moves. Out: new events; the effective history afterwards equals the moves.
+//! Invariants (MODEL of the ledger):
+//! - `sequence` counts 1, 2, 3 … in the order of publication; no event is told twice, none is rewritten.
+//! - A LIVE event moves the present state; its predecessor is the last effective event, its `from` that one's `to`.
+//! - A CORRECTION's predecessor is the effective one before it in time; `supersedes` names what it replaces.
+//! - The effective history sorted by (time, sequence) is a chain in which each `from` is the `to` before it.
+
+use super::derive::Move;
+use super::value::{ChangeType, Micros, Precision, Revision, SECOND, State};
+
+/// A published event that nothing superseded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Effective {
+    pub sequence: u32,
+    pub change: ChangeType,
+    pub from: State,
+    pub to: State,
+    pub at: Micros,
+    pub precision: Precision,
+    pub not_before: Option<Micros>,
+    pub not_after: Option<Micros>,
+}
+
+/// The published side of one ledger. Ordered by time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Published {
+    pub effective: Vec<Effective>,
+    /// The last sequence number given.
+    pub last_sequence: u32,
+}
+
+/// An event to write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    pub sequence: u32,
+    pub revision: Revision,
+    pub what: Move,
+    /// Sequence of the predecessor.
+    pub previous: Option<u32>,
+    pub supersedes: Vec<u32>,
+    /// Since when it was in the stage that it leaves.
+    pub in_stage_since: Option<Micros>,
+}
+
+/// Brings the published history up to the moves and returns what has to be told.
+pub fn publish(published: &mut Published, moves: Vec<Move>) -> Vec<Event> {
+    let old = &published.effective;
+    let prefix = old.iter().zip(&moves).take_while(|(e, m)| same(e, m)).count();
+    if prefix == old.len() && prefix == moves.len() {
+        return Vec::new();
+    }
+    let kept = if prefix == old.len() && appends_in_order(old, &moves[prefix..]) {
+        (0..prefix).map(Some).chain(std::iter::repeat_n(None, moves.len() - prefix)).collect()
+    } else {
+        let mut kept = align(old, &moves);
+        settle_order(old, &moves, &mut kept);
+        kept
+    };
+    tell(published, moves, &kept)
+}
+
+/// Whether a published event still tells this move.
+fn same(e: &Effective, m: &Move) -> bool {
+    e.change == m.change && e.from == m.from && e.to == m.to && (m.change == ChangeType::Created || fits_in_time(e, m))
+}
+
+fn fits_in_time(e: &Effective, m: &Move) -> bool {
+    if m.precision == Precision::Exact {
+        return (e.at - m.at).abs() <= SECOND;
+    }
+    let (low, high) = (m.not_before.unwrap_or(Micros::MIN), m.not_after.unwrap_or(m.at));
+    let (e_low, e_high) = match e.precision {
+        Precision::Exact => (e.at, e.at),
+        _ => (e.not_before.unwrap_or(Micros::MIN), e.not_after.unwrap_or(e.at)),
+    };
+    e_low.saturating_sub(SECOND) <= high && low <= e_high.saturating_add(SECOND)
+}
+
+fn appends_in_order(old: &[Effective], new: &[Move]) -> bool {
+    old.last().is_none_or(|last| new.first().is_none_or(|first| first.at >= last.at))
+}
+
+/// For each move the position of the published event that tells it: the longest common subsequence.
+fn align(old: &[Effective], moves: &[Move]) -> Vec<Option<usize>> {
+    let width = moves.len() + 1;
+    let mut best = vec![0u32; (old.len() + 1) * width];
+    for i in (0..old.len()).rev() {
+        for j in (0..moves.len()).rev() {
+            let skip = best[(i + 1) * width + j].max(best[i * width + j + 1]);
+            let hit = if same(&old[i], &moves[j]) { best[(i + 1) * width + j + 1] + 1 } else { 0 };
+            best[i * width + j] = skip.max(hit);
+        }
+    }
+    let mut kept = vec![None; moves.len()];
+    let (mut i, mut j) = (0, 0);
+    while i < old.len() && j < moves.len() {
+        if same(&old[i], &moves[j]) && best[i * width + j] == best[(i + 1) * width + j + 1] + 1 {
+            kept[j] = Some(i);
+            i += 1;
+            j += 1;
+        } else if best[(i + 1) * width + j] >= best[i * width + j + 1] {
+            i += 1;
+        } else {
+            j += 1;
+        }
+    }
+    kept
+}
+
+/// Gives up kept events whose published time contradicts their place, and such as are needed to carry a supersession.
+fn settle_order(old: &[Effective], moves: &[Move], kept: &mut [Option<usize>]) {
+    loop {
+        let disorder = (1..moves.len()).find_map(|j| {
+            let time = |j: usize| kept[j].map_or(moves[j].at, |i: usize| old[i].at);
+            // New events have higher numbers than kept ones: at equal times they sort behind.
+            let ordered = match (kept[j - 1], kept[j]) {
+                (None, Some(_)) => time(j - 1) < time(j),
+                _ => time(j - 1) <= time(j),
+            };
+            if ordered {
+                None
+            } else if kept[j].is_some() {
+                Some(j)
+            } else {
+                Some(j - 1)
+            }
+        });
+        if let Some(j) = disorder {
+            if kept[j].take().is_none() {
+                return;
+            }
+            continue;
+        }
+        match uncarried(old.len(), kept) {
+            Some(j) => kept[j] = None,
+            None => return,
+        }
+    }
+}
+
+/// A kept event beside published events that are superseded by nothing: it has to be told anew to name them.
+fn uncarried(old_len: usize, kept: &[Option<usize>]) -> Option<usize> {
+    let mut next_old = 0;
+    let mut fresh = false;
+    for (j, keep) in kept.iter().enumerate() {
+        match keep {
+            None => fresh = true,
+            Some(i) => {
+                if *i > next_old && !fresh {
+                    return Some(j);
+                }
+                next_old = i + 1;
+                fresh = false;
+            }
+        }
+    }
+    if next_old < old_len && !fresh { kept.len().checked_sub(1) } else { None }
+}
+
+/// Where the LIVE events begin: behind everything that explains the past.
+fn live_from(present: Option<State>, moves: &[Move], tail: usize, replaces: bool) -> usize {
+    if !replaces {
+        return tail;
+    }
+    let Some(present) = present else { return tail };
+    if let Some(j) = (tail..moves.len()).rev().find(|j| moves[*j].from == present && j > &tail) {
+        return j;
+    }
+    match moves.last() {
+        Some(last) if last.to != present => moves.len() - 1,
+        _ => moves.len(),
+    }
+}
+
+fn tell(published: &mut Published, moves: Vec<Move>, kept: &[Option<usize>]) -> Vec<Event> {
+    let old = std::mem::take(&mut published.effective);
+    let tail = kept.iter().rposition(Option::is_some).map_or(0, |j| j + 1);
+    let last_kept = kept.iter().flatten().max().map_or(0, |i| i + 1);
+    let live = live_from(old.last().map(|e| e.to), &moves, tail, last_kept < old.len());
+    let mut events: Vec<Event> = Vec::new();
+    let mut next_old = 0;
+    for (j, what) in moves.into_iter().enumerate() {
+        if let Some(i) = kept[j] {
+            next_old = i + 1;
+            published.effective.push(old[i]);
+            continue;
+        }
+        let until = kept[j..].iter().flatten().next().copied().unwrap_or(old.len());
+        published.last_sequence += 1;
+        let is_live = j >= live;
+        let is_told = is_live && j > 0 && kept[j - 1].is_none();
+        let event = Event {
+            sequence: published.last_sequence,
+            revision: if is_live { Revision::Live } else { Revision::Correction },
+            previous: published.effective.last().map(|e| e.sequence),
+            supersedes: if is_told { Vec::new() } else { old[next_old..until].iter().map(|e| e.sequence).collect() },
+            in_stage_since: stage_since(&published.effective, &what),
+            what,
+        };
+        published.effective.push(Effective {
+            sequence: event.sequence,
+            change: event.what.change,
+            from: event.what.from,
+            to: event.what.to,
+            at: event.what.at,
+            precision: event.what.precision,
+            not_before: event.what.not_before,
+            not_after: event.what.not_after,
+        });
+        events.push(event);
+    }
+    events
+}
+
+/// When the stage that this move leaves was entered. Moves into rest leave it too.
+fn stage_since(before: &[Effective], what: &Move) -> Option<Micros> {
+    let leaves = what.from.stage.is_some() && (what.to.stage != what.from.stage || what.to.status.is_terminal());
+    if !leaves {
+        return None;
+    }
+    before.iter().rev().find(|e| e.to.stage == what.from.stage && e.from.stage != e.to.stage).map(|e| e.at)
+}
