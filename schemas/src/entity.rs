@@ -16,6 +16,7 @@ pub enum Entity {
     Stage,
     Source,
     Reason,
+    Label,
     Candidate,
     Application,
     Interview,
@@ -34,7 +35,7 @@ pub enum Entity {
 }
 
 impl Entity {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Job,
         Self::Opening,
         Self::JobPosting,
@@ -44,6 +45,7 @@ impl Entity {
         Self::Stage,
         Self::Source,
         Self::Reason,
+        Self::Label,
         Self::Candidate,
         Self::Application,
         Self::Interview,
@@ -74,6 +76,7 @@ impl Entity {
             Self::Stage => "Stage",
             Self::Source => "Source",
             Self::Reason => "Reason",
+            Self::Label => "Label",
             Self::Candidate => "Candidate",
             Self::Application => "Application",
             Self::Interview => "Interview",
@@ -105,6 +108,7 @@ impl Entity {
             Self::Stage => "stage",
             Self::Source => "source",
             Self::Reason => "reason",
+            Self::Label => "label",
             Self::Candidate => "candidate",
             Self::Application => "application",
             Self::Interview => "interview",

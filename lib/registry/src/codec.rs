@@ -221,6 +221,14 @@ impl Codec {
         apache_avro::from_value(&value).map_err(|source| DecodeError::BadBytes { id, source: Box::new(source) })
     }
 
+    /// The schema of an id, as it was registered.
+    ///
+    /// # Errors
+    /// See [`DecodeError`].
+    pub async fn schema(&self, id: u32) -> Result<&'static Schema, DecodeError> {
+        self.writer(id).await
+    }
+
     /// The same for threads outside of the async runtime.
     #[must_use]
     pub fn blocking(&self, handle: tokio::runtime::Handle) -> BlockingCodec {
