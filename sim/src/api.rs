@@ -1,0 +1,274 @@
+//! The vendor's API over HTTP: the token endpoint and the v3 lists, by the rules of `api.yaml`.
+//!
+//! The lists show what the simulation committed, after its visible lag, and misbehave by the scenario's shares.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path as UrlPath, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::{get, post};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use fastrand::Rng;
+use http_body_util::{Full, Limited};
+use rusqlite::{Connection, params_from_iter};
+
+use crate::clock::{iso_ms, now_ms};
+use crate::query::{Query, Refused};
+use crate::rules::Rules;
+use crate::settings::Scenario;
+use crate::sign::hmac_hex;
+use crate::store::{self, StoreError};
+
+pub(crate) struct Api {
+    pub(crate) rules: Rules,
+    pub(crate) scenario: Scenario,
+    pub(crate) client_id: String,
+    pub(crate) client_secret: String,
+    connection: Mutex<Connection>,
+    window: Mutex<(i64, u64)>,
+    requests: AtomicU64,
+    rows_served: AtomicU64,
+    /// Per stream: up to which `updated_at` a complete answer was given.
+    told: Mutex<BTreeMap<String, i64>>,
+}
+
+impl Api {
+    pub(crate) fn open(
+        file: &Path,
+        rules: Rules,
+        scenario: Scenario,
+        client_id: String,
+        client_secret: String,
+    ) -> Result<Self, StoreError> {
+        Ok(Self {
+            rules,
+            scenario,
+            client_id,
+            client_secret,
+            connection: Mutex::new(store::connect(file)?),
+            window: Mutex::new((0, 0)),
+            requests: AtomicU64::new(0),
+            rows_served: AtomicU64::new(0),
+            told: Mutex::new(BTreeMap::new()),
+        })
+    }
+
+    pub(crate) fn told_until(&self) -> BTreeMap<String, i64> {
+        self.told.lock().map(|told| told.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn rows_served(&self) -> u64 {
+        self.rows_served.load(Ordering::SeqCst)
+    }
+
+    fn token(&self, expires: i64) -> String {
+        format!("{expires}.{}", hmac_hex(self.client_secret.as_bytes(), expires.to_string().as_bytes()))
+    }
+
+    fn token_is_good(&self, headers: &HeaderMap) -> bool {
+        let given = text(headers, "authorization").and_then(|value| value.strip_prefix("Bearer "));
+        let expires = given.and_then(|token| token.split('.').next()).and_then(|text| text.parse::<i64>().ok());
+        expires.is_some_and(|expires| expires > now_ms() && given == Some(self.token(expires).as_str()))
+    }
+
+    /// Counts a request; `None` when the window still has room, else the seconds to wait. Also the headers to send.
+    fn count(&self) -> (Option<i64>, Vec<(String, String)>) {
+        let rate = &self.rules.rate;
+        let length = self.scenario.pace.rate_window_ms.max(1);
+        let limit = self.scenario.pace.requests_per_window;
+        let now = now_ms();
+        let Ok(mut window) = self.window.lock() else { return (None, Vec::new()) };
+        if now >= window.0 + length {
+            *window = (now, 0);
+        }
+        window.1 += 1;
+        let ends = window.0 + length;
+        let wait = (window.1 > limit).then(|| ((ends - now) + 999) / 1000);
+        let headers = vec![
+            (rate.limit_header.clone(), limit.to_string()),
+            (rate.remaining_header.clone(), limit.saturating_sub(window.1).to_string()),
+            (rate.reset_header.clone(), ((ends + 999) / 1000).to_string()),
+        ];
+        (wait, headers)
+    }
+}
+
+pub(crate) fn router(api: Arc<Api>) -> Router {
+    let list = format!("{}/{{stream}}", api.rules.paging.base_path);
+    Router::new().route(&api.rules.token.path, post(give_token)).route(&list, get(list_rows)).with_state(api)
+}
+
+async fn give_token(State(api): State<Arc<Api>>, headers: HeaderMap, body: Bytes) -> Response {
+    let expected = STANDARD.encode(format!("{}:{}", api.client_id, api.client_secret));
+    let known = text(&headers, "authorization").and_then(|value| value.strip_prefix("Basic ")) == Some(&expected);
+    if !known {
+        return json(401, &[], "{\"error\":\"invalid_client\"}".into());
+    }
+    let body = String::from_utf8_lossy(&body);
+    let asked = body.contains("grant_type") && body.contains(&api.rules.token.grant_type);
+    if !asked {
+        return json(400, &[], "{\"error\":\"unsupported_grant_type\"}".into());
+    }
+    let lifetime =
+        api.scenario.pace.token_lifetime_ms.min(i64::try_from(api.rules.token.lifetime_secs).unwrap_or(3600) * 1000);
+    let expires = now_ms() + lifetime;
+    let answer = serde_json::json!({
+        "access_token": api.token(expires), "token_type": "Bearer", api.rules.token.expiry_field.as_str(): iso_ms(expires),
+    });
+    json(200, &[], answer.to_string())
+}
+
+async fn list_rows(
+    State(api): State<Arc<Api>>,
+    UrlPath(name): UrlPath<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    if !api.token_is_good(&headers) {
+        return json(401, &[], "{\"errors\":[\"Invalid or expired access token.\"]}".into());
+    }
+    let (wait, mut extra) = api.count();
+    let faults = &api.scenario.faults;
+    let serial = api.requests.fetch_add(1, Ordering::SeqCst);
+    let mut rng = Rng::with_seed(api.scenario.seed.wrapping_add(serial.wrapping_mul(0x9e37_79b9_7f4a)));
+    if wait.is_some() || rng.f64() < faults.api_429 {
+        // Now and then the vendor does not say for how long.
+        if wait.is_some() || rng.bool() {
+            extra.push((api.rules.rate.retry_header.clone(), wait.unwrap_or(1).max(1).to_string()));
+        }
+        return json(api.rules.rate.status, &extra, "{\"errors\":[\"Rate limit exceeded.\"]}".into());
+    }
+    if rng.f64() < faults.api_5xx {
+        let status = if rng.bool() { 500 } else { 503 };
+        return json(status, &extra, "<html>Service Unavailable</html>".into());
+    }
+    let params: Vec<(String, String)> = query_pairs(query.as_deref().unwrap_or(""));
+    let base = text(&headers, "host").unwrap_or("localhost").to_owned();
+    let worker = Arc::clone(&api);
+    let answer = tokio::task::spawn_blocking(move || worker.page(&name, &params, &base)).await;
+    match answer {
+        Ok(Ok(page)) => {
+            let cut = rng.f64() < faults.api_truncated && page.body.len() > 2;
+            if !cut
+                && page.link.is_none()
+                && let Ok(mut told) = api.told.lock()
+            {
+                let known = told.entry(page.stream).or_insert(i64::MIN);
+                *known = (*known).max(page.tells_until);
+            }
+            extra.extend(page.link.map(|link| ("Link".to_owned(), link)));
+            if cut {
+                return truncated(&extra, page.body, rng.bool());
+            }
+            api.rows_served.fetch_add(page.rows, Ordering::SeqCst);
+            json(200, &extra, page.body)
+        }
+        Ok(Err(refused)) => json(refused.status, &extra, serde_json::json!({"errors": [refused.error]}).to_string()),
+        Err(_) => json(500, &extra, "{\"errors\":[\"Internal error.\"]}".into()),
+    }
+}
+
+struct Page {
+    stream: String,
+    body: String,
+    rows: u64,
+    link: Option<String>,
+    tells_until: i64,
+}
+
+impl Api {
+    fn page(&self, name: &str, params: &[(String, String)], host: &str) -> Result<Page, Refused> {
+        let stream =
+            self.rules.stream(name).ok_or_else(|| Refused { status: 404, error: "Resource not found".to_owned() })?;
+        let query = Query::read(&self.rules, stream, params)?;
+        let now = now_ms();
+        let rows = self.read(&query, now).map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "the simulated API cannot read its file");
+            Refused { status: 500, error: "Internal error.".to_owned() }
+        })?;
+        let size = usize::try_from(query.per_page).unwrap_or(100);
+        let more = rows.len() > size;
+        let shown = rows.get(..size.min(rows.len())).unwrap_or(&rows);
+        let texts: Vec<&str> = shown.iter().map(|(_, body)| body.as_str()).collect();
+        let link = shown.last().filter(|_| more).map(|(last, _)| {
+            let (path, param) = (&self.rules.paging.base_path, &self.rules.paging.cursor_param);
+            format!("<http://{host}{path}/{name}?{param}={}>; rel=\"next\"", query.next(*last))
+        });
+        Ok(Page {
+            stream: name.to_owned(),
+            body: format!("[{}]", texts.join(",")),
+            rows: texts.len() as u64,
+            link,
+            tells_until: query.tells_until(now),
+        })
+    }
+
+    fn read(&self, query: &Query, now: i64) -> Result<Vec<(i64, String)>, StoreError> {
+        let (sql, values) = query.sql(now);
+        let Ok(connection) = self.connection.lock() else { return Ok(Vec::new()) };
+        let mut statement = connection.prepare_cached(&sql)?;
+        let rows = statement.query_map(params_from_iter(values), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.map(|row| Ok(row?)).collect()
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn json(status: u16, headers: &[(String, String)], body: String) -> Response {
+    let mut builder = Response::builder()
+        .status(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
+        .header("Content-Type", "application/json");
+    for (name, value) in headers {
+        builder = builder.header(name, value);
+    }
+    builder.body(Body::from(body)).unwrap_or_default()
+}
+
+/// Half of a body: either the connection breaks, or the vendor takes half for the whole.
+fn truncated(headers: &[(String, String)], body: String, breaks: bool) -> Response {
+    let cut = body.char_indices().nth(body.chars().count() / 2).map_or(0, |(at, _)| at);
+    if breaks {
+        let mut response = json(200, headers, String::new());
+        // Promises `cut` bytes and fails before the first.
+        *response.body_mut() = Body::new(Limited::new(Full::new(Bytes::from(body)), cut));
+        return response;
+    }
+    json(200, headers, body.get(..cut).unwrap_or("").to_owned())
+}
+
+fn query_pairs(query: &str) -> Vec<(String, String)> {
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(key), decode(value))
+        })
+        .collect()
+}
+
+/// Undoes percent-encoding.
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'+' => bytes.push(b' '),
+            b'%' => {
+                let digits = [rest.next().unwrap_or(b'0'), rest.next().unwrap_or(b'0')];
+                bytes.extend(hex::decode(digits).unwrap_or_default());
+            }
+            other => bytes.push(other),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
