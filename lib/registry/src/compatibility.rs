@@ -127,3 +127,153 @@ fn describe(error: &CompatibilityError) -> String {
     };
     if path.is_empty() { reason } else { format!("field {}: {reason}", path.join(".")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(fields: &str) -> String {
+        format!(r#"{{"type": "record", "name": "R", "fields": [{fields}]}}"#)
+    }
+
+    fn field(kind: &str) -> String {
+        record(&format!(r#"{{"name": "f", "type": {kind}}}"#))
+    }
+
+    fn allowed(level: Level, new: &str, earlier: &[&str]) -> bool {
+        let earlier: Vec<_> = earlier.iter().map(|&text| text.to_owned()).collect();
+        check_texts(level, new, &earlier).unwrap().is_empty()
+    }
+
+    /// Old type, new type, whether the new one reads the old one, and the reverse.
+    const TYPES: &[(&str, &str, bool, bool)] = &[
+        (r#""int""#, r#""int""#, true, true),
+        (r#""int""#, r#""long""#, true, false),
+        (r#""int""#, r#""float""#, true, false),
+        (r#""int""#, r#""double""#, true, false),
+        (r#""long""#, r#""float""#, true, false),
+        (r#""long""#, r#""double""#, true, false),
+        (r#""float""#, r#""double""#, true, false),
+        (r#""string""#, r#""bytes""#, true, true),
+        (r#""int""#, r#""string""#, false, false),
+        (r#""boolean""#, r#""int""#, false, false),
+        (r#""int""#, r#"["null", "int"]"#, true, false),
+        (r#"["null", "int"]"#, r#"["int", "null"]"#, true, true),
+        (r#"["null", "int"]"#, r#"["null", "int", "string"]"#, true, false),
+        (r#"["null", "int"]"#, r#"["null", "long"]"#, true, false),
+        (r#"["int"]"#, r#""long""#, true, false),
+        (r#"{"type": "array", "items": "int"}"#, r#"{"type": "array", "items": "long"}"#, true, false),
+        (r#"{"type": "map", "values": "int"}"#, r#"{"type": "map", "values": "string"}"#, false, false),
+        (r#"{"type": "array", "items": "int"}"#, r#"{"type": "map", "values": "int"}"#, false, false),
+        (
+            r#"{"type": "enum", "name": "E", "symbols": ["A", "B"]}"#,
+            r#"{"type": "enum", "name": "E", "symbols": ["A", "B", "C"]}"#,
+            true,
+            false,
+        ),
+        (
+            r#"{"type": "enum", "name": "E", "symbols": ["A", "B"], "default": "A"}"#,
+            r#"{"type": "enum", "name": "E", "symbols": ["A", "C"], "default": "A"}"#,
+            true,
+            true,
+        ),
+        (
+            r#"{"type": "enum", "name": "E", "symbols": ["A"]}"#,
+            r#"{"type": "enum", "name": "F", "symbols": ["A"]}"#,
+            false,
+            false,
+        ),
+        (r#"{"type": "fixed", "name": "X", "size": 4}"#, r#"{"type": "fixed", "name": "X", "size": 8}"#, false, false),
+        (r#""long""#, r#"{"type": "long", "logicalType": "timestamp-micros"}"#, true, true),
+        (
+            r#"{"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}"#,
+            r#"{"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 4}"#,
+            false,
+            false,
+        ),
+    ];
+
+    #[test]
+    fn types_are_promoted_as_avro_says() {
+        for (old, new, backward, forward) in TYPES {
+            let (old, new) = (field(old), field(new));
+            assert_eq!(allowed(Level::Backward, &new, &[&old]), *backward, "{new} reads {old}");
+            assert_eq!(allowed(Level::Forward, &new, &[&old]), *forward, "{old} reads {new}");
+            assert_eq!(allowed(Level::Full, &new, &[&old]), *backward && *forward, "{old} and {new}");
+            assert!(allowed(Level::None, &new, &[&old]));
+        }
+    }
+
+    #[test]
+    fn a_field_comes_with_a_default_and_goes_if_it_had_one() {
+        let a = record(r#"{"name": "a", "type": "int"}"#);
+        let needed = record(r#"{"name": "a", "type": "int"}, {"name": "b", "type": "int"}"#);
+        let optional = record(r#"{"name": "a", "type": "int"}, {"name": "b", "type": "int", "default": 0}"#);
+        for (old, new, backward, forward) in [
+            (&a, &needed, false, true),
+            (&a, &optional, true, true),
+            (&needed, &a, true, false),
+            (&optional, &a, true, true),
+        ] {
+            assert_eq!(allowed(Level::Backward, new, &[old]), backward);
+            assert_eq!(allowed(Level::Forward, new, &[old]), forward);
+        }
+        let renamed = record(r#"{"name": "z", "aliases": ["a"], "type": "int"}"#);
+        assert!(allowed(Level::Backward, &renamed, &[&a]));
+        assert!(!allowed(Level::Forward, &renamed, &[&a]));
+    }
+
+    #[test]
+    fn only_transitive_levels_look_beyond_the_last_version() {
+        let string = record(r#"{"name": "f", "type": "string", "default": ""}"#);
+        let nothing = record("");
+        let int = record(r#"{"name": "f", "type": "int", "default": 0}"#);
+        for (level, transitive) in [
+            (Level::Backward, Level::BackwardTransitive),
+            (Level::Forward, Level::ForwardTransitive),
+            (Level::Full, Level::FullTransitive),
+        ] {
+            assert!(allowed(level, &int, &[&string, &nothing]), "{level:?}");
+            assert!(!allowed(transitive, &int, &[&string, &nothing]), "{transitive:?}");
+        }
+    }
+
+    #[test]
+    fn where_a_named_type_is_defined_does_not_matter() {
+        let inner = r#"{"type": "record", "name": "I", "fields": [{"name": "x", "type": "int"}]}"#;
+        let before = record(&format!(r#"{{"name": "b", "type": {inner}}}"#));
+        let after = record(&format!(
+            r#"{{"name": "a", "type": ["null", {inner}], "default": null}}, {{"name": "b", "type": "I"}}"#
+        ));
+        assert!(allowed(Level::FullTransitive, &after, &[&before]));
+        let wider = after.replace(r#""type": "int""#, r#""type": "string""#);
+        let messages = check_texts(Level::Backward, &wider, &[before]).unwrap();
+        assert!(messages[0].contains("field b.x: "), "{messages:?}");
+    }
+
+    #[test]
+    fn a_type_may_contain_itself() {
+        let tree = |value: &str| {
+            record(&format!(
+                r#"{{"name": "value", "type": "{value}"}}, {{"name": "next", "type": ["null", "R"], "default": null}}"#
+            ))
+        };
+        assert!(allowed(Level::Full, &tree("int"), &[&tree("int")]));
+        assert!(allowed(Level::Backward, &tree("long"), &[&tree("int")]));
+        assert!(!allowed(Level::Forward, &tree("long"), &[&tree("int")]));
+    }
+
+    #[test]
+    fn a_schema_that_explodes_is_refused() {
+        // Each type names the one before it ten times: a small text, a huge tree.
+        let mut fields = vec![r#"{"name": "f0", "type": {"type": "record", "name": "T0", "fields": []}}"#.to_owned()];
+        for n in 1..12 {
+            let inner: Vec<_> = (0..10).map(|i| format!(r#"{{"name": "g{i}", "type": "T{}"}}"#, n - 1)).collect();
+            fields.push(format!(
+                r#"{{"name": "f{n}", "type": {{"type": "record", "name": "T{n}", "fields": [{}]}}}}"#,
+                inner.join(",")
+            ));
+        }
+        assert!(check_texts(Level::Full, &record(&fields.join(",")), &[]).unwrap_err().contains("too often"));
+    }
+}

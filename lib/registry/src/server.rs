@@ -4,6 +4,7 @@
 //! the async threads.
 
 use std::future::Future;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
@@ -14,16 +15,19 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 
 use crate::compatibility::Level;
 use crate::error::ApiError;
 use crate::registry::{Mode, Reference, Registry, Submitted, Which};
 
 const CONTENT_TYPE: &str = "application/vnd.schemaregistry.v1+json";
+/// How long a request that is under way may hold up the end.
+const DRAIN: Duration = Duration::from_secs(5);
 /// A schema larger than this is not one.
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
-/// Serves until `shutdown` is done and the open requests are answered.
+/// Serves until `shutdown` is done and the open requests are answered, or have had five seconds.
 ///
 /// # Errors
 /// The listener failed.
@@ -32,7 +36,23 @@ pub async fn serve(
     registry: Registry,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(registry)).with_graceful_shutdown(shutdown).await
+    let (stopping, stopped) = oneshot::channel();
+    let drain = async {
+        shutdown.await;
+        // Fails when the server has ended by itself: then nobody waits for it.
+        stopping.send(()).ok();
+    };
+    let served = axum::serve(listener, router(registry)).with_graceful_shutdown(drain);
+    let patience = async {
+        match stopped.await {
+            Ok(()) => tokio::time::sleep(DRAIN).await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        result = served => result,
+        () = patience => Ok(()),
+    }
 }
 
 /// All routes.

@@ -206,3 +206,16 @@ async fn one_process_holds_the_folder() {
     let second = hirewire_registry::Registry::open(dir.path()).err().unwrap().to_string();
     assert!(second.contains("another process holds"), "{second}");
 }
+
+#[tokio::test]
+async fn what_was_answered_is_in_the_files_at_once() {
+    let (dir, server) = server().await;
+    server.ok("POST", "/subjects/s/versions", Some(record(A))).await;
+    // As a process that is killed now leaves them.
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(dir.path()).unwrap().map(Result::unwrap) {
+        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    let restarted = Server::start(&copy).await;
+    assert_eq!(restarted.ok("GET", "/subjects/s/versions/1", None).await["id"], 1);
+}
