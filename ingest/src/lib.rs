@@ -8,6 +8,7 @@ mod envelope;
 mod json;
 pub mod manifest;
 mod metrics;
+mod poll;
 mod run;
 mod settings;
 mod sink;

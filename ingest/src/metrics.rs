@@ -14,6 +14,7 @@ pub struct Metrics {
     pub(crate) poll_records: IntCounterVec,
     pub(crate) poll_repeats: IntCounterVec,
     pub(crate) poll_outside_window: IntCounterVec,
+    pub(crate) poll_unidentified: IntCounterVec,
     pub(crate) poll_failures: IntCounterVec,
     pub(crate) poll_settled_seconds: IntGaugeVec,
     pub(crate) poll_backing_off: IntGaugeVec,
@@ -52,6 +53,11 @@ impl Metrics {
             poll_outside_window: counter(
                 "poll_outside_window_total",
                 "Rows that a list gave outside the window asked for. Kept all the same.",
+                &by_stream,
+            )?,
+            poll_unidentified: counter(
+                "poll_unidentified_total",
+                "Rows kept under the connection's key: no id where one should be.",
                 &by_stream,
             )?,
             poll_failures: counter(

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use crate::connection::{Connection, Directory};
 use crate::manifest::Signature;
 use crate::metrics::Metrics;
+use crate::poll;
 use crate::settings::Settings;
 use crate::topics::Topics;
 use crate::webhook;
@@ -56,7 +57,24 @@ pub async fn run(
 ) -> Result<(), Error> {
     let metrics = Metrics::new(&deps.metrics)?;
     let topics = Topics::new(&deps.names, connections.iter().map(|connection| connection.manifest.vendor.as_str()));
-    receive(&settings, listener, &connections, &deps, topics, metrics).await
+    let received = async {
+        match role {
+            Role::Webhook | Role::All => {
+                receive(&settings, listener, &connections, &deps, topics.clone(), metrics.clone()).await
+            }
+            Role::Poll => Ok(()),
+        }
+    };
+    let polled = async {
+        match role {
+            Role::Poll | Role::All => {
+                poll::run(connections.clone(), topics.clone(), metrics.clone(), &deps).await.map_err(Error::Kafka)
+            }
+            Role::Webhook => Ok(()),
+        }
+    };
+    // One that fails ends the process; one that returns leaves the other to its work.
+    tokio::try_join!(received, polled).map(|_| ())
 }
 
 async fn receive(

@@ -1,0 +1,84 @@
+//! One list of one connection, and how far it was read.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+use hirewire_schemas::records::Cursor;
+
+use super::journal;
+use super::repeats::Seen;
+use crate::connection::Connection;
+use crate::manifest::{Api, Stream};
+
+/// A list with its own cursor: a stream, or one value of the parameter that a stream walks through.
+#[derive(Debug)]
+pub(super) struct Lane {
+    /// Position in the manifest.
+    pub(super) stream: usize,
+    /// `applications`, or `job_posts?active=false`.
+    pub(super) name: String,
+    pub(super) params: Vec<(String, String)>,
+    /// How far it was read, also by windows that held nothing and were not written.
+    pub(super) cursor: Option<Cursor>,
+    /// As it was last written.
+    pub(super) stored: Option<Cursor>,
+    pub(super) seen: Seen,
+    /// Pages of the present window, to notice a circle.
+    pub(super) pages: HashSet<String>,
+    /// Rounds in a row that ended in a circle.
+    pub(super) circles: u32,
+    /// The label of what failed last, so that the same is logged once.
+    pub(super) failing: Option<&'static str>,
+    pub(super) outside_was_told: bool,
+    pub(super) progress_was_told: Option<Instant>,
+}
+
+impl Lane {
+    /// All lists of a connection in the order in which they are read, each at its stored cursor.
+    pub(super) fn all(connection: &Connection, api: &Api, cursors: &HashMap<String, Cursor>) -> Vec<Self> {
+        let lists = api.streams.iter().enumerate().flat_map(|(index, stream)| Self::of(index, stream));
+        let place = |mut lane: Self| {
+            lane.cursor = cursors.get(&journal::key(&connection.name, &lane.name)).cloned();
+            lane.stored.clone_from(&lane.cursor);
+            lane
+        };
+        lists.map(place).collect()
+    }
+
+    fn of(stream: usize, rules: &Stream) -> Vec<Self> {
+        let lane = |name, params| Self {
+            stream,
+            name,
+            params,
+            cursor: None,
+            stored: None,
+            seen: Seen::default(),
+            pages: HashSet::new(),
+            circles: 0,
+            failing: None,
+            outside_was_told: false,
+            progress_was_told: None,
+        };
+        match &rules.each {
+            None => vec![lane(rules.name.clone(), rules.params.clone())],
+            Some((param, values)) => values
+                .iter()
+                .map(|value| {
+                    let own = [(param.clone(), value.clone())];
+                    lane(format!("{}?{param}={value}", rules.name), [&rules.params[..], &own].concat())
+                })
+                .collect(),
+        }
+    }
+
+    /// The window is to be read again from its first page.
+    pub(super) fn restart(&mut self) {
+        self.pages.clear();
+        if let Some(cursor) = &mut self.cursor
+            && !cursor.complete
+        {
+            cursor.next_page = None;
+            cursor.rows = 0;
+        }
+    }
+}

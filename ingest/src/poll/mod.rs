@@ -1,0 +1,221 @@
+//! Polls: which connections this process reads, by leases; and how each is read.
+//!
+//! A small topic is the work list: the member that owns partition p of it polls the connections whose names hash to p.
+//! The transactional id of p fences a member that does not know yet that it lost p. Cursors are written to the same
+//! partition number of the cursor topic, in the transaction of the rows they cover.
+
+mod client;
+mod failure;
+mod journal;
+mod lane;
+mod poller;
+mod repeats;
+mod retry;
+mod rows;
+#[cfg(test)]
+mod tests;
+mod token;
+mod window;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hirewire_kafka::{Admin, LeaseEvent, Leases, Stop, TransactionalWriter, partition_for};
+use hirewire_registry::Codec;
+use hirewire_service::Shutdown;
+use tokio::task::JoinSet;
+
+use crate::connection::Connection;
+use crate::metrics::Metrics;
+use crate::run::Deps;
+use crate::topics::Topics;
+use client::Client;
+use journal::CursorCodec;
+use lane::Lane;
+use poller::Poller;
+
+/// Before work on a partition begins anew after a failure. Longer than a member needs to learn that it lost the
+/// partition, so that two never fence each other in turn.
+const BEGIN_AGAIN_AFTER: Duration = Duration::from_secs(10);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
+
+/// What work on any partition needs.
+struct Work {
+    connections: Vec<Arc<Connection>>,
+    topics: Topics,
+    metrics: Metrics,
+    kafka: hirewire_kafka::Settings,
+    codec: Codec,
+    health: hirewire_service::Health,
+    /// The transactional id of a partition is this with its number.
+    transactional_prefix: String,
+}
+
+/// Polls what the leases allow, until shutdown.
+///
+/// # Errors
+/// When the member cannot join, or is out of the group for good.
+pub(crate) async fn run(
+    connections: Vec<Arc<Connection>>,
+    topics: Topics,
+    metrics: Metrics,
+    deps: &Deps,
+) -> Result<(), Stop> {
+    let health = deps.health.component("ingest poll");
+    let connections: Vec<_> = connections.into_iter().filter(|connection| connection.poll.is_some()).collect();
+    if connections.is_empty() {
+        health.ready();
+        deps.shutdown.requested().await;
+        return Ok(());
+    }
+    health.waiting("the leases topic");
+    let Some(partitions) = lease_partitions(&deps.kafka, &topics.leases, &deps.shutdown).await else { return Ok(()) };
+    let group = deps.names.group("ingest-poll");
+    let codec = Codec::new(&deps.registry_url).map_err(|error| Stop::permanent("registry-url", error.to_string()))?;
+    let work = Arc::new(Work {
+        connections,
+        topics,
+        metrics,
+        kafka: deps.kafka.clone(),
+        codec,
+        health: deps.health.clone(),
+        transactional_prefix: group.clone(),
+    });
+    health.waiting("its share of the connections");
+    let mut leases = Leases::start(&deps.kafka, &group, &work.topics.leases, deps.shutdown.clone())?;
+    let mut owned = Owned::default();
+    while let Some(event) = leases.events.recv().await {
+        match event {
+            LeaseEvent::Gained(gained) => {
+                work.metrics.leases.set(i64::try_from(gained.len()).unwrap_or(i64::MAX));
+                health.ready();
+                for partition in gained {
+                    owned.begin(partition, partitions, &work);
+                }
+            }
+            LeaseEvent::Lost(done) => {
+                work.metrics.leases.set(0);
+                owned.end().await;
+                drop(done);
+            }
+            LeaseEvent::Failed(stop) => {
+                owned.end().await;
+                return Err(stop);
+            }
+        }
+    }
+    owned.end().await;
+    Ok(())
+}
+
+/// The number of leases; waits for the topic to exist. `None` at shutdown.
+async fn lease_partitions(kafka: &hirewire_kafka::Settings, topic: &Arc<str>, shutdown: &Shutdown) -> Option<i32> {
+    let mut told = false;
+    loop {
+        let (kafka, name) = (kafka.clone(), topic.clone());
+        let found = tokio::task::spawn_blocking(move || Admin::new(&kafka)?.partitions_of(&name)).await;
+        match found {
+            Ok(Ok(Some(partitions))) => return Some(partitions),
+            Ok(Ok(None)) if !std::mem::replace(&mut told, true) => {
+                tracing::warn!(%topic, "waiting for the topic: run `hirewire topics apply`");
+            }
+            Ok(Err(stop)) if !std::mem::replace(&mut told, true) => tracing::warn!(%stop, "waiting for Kafka"),
+            Ok(Ok(None) | Err(_)) | Err(_) => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_AGAIN_AFTER) => {}
+            () = shutdown.requested() => return None,
+        }
+    }
+}
+
+/// The partitions that this member works on.
+#[derive(Default)]
+struct Owned {
+    stops: Vec<Shutdown>,
+    tasks: JoinSet<()>,
+}
+
+impl Owned {
+    fn begin(&mut self, partition: i32, partitions: i32, work: &Arc<Work>) {
+        let of_partition =
+            |connection: &&Arc<Connection>| partition_for(connection.name.as_bytes(), partitions) == partition;
+        let connections: Vec<_> = work.connections.iter().filter(of_partition).cloned().collect();
+        if connections.is_empty() {
+            return;
+        }
+        let stop = Shutdown::new();
+        self.stops.push(stop.clone());
+        self.tasks.spawn(own(partition, connections, work.clone(), stop));
+    }
+
+    /// Returns when nothing is written any more.
+    async fn end(&mut self) {
+        self.stops.drain(..).for_each(|stop| stop.request());
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(code = "poll-panicked", %error, "a poller panicked");
+            }
+        }
+    }
+}
+
+/// Polls the connections of one lease until stopped; begins anew after a failure.
+async fn own(partition: i32, connections: Vec<Arc<Connection>>, work: Arc<Work>, stop: Shutdown) {
+    while !stop.is_requested() {
+        tokio::select! {
+            begun = begin(partition, &connections, &work, &stop) => match begun {
+                Ok(mut pollers) => {
+                    while let Some(ended) = pollers.join_next().await {
+                        if let Err(error) = ended {
+                            tracing::error!(code = "poll-panicked", %error, "a poller panicked");
+                        }
+                    }
+                }
+                Err(failed) => {
+                    tracing::error!(code = failed.code, partition, "polling cannot begin, and is tried again: {}", failed.what);
+                }
+            },
+            () = stop.requested() => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(BEGIN_AGAIN_AFTER) => {}
+            () = stop.requested() => {}
+        }
+    }
+}
+
+async fn begin(
+    partition: i32,
+    connections: &[Arc<Connection>],
+    work: &Work,
+    stop: &Shutdown,
+) -> Result<JoinSet<()>, Stop> {
+    // First the fence, then the cursors: after it no other member can move them.
+    let id = format!("{}-{partition}", work.transactional_prefix);
+    let writer = Arc::new(TransactionalWriter::new(&work.kafka, &id).await?);
+    let cursor_codec = CursorCodec::register(&work.topics, &work.codec).await?;
+    let cursors = journal::read_cursors(&work.kafka, &work.topics.cursor, partition, &work.codec).await?;
+    let mut pollers = JoinSet::new();
+    for connection in connections {
+        let Some(api) = &connection.manifest.api else { continue };
+        let client = Client::new().map_err(|error| Stop::permanent("poll-http-client", error.to_string()))?;
+        let health = work.health.component(&format!("poll of {}", connection.name));
+        health.ready();
+        tracing::info!(connection = connection.name, partition, "polling begins");
+        let poller = Poller {
+            connection: connection.clone(),
+            lanes: Lane::all(connection, api, &cursors),
+            client,
+            journal: writer.clone(),
+            cursors: cursor_codec.clone(),
+            partition,
+            topics: work.topics.clone(),
+            metrics: work.metrics.clone(),
+            health,
+            stop: stop.clone(),
+        };
+        pollers.spawn(poller.run());
+    }
+    Ok(pollers)
+}

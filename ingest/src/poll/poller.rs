@@ -1,0 +1,337 @@
+//! Polls one connection: round after round, list after list, page after page, until it is told to stop.
+//!
+//! A page's rows and the cursor behind them are committed together before the next page is asked for; the cursor never
+//! passes a page that was not kept. A list that fails is left until the next round, and the others go on.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hirewire_schemas::records::Cursor;
+use hirewire_service::{Component, Shutdown};
+use jiff::{SignedDuration, Timestamp};
+
+use super::client::Client;
+use super::failure::{Failure, Remedy};
+use super::journal::{CursorCodec, Journal, NotCommitted};
+use super::lane::Lane;
+use super::window::{self, Window};
+use super::{retry, rows};
+use crate::connection::{Connection, Poll};
+use crate::envelope::Origin;
+use crate::manifest::{Api, Manifest, Stream};
+use crate::metrics::Metrics;
+use crate::topics::Topics;
+
+/// A cursor that moved over nothing is written at least this often.
+const WRITE_EMPTY_EVERY: Duration = Duration::from_secs(60);
+/// The first run tells how far it is this often.
+const TELL_PROGRESS_EVERY: Duration = Duration::from_secs(5);
+/// A poller that asks for nothing this long, beyond its interval, is stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(20 * 60);
+/// A circle that lasts this many rounds is entered from its first page once more.
+const CIRCLES_BEFORE_RESTART: u32 = 10;
+
+/// The poller of one connection.
+pub(super) struct Poller<J> {
+    pub(super) connection: Arc<Connection>,
+    pub(super) lanes: Vec<Lane>,
+    pub(super) client: Client,
+    pub(super) journal: Arc<J>,
+    pub(super) cursors: CursorCodec,
+    /// Of the lease: cursors are written there.
+    pub(super) partition: i32,
+    pub(super) topics: Topics,
+    pub(super) metrics: Metrics,
+    pub(super) health: Component,
+    pub(super) stop: Shutdown,
+}
+
+/// Rules and settings of the connection; both are there when there is a poller.
+struct Rules {
+    manifest: Arc<Manifest>,
+    poll: Poll,
+}
+
+impl Rules {
+    fn of(connection: &Connection) -> Option<Self> {
+        Some(Self { manifest: connection.manifest.clone(), poll: connection.poll.clone()? })
+    }
+
+    fn api(&self) -> Option<&Api> {
+        self.manifest.api.as_ref()
+    }
+}
+
+impl<J: Journal> Poller<J> {
+    /// Polls until stopped or taken over by another poller.
+    pub(super) async fn run(mut self) {
+        let Some(rules) = Rules::of(&self.connection) else { return };
+        let mut round: u64 = 0;
+        loop {
+            let started = Instant::now();
+            self.health.progress(STUCK_AFTER + rules.poll.interval);
+            let stop = self.stop.clone();
+            let ended = tokio::select! {
+                ended = self.round(&rules) => ended,
+                () = stop.requested() => ControlFlow::Break(()),
+            };
+            if ended.is_break() {
+                break;
+            }
+            round += 1;
+            if round == 1 {
+                tracing::info!(
+                    connection = self.connection.name,
+                    "polled once; goes on every {:?}",
+                    rules.poll.interval
+                );
+            }
+            if self.pause(rules.poll.interval.saturating_sub(started.elapsed())).await.is_break() {
+                break;
+            }
+        }
+        // Polled no more by this process: it cannot be stuck.
+        self.health.progress(Duration::MAX);
+    }
+
+    /// Whether it would go on.
+    #[cfg(test)]
+    pub(super) async fn one_round(&mut self) -> bool {
+        let rules = Rules::of(&self.connection).unwrap();
+        self.round(&rules).await.is_continue()
+    }
+
+    async fn round(&mut self, rules: &Rules) -> ControlFlow<()> {
+        let mut lanes = std::mem::take(&mut self.lanes);
+        let mut ended = ControlFlow::Continue(());
+        for lane in &mut lanes {
+            match self.read(rules, lane).await {
+                Ok(()) => self.works(lane),
+                Err(failure) => {
+                    self.fails(lane, &failure);
+                    match failure.remedy() {
+                        Remedy::Stop => ended = ControlFlow::Break(()),
+                        Remedy::NextRound => {}
+                        Remedy::Again | Remedy::AgainLater | Remedy::Restart | Remedy::NextList => continue,
+                    }
+                    break;
+                }
+            }
+        }
+        self.lanes = lanes;
+        ended
+    }
+
+    /// Reads the lane's next window to its last page.
+    async fn read(&mut self, rules: &Rules, lane: &mut Lane) -> Result<(), Failure> {
+        let poll = &rules.poll;
+        let now = self.client.vendor_now();
+        let Some(mut window) = window::next(lane.cursor.as_ref(), now, poll.lag, poll.overlap) else { return Ok(()) };
+        if window.page.is_none() {
+            lane.pages.clear();
+        }
+        let (mut failures, mut limits, mut restarted) = (0, 0, false);
+        loop {
+            self.health.progress(STUCK_AFTER + poll.interval);
+            self.wait(self.client.limit_wait()).await;
+            let failure = match self.step(rules, lane, &mut window).await {
+                Ok(None) => {
+                    lane.pages.clear();
+                    lane.circles = 0;
+                    return Ok(());
+                }
+                Ok(next) => {
+                    (failures, limits) = (0, 0);
+                    window.page = next;
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            self.count(&lane.name, failure.label());
+            match failure.remedy() {
+                Remedy::Again => {
+                    failures += 1;
+                    if failures >= poll.attempts {
+                        return Err(failure);
+                    }
+                    let pause = retry::back_off(failures, poll.retry_first, poll.retry_most);
+                    self.wait(failure.wait().unwrap_or_default().max(pause)).await;
+                }
+                Remedy::AgainLater => {
+                    limits += 1;
+                    let pause = retry::back_off(limits, poll.retry_first, poll.retry_most);
+                    self.wait(failure.wait().map_or(pause, |wait| wait + pause.mul_f64(0.1))).await;
+                }
+                Remedy::Restart if !restarted => {
+                    restarted = true;
+                    window.page = None;
+                    window.rows = 0;
+                    lane.restart();
+                }
+                Remedy::Restart | Remedy::NextList | Remedy::NextRound | Remedy::Stop => {
+                    if failure == Failure::Circle {
+                        lane.circles += 1;
+                        if lane.circles.is_multiple_of(CIRCLES_BEFORE_RESTART) {
+                            lane.restart();
+                        }
+                    }
+                    return Err(failure);
+                }
+            }
+        }
+    }
+
+    /// Asks for one page and keeps it. Says which page follows.
+    async fn step(&mut self, rules: &Rules, lane: &mut Lane, window: &mut Window) -> Result<Option<String>, Failure> {
+        let Some(api) = rules.api() else { return Err(Failure::Refused(0)) };
+        let Some(stream) = api.streams.get(lane.stream) else { return Err(Failure::Refused(0)) };
+        let page = self.client.page(api, &rules.poll, stream, &lane.params, window).await?;
+        let overlap = SignedDuration::try_from(rules.poll.overlap).unwrap_or(SignedDuration::MAX);
+        let overlap_starts = window.to.checked_sub(overlap).unwrap_or(Timestamp::MIN);
+        let source = rows::Source {
+            connection: &self.connection,
+            topics: &self.topics,
+            stream,
+            params: &lane.params,
+            overlap_starts,
+        };
+        let rows = rows::read(&source, &page, window, &lane.seen)?;
+        if page.next.as_ref().is_some_and(|next| lane.pages.contains(next) || window.page.as_ref() == Some(next)) {
+            return Err(Failure::Circle);
+        }
+        self.count(&lane.name, "ok");
+        let kept = rows.records.len();
+        let after = Window { rows: window.rows + i64::try_from(rows.total).unwrap_or(i64::MAX), ..window.clone() };
+        let cursor = window::cursor(&self.connection.name, &lane.name, &after, page.next.as_deref());
+        if kept > 0 || must_write(lane.stored.as_ref(), &cursor) {
+            let mut records = rows.records;
+            records.push(self.cursors.encode(&cursor, self.partition));
+            self.commit(records).await?;
+            lane.stored = Some(cursor.clone());
+        }
+        // Committed: from here on it counts.
+        lane.cursor = Some(cursor);
+        lane.seen.add(rows.marks);
+        lane.pages.extend(window.page.clone());
+        *window = after;
+        self.tell(lane, stream, window, (kept, rows.repeats, rows.outside, rows.unidentified));
+        if page.next.is_none() {
+            lane.seen.window_ended(window.to, overlap_starts);
+            self.ended(lane, window);
+        }
+        Ok(page.next)
+    }
+
+    async fn commit(&self, records: Vec<hirewire_kafka::Record>) -> Result<(), Failure> {
+        self.journal.commit(records).await.map_err(|problem| match problem {
+            NotCommitted::Fenced => Failure::TakenOver,
+            NotCommitted::Again(why) => Failure::NotKept(why),
+            NotCommitted::Refused(why) => Failure::Unkeepable(why),
+        })
+    }
+
+    fn tell(&self, lane: &mut Lane, stream: &Stream, window: &Window, counts: (usize, usize, usize, usize)) {
+        let (kept, repeats, outside, unidentified) = counts;
+        let of_lane = [self.connection.name.as_str(), lane.name.as_str()];
+        let add = |counter: &prometheus::IntCounterVec, labels: &[&str], by: usize| {
+            if by > 0 {
+                counter.with_label_values(labels).inc_by(by as u64);
+            }
+        };
+        add(&self.metrics.poll_records, &[of_lane[0], of_lane[1], window.origin.as_str()], kept);
+        add(&self.metrics.poll_repeats, &of_lane, repeats);
+        add(&self.metrics.poll_outside_window, &of_lane, outside);
+        add(&self.metrics.poll_unidentified, &of_lane, unidentified);
+        if outside > 0 && !std::mem::replace(&mut lane.outside_was_told, true) {
+            tracing::warn!(
+                code = "poll-outside-window",
+                connection = self.connection.name,
+                stream = stream.name,
+                "the list gives rows outside the window asked for; they are kept. Its filter may not work as its \
+                 manifest says"
+            );
+        }
+        let due = lane.progress_was_told.is_none_or(|last| last.elapsed() > TELL_PROGRESS_EVERY);
+        if window.origin == Origin::Backfill && due {
+            lane.progress_was_told = Some(Instant::now());
+            tracing::info!(
+                connection = self.connection.name,
+                stream = lane.name,
+                rows = window.rows,
+                "first read goes on"
+            );
+        }
+    }
+
+    fn ended(&self, lane: &Lane, window: &Window) {
+        let labels = [self.connection.name.as_str(), lane.name.as_str()];
+        self.metrics.poll_settled_seconds.with_label_values(&labels).set(window.to.as_second());
+        if window.origin == Origin::Backfill {
+            tracing::info!(
+                connection = self.connection.name,
+                stream = lane.name,
+                rows = window.rows,
+                "first read is complete"
+            );
+        }
+    }
+
+    fn works(&self, lane: &mut Lane) {
+        if lane.failing.take().is_some() {
+            tracing::info!(connection = self.connection.name, stream = lane.name, "the list can be read again");
+        }
+    }
+
+    /// Logged when it begins or changes; counted each time.
+    fn fails(&self, lane: &mut Lane, failure: &Failure) {
+        let labels = [self.connection.name.as_str(), lane.name.as_str(), failure.label()];
+        self.metrics.poll_failures.with_label_values(&labels).inc();
+        if lane.failing.replace(failure.label()) == Some(failure.label()) {
+            return;
+        }
+        if *failure == Failure::TakenOver {
+            tracing::info!(connection = self.connection.name, "polling ends here: {failure}");
+        } else {
+            tracing::error!(
+                code = failure.label(),
+                connection = self.connection.name,
+                stream = lane.name,
+                "the list is left until the next round: {failure}"
+            );
+        }
+    }
+
+    fn count(&self, lane: &str, outcome: &str) {
+        self.metrics.poll_requests.with_label_values(&[self.connection.name.as_str(), lane, outcome]).inc();
+    }
+
+    /// Waits, visibly. The caller is dropped when a stop is requested.
+    async fn wait(&self, pause: Duration) {
+        if pause.is_zero() {
+            return;
+        }
+        let gauge = self.metrics.poll_backing_off.with_label_values(&[self.connection.name.as_str()]);
+        gauge.set(1);
+        tokio::time::sleep(pause).await;
+        gauge.set(0);
+    }
+
+    async fn pause(&self, pause: Duration) -> ControlFlow<()> {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => ControlFlow::Continue(()),
+            () = self.stop.requested() => ControlFlow::Break(()),
+        }
+    }
+}
+
+/// Whether a cursor is written though no row came with it: always in the first run and in the midst of a window, else
+/// now and then, so that a restart does not read far back.
+fn must_write(stored: Option<&Cursor>, cursor: &Cursor) -> bool {
+    let age = |stored: &Cursor| cursor.written_at.saturating_sub(stored.written_at);
+    stored.is_none_or(|stored| {
+        !stored.complete
+            || stored.phase != cursor.phase
+            || u128::try_from(age(stored)).is_ok_and(|age| age > WRITE_EMPTY_EVERY.as_micros())
+    })
+}

@@ -1,0 +1,169 @@
+//! The poller against a vendor with faults, and a journal that can be stopped between commits.
+
+mod faults;
+mod kill;
+mod vendor;
+mod windows;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use hirewire_kafka::Record;
+use hirewire_schemas::Names;
+use hirewire_schemas::records::{Cursor, decode};
+use hirewire_service::{Health, Shutdown};
+use hirewire_yaml::Problems;
+use jiff::{SignedDuration, Timestamp};
+
+use super::client::Client;
+use super::journal::{CursorCodec, Journal, NotCommitted, key};
+use super::lane::Lane;
+use super::poller::Poller;
+use crate::connection::Connection;
+use crate::manifest::Manifest;
+use crate::metrics::Metrics;
+use crate::topics::Topics;
+use vendor::Vendor;
+
+const MANIFEST: &str = r#"
+vendor: greenhouse
+api:
+  base_url: https://vendor.example/v3
+  auth: {oauth2_client_credentials: {token_url: "https://vendor.example/token", expires_at: expires_at}}
+  paging: {link_cursor: {param: cursor}}
+  rate_limit: {remaining: X-RateLimit-Remaining, reset_epoch: X-RateLimit-Reset}
+  first_page: {per_page: 500}
+  window: {param: updated_at, first: "lte|{to}", then: "gt|{from}|lte|{to}", field: updated_at}
+  lag: 0s
+  overlap: 20s
+  streams:
+    jobs: {subject: {Job: id}}
+    posts: {subject: {JobPosting: id}, each: {active: [true, false]}, params: {all: true}}
+    files: {subject: {Job: job_id}, repeats: version, restricted: true}
+"#;
+
+const PARTITION: i32 = 3;
+
+/// Everything committed, by transaction.
+#[derive(Default)]
+struct Ledger {
+    committed: Mutex<Vec<Vec<Record>>>,
+    /// What the next commits meet.
+    answers: Mutex<Vec<NotCommitted>>,
+    /// Commits until the poller is stopped for good: before the commit, or after it.
+    kill: Mutex<Option<(usize, Moment)>>,
+    dying: std::sync::atomic::AtomicBool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    Before,
+    After,
+}
+
+impl Journal for Ledger {
+    async fn commit(&self, records: Vec<Record>) -> Result<(), NotCommitted> {
+        if let Some(answer) = self.answers.lock().unwrap().pop() {
+            return Err(answer);
+        }
+        let killed = match &mut *self.kill.lock().unwrap() {
+            Some((0, moment)) => Some(*moment),
+            Some((left, _)) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        };
+        if killed != Some(Moment::Before) {
+            self.committed.lock().unwrap().push(records);
+        }
+        self.dying.store(killed.is_some(), std::sync::atomic::Ordering::SeqCst);
+        // Never learns what became of it, as a killed process does not.
+        if killed.is_some() { std::future::pending().await } else { Ok(()) }
+    }
+}
+
+impl Ledger {
+    fn dying(&self) -> bool {
+        self.dying.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    /// All rows committed so far and not asked for before, as topic, origin, stream and exact text, in order.
+    fn rows(&self) -> Vec<(String, String, String, String)> {
+        let transactions = std::mem::take(&mut *self.committed.lock().unwrap());
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let header =
+            |record: &Record, name: &str| text(&record.headers.iter().find(|(header, _)| &**header == name).unwrap().1);
+        let rows = transactions.iter().flatten().filter(|record| record.partition.is_none());
+        rows.map(|record| {
+            let (origin, stream) = (header(record, "hirewire-origin"), header(record, "hirewire-stream"));
+            (record.topic.to_string(), origin, stream, text(record.value.as_deref().unwrap()))
+        })
+        .collect()
+    }
+
+    fn bodies(&self) -> Vec<String> {
+        self.rows().into_iter().map(|(_, _, _, body)| body).collect()
+    }
+
+    /// The cursors as a restart finds them.
+    fn cursors(&self) -> HashMap<String, Cursor> {
+        let transactions = self.committed.lock().unwrap();
+        let schema = hirewire_schemas::schema("Cursor").unwrap();
+        let cursors = transactions.iter().flatten().filter(|record| record.partition == Some(PARTITION));
+        cursors
+            .map(|record| {
+                let cursor: Cursor = decode(schema, record.value.as_ref().unwrap().get(5..).unwrap()).unwrap();
+                assert_eq!(record.key.as_deref().unwrap(), key(&cursor.connection_id, &cursor.stream).as_bytes());
+                (key(&cursor.connection_id, &cursor.stream), cursor)
+            })
+            .collect()
+    }
+}
+
+fn connection(vendor: &Vendor, more: &str) -> Arc<Connection> {
+    let manifest = Manifest::parse("manifest.yaml", MANIFEST).unwrap();
+    let folder = tempfile::tempdir().unwrap().keep();
+    std::fs::write(folder.join("id"), "client").unwrap();
+    std::fs::write(folder.join("secret"), "password").unwrap();
+    let text = format!(
+        "client_id: {{file: {0}/id}}\nclient_secret: {{file: {0}/secret}}\nbase_url: {1}/v3\ntoken_url: {1}/token\n\
+         interval: 10ms\nretry_first: 1ms\nretry_most: 5ms\n{more}",
+        folder.display(),
+        vendor.address
+    );
+    let node = hirewire_yaml::parse("hirewire.yaml", &text).unwrap();
+    let mut problems = Problems::new();
+    let connection = Connection::read("acme", "tenant", &manifest, None, Some(&node), &mut problems);
+    Arc::new(problems.into_result(connection).unwrap())
+}
+
+fn poller(connection: &Arc<Connection>, ledger: &Arc<Ledger>, cursors: &HashMap<String, Cursor>) -> Poller<Ledger> {
+    let topics = Topics::new(&Names::default(), ["greenhouse"]);
+    Poller {
+        connection: connection.clone(),
+        lanes: Lane::all(connection, connection.manifest.api.as_ref().unwrap(), cursors),
+        client: Client::new().unwrap(),
+        journal: ledger.clone(),
+        cursors: CursorCodec::new(topics.cursor.clone(), 1),
+        partition: PARTITION,
+        topics,
+        metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
+        health: Health::new().component("poll"),
+        stop: Shutdown::new(),
+    }
+}
+
+fn ago(seconds: i64) -> Timestamp {
+    let millis = Timestamp::now().as_millisecond() - seconds * 1000;
+    Timestamp::from_millisecond(millis).unwrap()
+}
+
+fn sorted(mut texts: Vec<String>) -> Vec<String> {
+    texts.sort();
+    texts
+}
+
+fn hours(hours: i64) -> SignedDuration {
+    SignedDuration::from_hours(hours)
+}

@@ -1,0 +1,112 @@
+//! Which part of a list is read next. Pure: a cursor and a clock in, a window out.
+//!
+//! A window is `(from, to]` on the vendor's time of change. It ends `lag` behind the vendor's clock, since lists show a
+//! change only after a while, and reaches `overlap` back into the window before it, for what showed up later still. The
+//! cursor never passes the end of a window that was not read to its last page.
+
+use std::time::Duration;
+
+use hirewire_schemas::records::Cursor;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::envelope::Origin;
+
+const BACKFILL: &str = "BACKFILL";
+const INTERVAL: &str = "INTERVAL";
+
+/// What is read in one go, over as many pages as it takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Window {
+    pub(super) origin: Origin,
+    /// `None`: from the beginning.
+    pub(super) from: Option<Timestamp>,
+    pub(super) to: Timestamp,
+    /// The vendor's cursor of the page to go on with; `None`: the first.
+    pub(super) page: Option<String>,
+    /// Read of this window so far.
+    pub(super) rows: i64,
+}
+
+/// The window to read now; `None` when the last one reaches as far as may be read yet.
+pub(super) fn next(last: Option<&Cursor>, vendor_now: Timestamp, lag: Duration, overlap: Duration) -> Option<Window> {
+    let end = before(vendor_now, lag);
+    let Some(last) = last else {
+        return Some(Window { origin: Origin::Backfill, from: None, to: end, page: None, rows: 0 });
+    };
+    let to = instant(last.window_to);
+    if !last.complete {
+        return Some(Window {
+            origin: if last.phase == BACKFILL { Origin::Backfill } else { Origin::Poll },
+            from: last.window_from.map(instant),
+            to,
+            page: last.next_page.clone(),
+            rows: last.rows,
+        });
+    }
+    // A clock that was set back must not move the cursor back.
+    (end > to).then(|| Window { origin: Origin::Poll, from: Some(before(to, overlap)), to: end, page: None, rows: 0 })
+}
+
+/// The cursor after a page of `window`: `next` is the page that follows, `None` when that was the last.
+pub(super) fn cursor(connection: &str, lane: &str, window: &Window, next: Option<&str>) -> Cursor {
+    Cursor {
+        connection_id: connection.to_owned(),
+        stream: lane.to_owned(),
+        phase: if window.origin == Origin::Backfill { BACKFILL } else { INTERVAL }.to_owned(),
+        window_from: window.from.map(Timestamp::as_microsecond),
+        window_to: window.to.as_microsecond(),
+        next_page: next.map(str::to_owned),
+        complete: next.is_none(),
+        rows: window.rows,
+        written_at: Timestamp::now().as_microsecond(),
+    }
+}
+
+/// `time` moved back, to whole milliseconds: the resolution of what vendors compare with.
+fn before(time: Timestamp, by: Duration) -> Timestamp {
+    let moved = time.checked_sub(SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX));
+    let millis = moved.unwrap_or(Timestamp::UNIX_EPOCH).as_millisecond();
+    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn instant(micros: i64) -> Timestamp {
+    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAG: Duration = Duration::from_secs(5);
+    const OVERLAP: Duration = Duration::from_secs(20);
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn read_whole(window: &Window) -> Cursor {
+        cursor("c", "s", window, None)
+    }
+
+    #[test]
+    fn the_first_window_is_all_until_the_lag_and_the_next_reaches_back_into_it() {
+        let first = next(None, at(1000), LAG, OVERLAP).unwrap();
+        assert_eq!((first.origin, first.from, first.to), (Origin::Backfill, None, at(995)));
+        let second = next(Some(&read_whole(&first)), at(1030), LAG, OVERLAP).unwrap();
+        assert_eq!((second.origin, second.from, second.to), (Origin::Poll, Some(at(975)), at(1025)));
+    }
+
+    #[test]
+    fn a_window_goes_on_where_it_stopped_with_the_ends_that_it_had() {
+        let first = next(None, at(1000), LAG, OVERLAP).unwrap();
+        let resumed = next(Some(&cursor("c", "s", &first, Some("p2"))), at(9000), LAG, OVERLAP).unwrap();
+        assert_eq!(resumed, Window { page: Some("p2".into()), ..first });
+    }
+
+    #[test]
+    fn a_clock_set_back_moves_nothing() {
+        let first = next(None, at(1000), LAG, OVERLAP).unwrap();
+        assert_eq!(next(Some(&read_whole(&first)), at(999), LAG, OVERLAP), None);
+        assert_eq!(next(Some(&read_whole(&first)), at(1000), LAG, OVERLAP), None);
+    }
+}
