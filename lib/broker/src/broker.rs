@@ -1,0 +1,183 @@
+//! The broker as its user sees it: open, run, close.
+
+use std::fs::{File, TryLockError};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use crate::core::{Core, State};
+use crate::groups::Groups;
+use crate::log::housekeeping::Housekeeper;
+use crate::log::journal::Journal;
+use crate::log::recovery::Recovery;
+use crate::log::writer::Writer;
+use crate::metrics::Metrics;
+use crate::net;
+use crate::settings::{OpenError, Settings};
+use crate::topics::Topics;
+use crate::transactions::{Transactions, init::ProducerIds};
+
+/// Format of the data directory; another one is refused.
+const FORMAT: u32 = 1;
+
+/// An open broker. It serves while [`Broker::run`] runs; dropped without, it closes its files all the same.
+pub struct Broker {
+    core: Arc<Core>,
+    listener: Option<TcpListener>,
+    address: SocketAddr,
+    _threads: Threads,
+}
+
+/// Ends the threads when dropped.
+struct Threads {
+    journal: Journal,
+    housekeeper: Housekeeper,
+    /// In the order in which they end.
+    handles: Vec<JoinHandle<()>>,
+    /// Released when all threads have ended.
+    _lock: File,
+}
+
+impl Broker {
+    /// Opens a data directory and brings it to where it was. Blocks while it reads; call it on a thread that may.
+    pub fn open(settings: Settings, listener: TcpListener) -> Result<Self, OpenError> {
+        let address = listener.local_addr().map_err(|source| OpenError::Io {
+            what: "no address for the listener of",
+            path: settings.data_dir.clone(),
+            source,
+        })?;
+        if !address.ip().is_loopback() {
+            if !settings.allow_remote {
+                return Err(OpenError::NotLoopback { address: address.ip() });
+            }
+            warn!(%address, "the broker listens beyond this machine, and asks nobody for a password");
+        }
+        let metrics = Metrics::register(&settings.metrics)?;
+        let dir = settings.data_dir.clone();
+        let io = |what: &'static str| {
+            let path = dir.clone();
+            move |source| OpenError::Io { what, path, source }
+        };
+        for sub in ["journal", "topics"] {
+            std::fs::create_dir_all(dir.join(sub)).map_err(io("cannot make"))?;
+        }
+        let lock = lock_dir(&dir)?;
+        let cluster_id = check_format(&dir)?;
+        let state = State {
+            topics: Topics::new(dir.join("topics")),
+            groups: Groups::new(settings.initial_rebalance_delay, settings.max_groups),
+            transactions: Transactions::default(),
+            producer_ids: ProducerIds::default(),
+        };
+        let recovered = Recovery::new(&state, &dir).run()?;
+        let (writer, to_writer, writer_handle) = Writer::start().map_err(io("cannot start a thread for"))?;
+        let journal_dir = dir.join("journal");
+        let (journal, journal_handle) =
+            Journal::start(&journal_dir, recovered.next_journal, settings.sync, to_writer, metrics.clone())
+                .map_err(io("cannot start the journal in"))?;
+        let housekeeper = Housekeeper::default();
+        let host = settings.advertised_host.clone().unwrap_or_else(|| address.ip().to_string());
+        let port = settings.advertised_port.unwrap_or(address.port());
+        let core = Arc::new(Core {
+            room: Arc::new(Semaphore::new(settings.max_inflight_bytes / 1024)),
+            settings,
+            cluster_id,
+            advertised: (host, port),
+            state,
+            journal: journal.clone(),
+            writer,
+            housekeeper: housekeeper.clone(),
+            metrics,
+        });
+        let housekeeping = housekeeper.start(core.clone()).map_err(io("cannot start a thread for"))?;
+        core.report_open_transactions();
+        let handles = vec![housekeeping, journal_handle, writer_handle];
+        let threads = Threads { journal, housekeeper, handles, _lock: lock };
+        Ok(Self { core, listener: Some(listener), address, _threads: threads })
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` resolves, then lets connections go, writes a checkpoint and closes the files.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) {
+        let Some(listener) = self.listener.take() else { return };
+        info!(address = %self.address, "the broker is open");
+        let (close, closing) = watch::channel(false);
+        let overdue = tokio::spawn(self.core.clone().abort_overdue());
+        let serving = tokio::spawn(net::serve(self.core.clone(), listener, closing));
+        shutdown.await;
+        // Fails only if the server has ended by itself.
+        close.send(true).ok();
+        if let Err(problem) = serving.await {
+            error!(error = %problem, "the listener ended badly");
+        }
+        overdue.abort();
+        let closed = tokio::task::spawn_blocking(move || drop(self)).await;
+        if let Err(problem) = closed {
+            error!(error = %problem, "the broker did not close cleanly");
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.housekeeper.close();
+        for (at, handle) in self.handles.drain(..).enumerate() {
+            // A thread that panicked has said so; the next start recovers.
+            handle.join().ok();
+            if at == 0 {
+                self.journal.close();
+            }
+        }
+    }
+}
+
+fn lock_dir(dir: &Path) -> Result<File, OpenError> {
+    let path = dir.join("lock");
+    let io = |source| OpenError::Io { what: "cannot lock", path: path.clone(), source };
+    let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { dir: dir.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(OpenError::Io { what: "cannot lock", path: path.clone(), source }),
+    }
+}
+
+/// Checks the directory's format, or writes it into a new one; the cluster's id, which stands beside it.
+fn check_format(dir: &Path) -> Result<String, OpenError> {
+    let path = dir.join("format");
+    let io = |what: &'static str| {
+        let path = path.clone();
+        move |source| OpenError::Io { what, path, source }
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            let mut words = text.split_whitespace();
+            let (found, id) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            if found != FORMAT.to_string() || id.is_empty() {
+                return Err(OpenError::Format { dir: dir.to_owned(), found: found.to_owned(), known: FORMAT });
+            }
+            Ok(id.to_owned())
+        }
+        Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => {
+            let id = Uuid::new_v4().simple().to_string();
+            let temporary = path.with_extension("new");
+            std::fs::write(&temporary, format!("{FORMAT} {id}\n")).map_err(io("cannot write"))?;
+            File::open(&temporary).and_then(|file| file.sync_all()).map_err(io("cannot write"))?;
+            std::fs::rename(&temporary, &path).map_err(io("cannot write"))?;
+            File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("cannot write"))?;
+            Ok(id)
+        }
+        Err(problem) => Err(io("cannot read")(problem)),
+    }
+}

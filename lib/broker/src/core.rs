@@ -1,0 +1,136 @@
+//! What all requests share: the state (topics, groups, transactions), and the journal that makes its changes durable.
+//!
+//! Rule for every change: lock what changes, change it, submit the frame, unlock; then wait for the frame before telling
+//! anybody. Whoever reads without waiting tells only what is durable.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::groups::Groups;
+use crate::log::batch::{self, BatchError, Header};
+use crate::log::housekeeping::Housekeeper;
+use crate::log::journal::{Appended, Frame, Journal, Lsn};
+use crate::log::op::Op;
+use crate::log::partition::{Log, Partition};
+use crate::log::producers::Verdict;
+use crate::log::writer::{SegmentWrite, Writer};
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+use crate::sync::now_ms;
+use crate::topics::{Topic, Topics};
+use crate::transactions::{Transactions, init::ProducerIds};
+
+/// All state that a checkpoint holds.
+pub(crate) struct State {
+    pub(crate) topics: Topics,
+    pub(crate) groups: Groups,
+    pub(crate) transactions: Transactions,
+    pub(crate) producer_ids: ProducerIds,
+}
+
+pub(crate) struct Core {
+    pub(crate) settings: Settings,
+    pub(crate) cluster_id: String,
+    /// Host and port that clients are told.
+    pub(crate) advertised: (String, u16),
+    pub(crate) state: State,
+    pub(crate) journal: Journal,
+    pub(crate) writer: Writer,
+    pub(crate) housekeeper: Housekeeper,
+    pub(crate) metrics: Metrics,
+    /// Room for appended bytes that are not in their files yet, in KiB.
+    pub(crate) room: Arc<Semaphore>,
+}
+
+impl std::ops::Deref for Core {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stored {
+    pub(crate) base_offset: i64,
+    pub(crate) append_time_ms: i64,
+    pub(crate) log_start: i64,
+    /// Confirm the batch when this is durable.
+    pub(crate) lsn: Lsn,
+}
+
+impl Core {
+    /// Room for an append, as soon as there is some.
+    pub(crate) async fn room_for(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let wanted = bytes.div_ceil(1024).min(self.settings.max_inflight_bytes / 1024);
+        self.room.clone().acquire_many_owned(u32::try_from(wanted).unwrap_or(u32::MAX)).await.ok()
+    }
+
+    /// Appends a client's batch; the caller has checked the transaction if it is part of one.
+    pub(crate) fn append(
+        &self,
+        topic: &Topic,
+        partition: &Arc<Partition>,
+        bytes: &[u8],
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<Stored, ResponseError> {
+        if bytes.len() > topic.settings.max_message_bytes {
+            return Err(ResponseError::MessageTooLarge);
+        }
+        let header = batch::check(bytes).map_err(|problem| match problem {
+            BatchError::Truncated | BatchError::Checksum => ResponseError::CorruptMessage,
+            BatchError::OldFormat => ResponseError::UnsupportedForMessageFormat,
+            BatchError::Invalid => ResponseError::InvalidRecord,
+        })?;
+        let append_time = topic.settings.append_time.then(now_ms);
+        let mut log = partition.lock();
+        if log.deleted {
+            return Err(ResponseError::UnknownTopicOrPartition);
+        }
+        let append_time_ms = append_time.unwrap_or(-1);
+        let log_start = log.start;
+        match log.producers.judge(&header) {
+            Verdict::New => {}
+            Verdict::Duplicate { base_offset } => {
+                return Ok(Stored { base_offset, append_time_ms, log_start, lsn: self.journal.submitted() });
+            }
+            Verdict::OldEpoch => return Err(ResponseError::InvalidProducerEpoch),
+            Verdict::OutOfOrder => return Err(ResponseError::OutOfOrderSequenceNumber),
+        }
+        let base_offset = log.end;
+        let placed = batch::place(bytes, base_offset, append_time);
+        let header = Header { base_offset, max_timestamp: append_time.unwrap_or(header.max_timestamp), ..header };
+        let mut frame = Frame::default();
+        if let Some(permit) = permit {
+            frame.hold(permit);
+        }
+        self.append_locked(partition, &mut log, &header, placed, topic.settings.segment_bytes, &mut frame);
+        let lsn = self.journal.submit(frame);
+        Ok(Stored { base_offset, append_time_ms, log_start, lsn })
+    }
+
+    /// Puts a placed batch at the end of a log that the caller has locked, and into a frame that the caller submits.
+    pub(crate) fn append_locked(
+        &self,
+        partition: &Arc<Partition>,
+        log: &mut Log,
+        header: &Header,
+        batch: Bytes,
+        segment_limit: u64,
+        frame: &mut Frame,
+    ) {
+        let placed = log.append(header, &batch, segment_limit, now_ms());
+        let write = SegmentWrite {
+            path: partition.segment_path(placed.segment, placed.generation),
+            position: placed.position,
+            bytes: batch.clone(),
+            end: placed.end,
+        };
+        let op = Op::Append { topic: partition.topic_id, partition: partition.index, batch };
+        frame.push_append(&op, Appended { partition: partition.clone(), closes: placed.closes, write });
+    }
+}

@@ -1,0 +1,99 @@
+//! The records inside a batch, as far as the broker must look: for a time, and for keys when it compacts.
+//!
+//! In: one batch; out: records that share its memory. Only uncompressed batches can be looked into.
+
+use bytes::Bytes;
+
+use super::batch::{HEADER_BYTES, Header};
+
+/// One record: its offset and time, and where its parts lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+    pub(crate) key: Option<Bytes>,
+    pub(crate) has_value: bool,
+    /// The whole record with its length, as it is in the batch.
+    pub(crate) raw: Bytes,
+}
+
+const TIMESTAMP_TYPE: i16 = 1 << 3;
+
+/// The records of an uncompressed batch; `None` if it is compressed or does not hold what its header says.
+pub(crate) fn records(batch: &Bytes) -> Option<Vec<Record>> {
+    let header = Header::parse(batch).ok()?;
+    if header.codec() != 0 || header.size != batch.len() {
+        return None;
+    }
+    let mut at = HEADER_BYTES;
+    let count = usize::try_from(header.record_count).ok()?;
+    let mut found = Vec::with_capacity(count.min(batch.len() / 7));
+    for _ in 0..count {
+        let from = at;
+        let length = usize::try_from(varint(batch, &mut at)?).ok()?;
+        let end = at.checked_add(length).filter(|end| *end <= batch.len())?;
+        at += 1; // attributes
+        let timestamp = header.base_timestamp + varint(batch, &mut at)?;
+        let offset = header.base_offset + varint(batch, &mut at)?;
+        let key = match usize::try_from(varint(batch, &mut at)?) {
+            Ok(length) => {
+                let key_end = at.checked_add(length).filter(|key_end| *key_end <= end)?;
+                let key = batch.slice(at..key_end);
+                at = key_end;
+                Some(key)
+            }
+            Err(_) => None,
+        };
+        let has_value = varint(batch, &mut at)? >= 0;
+        let timestamp = if header.attributes & TIMESTAMP_TYPE != 0 { header.max_timestamp } else { timestamp };
+        found.push(Record { offset, timestamp, key, has_value, raw: batch.slice(from..end) });
+        at = end;
+    }
+    Some(found)
+}
+
+/// The first record at or after a time; of a compressed batch, its first offset.
+pub(crate) fn first_since(batch: &Bytes, time: i64) -> Option<(i64, i64)> {
+    match records(batch) {
+        Some(records) => {
+            records.iter().find(|record| record.timestamp >= time).map(|record| (record.offset, record.timestamp))
+        }
+        None => Header::parse(batch).ok().map(|header| (header.base_offset, header.max_timestamp)),
+    }
+}
+
+/// A zigzag varint of up to 64 bits.
+fn varint(bytes: &[u8], at: &mut usize) -> Option<i64> {
+    let mut value = 0u64;
+    for shift in (0..70).step_by(7) {
+        let byte = *bytes.get(*at)?;
+        *at += 1;
+        value |= u64::from(byte & 0x7f).checked_shl(shift)?;
+        if byte & 0x80 == 0 {
+            return Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed());
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::batch::marker;
+
+    #[test]
+    fn a_marker_has_one_record() {
+        let batch = marker(5, 1, 0, true, 99);
+        let records = records(&batch).unwrap();
+        assert_eq!(records.len(), 1);
+        assert_eq!((records[0].offset, records[0].timestamp), (5, 99));
+        assert_eq!(first_since(&batch, 99), Some((5, 99)));
+    }
+
+    #[test]
+    fn a_batch_that_lies_about_its_records_is_not_read() {
+        let mut batch = marker(5, 1, 0, true, 99).to_vec();
+        batch[60] = 200;
+        assert_eq!(records(&Bytes::from(batch)), None);
+    }
+}

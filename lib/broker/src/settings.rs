@@ -1,0 +1,102 @@
+//! What a broker is started with, and why a start can fail.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use prometheus::Registry;
+
+/// Settings of a broker; [`Settings::new`] has the defaults.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Everything the broker keeps. Made if it is not there; one process at a time.
+    pub data_dir: PathBuf,
+    /// Host that clients are told to connect to; by default the listener's address.
+    pub advertised_host: Option<String>,
+    /// Port that clients are told to connect to; by default the listener's.
+    pub advertised_port: Option<u16>,
+    /// Allows a listener that other machines reach. The broker has no authentication yet, so this is off by default.
+    pub allow_remote: bool,
+    pub node_id: i32,
+    /// Partitions of a topic that is created without saying how many.
+    pub default_partitions: i32,
+    /// Creates a topic when a client asks for one that is not there.
+    pub auto_create_topics: bool,
+    /// An answer waits until its bytes are on the disk. Off, a crash of the machine (not of the process) loses the last
+    /// moments.
+    pub sync: bool,
+    pub max_connections: usize,
+    pub max_request_bytes: usize,
+    /// Appended bytes that may be on their way to the files at once.
+    pub max_inflight_bytes: usize,
+    pub max_partitions: usize,
+    pub max_groups: usize,
+    pub max_transaction_timeout: Duration,
+    pub min_session_timeout: Duration,
+    pub max_session_timeout: Duration,
+    /// How long the first rebalance of an empty group waits for more members.
+    pub initial_rebalance_delay: Duration,
+    /// Offsets of a group without members are kept so long.
+    pub offsets_retention: Duration,
+    /// A transactional id that is not used is forgotten after this.
+    pub transactional_id_expiration: Duration,
+    /// What a partition knows of a producer that does not write is forgotten after this.
+    pub producer_id_expiration: Duration,
+    /// How often retention, compaction and expiry look for work.
+    pub housekeeping_interval: Duration,
+    /// A checkpoint follows after so many bytes of journal, or after [`Settings::checkpoint_interval`].
+    pub checkpoint_bytes: u64,
+    pub checkpoint_interval: Duration,
+    /// The broker's metrics are registered here.
+    pub metrics: Registry,
+}
+
+impl Settings {
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            advertised_host: None,
+            advertised_port: None,
+            allow_remote: false,
+            node_id: 1,
+            default_partitions: 4,
+            auto_create_topics: false,
+            sync: true,
+            max_connections: 1000,
+            max_request_bytes: 100 * 1024 * 1024,
+            max_inflight_bytes: 32 * 1024 * 1024,
+            max_partitions: 4000,
+            max_groups: 10_000,
+            max_transaction_timeout: Duration::from_secs(15 * 60),
+            min_session_timeout: Duration::from_millis(500),
+            max_session_timeout: Duration::from_secs(30 * 60),
+            initial_rebalance_delay: Duration::ZERO,
+            offsets_retention: Duration::from_secs(7 * 24 * 3600),
+            transactional_id_expiration: Duration::from_secs(7 * 24 * 3600),
+            producer_id_expiration: Duration::from_secs(24 * 3600),
+            housekeeping_interval: Duration::from_secs(5),
+            checkpoint_bytes: 128 * 1024 * 1024,
+            checkpoint_interval: Duration::from_secs(60),
+            metrics: Registry::new(),
+        }
+    }
+}
+
+/// Why a broker cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the data directory {dir} is in use by another process: stop that one, or choose another directory")]
+    InUse { dir: PathBuf },
+    #[error("the data directory {dir} has format {found}, this program knows {known}: use the program that wrote it")]
+    Format { dir: PathBuf, found: String, known: u32 },
+    #[error(
+        "{file} is damaged at byte {position}: restore the directory from a copy, or move it away to start with an empty one"
+    )]
+    Damaged { file: PathBuf, position: u64 },
+    #[error("{what} {path}")]
+    Io { what: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("the listener is bound to {address}, which other machines can reach: bind it to a loopback address")]
+    NotLoopback { address: IpAddr },
+    #[error("the metrics cannot be registered")]
+    Metrics(#[from] prometheus::Error),
+}

@@ -1,0 +1,223 @@
+//! What the broker's tests share: a broker on a thread of its own, or in a child process that can be killed.
+#![allow(dead_code, unreachable_pub)]
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use hirewire_broker::{Broker, Settings};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Message, OwnedMessage};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::producer::{DefaultProducerContext, FutureProducer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::sync::oneshot;
+
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A broker that runs until it is dropped.
+pub struct Running {
+    pub address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+pub fn settings(dir: &Path) -> Settings {
+    let mut settings = Settings::new(dir);
+    settings.housekeeping_interval = Duration::from_millis(200);
+    settings
+}
+
+impl Running {
+    pub fn start(dir: &Path) -> Self {
+        Self::with(settings(dir), 0)
+    }
+
+    pub fn with(settings: Settings, port: u16) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (opened, address) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+                let broker = tokio::task::spawn_blocking(|| Broker::open(settings, listener).unwrap()).await.unwrap();
+                opened.send(broker.address()).unwrap();
+                broker
+                    .run(async {
+                        stopped.await.ok();
+                    })
+                    .await;
+            });
+        });
+        Self { address: address.recv().unwrap(), stop: Some(stop), thread: Some(thread) }
+    }
+
+    pub fn bootstrap(&self) -> String {
+        self.address.to_string()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// The test binary itself, as a broker process. The test that uses it has a companion test `broker_process`.
+pub struct Process {
+    child: Child,
+    dir: PathBuf,
+    pub address: SocketAddr,
+}
+
+const CHILD_DIR: &str = "BROKER_TEST_DIR";
+const CHILD_PORT: &str = "BROKER_TEST_PORT";
+
+/// Body of the companion test: serves for ever if this process was started as a broker, else returns.
+pub fn serve_if_child() {
+    let Ok(dir) = std::env::var(CHILD_DIR) else { return };
+    let port: u16 = std::env::var(CHILD_PORT).unwrap().parse().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let mut settings = settings(Path::new(&dir));
+        settings.checkpoint_bytes = 256 * 1024;
+        let broker = tokio::task::spawn_blocking(|| Broker::open(settings, listener).unwrap()).await.unwrap();
+        broker.run(std::future::pending()).await;
+    });
+}
+
+impl Process {
+    pub fn start(dir: &Path) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut process = Self { child: spawn(dir, port.port()), dir: dir.to_owned(), address: port };
+        process.wait_until_open();
+        process
+    }
+
+    fn wait_until_open(&mut self) {
+        wait_for("the broker process to open", || {
+            assert!(self.child.try_wait().unwrap().is_none(), "the broker process has ended");
+            std::net::TcpStream::connect(self.address).is_ok()
+        });
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn restart(&mut self) {
+        self.child = spawn(&self.dir, self.address.port());
+        self.wait_until_open();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn spawn(dir: &Path, port: u16) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "broker_process", "--nocapture"])
+        .env(CHILD_DIR, dir)
+        .env(CHILD_PORT, port.to_string())
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap()
+}
+
+pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !condition() {
+        assert!(started.elapsed() < PATIENCE, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub fn config(bootstrap: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap).set("broker.address.family", "v4");
+    config
+}
+
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+pub fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
+    config(bootstrap).create().unwrap()
+}
+
+pub fn create_topic(bootstrap: &str, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+    let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+    for (key, value) in settings {
+        topic = topic.set(key, value);
+    }
+    let results = runtime().block_on(admin(bootstrap).create_topics([&topic], &AdminOptions::new())).unwrap();
+    results.into_iter().for_each(|result| {
+        result.unwrap();
+    });
+}
+
+pub type Plain = ThreadedProducer<DefaultProducerContext>;
+
+pub fn idempotent(bootstrap: &str) -> FutureProducer {
+    config(bootstrap).set("enable.idempotence", "true").set("linger.ms", "0").create().unwrap()
+}
+
+pub fn transactional(bootstrap: &str, id: &str, timeout_ms: u32) -> Plain {
+    let producer: Plain = config(bootstrap)
+        .set("transactional.id", id)
+        .set("transaction.timeout.ms", timeout_ms.to_string())
+        .set("linger.ms", "0")
+        .create()
+        .unwrap();
+    producer.init_transactions(PATIENCE).unwrap();
+    producer
+}
+
+pub fn send(producer: &Plain, topic: &str, partition: i32, value: &str) {
+    let record: BaseRecord<'_, str, str> = BaseRecord::to(topic).partition(partition).payload(value);
+    producer.send(record).unwrap();
+}
+
+/// Everything in a partition that a reader of committed (or of all) data sees up to the end.
+pub fn read_all(bootstrap: &str, topic: &str, partition: i32, committed: bool) -> Vec<OwnedMessage> {
+    let isolation = if committed { "read_committed" } else { "read_uncommitted" };
+    let consumer: BaseConsumer = config(bootstrap)
+        .set("group.id", "reader")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", isolation)
+        .create()
+        .unwrap();
+    let mut assignment = TopicPartitionList::new();
+    assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
+    consumer.assign(&assignment).unwrap();
+    let mut messages = Vec::new();
+    loop {
+        match consumer.poll(PATIENCE).expect("a message or the end") {
+            Ok(message) => messages.push(message.detach()),
+            Err(rdkafka::error::KafkaError::PartitionEOF(_)) => return messages,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+pub fn values(messages: &[OwnedMessage]) -> Vec<String> {
+    messages.iter().map(|message| String::from_utf8(message.payload().unwrap().to_vec()).unwrap()).collect()
+}
