@@ -1,14 +1,14 @@
 //! Rust types of the records that code touches; the `.avsc` files stay the truth and a test holds these against them.
 //!
-//! [`Put`] writes a value's Avro encoding straight into a buffer; [`decode`] reads bytes back, from any schema of the
-//! same record. Instants are microseconds since 1970, ids are canonical ids as text.
+//! [`Put`] writes a value's Avro encoding straight into a buffer, [`Get`] reads it back if it was written under the
+//! present schema, [`decode`] from any schema of the same record. Instants are microseconds since 1970, ids are canonical ids as text.
 
 mod application;
 mod coded;
 mod internal;
 mod ledger;
 mod meta;
-mod put;
+mod wire;
 
 use apache_avro::reader::datum::GenericDatumReader;
 use serde::de::DeserializeOwned;
@@ -21,7 +21,7 @@ pub use coded::{
 pub use internal::{Blob, Cursor, Fragment, Lease, RouteStart, State};
 pub use ledger::{Actor, Evidence, ReasonRef, StageChange, StageRef};
 pub use meta::{CustomField, Meta, RawRef};
-pub use put::Put;
+pub use wire::{Get, Put};
 
 use crate::RecordSchema;
 

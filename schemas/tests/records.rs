@@ -84,7 +84,10 @@ fn change(full: bool) -> StageChange {
 }
 
 /// Writes it, reads it with apache-avro to the last byte, and back into the struct.
-fn hold_against_schema<T: Put + Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(record: &str, value: &T) {
+fn hold_against_schema<T: Put + Get + Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(
+    record: &str,
+    value: &T,
+) {
     let schema = schema(record).unwrap();
     let mut bytes = Vec::new();
     value.put(&mut bytes);
@@ -99,6 +102,12 @@ fn hold_against_schema<T: Put + Serialize + DeserializeOwned + PartialEq + std::
     let writer = GenericDatumWriter::builder(&schema.avro).build().unwrap();
     assert_eq!(writer.write_value_to_vec(read).unwrap(), bytes, "{record}");
     assert_eq!(&decode::<T>(schema, &bytes).unwrap(), value, "{record}");
+    let mut rest = bytes.as_slice();
+    assert_eq!(T::get(&mut rest).as_ref(), Some(value), "{record}");
+    assert!(rest.is_empty(), "{record}");
+    for len in 0..bytes.len() {
+        assert!(T::get(&mut &bytes[..len]).is_none(), "{record} cut off at {len}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Put;
+use super::{Get, Put};
 
 /// An enum whose variants stand in the order of the schema's symbols.
 macro_rules! symbols {
@@ -41,6 +41,12 @@ macro_rules! symbols {
         impl Put for $name {
             fn put(&self, out: &mut Vec<u8>) {
                 (*self as i64).put(out);
+            }
+        }
+
+        impl Get for $name {
+            fn get(from: &mut &[u8]) -> Option<Self> {
+                Self::ALL.get(usize::try_from(i64::get(from)?).ok()?).copied()
             }
         }
     };
@@ -176,5 +182,11 @@ impl<E: Put> Put for Coded<E> {
         self.value.put(out);
         self.raw.put(out);
         self.rule.put(out);
+    }
+}
+
+impl<E: Get> Get for Coded<E> {
+    fn get(from: &mut &[u8]) -> Option<Self> {
+        Some(Self { value: E::get(from)?, raw: Get::get(from)?, rule: Get::get(from)? })
     }
 }

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Put;
-use super::put::{put_len, record};
+use super::wire::{get_bytes, put_bytes, record};
+use super::{Get, Put};
 
 /// Avro bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,8 +12,13 @@ pub struct Blob(#[serde(with = "apache_avro::serde::bytes")] pub Vec<u8>);
 
 impl Put for Blob {
     fn put(&self, out: &mut Vec<u8>) {
-        put_len(self.0.len(), out);
-        out.extend_from_slice(&self.0);
+        put_bytes(&self.0, out);
+    }
+}
+
+impl Get for Blob {
+    fn get(from: &mut &[u8]) -> Option<Self> {
+        get_bytes(from).map(|bytes| Self(bytes.to_vec()))
     }
 }
 

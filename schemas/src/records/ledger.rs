@@ -1,6 +1,6 @@
 //! The ledger's record and the shapes it is made of.
 
-use super::put::record;
+use super::wire::record;
 use super::{
     ActorKind, ApplicationStatus, ChangeCause, ChangeType, Coded, Meta, OccurredAtPrecision, Provenance, RawRef,
     ReasonType, Revision, StageCategory,

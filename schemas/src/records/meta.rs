@@ -1,6 +1,6 @@
 //! The envelope of every canonical record.
 
-use super::put::record;
+use super::wire::record;
 use super::{Operation, Provenance};
 
 record! {
