@@ -1,1 +1,21 @@
-//! Compiles a mapping file against an Avro schema into a plan; applies it: payload bytes in, Avro field bytes out.
+//! A mapping file and Avro schemas → an immutable plan; payload bytes and a plan → facts with Avro-encoded fields.
+//!
+//! [`Plan::compile`] finds every mistake of a file at once; [`Plan::apply`] walks a payload and writes. No runtime, no
+//! I/O, nothing of any particular source.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::string_slice))]
+
+mod apply;
+pub mod avro;
+mod compile;
+mod decimal;
+mod fact;
+mod json;
+mod path;
+mod plan;
+mod shape;
+mod show;
+mod time;
+pub mod tool;
+
+pub use fact::{Completeness, Context, Coverage, Element, Fact, Input, Mapped, Reject, RejectCode, Scratch, Slice};
+pub use plan::{Ignored, Plan};

@@ -1,0 +1,507 @@
+//! Emit operations → Avro bytes, and whether the source had anything to say.
+
+use super::source::{Got, is_scalar, kind_name};
+use super::{Run, Scope};
+use crate::avro::{put_array, put_bytes, put_decimal, put_long};
+use crate::decimal::{DecimalError, unscaled};
+use crate::fact::{Note, NoteKind};
+use crate::json::Kind;
+use crate::plan::{Convert, Emit, FieldOp, Op, Over, Part, Source, SymbolTable, TextRule, fold};
+use crate::time::Format;
+use crate::{Reject, RejectCode, time};
+
+/// What an operation found. Only the last two leave bytes behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Absent,
+    Null,
+    /// Bytes that do not come from the payload: they make no record exist.
+    Constant,
+    Written,
+}
+
+impl Outcome {
+    pub(super) fn is_written(self) -> bool {
+        matches!(self, Self::Constant | Self::Written)
+    }
+}
+
+impl Run<'_, '_> {
+    /// Writes one value, or nothing.
+    pub(super) fn emit(&mut self, emit: &Emit, scope: Scope) -> Result<Outcome, Reject> {
+        if let Some(when) = &emit.when
+            && !self.holds(when, scope).map_err(|reject| aimed(emit, reject))?
+        {
+            return Ok(Outcome::Absent);
+        }
+        let from = self.scratch.out.len();
+        let (reads, notes) = (self.scratch.reads.len(), self.scratch.notes.len());
+        let outcome = match self.operate(emit, scope) {
+            Err(_) if emit.carry => {
+                self.unread_since(reads);
+                self.scratch.notes.truncate(notes);
+                Outcome::Absent
+            }
+            result => result.map_err(|reject| aimed(emit, reject))?,
+        };
+        if outcome.is_written() {
+            return Ok(outcome);
+        }
+        self.scratch.out.truncate(from);
+        if let Some(fallback) = &emit.fallback {
+            self.scratch.out.extend_from_slice(fallback);
+            return Ok(Outcome::Constant);
+        }
+        if emit.required { Err(self.missing(emit)) } else { Ok(outcome) }
+    }
+
+    pub(super) fn missing(&self, emit: &Emit) -> Reject {
+        let source = emit.op.source();
+        Reject { source, what: "no value".to_owned(), ..empty(RejectCode::RequiredMissing, emit) }
+    }
+
+    fn operate(&mut self, emit: &Emit, scope: Scope) -> Result<Outcome, Reject> {
+        match &emit.op {
+            Op::Const(bytes) => {
+                self.scratch.out.extend_from_slice(bytes);
+                Ok(Outcome::Constant)
+            }
+            Op::Null => Ok(Outcome::Null),
+            Op::Scalar { source, convert } => self.scalar(emit, source, convert, scope),
+            Op::Coded { source, table, raw, no_raw, rule, no_rule } => {
+                self.with_text(emit, source, scope, |run, got, text| {
+                    let Some(found) = run.symbol(emit, source, table, got, text) else { return Outcome::Absent };
+                    run.scratch.out.extend_from_slice(&emit.prefix);
+                    put_long(found.map_or(UNMAPPED, |symbol| symbol.index), &mut run.scratch.out);
+                    // What chose the symbol without a word of the source has no raw text.
+                    if matches!(got, Got::Node(_)) || !source.is_fixed() {
+                        run.scratch.out.extend_from_slice(raw);
+                        put_bytes(text.as_bytes(), &mut run.scratch.out);
+                    } else {
+                        run.scratch.out.extend_from_slice(no_raw);
+                    }
+                    match found {
+                        Some(symbol) => {
+                            run.scratch.out.extend_from_slice(rule);
+                            put_bytes(symbol.rule.as_bytes(), &mut run.scratch.out);
+                        }
+                        None => run.scratch.out.extend_from_slice(no_rule),
+                    }
+                    Outcome::Written
+                })
+            }
+            Op::Enum { source, table } => self.with_text(emit, source, scope, |run, got, text| {
+                let Some(found) = run.symbol(emit, source, table, got, text) else { return Outcome::Absent };
+                run.scratch.out.extend_from_slice(&emit.prefix);
+                put_long(found.map_or(UNMAPPED, |symbol| symbol.index), &mut run.scratch.out);
+                Outcome::Written
+            }),
+            Op::Ref { record, source } => self.with_text(emit, source, scope, |run, _, text| {
+                let id = run.context.id(record, text);
+                run.scratch.out.extend_from_slice(&emit.prefix);
+                put_bytes(&id, &mut run.scratch.out);
+                Outcome::Written
+            }),
+            Op::Lookup { record, source, field, null } => self.with_text(emit, source, scope, |run, _, text| {
+                let from = run.scratch.out.len();
+                if !run.context.lookup(record, text, *field, &mut run.scratch.out) {
+                    let (name, value) = (run.keep(record), run.keep(text));
+                    run.scratch.notes.push(Note { kind: NoteKind::MissingLookup, name, value });
+                    return Outcome::Absent;
+                }
+                let is_null = null.as_deref() == run.scratch.out.get(from..);
+                if is_null { Outcome::Null } else { Outcome::Written }
+            }),
+            Op::Record { scope: path, fields } => {
+                let inner = match path {
+                    None => scope,
+                    Some(path) => match self.resolve(path, scope)? {
+                        Got::Node(node) if self.nodes[node as usize].kind == Kind::Object => {
+                            self.mark_read(node);
+                            Scope { node, key: None }
+                        }
+                        Got::Node(node) if self.is_empty_list(node) => {
+                            self.mark_read(node);
+                            return Ok(Outcome::Absent);
+                        }
+                        Got::Node(node) => {
+                            return Err(self.mismatch(emit, &path.to_string(), node, "an object"));
+                        }
+                        Got::Null => return Ok(Outcome::Null),
+                        Got::Absent | Got::Text => return Ok(Outcome::Absent),
+                    },
+                };
+                self.record(emit, fields, inner)
+            }
+            Op::Array(parts) => self.array(emit, parts, scope),
+            Op::First(choices) => {
+                let mut nothing = Outcome::Absent;
+                for choice in choices {
+                    match self.emit(choice, scope)? {
+                        Outcome::Absent => {}
+                        Outcome::Null => nothing = Outcome::Null,
+                        found => return Ok(found),
+                    }
+                }
+                Ok(nothing)
+            }
+        }
+    }
+
+    fn is_empty_list(&self, node: u32) -> bool {
+        let found = self.nodes[node as usize];
+        found.kind == Kind::Array && found.next == node + 1
+    }
+
+    fn record(&mut self, emit: &Emit, fields: &[FieldOp], scope: Scope) -> Result<Outcome, Reject> {
+        self.scratch.out.extend_from_slice(&emit.prefix);
+        let (mut written, mut null_seen, mut hole) = (false, false, None);
+        for field in fields {
+            let outcome = match &field.emit {
+                Some(emit) => self.emit(emit, scope)?,
+                None => Outcome::Absent,
+            };
+            written |= outcome == Outcome::Written;
+            null_seen |= outcome == Outcome::Null;
+            if outcome.is_written() {
+                continue;
+            }
+            let null = field.emit.as_ref().filter(|_| outcome == Outcome::Null).and_then(|emit| emit.null.as_ref());
+            match (null.or(field.default.as_ref()), &field.emit) {
+                (Some(bytes), _) => self.scratch.out.extend_from_slice(bytes),
+                (None, Some(emit)) => hole = Some(emit),
+                (None, None) => {}
+            }
+        }
+        match hole {
+            Some(hole) if written => Err(self.missing(hole)),
+            _ if written => Ok(Outcome::Written),
+            _ if null_seen => Ok(Outcome::Null),
+            _ => Ok(Outcome::Absent),
+        }
+    }
+
+    fn array(&mut self, emit: &Emit, parts: &[Part], scope: Scope) -> Result<Outcome, Reject> {
+        self.scratch.out.extend_from_slice(&emit.prefix);
+        let from = self.scratch.out.len();
+        let (mut count, mut seen) = (0, false);
+        for part in parts {
+            if let Some(when) = &part.when
+                && !self.holds(when, scope)?
+            {
+                continue;
+            }
+            match &part.over {
+                Over::Once => {
+                    let outcome = self.part(part, scope)?;
+                    count += usize::from(outcome.is_written());
+                    seen |= outcome != Outcome::Absent;
+                }
+                Over::Items(path) => match self.resolve(path, scope)? {
+                    Got::Node(list) if self.nodes[list as usize].kind == Kind::Array => {
+                        seen = true;
+                        self.mark_read(list);
+                        let end = self.nodes[list as usize].next;
+                        let mut item = list + 1;
+                        while item < end {
+                            count += usize::from(self.part(part, Scope { node: item, key: None })?.is_written());
+                            item = self.nodes[item as usize].next;
+                        }
+                    }
+                    Got::Node(node) => return Err(self.mismatch(emit, &path.to_string(), node, "a list")),
+                    Got::Null => seen = true,
+                    Got::Absent | Got::Text => {}
+                },
+                Over::Entries(path) => match self.resolve(path, scope)? {
+                    Got::Node(object) if self.nodes[object as usize].kind == Kind::Object => {
+                        seen = true;
+                        self.mark_read(object);
+                        let end = self.nodes[object as usize].next;
+                        let mut key = object + 1;
+                        while key < end {
+                            let inner = Scope { node: key + 1, key: Some(key) };
+                            count += usize::from(self.part(part, inner)?.is_written());
+                            key = self.nodes[key as usize + 1].next;
+                        }
+                    }
+                    Got::Node(node) if self.is_empty_list(node) => {
+                        seen = true;
+                        self.mark_read(node);
+                    }
+                    Got::Node(node) => return Err(self.mismatch(emit, &path.to_string(), node, "an object")),
+                    Got::Null => seen = true,
+                    Got::Absent | Got::Text => {}
+                },
+            }
+        }
+        if !seen {
+            return Ok(Outcome::Absent);
+        }
+        put_array(count, from, &mut self.scratch.out);
+        Ok(Outcome::Written)
+    }
+
+    fn part(&mut self, part: &Part, scope: Scope) -> Result<Outcome, Reject> {
+        if let Some(filter) = &part.filter
+            && !self.holds(filter, scope).map_err(|reject| aimed(&part.item, reject))?
+        {
+            return Ok(Outcome::Absent);
+        }
+        self.emit(&part.item, scope)
+    }
+
+    /// Runs `write` with the text of `source`; blank is null.
+    fn with_text(
+        &mut self,
+        emit: &Emit,
+        source: &Source,
+        scope: Scope,
+        write: impl FnOnce(&mut Self, Got, &str) -> Outcome,
+    ) -> Result<Outcome, Reject> {
+        let mut buffer = self.buffer();
+        let (reads, notes) = (self.scratch.reads.len(), self.scratch.notes.len());
+        let got = self.source(source, scope, &mut buffer)?;
+        if let Got::Node(node) = got
+            && !is_scalar(self.nodes[node as usize].kind)
+        {
+            return Err(self.mismatch(emit, &source.to_string(), node, "a text"));
+        }
+        let outcome = match self.scalar_text(got, &mut buffer) {
+            Some(text) if !text.trim().is_empty() => write(self, got, text),
+            Some(_) => Outcome::Null,
+            None if got == Got::Null => Outcome::Null,
+            None => Outcome::Absent,
+        };
+        // The id of a missing look-up was read all the same: a note tells it.
+        if outcome == Outcome::Absent && self.scratch.notes.len() == notes {
+            self.unread_since(reads);
+        }
+        self.give_back(buffer);
+        Ok(outcome)
+    }
+
+    /// `Some(None)`: a word that the table lacks. `None`: nothing was said about this field.
+    fn symbol<'t>(
+        &mut self,
+        emit: &Emit,
+        source: &Source,
+        table: &'t SymbolTable,
+        got: Got,
+        text: &str,
+    ) -> Option<Option<&'t crate::plan::Symbol>> {
+        let mut folded = self.buffer();
+        fold(text, &mut folded);
+        let found = table.find(&folded);
+        self.give_back(folded);
+        if found.is_none() {
+            // An event that the table lacks is not a value of the field.
+            if got == Got::Text && source.is_fixed() {
+                return None;
+            }
+            if table.skip_others {
+                return None;
+            }
+            let (name, value) = (self.keep(&emit.target), self.keep(text));
+            self.scratch.notes.push(Note { kind: NoteKind::Unmapped, name, value });
+        }
+        Some(found)
+    }
+
+    fn scalar(&mut self, emit: &Emit, source: &Source, convert: &Convert, scope: Scope) -> Result<Outcome, Reject> {
+        let mut buffer = self.buffer();
+        let got = self.source(source, scope, &mut buffer)?;
+        let kind = match got {
+            Got::Absent => return Ok(Outcome::Absent),
+            Got::Null => return Ok(Outcome::Null),
+            Got::Text => Kind::Text,
+            Got::Node(node) => self.nodes[node as usize].kind,
+        };
+        let result = match self.scalar_text(got, &mut buffer) {
+            Some(text) => {
+                let out = &mut self.scratch.out;
+                out.extend_from_slice(&emit.prefix);
+                put_scalar(text, kind, convert, got == Got::Text, out)
+            }
+            None => Err((RejectCode::UnexpectedType, expected(kind, convert))),
+        };
+        self.give_back(buffer);
+        result.map_err(|(code, what)| Reject { source: source.to_string(), what, ..empty(code, emit) })
+    }
+
+    fn mismatch(&self, emit: &Emit, source: &str, node: u32, wanted: &str) -> Reject {
+        let what = format!("{} where {wanted} is expected", kind_name(self.nodes[node as usize].kind));
+        Reject { source: source.to_owned(), what, ..empty(RejectCode::UnexpectedType, emit) }
+    }
+}
+
+/// The second symbol of every coded enum.
+const UNMAPPED: i64 = 1;
+
+fn empty(code: RejectCode, emit: &Emit) -> Reject {
+    Reject { code, rule: String::new(), target: emit.target.clone(), source: String::new(), what: String::new() }
+}
+
+fn aimed(emit: &Emit, mut reject: Reject) -> Reject {
+    if reject.target.is_empty() {
+        reject.target.clone_from(&emit.target);
+    }
+    reject
+}
+
+fn expected(kind: Kind, convert: &Convert) -> String {
+    let wanted = match convert {
+        Convert::Text(_) | Convert::Bytes => "a text",
+        Convert::Int | Convert::Long => "a whole number",
+        Convert::Float | Convert::Double | Convert::Decimal { .. } => "a number",
+        Convert::Boolean => "true or false",
+        Convert::Date(_) => "a date",
+        Convert::Millis(_) | Convert::Micros(_) => "a time",
+    };
+    format!("{} where {wanted} is expected", kind_name(kind))
+}
+
+type ScalarError = (RejectCode, String);
+
+/// Writes `text` in the target's form. Blank text is null for everything but texts.
+fn put_scalar(
+    text: &str,
+    kind: Kind,
+    convert: &Convert,
+    outside: bool,
+    out: &mut Vec<u8>,
+) -> Result<Outcome, ScalarError> {
+    let wrong_kind = || Err((RejectCode::UnexpectedType, expected(kind, convert)));
+    let is_boolean = matches!(kind, Kind::True | Kind::False);
+    if is_boolean && !matches!(convert, Convert::Boolean) {
+        return wrong_kind();
+    }
+    if let Convert::Text(rule) = convert {
+        return Ok(put_text(text, *rule, out));
+    }
+    if text.trim().is_empty() {
+        return Ok(Outcome::Null);
+    }
+    let unreadable = |what: &str| (RejectCode::UnreadableValue, what.to_owned());
+    match convert {
+        Convert::Text(_) => {}
+        Convert::Bytes => put_bytes(text.as_bytes(), out),
+        Convert::Boolean => match text {
+            "true" if is_boolean || outside => out.push(1),
+            "false" if is_boolean || outside => out.push(0),
+            _ => return wrong_kind(),
+        },
+        Convert::Int | Convert::Long => {
+            let number = unscaled(text, 19, 0).map_err(|error| match error {
+                DecimalError::NotANumber => unreadable("not a number"),
+                DecimalError::TooFine => unreadable("not a whole number"),
+                DecimalError::TooLarge => (RejectCode::OutOfRange, "too large a number".to_owned()),
+            })?;
+            let limit = if matches!(convert, Convert::Int) { i128::from(i32::MAX) } else { i128::from(i64::MAX) };
+            let number = i64::try_from(number).ok().filter(|_| number <= limit && number >= -limit - 1);
+            put_long(number.ok_or_else(|| (RejectCode::OutOfRange, "too large a number".to_owned()))?, out);
+        }
+        Convert::Float => {
+            let number: f32 = text.trim().parse().map_err(|_| unreadable("not a number"))?;
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        Convert::Double => {
+            let number: f64 = text.trim().parse().map_err(|_| unreadable("not a number"))?;
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        Convert::Date(formats) => {
+            let found = formats.iter().find_map(|format| time::date(text, *format));
+            put_long(found.ok_or_else(|| unreadable(wanted(formats)))?.into(), out);
+        }
+        Convert::Micros(formats) => {
+            let found = formats.iter().find_map(|format| time::instant(text, *format));
+            put_long(found.ok_or_else(|| unreadable(wanted(formats)))?, out);
+        }
+        Convert::Millis(formats) => {
+            let found = formats.iter().find_map(|format| time::instant(text, *format));
+            put_long(found.ok_or_else(|| unreadable(wanted(formats)))?.div_euclid(1_000), out);
+        }
+        Convert::Decimal { precision, scale } => {
+            let value = unscaled(text, *precision, *scale).map_err(|error| match error {
+                DecimalError::NotANumber => unreadable("not a number"),
+                DecimalError::TooFine => (RejectCode::OutOfRange, format!("more than {scale} digits behind the point")),
+                DecimalError::TooLarge => (RejectCode::OutOfRange, "too large a number".to_owned()),
+            })?;
+            put_decimal(value, out);
+        }
+    }
+    Ok(Outcome::Written)
+}
+
+fn wanted(formats: &[Format]) -> &'static str {
+    formats.first().map_or("not readable", |format| format.wanted())
+}
+
+fn put_text(text: &str, rule: TextRule, out: &mut Vec<u8>) -> Outcome {
+    if rule.blank_is_null && text.trim().is_empty() {
+        return Outcome::Null;
+    }
+    let trimmed = if rule.trim { text.trim() } else { text };
+    if rule.strip_html {
+        put_bytes(strip_html(trimmed).as_bytes(), out);
+    } else {
+        put_bytes(trimmed.as_bytes(), out);
+    }
+    Outcome::Written
+}
+
+/// The text of HTML: tags become nothing, the five named entities and `&nbsp;` their letters.
+fn strip_html(html: &str) -> String {
+    let mut text = String::with_capacity(html.len());
+    let mut rest = html;
+    while let Some((before, tag)) = rest.split_once('<') {
+        text.push_str(before);
+        rest = tag.split_once('>').map_or("", |(_, after)| after);
+    }
+    text.push_str(rest);
+    for (entity, letter) in
+        [("&nbsp;", " "), ("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&#39;", "'"), ("&amp;", "&")]
+    {
+        if text.contains(entity) {
+            text = text.replace(entity, letter);
+        }
+    }
+    text.trim().to_owned()
+}
+
+impl Source {
+    /// Whether it says the same for every record of a payload: then a table that lacks it says nothing.
+    pub(super) fn is_fixed(&self) -> bool {
+        match self {
+            Self::Event | Self::Stream | Self::Const(_) => true,
+            Self::Table { of, .. } => of.is_fixed(),
+            Self::First(sources) => sources.iter().all(Self::is_fixed),
+            Self::Path(_) | Self::Header(_) | Self::Param(_) | Self::Key | Self::Received | Self::Join { .. } => false,
+        }
+    }
+}
+
+impl Op {
+    /// For messages.
+    fn source(&self) -> String {
+        match self {
+            Self::Const(_) | Self::Null => "const".to_owned(),
+            Self::Scalar { source, .. }
+            | Self::Coded { source, .. }
+            | Self::Enum { source, .. }
+            | Self::Ref { source, .. }
+            | Self::Lookup { source, .. } => source.to_string(),
+            Self::Record { scope, .. } => scope.as_ref().map_or_else(|| ".".to_owned(), ToString::to_string),
+            Self::Array(parts) => parts.iter().map(|part| part.over.to_string()).collect::<Vec<_>>().join(" + "),
+            Self::First(choices) => choices.iter().map(|choice| choice.op.source()).collect::<Vec<_>>().join(" | "),
+        }
+    }
+}
+
+impl std::fmt::Display for Over {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Once => f.write_str("."),
+            Self::Items(path) | Self::Entries(path) => write!(f, "{path}"),
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! Finding things: paths, sources and conditions → a node, a text, or nothing.
+
+use std::fmt;
+
+use super::{Run, Scope};
+use crate::fact::Mark;
+use crate::json::{Kind, span, unescape};
+use crate::path::{Path, Step};
+use crate::plan::{Condition, Source, fold};
+use crate::{Reject, RejectCode};
+
+/// What a source gave. `Text`: it stands in the buffer that was handed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Got {
+    Absent,
+    Null,
+    Node(u32),
+    Text,
+}
+
+impl Run<'_, '_> {
+    /// The node that `path` names. A null on the way is null; a missing key is absent.
+    pub(super) fn resolve(&mut self, path: &Path, scope: Scope) -> Result<Got, Reject> {
+        let mut node = if path.absolute { 0 } else { scope.node };
+        for step in &path.steps {
+            if self.nodes[node as usize].kind == Kind::Null {
+                break;
+            }
+            match self.step(step, node) {
+                Ok(Some(child)) => node = child,
+                Ok(None) => return Ok(Got::Absent),
+                Err(kind) => {
+                    return Err(Reject {
+                        code: RejectCode::UnexpectedType,
+                        rule: String::new(),
+                        target: String::new(),
+                        source: path.to_string(),
+                        what: format!("{} where an object or list is expected", kind_name(kind)),
+                    });
+                }
+            }
+        }
+        if self.nodes[node as usize].kind == Kind::Null {
+            self.mark_read(node);
+            return Ok(Got::Null);
+        }
+        Ok(Got::Node(node))
+    }
+
+    /// One step down. `Err`: what stands here has no such steps.
+    pub(super) fn step(&self, step: &Step, node: u32) -> Result<Option<u32>, Kind> {
+        let here = self.nodes[node as usize];
+        match (step, here.kind) {
+            (Step::Key(key), Kind::Object) => Ok(self.member(node, key)),
+            (Step::Index(index), Kind::Array) => Ok(self.items(node).nth(*index)),
+            (Step::Where { keys, equals }, Kind::Array) => {
+                Ok(self.items(node).find(|item| self.has_text(*item, keys, equals)))
+            }
+            // Some sources write an object without members as an empty list.
+            (Step::Key(_), Kind::Array) if here.next == node + 1 => Ok(None),
+            (_, Kind::Null) => Ok(None),
+            (_, kind) => Err(kind),
+        }
+    }
+
+    fn member(&self, object: u32, key: &str) -> Option<u32> {
+        let end = self.nodes[object as usize].next;
+        let mut at = object + 1;
+        while at < end {
+            let node = self.nodes[at as usize];
+            let same = if node.escaped {
+                let mut plain = String::new();
+                unescape(span(self.text, node), &mut plain);
+                plain == key
+            } else {
+                let (from, to) = (node.start as usize, node.end as usize);
+                to - from == key.len() && self.text.as_bytes().get(from..to) == Some(key.as_bytes())
+            };
+            if same {
+                return Some(at + 1);
+            }
+            at = self.nodes[at as usize + 1].next;
+        }
+        None
+    }
+
+    pub(super) fn items(&self, array: u32) -> impl Iterator<Item = u32> {
+        let (nodes, end) = (self.nodes, self.nodes[array as usize].next);
+        let first = (array + 1 < end).then_some(array + 1);
+        std::iter::successors(first, move |item| {
+            let next = nodes[*item as usize].next;
+            (next < end).then_some(next)
+        })
+    }
+
+    fn has_text(&self, item: u32, keys: &[String], equals: &str) -> bool {
+        let mut node = item;
+        for key in keys {
+            match self.nodes[node as usize].kind {
+                Kind::Object => match self.member(node, key) {
+                    Some(child) => node = child,
+                    None => return false,
+                },
+                _ => return false,
+            }
+        }
+        let mut buffer = String::new();
+        is_scalar(self.nodes[node as usize].kind) && self.node_text(node, &mut buffer) == equals
+    }
+
+    /// The meaning of a text, or the letters of a number or word.
+    pub(super) fn node_text<'b>(&self, node: u32, buffer: &'b mut String) -> &'b str
+    where
+        Self: 'b,
+    {
+        let found = self.nodes[node as usize];
+        buffer.clear();
+        if found.escaped {
+            unescape(span(self.text, found), buffer);
+        } else {
+            buffer.push_str(span(self.text, found));
+        }
+        buffer
+    }
+
+    /// Evaluates `source`; scalars and empty containers that it finds count as read.
+    pub(super) fn source(&mut self, source: &Source, scope: Scope, buffer: &mut String) -> Result<Got, Reject> {
+        buffer.clear();
+        match source {
+            Source::Path(path) => {
+                let got = self.resolve(path, scope)?;
+                if let Got::Node(node) = got {
+                    self.mark_read(node);
+                }
+                Ok(got)
+            }
+            Source::Const(text) => Ok(put(Some(text), buffer)),
+            Source::Event => Ok(put(self.input.event, buffer)),
+            Source::Stream => Ok(put(self.input.stream, buffer)),
+            Source::Header(name) => Ok(put(find(self.input.headers, name), buffer)),
+            Source::Param(name) => Ok(put(find(self.input.params, name), buffer)),
+            Source::Key => Ok(match scope.key {
+                Some(key) => {
+                    self.node_text(key, buffer);
+                    Got::Text
+                }
+                None => Got::Absent,
+            }),
+            Source::Received => {
+                let text = self.input.received_micros.map(crate::time::show_instant);
+                Ok(put(text.as_deref(), buffer))
+            }
+            Source::First(sources) => {
+                let mut nothing = Got::Absent;
+                for source in sources {
+                    match self.source(source, scope, buffer)? {
+                        Got::Absent => {}
+                        Got::Null => nothing = Got::Null,
+                        found => return Ok(found),
+                    }
+                }
+                Ok(nothing)
+            }
+            Source::Join { parts, separator } => self.join(parts, separator, scope, buffer),
+            Source::Table { of, table } => {
+                let reads = self.scratch.reads.len();
+                let got = self.source(of, scope, buffer)?;
+                let Some(text) = self.scalar_text(got, buffer) else { return Ok(got) };
+                let mut folded = self.buffer();
+                fold(text, &mut folded);
+                let found = table.find(&folded);
+                let got = match found {
+                    Some(word) => put(Some(word), buffer),
+                    None => {
+                        // The table says nothing of it, so it is not read.
+                        self.unread_since(reads);
+                        Got::Absent
+                    }
+                };
+                self.give_back(folded);
+                Ok(got)
+            }
+        }
+    }
+
+    fn join(&mut self, parts: &[Source], separator: &str, scope: Scope, out: &mut String) -> Result<Got, Reject> {
+        let mut nothing = Got::Absent;
+        let mut found = false;
+        let mut part_buffer = self.buffer();
+        for part in parts {
+            let got = self.source(part, scope, &mut part_buffer)?;
+            if got == Got::Null {
+                nothing = Got::Null;
+            }
+            if let Got::Node(node) = got
+                && !is_scalar(self.nodes[node as usize].kind)
+            {
+                return Err(Reject {
+                    code: RejectCode::UnexpectedType,
+                    rule: String::new(),
+                    target: String::new(),
+                    source: part.to_string(),
+                    what: format!("{} where a text is expected", kind_name(self.nodes[node as usize].kind)),
+                });
+            }
+            if let Some(text) = self.scalar_text(got, &mut part_buffer)
+                && !text.is_empty()
+            {
+                if !out.is_empty() {
+                    out.push_str(separator);
+                }
+                out.push_str(text);
+                found |= !matches!(part, Source::Const(_));
+            }
+        }
+        self.give_back(part_buffer);
+        // Constants alone are no value.
+        Ok(if found { Got::Text } else { nothing })
+    }
+
+    /// The text of what a source gave; `None` for nothing and for containers.
+    pub(super) fn scalar_text<'b>(&self, got: Got, buffer: &'b mut String) -> Option<&'b str>
+    where
+        Self: 'b,
+    {
+        match got {
+            Got::Absent | Got::Null => None,
+            Got::Text => Some(buffer),
+            Got::Node(node) if is_scalar(self.nodes[node as usize].kind) => Some(self.node_text(node, buffer)),
+            Got::Node(_) => None,
+        }
+    }
+
+    pub(super) fn mark_read(&mut self, node: u32) {
+        let found = self.nodes[node as usize];
+        let mark = &mut self.scratch.marks[node as usize];
+        let leaf = is_scalar(found.kind) || found.next == node + 1;
+        if leaf && *mark == Mark::Unread {
+            *mark = Mark::Read;
+            self.scratch.reads.push(node);
+        }
+    }
+
+    /// Takes back all reading since the log had `length` entries.
+    pub(super) fn unread_since(&mut self, length: usize) {
+        for node in self.scratch.reads.drain(length..) {
+            self.scratch.marks[node as usize] = Mark::Unread;
+        }
+    }
+
+    pub(super) fn holds(&mut self, condition: &Condition, scope: Scope) -> Result<bool, Reject> {
+        match condition {
+            Condition::Exists(path) => Ok(matches!(self.resolve(path, scope)?, Got::Node(_))),
+            Condition::Is { source, any_of } => {
+                let mut buffer = self.buffer();
+                let reads = self.scratch.reads.len();
+                let got = self.source(source, scope, &mut buffer)?;
+                let held =
+                    self.scalar_text(got, &mut buffer).is_some_and(|text| any_of.iter().any(|word| word == text));
+                if !held {
+                    // "Not this" does not tell what it was.
+                    self.unread_since(reads);
+                }
+                self.give_back(buffer);
+                Ok(held)
+            }
+            Condition::Contains { path, text } => {
+                let Got::Node(list) = self.resolve(path, scope)? else { return Ok(false) };
+                let mut buffer = self.buffer();
+                let found = self.nodes[list as usize].kind == Kind::Array
+                    && self.items(list).any(|item| {
+                        is_scalar(self.nodes[item as usize].kind) && self.node_text(item, &mut buffer) == text
+                    });
+                let matching = if found { self.items(list).collect() } else { Vec::new() };
+                for item in matching {
+                    if self.node_text(item, &mut buffer) == text {
+                        self.mark_read(item);
+                    }
+                }
+                self.give_back(buffer);
+                Ok(found)
+            }
+            Condition::Not(inner) => Ok(!self.holds(inner, scope)?),
+            Condition::All(inner) => inner.iter().try_fold(true, |held, one| Ok(held && self.holds(one, scope)?)),
+            Condition::Any(inner) => inner.iter().try_fold(false, |held, one| Ok(held || self.holds(one, scope)?)),
+        }
+    }
+}
+
+fn put(text: Option<&str>, buffer: &mut String) -> Got {
+    buffer.clear();
+    match text {
+        Some(text) => {
+            buffer.push_str(text);
+            Got::Text
+        }
+        None => Got::Absent,
+    }
+}
+
+fn find<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    pairs.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+}
+
+pub(super) fn is_scalar(kind: Kind) -> bool {
+    matches!(kind, Kind::Text | Kind::Number | Kind::True | Kind::False)
+}
+
+pub(super) fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Object => "an object",
+        Kind::Array => "a list",
+        Kind::Key | Kind::Text => "a text",
+        Kind::Number => "a number",
+        Kind::True | Kind::False => "true or false",
+        Kind::Null => "null",
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "{path}"),
+            Self::Const(_) => f.write_str("const"),
+            Self::Event => f.write_str("event"),
+            Self::Stream => f.write_str("stream"),
+            Self::Header(name) => write!(f, "header {name}"),
+            Self::Param(name) => write!(f, "param {name}"),
+            Self::Key => f.write_str("key"),
+            Self::Received => f.write_str("received"),
+            Self::First(sources) | Self::Join { parts: sources, .. } => {
+                for (index, source) in sources.iter().enumerate() {
+                    let separator = if index == 0 { "" } else { " | " };
+                    write!(f, "{separator}{source}")?;
+                }
+                Ok(())
+            }
+            Self::Table { of, .. } => write!(f, "{of}"),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Avro binary encoding of single values, appended to a buffer; and how to step over an encoded value.
+//!
+//! Byte-equal with apache-avro: arrays are one block without a byte size.
+
+/// Appends a zigzag varint: Avro's `int`, `long`, enum index, union index and lengths.
+pub fn put_long(value: i64, out: &mut Vec<u8>) {
+    let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    while rest >= 0x80 {
+        out.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push((rest & 0x7f) as u8);
+}
+
+/// Appends `bytes` with their length: Avro's `bytes` and `string`.
+pub fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    put_long(i64::try_from(bytes.len()).unwrap_or(i64::MAX), out);
+    out.extend_from_slice(bytes);
+}
+
+/// Appends a decimal's unscaled value: the shortest two's complement, big end first.
+pub fn put_decimal(unscaled: i128, out: &mut Vec<u8>) {
+    let bytes = unscaled.to_be_bytes();
+    let sign = if unscaled < 0 { 0xff } else { 0 };
+    let mut start = 0;
+    while start < 15 && bytes[start] == sign && (bytes[start + 1] ^ sign) & 0x80 == 0 {
+        start += 1;
+    }
+    put_bytes(&bytes[start..], out);
+}
+
+/// Frames `count` items that stand in `out` from `from` on as an array.
+pub fn put_array(count: usize, from: usize, out: &mut Vec<u8>) {
+    if count > 0 {
+        let end = out.len();
+        put_long(i64::try_from(count).unwrap_or(i64::MAX), out);
+        // The count is written behind the items and turned to the front.
+        let width = out.len() - end;
+        out[from..].rotate_right(width);
+    }
+    out.push(0);
+}
+
+/// Reads a zigzag varint from the front of `bytes`.
+#[must_use]
+pub fn read_long(bytes: &mut &[u8]) -> Option<i64> {
+    let mut value = 0_u64;
+    for (index, byte) in bytes.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            *bytes = &bytes[index + 1..];
+            return Some((value >> 1).cast_signed() ^ (value & 1).cast_signed().wrapping_neg());
+        }
+    }
+    None
+}
+
+/// Reads a length and that many bytes.
+#[must_use]
+pub fn read_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(read_long(bytes)?).ok()?;
+    let (head, tail) = bytes.split_at_checked(length)?;
+    *bytes = tail;
+    Some(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn longs_read_back_at_every_width() {
+        for shift in 0..64 {
+            for value in
+                [1_i64 << shift, (1_i64 << shift).wrapping_neg(), (1_i64 << shift).wrapping_sub(1), i64::MIN, i64::MAX]
+            {
+                let mut out = Vec::new();
+                put_long(value, &mut out);
+                let mut rest = out.as_slice();
+                assert_eq!(read_long(&mut rest), Some(value));
+                assert!(rest.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn decimals_are_the_shortest_form() {
+        for (value, bytes) in [
+            (0_i128, vec![0]),
+            (127, vec![0x7f]),
+            (128, vec![0, 0x80]),
+            (-128, vec![0x80]),
+            (-129, vec![0xff, 0x7f]),
+            (8_000_000, vec![0x7a, 0x12, 0]),
+        ] {
+            let mut out = Vec::new();
+            put_decimal(value, &mut out);
+            assert_eq!(&out[1..], bytes, "{value}");
+        }
+    }
+
+    #[test]
+    fn an_array_of_many_items_has_its_count_in_front() {
+        let mut out = vec![9];
+        for _ in 0..100 {
+            put_long(1, &mut out);
+        }
+        put_array(100, 1, &mut out);
+        assert_eq!(out[..4], [9, 0xc8, 0x01, 2]);
+        assert_eq!(out.len(), 1 + 2 + 100 + 1);
+        assert_eq!(out.last(), Some(&0));
+    }
+}

@@ -1,0 +1,124 @@
+//! Avro bytes → JSON text for people: unions unwrapped, instants RFC 3339 UTC, dates YYYY-MM-DD, decimals as text.
+
+use crate::avro::{read_bytes, read_long};
+use crate::shape::Shape;
+use crate::{decimal, time};
+
+/// Appends the JSON of the value at the front of `bytes`; `None` if the bytes are not of this shape.
+pub(crate) fn show(shape: &Shape, bytes: &mut &[u8], out: &mut String) -> Option<()> {
+    match shape {
+        Shape::Boolean => {
+            let (byte, rest) = bytes.split_first()?;
+            *bytes = rest;
+            out.push_str(if *byte == 1 { "true" } else { "false" });
+        }
+        Shape::Int | Shape::Long => out.push_str(&read_long(bytes)?.to_string()),
+        Shape::Float => {
+            let (number, rest) = bytes.split_first_chunk::<4>()?;
+            *bytes = rest;
+            out.push_str(&f32::from_le_bytes(*number).to_string());
+        }
+        Shape::Double => {
+            let (number, rest) = bytes.split_first_chunk::<8>()?;
+            *bytes = rest;
+            out.push_str(&f64::from_le_bytes(*number).to_string());
+        }
+        Shape::Text => quote(std::str::from_utf8(read_bytes(bytes)?).ok()?, out),
+        Shape::Bytes => quote(&String::from_utf8_lossy(read_bytes(bytes)?), out),
+        Shape::Date => quote(&time::show_date(read_long(bytes)?), out),
+        Shape::TimestampMillis => quote(&time::show_instant(read_long(bytes)?.checked_mul(1_000)?), out),
+        Shape::TimestampMicros => quote(&time::show_instant(read_long(bytes)?), out),
+        Shape::Decimal { scale, .. } => {
+            let digits = read_bytes(bytes)?;
+            let negative = digits.first().is_some_and(|byte| byte & 0x80 != 0);
+            let start = if negative { -1_i128 } else { 0 };
+            let value = digits.iter().fold(start, |value, byte| (value << 8) | i128::from(*byte));
+            quote(&decimal::show(value, *scale), out);
+        }
+        Shape::Enum(shape) => {
+            let index = usize::try_from(read_long(bytes)?).ok()?;
+            quote(shape.symbols.get(index)?, out);
+        }
+        Shape::Coded(shape) => {
+            let index = usize::try_from(read_long(bytes)?).ok()?;
+            out.push_str("{\"value\":");
+            quote(shape.value.symbols.get(index)?, out);
+            out.push_str(",\"raw\":");
+            show(&shape.raw, bytes, out)?;
+            out.push_str(",\"rule\":");
+            show(&shape.rule, bytes, out)?;
+            out.push('}');
+        }
+        Shape::Record(record) => {
+            for (index, field) in record.fields.iter().enumerate() {
+                out.push(if index == 0 { '{' } else { ',' });
+                quote(&field.name, out);
+                out.push(':');
+                show(&field.shape, bytes, out)?;
+            }
+            out.push('}');
+        }
+        Shape::Array(items) => {
+            out.push('[');
+            let mut first = true;
+            loop {
+                let count = read_long(bytes)?;
+                if count == 0 {
+                    break;
+                }
+                for _ in 0..count {
+                    if !std::mem::take(&mut first) {
+                        out.push(',');
+                    }
+                    show(items, bytes, out)?;
+                }
+            }
+            out.push(']');
+        }
+        Shape::Map(values) => {
+            out.push('{');
+            let mut first = true;
+            loop {
+                let count = read_long(bytes)?;
+                if count == 0 {
+                    break;
+                }
+                for _ in 0..count {
+                    if !std::mem::take(&mut first) {
+                        out.push(',');
+                    }
+                    quote(std::str::from_utf8(read_bytes(bytes)?).ok()?, out);
+                    out.push(':');
+                    show(values, bytes, out)?;
+                }
+            }
+            out.push('}');
+        }
+        Shape::Nullable(union) => {
+            if read_long(bytes)? == union.null {
+                out.push_str("null");
+            } else {
+                show(&union.inner, bytes, out)?;
+            }
+        }
+        Shape::Unsupported(_) => return None,
+    }
+    Some(())
+}
+
+/// Appends `text` as a JSON string.
+pub(crate) fn quote(text: &str, out: &mut String) {
+    out.push('"');
+    for letter in text.chars() {
+        match letter {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            control if u32::from(control) < 0x20 => out.push_str(&format!("\\u{:04x}", u32::from(control))),
+            letter => out.push(letter),
+        }
+    }
+    out.push('"');
+}

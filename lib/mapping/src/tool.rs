@@ -1,0 +1,335 @@
+//! One file → the lines that a person reads: what the mapping makes of a delivery, a row, a page of rows or a detail
+//! answer. Stateless: look-ups are never known, parents never missed.
+//!
+//! Facts about one record are put together in the order of the mapping, so that there is one line per record.
+
+use std::collections::BTreeMap;
+
+use apache_avro::Schema;
+
+use crate::avro::{put_array, put_bytes, put_long};
+use crate::json::{Kind, Tape, span};
+use crate::shape::{RecordShape, Shape};
+use crate::show::{quote, show};
+use crate::{Context, Coverage, Fact, Input, Plan, Reject, Scratch, Slice};
+
+/// Key of (record, remote id, owner).
+pub type KeyOf = dyn Fn(&str, &str, Option<(&str, &str)>) -> String;
+
+/// What the caller knows and the mapping does not.
+pub struct World<'a> {
+    pub schema_of: &'a dyn Fn(&str) -> Option<&'a Schema>,
+    /// Canonical id of (record, remote id).
+    pub id: &'a dyn Fn(&str, &str) -> String,
+    pub key: &'a KeyOf,
+    /// Texts and instants for `meta`, by field name; what is not here keeps its default or is empty.
+    pub meta: &'a [(&'a str, MetaValue)],
+}
+
+/// A value for a field of `meta`.
+#[derive(Debug, Clone)]
+pub enum MetaValue {
+    Text(String),
+    Symbol(String),
+    Micros(i64),
+}
+
+/// What came of a file.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// One JSON object per record, or per dead letter.
+    pub lines: Vec<String>,
+    pub dead_letters: usize,
+    /// No rule for this event or stream: such a payload is kept raw and makes nothing.
+    pub unknown: bool,
+    pub coverage: Coverage,
+}
+
+/// Maps one delivery, or the rows of a stream: a list of rows, an object whose `rows` (a dotted path) is a list of
+/// rows, or a single row.
+#[must_use]
+pub fn map_file(plan: &Plan, input: &Input<'_>, rows: Option<&str>, world: &World<'_>) -> Report {
+    let mut report = Report::default();
+    let mut scratch = Scratch::default();
+    let bodies = if input.event.is_some() { Ok(vec![input.body]) } else { split(input.body, rows) };
+    match bodies {
+        Err(reject) => report.dead_letter(&reject),
+        Ok(bodies) => {
+            for body in bodies {
+                let input = Input { body, ..*input };
+                report.one(plan, &mut scratch, &input, world);
+            }
+        }
+    }
+    report
+}
+
+/// The text at a dotted path of a JSON body: how a caller finds the name of a delivery's event.
+#[must_use]
+pub fn text_at(body: &[u8], path: &str) -> Option<String> {
+    let mut tape = Tape::default();
+    let text = tape.parse(body).ok()?;
+    let node = descend(&tape, text, path)?;
+    let found = tape.nodes()[node];
+    let mut out = String::new();
+    match found.kind {
+        Kind::Text => crate::json::unescape(span(text, found), &mut out),
+        Kind::Number => out.push_str(span(text, found)),
+        _ => return None,
+    }
+    Some(out)
+}
+
+fn descend(tape: &Tape, text: &str, path: &str) -> Option<usize> {
+    let mut node = 0;
+    for part in path.split('.').filter(|part| !part.is_empty()) {
+        let here = tape.nodes()[node];
+        if here.kind != Kind::Object {
+            return None;
+        }
+        let mut key = node + 1;
+        node = loop {
+            if key >= here.next as usize {
+                return None;
+            }
+            if span(text, tape.nodes()[key]) == part {
+                break key + 1;
+            }
+            key = tape.nodes()[key + 1].next as usize;
+        };
+    }
+    Some(node)
+}
+
+/// The bytes of each row.
+fn split<'b>(body: &'b [u8], rows: Option<&str>) -> Result<Vec<&'b [u8]>, Reject> {
+    let mut tape = Tape::default();
+    let text = tape.parse(body).map_err(crate::apply::not_json)?;
+    let root = tape.nodes()[0];
+    let list = match (root.kind, rows) {
+        (Kind::Array, _) => Some(0),
+        (_, Some(path)) => descend(&tape, text, path).filter(|node| tape.nodes()[*node].kind == Kind::Array),
+        (_, None) => None,
+    };
+    let Some(list) = list else { return Ok(vec![body]) };
+    let mut found = Vec::new();
+    let mut item = list + 1;
+    while item < tape.nodes()[list].next as usize {
+        let node = tape.nodes()[item];
+        // The span of a text leaves its quotes out; no row is a text.
+        found.push(body.get(node.start as usize..node.end as usize).unwrap_or_default());
+        item = node.next as usize;
+    }
+    Ok(found)
+}
+
+struct Stateless<'a> {
+    id: &'a dyn Fn(&str, &str) -> String,
+}
+
+impl Context for Stateless<'_> {
+    fn id(&mut self, record: &str, remote_id: &str) -> [u8; 36] {
+        let text = (self.id)(record, remote_id);
+        let mut id = [b'0'; 36];
+        if let (36, bytes) = (text.len(), text.as_bytes()) {
+            id.copy_from_slice(bytes);
+        }
+        id
+    }
+
+    fn lookup(&mut self, _: &str, _: &str, _: usize, _: &mut Vec<u8>) -> bool {
+        false
+    }
+}
+
+/// A record put together from facts.
+struct Assembled {
+    record: String,
+    remote_id: String,
+    key: String,
+    delete: bool,
+    times: [(&'static str, Option<i64>); 3],
+    url: Option<String>,
+    fields: Vec<Option<Vec<u8>>>,
+    customs: Option<Vec<u8>>,
+    /// Per array field: items by (group, row).
+    elements: BTreeMap<usize, BTreeMap<(String, String), Vec<u8>>>,
+}
+
+impl Report {
+    fn dead_letter(&mut self, reject: &Reject) {
+        let mut line = String::from("{\"dead_letter\":{");
+        let parts = [
+            ("code", reject.code.as_str()),
+            ("rule", &reject.rule),
+            ("target", &reject.target),
+            ("source", &reject.source),
+            ("reason", &reject.to_string()),
+        ];
+        for (index, (name, text)) in parts.into_iter().enumerate() {
+            if index > 0 {
+                line.push(',');
+            }
+            quote(name, &mut line);
+            line.push(':');
+            quote(text, &mut line);
+        }
+        line.push_str("}}");
+        self.lines.push(line);
+        self.dead_letters += 1;
+    }
+
+    fn one(&mut self, plan: &Plan, scratch: &mut Scratch, input: &Input<'_>, world: &World<'_>) {
+        let mapped = match plan.apply(scratch, input, &mut Stateless { id: world.id }) {
+            Ok(mapped) => mapped,
+            Err(reject) => return self.dead_letter(&reject),
+        };
+        self.unknown |= !mapped.known();
+        let coverage = mapped.coverage();
+        self.coverage.read += coverage.read;
+        self.coverage.ignored += coverage.ignored;
+        self.coverage.carried += coverage.carried;
+        self.coverage.unread += coverage.unread;
+        let mut records: Vec<Assembled> = Vec::new();
+        for fact in mapped.facts() {
+            let known = records.iter().position(|one| one.record == fact.record && one.remote_id == fact.remote_id);
+            let position = known.unwrap_or_else(|| {
+                records.push(Assembled::new(&fact, world));
+                records.len() - 1
+            });
+            records[position].take(&fact);
+        }
+        self.lines.extend(records.iter().filter_map(|record| record.line(plan, world)));
+    }
+}
+
+impl Assembled {
+    fn new(fact: &Fact<'_>, world: &World<'_>) -> Self {
+        Self {
+            record: fact.record.to_owned(),
+            remote_id: fact.remote_id.to_owned(),
+            key: (world.key)(fact.record, fact.remote_id, fact.owner),
+            delete: false,
+            times: [("remote_created_at", None), ("remote_updated_at", None), ("remote_deleted_at", None)],
+            url: None,
+            fields: vec![None; fact.field_count()],
+            customs: None,
+            elements: BTreeMap::new(),
+        }
+    }
+
+    fn take(&mut self, fact: &Fact<'_>) {
+        self.delete |= fact.delete;
+        if let Some(element) = fact.element {
+            if !element.delete {
+                let rows = self.elements.entry(element.field).or_default();
+                rows.insert((element.group.to_owned(), element.row_id.to_owned()), element.bytes.to_vec());
+            }
+            return;
+        }
+        let times = [fact.remote_created_at, fact.remote_updated_at, fact.remote_deleted_at];
+        for ((_, known), time) in self.times.iter_mut().zip(times) {
+            *known = known.or(time);
+        }
+        self.url = self.url.take().or_else(|| fact.remote_url.map(str::to_owned));
+        self.customs = self.customs.take().or_else(|| fact.custom_fields.map(<[u8]>::to_vec));
+        for (index, field) in self.fields.iter_mut().enumerate() {
+            if let (None, Slice::Bytes(bytes)) = (&field, fact.field(index)) {
+                *field = Some(bytes.to_vec());
+            }
+        }
+    }
+
+    fn line(&self, plan: &Plan, world: &World<'_>) -> Option<String> {
+        let Shape::Record(shape) = Shape::of((world.schema_of)(&self.record)?) else { return None };
+        let mut line = String::from("{\"entity\":");
+        quote(&kebab(&self.record), &mut line);
+        line.push_str(",\"key\":");
+        quote(&self.key, &mut line);
+        line.push_str(",\"record\":{\"meta\":");
+        let Shape::Record(meta) = &shape.fields.first()?.shape else { return None };
+        show(&shape.fields.first()?.shape, &mut self.meta(meta, plan, world).as_slice(), &mut line)?;
+        for (index, field) in shape.fields.iter().enumerate().skip(1) {
+            line.push(',');
+            quote(&field.name, &mut line);
+            line.push(':');
+            let mut elements = Vec::new();
+            let rows = self.elements.get(&index);
+            for item in rows.into_iter().flat_map(BTreeMap::values) {
+                elements.extend_from_slice(item);
+            }
+            let bytes = match (&self.fields[index], rows) {
+                (_, Some(rows)) => {
+                    put_array(rows.len(), 0, &mut elements);
+                    &elements
+                }
+                (Some(bytes), None) => bytes,
+                (None, None) => field.default.as_ref()?,
+            };
+            show(&field.shape, &mut bytes.as_slice(), &mut line)?;
+        }
+        line.push_str("}}");
+        Some(line)
+    }
+
+    fn meta(&self, shape: &RecordShape, plan: &Plan, world: &World<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        for field in &shape.fields {
+            let given = world.meta.iter().find(|(name, _)| *name == field.name).map(|(_, value)| value.clone());
+            let time = self.times.iter().find(|(name, _)| *name == field.name).and_then(|(_, time)| *time);
+            let value = match field.name.as_str() {
+                "op" => Some(MetaValue::Symbol(if self.delete { "DELETE" } else { "UPSERT" }.to_owned())),
+                "id" => Some(MetaValue::Text((world.id)(&self.record, &self.remote_id))),
+                "remote_id" => Some(MetaValue::Text(self.remote_id.clone())),
+                "remote_url" => self.url.clone().map(MetaValue::Text),
+                "mapping_version" => Some(MetaValue::Text(plan.version().to_owned())),
+                _ => time.map(MetaValue::Micros).or(given),
+            };
+            match (field.name.as_str(), value) {
+                ("custom_fields", _) if self.customs.is_some() => {
+                    out.extend_from_slice(self.customs.as_deref().unwrap_or_default());
+                }
+                ("absent_fields", _) => {
+                    let (from, absent) = (out.len(), plan.absent_fields(&self.record));
+                    absent.iter().for_each(|name| put_bytes(name.as_bytes(), &mut out));
+                    put_array(absent.len(), from, &mut out);
+                }
+                (_, Some(value)) => put_meta(&field.shape, &value, &mut out),
+                (_, None) => match &field.default {
+                    Some(default) => out.extend_from_slice(default),
+                    // Texts and instants that only a running system knows.
+                    None => out.push(0),
+                },
+            }
+        }
+        out
+    }
+}
+
+fn put_meta(shape: &Shape, value: &MetaValue, out: &mut Vec<u8>) {
+    match (shape, value) {
+        (Shape::Nullable(union), value) => {
+            put_long(1 - union.null, out);
+            put_meta(&union.inner, value, out);
+        }
+        (Shape::Enum(shape), MetaValue::Symbol(symbol)) => {
+            if !crate::shape::put_symbol(&shape.symbols, symbol, out) {
+                out.push(0);
+            }
+        }
+        (_, MetaValue::Text(text) | MetaValue::Symbol(text)) => put_bytes(text.as_bytes(), out),
+        (_, MetaValue::Micros(micros)) => put_long(*micros, out),
+    }
+}
+
+/// `JobPosting` → `job-posting`.
+fn kebab(name: &str) -> String {
+    let mut out = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !out.is_empty() {
+            out.push('-');
+        }
+        out.push(letter.to_ascii_lowercase());
+    }
+    out
+}
