@@ -2,9 +2,8 @@
 
 use std::fs::{File, TryLockError};
 use std::future::Future;
-use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use tokio::net::TcpListener;
@@ -20,7 +19,7 @@ use crate::log::recovery::Recovery;
 use crate::log::writer::Writer;
 use crate::metrics::Metrics;
 use crate::net;
-use crate::settings::{OpenError, Settings};
+use crate::settings::{OpenError, RunError, Settings};
 use crate::topics::Topics;
 use crate::transactions::{Transactions, init::ProducerIds};
 
@@ -30,8 +29,6 @@ const FORMAT: u32 = 1;
 /// An open broker. It serves while [`Broker::run`] runs; dropped without, it closes its files all the same.
 pub struct Broker {
     core: Arc<Core>,
-    listener: Option<TcpListener>,
-    address: SocketAddr,
     _threads: Threads,
 }
 
@@ -47,18 +44,7 @@ struct Threads {
 
 impl Broker {
     /// Opens a data directory and brings it to where it was. Blocks while it reads; call it on a thread that may.
-    pub fn open(settings: Settings, listener: TcpListener) -> Result<Self, OpenError> {
-        let address = listener.local_addr().map_err(|source| OpenError::Io {
-            what: "no address for the listener of",
-            path: settings.data_dir.clone(),
-            source,
-        })?;
-        if !address.ip().is_loopback() {
-            if !settings.allow_remote {
-                return Err(OpenError::NotLoopback { address: address.ip() });
-            }
-            warn!(%address, "the broker listens beyond this machine, and asks nobody for a password");
-        }
+    pub fn open(settings: Settings) -> Result<Self, OpenError> {
         let metrics = Metrics::register(&settings.metrics)?;
         let dir = settings.data_dir.clone();
         let io = |what: &'static str| {
@@ -83,13 +69,11 @@ impl Broker {
             Journal::start(&journal_dir, recovered.next_journal, settings.sync, to_writer, metrics.clone())
                 .map_err(io("cannot start the journal in"))?;
         let housekeeper = Housekeeper::default();
-        let host = settings.advertised_host.clone().unwrap_or_else(|| address.ip().to_string());
-        let port = settings.advertised_port.unwrap_or(address.port());
         let core = Arc::new(Core {
             room: Arc::new(Semaphore::new(settings.max_inflight_bytes / 1024)),
             settings,
             cluster_id,
-            advertised: (host, port),
+            advertised: OnceLock::new(),
             state,
             journal: journal.clone(),
             writer,
@@ -100,18 +84,21 @@ impl Broker {
         core.report_open_transactions();
         let handles = vec![housekeeping, journal_handle, writer_handle];
         let threads = Threads { journal, housekeeper, handles, _lock: lock };
-        Ok(Self { core, listener: Some(listener), address, _threads: threads })
+        Ok(Self { core, _threads: threads })
     }
 
-    /// Where clients connect.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Serves until `shutdown` resolves, then lets connections go, writes a checkpoint and closes the files.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()> + Send) {
-        let Some(listener) = self.listener.take() else { return };
-        info!(address = %self.address, "the broker is open");
+    /// Serves on the listener until `shutdown` resolves, then lets connections go, writes a checkpoint and closes the
+    /// files.
+    pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> Result<(), RunError> {
+        let address = listener.local_addr().map_err(RunError::Listener)?;
+        if !address.ip().is_loopback() {
+            if !self.core.settings.allow_remote {
+                return Err(RunError::NotLoopback { address });
+            }
+            warn!(%address, "the broker listens beyond this machine, and asks nobody for a password");
+        }
+        self.core.advertise(address);
+        info!(%address, "the broker is open");
         let (close, closing) = watch::channel(false);
         let overdue = tokio::spawn(self.core.clone().abort_overdue());
         let serving = tokio::spawn(net::serve(self.core.clone(), listener, closing));
@@ -122,10 +109,7 @@ impl Broker {
             error!(error = %problem, "the listener ended badly");
         }
         overdue.abort();
-        let closed = tokio::task::spawn_blocking(move || drop(self)).await;
-        if let Err(problem) = closed {
-            error!(error = %problem, "the broker did not close cleanly");
-        }
+        tokio::task::spawn_blocking(move || drop(self)).await.map_err(|_| RunError::Close)
     }
 }
 

@@ -3,7 +3,8 @@
 //! Rule for every change: lock what changes, change it, submit the frame, unlock; then wait for the frame before telling
 //! anybody. Whoever reads without waiting tells only what is durable.
 
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
@@ -34,8 +35,8 @@ pub(crate) struct State {
 pub(crate) struct Core {
     pub(crate) settings: Settings,
     pub(crate) cluster_id: String,
-    /// Host and port that clients are told.
-    pub(crate) advertised: (String, u16),
+    /// Host and port that clients are told; set when the broker begins to serve.
+    pub(crate) advertised: OnceLock<(String, u16)>,
     pub(crate) state: State,
     pub(crate) journal: Journal,
     pub(crate) writer: Writer,
@@ -64,6 +65,17 @@ pub(crate) struct Stored {
 }
 
 impl Core {
+    pub(crate) fn advertise(&self, listener: SocketAddr) {
+        let host = self.settings.advertised_host.clone().unwrap_or_else(|| listener.ip().to_string());
+        let port = self.settings.advertised_port.unwrap_or(listener.port());
+        self.advertised.get_or_init(|| (host, port));
+    }
+
+    /// Host and port that clients are told.
+    pub(crate) fn endpoint(&self) -> (&str, u16) {
+        self.advertised.get().map_or(("", 0), |(host, port)| (host, *port))
+    }
+
     /// Room for an append, as soon as there is some.
     pub(crate) async fn room_for(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let wanted = bytes.div_ceil(1024).min(self.settings.max_inflight_bytes / 1024);

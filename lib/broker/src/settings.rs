@@ -1,6 +1,6 @@
 //! What a broker is started with, and why a start can fail.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -95,8 +95,17 @@ pub enum OpenError {
     Damaged { file: PathBuf, position: u64 },
     #[error("{what} {path}")]
     Io { what: &'static str, path: PathBuf, source: std::io::Error },
-    #[error("the listener is bound to {address}, which other machines can reach: bind it to a loopback address")]
-    NotLoopback { address: IpAddr },
     #[error("the metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),
+}
+
+/// Why a broker stops serving, other than by being told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("the listener is bound to {address}, which other machines can reach: bind it to a loopback address")]
+    NotLoopback { address: SocketAddr },
+    #[error("the listener has no address")]
+    Listener(#[source] std::io::Error),
+    #[error("the broker did not close cleanly: the next start recovers from its journal")]
+    Close,
 }

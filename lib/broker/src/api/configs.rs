@@ -115,7 +115,7 @@ fn broker_settings(core: &Core) -> Vec<Shown> {
         read_only: true,
         default: None,
     };
-    let (host, port) = &core.advertised;
+    let (host, port) = core.endpoint();
     vec![
         entry("advertised.listeners", format!("PLAINTEXT://{host}:{port}"), Kind::Text),
         entry("auto.create.topics.enable", settings.auto_create_topics.to_string(), Kind::Boolean),

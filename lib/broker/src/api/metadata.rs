@@ -43,10 +43,10 @@ pub(crate) async fn metadata(core: &Arc<Core>, request: MetadataRequest, version
             topics
         }
     };
-    let (host, port) = &core.advertised;
+    let (host, port) = core.endpoint();
     MetadataResponse::default()
         .with_brokers(vec![
-            MetadataResponseBroker::default().with_node_id(node).with_host(text(host)).with_port(i32::from(*port)),
+            MetadataResponseBroker::default().with_node_id(node).with_host(text(host)).with_port(i32::from(port)),
         ])
         .with_cluster_id(Some(text(&core.cluster_id)))
         .with_controller_id(node)
@@ -76,20 +76,20 @@ fn unknown(name: Option<TopicName>, id: Uuid, error: ResponseError) -> MetadataR
 
 pub(crate) fn describe_cluster(core: &Core, _request: &DescribeClusterRequest) -> DescribeClusterResponse {
     let node = BrokerId(core.settings.node_id);
-    let (host, port) = &core.advertised;
+    let (host, port) = core.endpoint();
     DescribeClusterResponse::default().with_cluster_id(text(&core.cluster_id)).with_controller_id(node).with_brokers(
-        vec![DescribeClusterBroker::default().with_broker_id(node).with_host(text(host)).with_port(i32::from(*port))],
+        vec![DescribeClusterBroker::default().with_broker_id(node).with_host(text(host)).with_port(i32::from(port))],
     )
 }
 
 pub(crate) fn find_coordinator(core: &Core, request: FindCoordinatorRequest, version: i16) -> FindCoordinatorResponse {
     let node = BrokerId(core.settings.node_id);
-    let (host, port) = &core.advertised;
+    let (host, port) = core.endpoint();
     let known = matches!(request.key_type, 0 | 1);
     let error = if known { 0 } else { ResponseError::InvalidRequest.code() };
     if version < 4 {
         let response = FindCoordinatorResponse::default().with_error_code(error).with_node_id(node);
-        return response.with_host(text(host)).with_port(i32::from(*port));
+        return response.with_host(text(host)).with_port(i32::from(port));
     }
     let coordinators = request.coordinator_keys.into_iter().map(|key| {
         Coordinator::default()
@@ -97,7 +97,7 @@ pub(crate) fn find_coordinator(core: &Core, request: FindCoordinatorRequest, ver
             .with_error_code(error)
             .with_node_id(node)
             .with_host(text(host))
-            .with_port(i32::from(*port))
+            .with_port(i32::from(port))
     });
     FindCoordinatorResponse::default().with_coordinators(coordinators.collect())
 }

@@ -29,7 +29,7 @@ pub(crate) struct Client {
 }
 
 pub(crate) enum Reply {
-    Now(ResponseKind),
+    Now(Box<ResponseKind>),
     /// The next request of the connection may begin before this is there.
     Later(Pin<Box<dyn Future<Output = ResponseKind> + Send>>),
     /// The client wants no answer.
@@ -38,7 +38,7 @@ pub(crate) enum Reply {
 
 pub(crate) async fn handle(core: &Arc<Core>, client: Client, request: RequestKind, version: i16) -> Reply {
     let core = core.clone();
-    Reply::Now(match request {
+    let response: ResponseKind = match request {
         RequestKind::Produce(request) => return produce::produce(core, request).await,
         RequestKind::ApiVersions(_) => versions::response(0).into(),
         RequestKind::Fetch(request) => Box::pin(fetch::fetch(&core, request)).await.into(),
@@ -71,7 +71,8 @@ pub(crate) async fn handle(core: &Arc<Core>, client: Client, request: RequestKin
         RequestKind::DeleteGroups(request) => groups_admin::delete(&core, request).await.into(),
         // Not in the table of supported APIs, so a connection never hands it here.
         _ => return Reply::Nothing,
-    })
+    };
+    Reply::Now(Box::new(response))
 }
 
 pub(crate) fn text(value: &str) -> StrBytes {

@@ -142,8 +142,9 @@ fn from_memory(log: &Log, wanted: Wanted) -> Bytes {
         if recent.base_offset >= wanted.below {
             break;
         }
-        let fits = bytes + recent.bytes.len() <= wanted.max_bytes;
-        if !fits && !(taken.is_empty() && wanted.at_least_one) {
+        let too_much = bytes + recent.bytes.len() > wanted.max_bytes;
+        let first = taken.is_empty() && wanted.at_least_one;
+        if too_much && !first {
             break;
         }
         bytes += recent.bytes.len();

@@ -123,7 +123,7 @@ async fn handle(core: &Arc<Core>, mut frame: Bytes, peer: SocketAddr) -> Result<
         if api == ApiKey::ApiVersions {
             // A newer client asks for too much: it is told in the oldest version, which all understand.
             let response = versions::response(kafka_protocol::ResponseError::UnsupportedVersion.code());
-            return Ok(Pending { api, version: 0, correlation_id, reply: Reply::Now(response.into()) });
+            return Ok(Pending { api, version: 0, correlation_id, reply: Reply::Now(Box::new(response.into())) });
         }
         return Err(Broken::UnsupportedVersion { api, version });
     }
@@ -144,7 +144,7 @@ async fn write(
     while let Some(next) = pending.recv().await {
         let response = match next.reply {
             Reply::Nothing => continue,
-            Reply::Now(response) => response,
+            Reply::Now(response) => *response,
             Reply::Later(response) => response.await,
         };
         let bytes = encode(next.api, next.version, next.correlation_id, &response)?;

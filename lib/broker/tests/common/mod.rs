@@ -45,13 +45,12 @@ impl Running {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-                let broker = tokio::task::spawn_blocking(|| Broker::open(settings, listener).unwrap()).await.unwrap();
-                opened.send(broker.address()).unwrap();
-                broker
-                    .run(async {
-                        stopped.await.ok();
-                    })
-                    .await;
+                let broker = tokio::task::spawn_blocking(|| Broker::open(settings).unwrap()).await.unwrap();
+                opened.send(listener.local_addr().unwrap()).unwrap();
+                let stopped = async {
+                    stopped.await.ok();
+                };
+                broker.run(listener, stopped).await.unwrap();
             });
         });
         Self { address: address.recv().unwrap(), stop: Some(stop), thread: Some(thread) }
@@ -90,8 +89,8 @@ pub fn serve_if_child() {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         let mut settings = settings(Path::new(&dir));
         settings.checkpoint_bytes = 256 * 1024;
-        let broker = tokio::task::spawn_blocking(|| Broker::open(settings, listener).unwrap()).await.unwrap();
-        broker.run(std::future::pending()).await;
+        let broker = tokio::task::spawn_blocking(|| Broker::open(settings).unwrap()).await.unwrap();
+        broker.run(listener, std::future::pending()).await.unwrap();
     });
 }
 
