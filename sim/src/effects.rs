@@ -73,4 +73,16 @@ pub struct TrueChange {
     pub webhook: Option<String>,
     /// If that webhook is lost, nothing tells of the change.
     pub unobservable_if_lost: bool,
+    /// What was agreed, if this is a hire.
+    pub hire: Option<TrueHire>,
+}
+
+/// What those who act on a hire must be told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrueHire {
+    pub job: String,
+    /// `2026-11-24`.
+    pub starts_on: String,
+    pub salary_cents: i64,
+    pub currency: String,
 }

@@ -10,6 +10,7 @@ mod company;
 mod company_rows;
 mod effects;
 mod fate;
+pub mod judge;
 mod names;
 mod people;
 mod plan;
@@ -28,7 +29,7 @@ mod store;
 mod world;
 
 pub use company::is_assessment;
-pub use effects::{ChangeKind, TrueChange, TrueStage};
+pub use effects::{ChangeKind, TrueChange, TrueHire, TrueStage};
 pub use receivers::{RECEIVERS, Received};
 pub use rules::{GREENHOUSE_API, Rules};
 pub use settings::{Faults, HistoryRows, Pace, Scenario, SimSettings};

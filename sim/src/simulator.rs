@@ -9,14 +9,16 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::api::{self, Api};
 use crate::clock::now_ms;
 use crate::effects::TrueChange;
+use crate::judge::Evidence;
 use crate::player::{Player, Position};
 use crate::receivers::{self, RECEIVERS, Received, Receivers};
 use crate::rules::{GREENHOUSE_API, Rules};
@@ -104,8 +106,12 @@ impl Simulator {
         let receiving = Arc::new(Receivers::open(&file, scenario.clone())?);
 
         let (closing, closed) = watch::channel(false);
-        let api_address = serve(settings.api_listen, api::router(Arc::clone(&api)), closed.clone()).await?;
-        let receivers_address = serve(settings.receivers_listen, receivers::router(receiving), closed).await?;
+        let connection = store::connect(&file)?;
+        let api_listener = listen(&connection, "api_address", settings.api_listen).await?;
+        let receivers_listener = listen(&connection, "receivers_address", settings.receivers_listen).await?;
+        drop(connection);
+        let api_address = serve(api_listener, api::router(Arc::clone(&api)), closed.clone());
+        let receivers_address = serve(receivers_listener, receivers::router(receiving), closed);
 
         let url = Arc::new(Mutex::new(settings.webhook_url.clone()));
         let stop = Arc::new(AtomicBool::new(false));
@@ -165,24 +171,37 @@ fn read_rules(settings: &SimSettings) -> Result<Rules, SimError> {
     read.map_err(SimError::Rules)
 }
 
-async fn serve(
+/// Where it listened before, if any port will do; so that whoever was given its URLs finds it again after a restart.
+async fn listen(connection: &Connection, key: &str, wanted: SocketAddr) -> Result<Bound, SimError> {
+    let before = store::meta(connection, key)?.and_then(|text| text.parse::<SocketAddr>().ok());
+    if let Some(before) = before.filter(|before| wanted.port() == 0 && before.ip() == wanted.ip())
+        && let Ok(listener) = TcpListener::bind(before).await
+    {
+        return Ok(Bound { listener, address: before });
+    }
+    let failed = |source| SimError::Listen { address: wanted, source };
+    let listener = TcpListener::bind(wanted).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    store::set_meta(connection, key, &address.to_string())?;
+    Ok(Bound { listener, address })
+}
+
+struct Bound {
+    listener: TcpListener,
     address: SocketAddr,
-    router: axum::Router,
-    mut closed: watch::Receiver<bool>,
-) -> Result<SocketAddr, SimError> {
-    let failed = |source| SimError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
+}
+
+fn serve(bound: Bound, router: axum::Router, mut closed: watch::Receiver<bool>) -> SocketAddr {
     tokio::spawn(async move {
         let until = async move {
             // An error means that the simulation was dropped, which closes too.
             closed.wait_for(|closed| *closed).await.ok();
         };
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(until).await {
+        if let Err(error) = axum::serve(bound.listener, router).with_graceful_shutdown(until).await {
             tracing::error!(error = &error as &dyn std::error::Error, "a simulated server ended");
         }
     });
-    Ok(bound)
+    bound.address
 }
 
 impl Running {
@@ -293,6 +312,39 @@ impl Running {
     /// The simulation's file cannot be read.
     pub fn received(&self) -> Result<Vec<Received>, StoreError> {
         receivers::received(&store::connect(&self.file)?)
+    }
+
+    /// All that the judge needs to know from here.
+    ///
+    /// # Errors
+    /// The simulation's file cannot be read.
+    pub fn evidence(&self) -> Result<Evidence, StoreError> {
+        let connection = store::connect(&self.file)?;
+        Ok(Evidence {
+            truth: store::truth(&connection)?,
+            webhooks: store::webhooks(&connection)?,
+            received: receivers::received(&connection)?,
+            start_ms: store::meta_number(&connection, "start_ms")?.unwrap_or(0),
+            least_lag_ms: self.scenario.pace.visible_lag_ms.0,
+        })
+    }
+
+    /// For how long nothing has happened here: no write, no webhook answered, no request at a receiver.
+    ///
+    /// # Errors
+    /// The simulation's file cannot be read.
+    pub fn quiet_for(&self) -> Result<Duration, StoreError> {
+        let connection = store::connect(&self.file)?;
+        let latest = |sql: &str| -> Result<i64, StoreError> {
+            Ok(connection.query_row(sql, [], |row| row.get::<_, Option<i64>>(0))?.unwrap_or(0))
+        };
+        let last = self
+            .position
+            .last_write_ms
+            .load(Ordering::SeqCst)
+            .max(latest("SELECT MAX(acked_at) FROM outbox")?)
+            .max(latest("SELECT MAX(at) FROM received")?);
+        Ok(Duration::from_millis(u64::try_from(now_ms() - last).unwrap_or(0)))
     }
 
     /// Stops the clock, the sender and the servers. What was committed stays.

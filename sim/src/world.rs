@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::company::{Company, Stage};
 use crate::company_rows;
-use crate::effects::{ChangeKind, Effects, RowWrite, TrueChange, TrueStage};
+use crate::effects::{ChangeKind, Effects, RowWrite, TrueChange, TrueHire, TrueStage};
 use crate::people::{Application, Candidate, Status};
 use crate::plan::{Planned, Step};
 use crate::settings::{HistoryRows, Scenario};
@@ -79,6 +79,18 @@ impl World {
             past: planned.offset_ms < 0,
             webhook: None,
             unobservable_if_lost: planned.fate.unobservable_if_lost,
+            hire: if kind == ChangeKind::Hire { self.hire(app) } else { None },
+        })
+    }
+
+    fn hire(&self, app: usize) -> Option<TrueHire> {
+        let app = self.applications.get(&app)?;
+        let offer = app.offers.last()?;
+        Some(TrueHire {
+            job: self.company.jobs.get(app.job?)?.name.clone(),
+            starts_on: offer.starts_on.clone(),
+            salary_cents: offer.salary_cents,
+            currency: "USD".to_owned(),
         })
     }
 
