@@ -2,20 +2,30 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![allow(dead_code)]
 
+mod codec;
 mod context;
+mod database;
 mod dead_letter;
 mod decode;
 mod deliver;
 mod engine;
 mod event;
 mod http;
+mod kafka;
 mod metrics;
 mod request;
 mod route;
 mod row;
+mod service;
+mod settings;
 mod source;
+mod starts;
 mod system;
+mod tree;
 mod worker;
+
+pub use service::{Deps, Error, run};
+pub use settings::Settings;
 
 #[cfg(test)]
 mod tests;

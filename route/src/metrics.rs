@@ -153,4 +153,8 @@ impl crate::engine::Watch for SinkMetrics {
     fn held(&self, records: usize, keys: usize) {
         self.under_way(records, keys);
     }
+
+    fn full(&self) {
+        self.window_full();
+    }
 }

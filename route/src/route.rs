@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::event::Event;
 use crate::request::RequestPlan;
 use crate::request::condition::Condition;
+use crate::row::TablePlan;
 use crate::system::{System, Takes};
 
 /// The namespace of idempotency keys: a random UUID, fixed for ever.
@@ -36,8 +37,8 @@ pub(crate) enum Decision<'a> {
     Skip(Skip),
     /// Make this request of it.
     Send(&'a RequestPlan),
-    /// Store it as it is.
-    Store,
+    /// Store it as a row of this table.
+    Store(&'a Arc<TablePlan>),
 }
 
 /// Why a route does not send a record. A label of a metric.
@@ -73,8 +74,10 @@ impl Route {
             return Decision::Skip(Skip::NotMatched);
         }
         match &self.system.takes {
-            Takes::Everything(entities) if entities.contains(&event.entity) => Decision::Store,
-            Takes::Everything(_) => Decision::Skip(Skip::NotMatched),
+            Takes::Everything(tables) => tables
+                .iter()
+                .find(|table| table.entity == event.entity)
+                .map_or(Decision::Skip(Skip::NotMatched), Decision::Store),
             Takes::WhatActs(requests) => {
                 let fits = |plan: &&RequestPlan| plan.entity == event.entity && plan.when.holds(&event.tree);
                 match requests.iter().find(fits) {
@@ -128,7 +131,7 @@ mod tests {
         let route = route("onboarding");
         let skip = |kind, revision, at, provenance| match route.decide(&change(kind, revision, at, provenance)) {
             Decision::Skip(reason) => Some(reason),
-            Decision::Send(_) | Decision::Store => None,
+            Decision::Send(_) | Decision::Store(_) => None,
         };
         let (before, after) = ("2026-01-01T23:59:59Z", "2026-01-02T00:00:00Z");
         assert_eq!(skip("HIRE", "LIVE", after, "WEBHOOK"), None);
@@ -144,7 +147,7 @@ mod tests {
         let route = route("analytics");
         for revision in ["LIVE", "CORRECTION"] {
             let event = change("STAGE", revision, "1999-01-01T00:00:00Z", "BACKFILL");
-            assert!(matches!(route.decide(&event), Decision::Store));
+            assert!(matches!(route.decide(&event), Decision::Store(_)));
         }
     }
 

@@ -3,6 +3,7 @@
 //! `sinks/<system>/sink.yaml` says what the system takes and how its requests look. The binary carries the folder;
 //! the setting `route.sinks_dir` puts another in its place.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hirewire_schemas::Entity;
@@ -10,6 +11,7 @@ use hirewire_yaml::{Node, Problems, did_you_mean};
 use include_dir::{Dir, include_dir};
 
 use crate::request::{RequestPlan, read_entity};
+use crate::row::TablePlan;
 
 static CARRIED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sinks");
 
@@ -17,6 +19,15 @@ static CARRIED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sinks");
 pub(crate) struct System {
     pub(crate) name: String,
     pub(crate) takes: Takes,
+    migrations: Vec<Migration>,
+}
+
+/// One step of a database's schema: `<system>/<kind>/<name>.sql`, applied in the order of names.
+#[derive(Debug)]
+pub(crate) struct Migration {
+    kind: String,
+    pub(crate) name: String,
+    pub(crate) sql: String,
 }
 
 /// What a system takes of the stream.
@@ -25,7 +36,7 @@ pub(crate) enum Takes {
     /// It does something in the world: LIVE changes from the route's start on, each by the first request that fits.
     WhatActs(Vec<RequestPlan>),
     /// It records: all records of these entities, corrections too.
-    Everything(Vec<Entity>),
+    Everything(Vec<Arc<TablePlan>>),
 }
 
 impl System {
@@ -39,29 +50,34 @@ impl System {
     /// The entities whose topics its routes read.
     pub(crate) fn entities(&self) -> Vec<Entity> {
         let mut entities = match &self.takes {
-            Takes::WhatActs(requests) => requests.iter().map(|request| request.entity).collect(),
-            Takes::Everything(entities) => entities.clone(),
+            Takes::WhatActs(requests) => requests.iter().map(|request| request.entity).collect::<Vec<_>>(),
+            Takes::Everything(tables) => tables.iter().map(|table| table.entity).collect::<Vec<_>>(),
         };
         entities.sort_unstable();
         entities.dedup();
         entities
     }
 
-    fn read(root: &Node, problems: &mut Problems) -> Option<Self> {
+    /// The steps for one kind of database, in order.
+    pub(crate) fn migrations(&self, kind: &str) -> impl Iterator<Item = &Migration> {
+        self.migrations.iter().filter(move |migration| migration.kind == kind)
+    }
+
+    fn read(root: &Node, migrations: Vec<Migration>, problems: &mut Problems) -> Option<Self> {
         let mut map = root.map(problems)?;
         let name = map.require("system", problems).and_then(|node| node.text(problems)).map(str::to_owned);
         // For people; that it is there is all that is checked.
         map.require("summary", problems).and_then(|node| node.text(problems));
         let takes = match (map.get("requests"), map.get("records")) {
             (Some(requests), None) => read_requests(requests, problems).map(Takes::WhatActs),
-            (None, Some(records)) => read_entities(records, problems).map(Takes::Everything),
+            (None, Some(records)) => read_tables(records, problems).map(Takes::Everything),
             _ => {
                 problems.add(root, "a system has either `requests` or `records`", "see the folders beside it");
                 None
             }
         };
         map.finish(problems);
-        Some(Self { name: name?, takes: takes? })
+        Some(Self { name: name?, takes: takes?, migrations })
     }
 }
 
@@ -81,8 +97,15 @@ fn read_requests(node: &Node, problems: &mut Problems) -> Option<Vec<RequestPlan
     read.into_iter().map(|(_, plan)| plan).collect()
 }
 
-fn read_entities(node: &Node, problems: &mut Problems) -> Option<Vec<Entity>> {
-    let read: Vec<Option<Entity>> = node.list(problems)?.iter().map(|item| read_entity(item, problems)).collect();
+fn read_tables(node: &Node, problems: &mut Problems) -> Option<Vec<Arc<TablePlan>>> {
+    let mut map = node.map(problems)?;
+    let read: Vec<Option<Arc<TablePlan>>> = map
+        .entries()
+        .map(|(key, _, value)| {
+            let entity = read_entity(key, problems);
+            TablePlan::read(entity?, value, problems).map(Arc::new)
+        })
+        .collect();
     read.into_iter().collect()
 }
 
@@ -96,23 +119,26 @@ impl Systems {
     /// # Errors
     /// All mistakes of all files.
     pub(crate) fn carried() -> Result<Self, Problems> {
-        let files = CARRIED.dirs().filter_map(|folder| {
-            let path = folder.path().join("sink.yaml");
-            let text = CARRIED.get_file(&path)?.contents_utf8()?.to_owned();
-            Some((format!("sinks/{}", path.display()), text))
-        });
-        Self::read(files)
+        let mut files = Vec::new();
+        let mut folders: Vec<&Dir<'_>> = vec![&CARRIED];
+        while let Some(folder) = folders.pop() {
+            folders.extend(folder.dirs());
+            let texts = folder.files().filter_map(|file| Some((file.path(), file.contents_utf8()?)));
+            files.extend(texts.map(|(path, text)| (path.to_path_buf(), text.to_owned())));
+        }
+        Self::read("sinks", files)
     }
 
     /// Those of a folder.
     ///
     /// # Errors
     /// All mistakes of all files.
-    pub(crate) fn of_folder(folder: &std::path::Path) -> Result<Self, Problems> {
+    pub(crate) fn of_folder(folder: &Path) -> Result<Self, Problems> {
+        let shown = folder.display().to_string();
         let unreadable = |error: std::io::Error| {
             let mut problems = Problems::new();
             problems.push(hirewire_yaml::Problem {
-                file: folder.display().to_string(),
+                file: shown.clone(),
                 line: 0,
                 what: format!("the folder of sinks cannot be read: {error}"),
                 hint: "mend `route.sinks_dir`".to_owned(),
@@ -120,22 +146,31 @@ impl Systems {
             problems
         };
         let mut files = Vec::new();
-        for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path().join("sink.yaml");
-            if path.exists() {
-                let text = std::fs::read_to_string(&path).map_err(unreadable)?;
-                files.push((path.display().to_string(), text));
+        let mut folders = vec![folder.to_path_buf()];
+        while let Some(current) = folders.pop() {
+            for entry in std::fs::read_dir(&current).map_err(unreadable)? {
+                let path = entry.map_err(unreadable)?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|kind| kind == "yaml" || kind == "sql") {
+                    let text = std::fs::read_to_string(&path).map_err(unreadable)?;
+                    files.push((path.strip_prefix(folder).unwrap_or(&path).to_path_buf(), text));
+                }
             }
         }
-        Self::read(files)
+        Self::read(&shown, files)
     }
 
-    fn read(files: impl IntoIterator<Item = (String, String)>) -> Result<Self, Problems> {
+    /// Of all files, by their paths below the folder: `<system>/sink.yaml` and `<system>/<kind>/<name>.sql`.
+    fn read(shown: &str, mut files: Vec<(PathBuf, String)>) -> Result<Self, Problems> {
+        files.sort();
         let mut problems = Problems::new();
         let mut systems = Vec::new();
-        for (file, text) in files {
-            match hirewire_yaml::parse(&file, &text) {
-                Ok(root) => systems.extend(System::read(&root, &mut problems).map(Arc::new)),
+        for (path, text) in &files {
+            let Some(folder) = path.parent().filter(|_| path.ends_with("sink.yaml")) else { continue };
+            let migrations = migrations(folder, &files);
+            match hirewire_yaml::parse(&format!("{shown}/{}", path.display()), text) {
+                Ok(root) => systems.extend(System::read(&root, migrations, &mut problems).map(Arc::new)),
                 Err(more) => problems.extend(more),
             }
         }
@@ -154,6 +189,16 @@ impl Systems {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<System>> {
         self.0.iter()
     }
+}
+
+fn migrations(folder: &Path, files: &[(PathBuf, String)]) -> Vec<Migration> {
+    let of_folder = files.iter().filter(|(path, _)| path.parent().and_then(Path::parent) == Some(folder));
+    let named = of_folder.filter_map(|(path, sql)| {
+        let name = path.file_name()?.to_str()?.strip_suffix(".sql")?;
+        let kind = path.parent()?.file_name()?.to_str()?;
+        Some(Migration { kind: kind.to_owned(), name: name.to_owned(), sql: sql.clone() })
+    });
+    named.collect()
 }
 
 /// A carried system, for tests.

@@ -21,13 +21,15 @@ use crate::engine::{Handle, Lease, Settled};
 use crate::event::Event;
 use crate::request::{Request, RequestPlan};
 use crate::route::{Decision, Route, Skip};
-use crate::row::Row;
 use crate::source::Arrival;
 
 /// How often something that is waited for is looked at again.
 const GLANCE: Duration = Duration::from_millis(100);
 /// The longest pause between two looks, or two tries to put a dead letter.
 const LONGEST_GLANCE: Duration = Duration::from_secs(5);
+
+/// How long a schema that the registry does not know is waited for.
+const UNKNOWN_SCHEMA_LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Worker<S, D, J, L> {
     pub(crate) deliverer: Arc<Deliverer<S>>,
@@ -70,18 +72,21 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
         let (Some(value), Some(entity)) = (&arrival.value, self.topics.get(&arrival.slot.topic)) else {
             return Ok(None);
         };
-        let mut pause = GLANCE;
+        let (started, mut pause) = (Instant::now(), GLANCE);
         let tree = loop {
-            match self.decoder.decode(value).await {
+            match self.decoder.decode(*entity, value).await {
                 Ok(tree) => break tree,
-                Err(DecodeError::Unavailable(why)) => {
-                    tracing::warn!(sink = %self.deliverer.name, why, "waiting for the schema registry");
+                Err(DecodeError::Undecodable(why)) => return Err(dead(Code::Undecodable, &why)),
+                Err(error @ DecodeError::UnknownSchema(_)) if started.elapsed() >= UNKNOWN_SCHEMA_LIMIT => {
+                    return Err(dead(Code::Undecodable, &error.to_string()));
+                }
+                Err(error @ (DecodeError::Unavailable(_) | DecodeError::UnknownSchema(_))) => {
+                    tracing::warn!(sink = %self.deliverer.name, %error, "a record waits for its schema");
                     pause = (pause * 2).min(LONGEST_GLANCE);
                     if !wait_or_drain(pause, lease).await {
                         return Err(Break::Abandoned);
                     }
                 }
-                Err(DecodeError::Undecodable(why)) => return Err(dead(Code::Undecodable, &why)),
             }
         };
         Event::new(*entity, tree).map(Some).map_err(|error| dead(Code::Malformed, &error.to_string()))
@@ -95,7 +100,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
                 self.skipped(route, reason);
                 return Ok(());
             }
-            Decision::Store => Content::Row(Row { event: Arc::clone(event) }),
+            Decision::Store(table) => Content::Row(table.row(event)),
             Decision::Send(plan) => match self.compose(route, plan, event, lease).await? {
                 Some(request) => Content::Request(request),
                 None => {
@@ -133,14 +138,17 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
     ) -> Result<Option<Request>, Break> {
         let started = Instant::now();
         let mut waiting = None;
-        let mut pause = GLANCE / 8;
+        let mut pause = Duration::from_millis(1);
+        let mut changes = self.context.changes();
         loop {
+            changes.mark_unchanged();
             let missing = match self.try_compose(route, plan, event) {
                 Composed::Ready(request) => return Ok(Some(request)),
                 Composed::NothingToCancel => return Ok(None),
                 Composed::Missing(missing) => missing,
             };
-            if waiting.is_none() {
+            // The context is usually there in milliseconds: what takes longer is worth a line.
+            if waiting.is_none() && started.elapsed() >= GLANCE {
                 waiting = Some(self.deliverer.metrics.context_wait());
                 tracing::info!(
                     sink = %self.deliverer.name, route = %route.name, event = event.event_id(),
@@ -150,15 +158,27 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
             if started.elapsed() >= route.requires_within {
                 return Err(dead(Code::ContextMissing, &format!("still missing: {}", missing.join(", "))));
             }
-            pause = (pause * 2).min(GLANCE * 5);
+            // At least `pause`, so that many that wait do not all look at every batch.
             if !wait_or_drain(pause, lease).await {
                 return Err(Break::Abandoned);
+            }
+            pause = (pause * 2).min(GLANCE * 2);
+            tokio::select! {
+                biased;
+                () = lease.draining() => return Err(Break::Abandoned),
+                _ = changes.changed() => {}
+                () = tokio::time::sleep(LONGEST_GLANCE.min(route.requires_within)) => {}
             }
         }
     }
 
     fn try_compose(&self, route: &Route, plan: &RequestPlan, event: &Event) -> Composed {
         let unreadable = |error: crate::context::JoinError| Composed::Missing(vec![error.to_string()]);
+        match self.context.reached(event) {
+            Ok(true) => {}
+            Ok(false) => return Composed::Missing(vec!["this change in the context".to_owned()]),
+            Err(error) => return unreadable(error),
+        }
         let parts: Vec<Part> = plan.parts.iter().copied().collect();
         let mut tree = match self.context.join(event, &parts) {
             Ok(tree) => tree,

@@ -3,10 +3,12 @@
 //! The compacted topics are followed into one store on disk per process ([`store`], [`follow`]); a delivery asks for
 //! the [`Part`]s that its request names, and waits for those it requires.
 
+pub(crate) mod follow;
 pub(crate) mod parts;
 pub(crate) mod store;
 
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 
 use crate::event::Event;
 use crate::request::condition::Condition;
@@ -94,6 +96,15 @@ pub(crate) trait Join: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     fn join(&self, event: &Event, wanted: &[Part]) -> Result<Map<String, Value>, JoinError>;
+
+    /// Whether the store has read on to this change, and so to everything that was published with it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn reached(&self, event: &Event) -> Result<bool, JoinError>;
+
+    /// Changes whenever the store has taken something in.
+    fn changes(&self) -> watch::Receiver<u64>;
 
     /// The newest change of the same application before `event` for which `condition` holds.
     ///

@@ -4,6 +4,7 @@
 
 use hirewire_schemas::Entity;
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 
 use super::store::{Owner, Store};
 use super::{Earlier, Join, JoinError, Part};
@@ -32,6 +33,17 @@ impl Join for Store {
             parts.insert(part.name().to_owned(), value);
         }
         Ok(parts)
+    }
+
+    fn reached(&self, event: &Event) -> Result<bool, JoinError> {
+        match (event.application_id(), event.sequence_no()) {
+            (Some(application_id), Some(sequence_no)) => self.has_read(application_id, sequence_no),
+            _ => Ok(true),
+        }
+    }
+
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.batches()
     }
 
     fn earlier(&self, event: &Event, condition: &Condition) -> Result<Earlier, JoinError> {

@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use hirewire_schemas::Entity;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::{Earlier, JoinError};
 use crate::event::Event;
@@ -52,6 +53,7 @@ pub(crate) struct Store {
     reader: Mutex<Connection>,
     /// Changes that a later one may take back.
     kept: Vec<Condition>,
+    batches: watch::Sender<u64>,
 }
 
 impl Store {
@@ -71,7 +73,7 @@ impl Store {
         let reader = Connection::open(path)?;
         reader.pragma_update(None, "query_only", true)?;
         reader.busy_timeout(std::time::Duration::from_secs(5))?;
-        Ok(Self { writer: Mutex::new(writer), reader: Mutex::new(reader), kept })
+        Ok(Self { writer: Mutex::new(writer), reader: Mutex::new(reader), kept, batches: watch::Sender::new(0) })
     }
 
     /// Takes a batch in; all of it or nothing.
@@ -93,7 +95,13 @@ impl Store {
                 seen.next_offset
             ])?;
         }
-        transaction.commit()
+        transaction.commit()?;
+        self.batches.send_modify(|batches| *batches += 1);
+        Ok(())
+    }
+
+    pub(super) fn batches(&self) -> watch::Receiver<u64> {
+        self.batches.subscribe()
     }
 
     fn put_change(&self, transaction: &Connection, seen: &Seen) -> Result<(), rusqlite::Error> {
@@ -157,6 +165,19 @@ impl Store {
         Ok(texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect())
     }
 
+    /// Whether the application's ledger was read up to `sequence_no`.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub(crate) fn has_read(&self, application_id: &str, sequence_no: i64) -> Result<bool, JoinError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let last: Option<i64> = reader
+            .prepare_cached("SELECT last_sequence_no FROM ledger WHERE application_id = ?1")
+            .and_then(|mut query| query.query_row(params![application_id], |row| row.get(0)).optional())
+            .map_err(failed)?;
+        Ok(last.is_some_and(|last| last >= sequence_no))
+    }
+
     /// The newest change of the application before `sequence_no` for which `condition` holds, if the ledger was read
     /// up to `sequence_no`.
     ///
@@ -168,14 +189,10 @@ impl Store {
         sequence_no: i64,
         condition: &Condition,
     ) -> Result<Earlier, JoinError> {
-        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let last: Option<i64> = reader
-            .prepare_cached("SELECT last_sequence_no FROM ledger WHERE application_id = ?1")
-            .and_then(|mut query| query.query_row(params![application_id], |row| row.get(0)).optional())
-            .map_err(failed)?;
-        if last.is_none_or(|last| last < sequence_no) {
+        if !self.has_read(application_id, sequence_no)? {
             return Ok(Earlier::Unknown);
         }
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let mut query = reader
             .prepare_cached(
                 "SELECT tree FROM kept_change WHERE application_id = ?1 AND sequence_no < ?2 ORDER BY sequence_no DESC",

@@ -40,9 +40,13 @@ pub(crate) trait Handle: Send + Sync + 'static {
 pub(crate) trait Watch: Send + Sync + 'static {
     /// Records taken in and not settled; keys that have one under way.
     fn held(&self, records: usize, keys: usize);
+    /// A partition's window is full: from now on its slowest key holds up the others.
+    fn full(&self);
 }
 
 pub(crate) struct Options {
+    /// Most records of one partition that the source hands out beyond the committed position.
+    pub(crate) window: usize,
     /// How long a revocation or a stop waits for attempts that are under way. Below the session timeout.
     pub(crate) drain: Duration,
 }
@@ -86,6 +90,7 @@ pub(crate) async fn run<H: Handle>(
     let mut engine = Engine {
         handler,
         commit,
+        watch,
         options,
         owned: HashMap::new(),
         lanes: Lanes::default(),
@@ -117,7 +122,7 @@ pub(crate) async fn run<H: Handle>(
             },
         }
         engine.release_drained();
-        watch.held(engine.owned.values().map(|owned| owned.window.len()).sum(), engine.lanes.running());
+        engine.watch.held(engine.owned.values().map(|owned| owned.window.len()).sum(), engine.lanes.running());
     }
     outcome
 }
@@ -129,9 +134,10 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-struct Engine<H, C> {
+struct Engine<H, C, W> {
     handler: Arc<H>,
     commit: C,
+    watch: W,
     options: Options,
     owned: HashMap<Slot, Owned>,
     lanes: Lanes,
@@ -140,7 +146,7 @@ struct Engine<H, C> {
     finished: mpsc::UnboundedSender<Finished>,
 }
 
-impl<H: Handle, C: Commit> Engine<H, C> {
+impl<H: Handle, C: Commit, W: Watch> Engine<H, C, W> {
     fn assign(&mut self, slots: Vec<Slot>) {
         for slot in slots {
             self.next_epoch += 1;
@@ -157,6 +163,9 @@ impl<H: Handle, C: Commit> Engine<H, C> {
             return;
         }
         owned.window.begin(arrival.offset);
+        if owned.window.len() == self.options.window {
+            self.watch.full();
+        }
         let epoch = owned.epoch;
         if let Some(work) = self.lanes.enter(Work { arrival: Arc::new(arrival), epoch }) {
             self.start(work);

@@ -1,5 +1,7 @@
-//! Tests of the whole engine without Kafka: a source and receivers of their own.
+//! Tests of the whole engine without Kafka: a source, receivers and databases of their own.
 
+mod databases;
 mod golden;
+mod postgres_server;
 mod support;
 mod walk;

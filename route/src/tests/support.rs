@@ -98,7 +98,7 @@ impl Commit for Commits {
 pub(super) struct JsonDecoder;
 
 impl Decode for JsonDecoder {
-    async fn decode(&self, framed: &[u8]) -> Result<Value, DecodeError> {
+    async fn decode(&self, _: Entity, framed: &[u8]) -> Result<Value, DecodeError> {
         serde_json::from_slice(framed.get(5..).unwrap_or_default())
             .map_err(|_| DecodeError::Undecodable("not JSON".to_owned()))
     }
@@ -284,7 +284,13 @@ impl Context {
         self.put(Entity::Job, "j", json!({"meta": {"id": "j"}, "name": "Engineer"}));
     }
 
+    /// The application, and its ledger far ahead.
     pub(super) fn put_application(&self, id: &str) {
+        self.put_application_alone(id);
+        self.put(Entity::StageChange, id, change(id, 1_000, "STATUS"));
+    }
+
+    pub(super) fn put_application_alone(&self, id: &str) {
         self.put(Entity::Application, id, json!({"meta": {"id": id}, "candidate_id": "c", "job_id": "j"}));
     }
 
@@ -382,7 +388,7 @@ pub(super) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, 
         Arc::new(worker),
         commits.clone(),
         metrics,
-        engine::Options { drain: options.drain },
+        engine::Options { drain: options.drain, window: 1_000 },
     ));
     Running { events, commits, letters, deliverer, engine }
 }

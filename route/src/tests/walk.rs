@@ -252,7 +252,7 @@ async fn a_hire_waits_for_its_offer_and_its_undoing_names_its_key() {
     let receiver = Receiver::start(|_| Answer::Status(200)).await;
     let context = context();
     context.put_common();
-    context.put_application("a");
+    context.put_application_alone("a");
     let signer = Signer::new(vec![Secret::from_value("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]);
     let options = Options { signer: Some(signer.clone()), ..Options::default() };
     let running = run(&carried("onboarding"), &receiver, &context, options);
@@ -261,18 +261,17 @@ async fn a_hire_waits_for_its_offer_and_its_undoing_names_its_key() {
     for (offset, change) in (0..).zip(&changes) {
         running.record(arrival(0, offset, "a", change));
     }
+    let read = |change: &Value| context.put(Entity::StageChange, "a", change.clone());
+    read(&changes[0]);
+    read(&changes[1]);
     tokio::time::sleep(Duration::from_millis(150)).await;
     assert_eq!(receiver.all().len(), 0, "no hire goes out with a hole");
     assert_eq!(running.commits.head(0), 1);
     context.put_accepted_offer("a");
-    until("the hire", || receiver.all().len() == 1).await;
-    for (offset, change) in (0..).zip(&changes) {
-        assert_eq!(running.commits.head(0), 2, "the undoing waits for the ledger before it {offset}");
-        context.put(Entity::StageChange, "a", change.clone());
-        if offset == 2 {
-            break;
-        }
-    }
+    until("the hire", || running.commits.head(0) == 2).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(receiver.all().len(), 1, "its undoing waits until the ledger was read so far");
+    read(&changes[2]);
     until("all settled", || running.commits.head(0) == 4).await;
     let all = receiver.all();
     let [hire, undone] = all.as_slice() else { panic!("{all:?}") };

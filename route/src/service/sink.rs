@@ -1,0 +1,171 @@
+//! One sink as a task: its transport, gate, worker, consumer group and engine.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hirewire_kafka::{GroupConsumer, GroupOptions, Producer};
+use hirewire_schemas::Names;
+use hirewire_service::{Component, Shutdown};
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+
+use super::{Error, FIRST_PAUSE, LONGEST_PAUSE};
+use crate::codec::Decoder;
+use crate::context::store::Store;
+use crate::database::postgres::PostgresSettings;
+use crate::database::{DatabaseTransport, postgres, sqlite};
+use crate::deliver::gate::Gate;
+use crate::deliver::outcome::Attempt;
+use crate::deliver::{Deliverer, Delivery, Transport};
+use crate::engine;
+use crate::http::HttpTransport;
+use crate::kafka::{Commits, DeadLetterTopic, GroupSource};
+use crate::metrics::SinkMetrics;
+use crate::route::Route;
+use crate::settings::{From, Kind, SinkSettings};
+use crate::worker::Worker;
+
+pub(super) struct SinkTask {
+    pub(super) settings: SinkSettings,
+    pub(super) starts: Arc<BTreeMap<Arc<str>, Timestamp>>,
+    pub(super) drain: Duration,
+    pub(super) kafka: hirewire_kafka::Settings,
+    pub(super) names: Names,
+    pub(super) producer: Producer,
+    pub(super) decoder: Arc<Decoder>,
+    pub(super) context: Arc<Store>,
+    pub(super) metrics: SinkMetrics,
+    pub(super) component: Component,
+    pub(super) shutdown: Shutdown,
+}
+
+/// A sink's way out, by its kind.
+enum AnyTransport {
+    Http(Box<HttpTransport>),
+    Postgres(DatabaseTransport, PostgresSettings),
+    Sqlite(DatabaseTransport),
+}
+
+impl Transport for AnyTransport {
+    async fn attempt(&self, delivery: &Delivery) -> Attempt {
+        match self {
+            Self::Http(transport) => transport.attempt(delivery).await,
+            Self::Postgres(transport, _) | Self::Sqlite(transport) => transport.attempt(delivery).await,
+        }
+    }
+}
+
+impl AnyTransport {
+    fn fingerprint(&self) -> u64 {
+        match self {
+            Self::Http(transport) => transport.fingerprint(),
+            Self::Postgres(_, settings) => settings.fingerprint(),
+            Self::Sqlite(_) => 0,
+        }
+    }
+}
+
+impl SinkTask {
+    /// Runs until the stop. A consumer that fails is started again; the gate and the transport stay.
+    ///
+    /// # Errors
+    /// When the sink cannot be set up at all.
+    pub(super) async fn run(self) -> Result<(), Error> {
+        self.component.waiting("partitions");
+        let deliverer = Arc::new(Deliverer {
+            sink: self.transport()?,
+            name: Arc::clone(&self.settings.name),
+            gate: Gate::new(),
+            retry: self.settings.retry.clone(),
+            attempts: Semaphore::new(self.settings.concurrency),
+            metrics: self.metrics.clone(),
+        });
+        let kept = Arc::clone(&deliverer);
+        let probe = self.settings.probe;
+        let keeper = tokio::spawn(async move {
+            kept.gate.keep(probe, || kept.sink.fingerprint(), || kept.opened("its secret changed")).await;
+        });
+        let worker = Arc::new(self.worker(&deliverer));
+        let mut pause = FIRST_PAUSE;
+        while !self.shutdown.is_requested() {
+            let Err(reason) = self.consume(&worker).await else { continue };
+            self.component.waiting(reason.clone());
+            tracing::warn!(sink = %self.settings.name, reason, "the sink's consumer is started again");
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                () = self.shutdown.requested() => {}
+            }
+        }
+        keeper.abort();
+        Ok(())
+    }
+
+    fn transport(&self) -> Result<AnyTransport, Error> {
+        let sink = self.settings.name.to_string();
+        match &self.settings.kind {
+            Kind::Http(settings) => match HttpTransport::new(settings.clone()) {
+                Ok(transport) => Ok(AnyTransport::Http(Box::new(transport))),
+                Err(error) => Err(Error::Sink { sink, source: Box::new(error) }),
+            },
+            Kind::Postgres(settings) => {
+                let (transport, jobs) = DatabaseTransport::new();
+                tokio::spawn(postgres::run(settings.clone(), Arc::clone(&self.settings.system), jobs));
+                Ok(AnyTransport::Postgres(transport, settings.clone()))
+            }
+            Kind::Sqlite(path) => {
+                let (transport, jobs) = DatabaseTransport::new();
+                match sqlite::start(path.clone(), Arc::clone(&self.settings.system), jobs) {
+                    Ok(()) => Ok(AnyTransport::Sqlite(transport)),
+                    Err(error) => Err(Error::Sink { sink, source: Box::new(error) }),
+                }
+            }
+        }
+    }
+
+    fn worker(
+        &self,
+        deliverer: &Arc<Deliverer<AnyTransport>>,
+    ) -> Worker<AnyTransport, Decoder, Store, DeadLetterTopic> {
+        let routes = self.settings.routes.iter().map(|route| Route {
+            name: Arc::clone(&route.name),
+            system: Arc::clone(&self.settings.system),
+            when: route.when.clone(),
+            start: match route.from {
+                From::Now => self.starts.get(&route.name).copied(),
+                From::At(at) => Some(at),
+                From::Beginning => None,
+            },
+            corrections: route.corrections,
+            requires_within: route.requires_within,
+        });
+        let entities = self.settings.system.entities().into_iter();
+        Worker {
+            deliverer: Arc::clone(deliverer),
+            routes: routes.collect(),
+            topics: entities.map(|entity| (Arc::from(self.names.entity(entity)), entity)).collect::<HashMap<_, _>>(),
+            decoder: Arc::clone(&self.decoder),
+            context: Arc::clone(&self.context),
+            dead_letters: DeadLetterTopic {
+                producer: self.producer.clone(),
+                topic: self.names.route_dead_letter(&self.settings.name).into(),
+            },
+        }
+    }
+
+    async fn consume(&self, worker: &Arc<Worker<AnyTransport, Decoder, Store, DeadLetterTopic>>) -> Result<(), String> {
+        let options = GroupOptions {
+            group: self.names.group(&format!("route.{}", self.settings.name)),
+            topics: worker.topics.keys().map(ToString::to_string).collect(),
+            window_records: self.settings.window,
+            // The consumer waits a little longer than the engine, which cuts off what is late.
+            drain_deadline: self.drain + Duration::from_secs(1),
+        };
+        let consumer = GroupConsumer::start(&self.kafka, options, self.component.clone(), self.shutdown.clone())
+            .map_err(|stop| stop.to_string())?;
+        let commits = Commits(consumer.committer.clone());
+        let source = GroupSource::new(consumer, self.component.clone());
+        let options = engine::Options { window: self.settings.window, drain: self.drain };
+        engine::run(source, Arc::clone(worker), commits, self.metrics.clone(), options).await
+    }
+}

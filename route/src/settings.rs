@@ -1,0 +1,371 @@
+//! `sinks`, `routes` and `route` of `hirewire.yaml`: nodes in, checked settings out, all mistakes at once.
+
+mod http;
+
+pub(crate) use http::read_allow;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hirewire_service::settings::duration;
+use hirewire_yaml::{Map, Node, Problems, did_you_mean};
+use jiff::Timestamp;
+
+use crate::database::postgres::PostgresSettings;
+use crate::deliver::backoff::Retry;
+use crate::http::HttpSettings;
+use crate::request::condition::Condition;
+use crate::request::read_entity;
+use crate::system::{System, Systems, Takes};
+
+/// Everything that route needs to know of the configuration.
+#[derive(Clone)]
+pub struct Settings {
+    pub(crate) sinks: Vec<SinkSettings>,
+    /// How long a revocation or a stop waits for attempts that are under way.
+    pub(crate) drain: Duration,
+}
+
+/// One receiver and the routes that lead to it.
+#[derive(Clone)]
+pub(crate) struct SinkSettings {
+    pub(crate) name: Arc<str>,
+    pub(crate) system: Arc<System>,
+    pub(crate) kind: Kind,
+    pub(crate) retry: Retry,
+    /// Attempts under way at the same time.
+    pub(crate) concurrency: usize,
+    /// Records of a partition beyond the committed position.
+    pub(crate) window: usize,
+    /// How often a held sink is tried.
+    pub(crate) probe: Duration,
+    pub(crate) routes: Vec<RouteSettings>,
+}
+
+#[derive(Clone)]
+pub(crate) enum Kind {
+    Http(HttpSettings),
+    Postgres(PostgresSettings),
+    Sqlite(PathBuf),
+}
+
+#[derive(Clone)]
+pub(crate) struct RouteSettings {
+    pub(crate) name: Arc<str>,
+    pub(crate) when: Condition,
+    pub(crate) from: From,
+    pub(crate) corrections: bool,
+    pub(crate) requires_within: Duration,
+}
+
+/// From when on a route acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// When it is first enabled.
+    Now,
+    At(Timestamp),
+    Beginning,
+}
+
+impl Settings {
+    /// Reads the three top-level keys; all of them may be absent.
+    pub fn read(
+        sinks: Option<&Node>,
+        routes: Option<&Node>,
+        route: Option<&Node>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let before = problems.len();
+        let general = General::read(route, problems);
+        let systems = match &general.sinks_dir {
+            Some(folder) => Systems::of_folder(folder),
+            None => Systems::carried(),
+        };
+        let systems = match systems {
+            Ok(systems) => systems,
+            Err(more) => {
+                problems.extend(more);
+                return None;
+            }
+        };
+        let mut read: BTreeMap<String, Option<SinkSettings>> = BTreeMap::new();
+        if let Some(mut map) = sinks.and_then(|node| node.map(problems)) {
+            for (key, name, value) in map.entries() {
+                check_name(key, name, problems);
+                read.insert(name.to_owned(), read_sink(name, value, &systems, problems));
+            }
+        }
+        if let Some(mut map) = routes.and_then(|node| node.map(problems)) {
+            for (key, name, value) in map.entries() {
+                check_name(key, name, problems);
+                read_route(name, value, &mut read, problems);
+            }
+        }
+        let sinks = read.into_values().collect::<Option<Vec<_>>>()?;
+        (problems.len() == before).then_some(Self { sinks, drain: general.drain })
+    }
+
+    /// The configured sinks: each has a dead-letter topic and a consumer group.
+    #[must_use]
+    pub fn sink_names(&self) -> Vec<String> {
+        self.sinks.iter().map(|sink| sink.name.to_string()).collect()
+    }
+}
+
+/// `route:` itself.
+struct General {
+    drain: Duration,
+    sinks_dir: Option<PathBuf>,
+}
+
+impl General {
+    fn read(node: Option<&Node>, problems: &mut Problems) -> Self {
+        let mut general = Self { drain: Duration::from_secs(5), sinks_dir: None };
+        if let Some(mut map) = node.and_then(|node| node.map(problems)) {
+            read_duration(&mut map, "drain", &mut general.drain, problems);
+            if general.drain >= Duration::from_secs(10) {
+                problems.add(map.node(), "`drain` must stay below the session timeout of 10s", "write 5s");
+            }
+            general.sinks_dir = map.get("sinks_dir").and_then(|node| node.text(problems)).map(PathBuf::from);
+            map.finish(problems);
+        }
+        general
+    }
+}
+
+/// Names become parts of topics, groups and metrics.
+fn check_name(key: &Node, name: &str, problems: &mut Problems) {
+    let fine = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !fine || name.is_empty() || name.len() > 60 {
+        problems.add(key, format!("\"{name}\" cannot be a name here"), "use lower-case letters, digits and -");
+    }
+}
+
+fn read_sink(name: &str, node: &Node, systems: &Systems, problems: &mut Problems) -> Option<SinkSettings> {
+    let mut map = node.map(problems)?;
+    let system = read_system(name, &mut map, systems, problems);
+    let kind = read_kind(&mut map, problems);
+    let mut retry = Retry::default();
+    if let Some(mut inner) = map.get("retry").and_then(|node| node.map(problems)) {
+        read_duration(&mut inner, "first", &mut retry.first, problems);
+        read_duration(&mut inner, "longest", &mut retry.longest, problems);
+        read_duration(&mut inner, "longest_asked", &mut retry.longest_asked, problems);
+        read_duration(&mut inner, "give_up_after", &mut retry.give_up_after, problems);
+        inner.finish(problems);
+    }
+    let concurrency = read_count(&mut map, "concurrency", 1_024, problems);
+    let window = read_count(&mut map, "window", 1_000, problems);
+    let mut probe = Duration::from_secs(30);
+    read_duration(&mut map, "probe", &mut probe, problems);
+    map.finish(problems);
+    let (system, kind) = (system?, kind?);
+    let fits = match (&system.takes, &kind) {
+        (Takes::WhatActs(_), Kind::Http(_)) | (Takes::Everything(_), Kind::Postgres(_) | Kind::Sqlite(_)) => true,
+        (Takes::WhatActs(_), _) => {
+            problems.add(node, format!("the system \"{}\" is reached by http", system.name), "write `http: {…}`");
+            false
+        }
+        (Takes::Everything(_), _) => {
+            let hint = "write `postgres: {…}` or `sqlite: {…}`";
+            problems.add(node, format!("the system \"{}\" is a database", system.name), hint);
+            false
+        }
+    };
+    fits.then(|| SinkSettings {
+        name: name.into(),
+        system,
+        kind,
+        retry,
+        concurrency,
+        window,
+        probe,
+        routes: Vec::new(),
+    })
+}
+
+/// The folder of the sink's system: by `system`, else by the sink's own name.
+fn read_system(name: &str, map: &mut Map<'_>, systems: &Systems, problems: &mut Problems) -> Option<Arc<System>> {
+    let node = map.get("system");
+    let wanted = match node {
+        Some(node) => node.text(problems)?,
+        None => name,
+    };
+    let found = systems.get(wanted);
+    if found.is_none() {
+        let at = node.unwrap_or(map.node());
+        problems.add(
+            at,
+            format!("there is no system \"{wanted}\""),
+            format!("write `system: …`; {}", did_you_mean(wanted, systems.names())),
+        );
+    }
+    found
+}
+
+fn read_kind(map: &mut Map<'_>, problems: &mut Problems) -> Option<Kind> {
+    match (map.get("http"), map.get("postgres"), map.get("sqlite")) {
+        (Some(node), None, None) => http::read(node, problems).map(Kind::Http),
+        (None, Some(node), None) => PostgresSettings::read(node, problems).map(Kind::Postgres),
+        (None, None, Some(node)) => read_sqlite(node, problems).map(Kind::Sqlite),
+        _ => {
+            problems.add(map.node(), "a sink is of exactly one kind", "write one of: http, postgres, sqlite");
+            None
+        }
+    }
+}
+
+fn read_sqlite(node: &Node, problems: &mut Problems) -> Option<PathBuf> {
+    let mut map = node.map(problems)?;
+    let path = map.require("path", problems).and_then(|node| node.text(problems)).map(PathBuf::from);
+    map.finish(problems);
+    path
+}
+
+fn read_route(name: &str, node: &Node, sinks: &mut BTreeMap<String, Option<SinkSettings>>, problems: &mut Problems) {
+    let Some(mut map) = node.map(problems) else { return };
+    let sink_node = map.require("sink", problems);
+    let sink = sink_node.and_then(|node| node.text(problems));
+    let entity = map.get("entity").map(|node| (node, read_entity(node, problems)));
+    let when = map.get("when").map_or(Some(Condition::default()), |node| Condition::read(node, problems));
+    let from_node = map.get("from");
+    let from = from_node.map_or(Some(From::Now), |node| read_from(node, problems));
+    let corrections = map.get("corrections").map_or(Some(false), |node| node.boolean(problems));
+    let mut requires_within = Duration::from_secs(15 * 60);
+    read_duration(&mut map, "requires_within", &mut requires_within, problems);
+    map.finish(problems);
+    let (Some(sink_node), Some(sink)) = (sink_node, sink) else { return };
+    if !sinks.contains_key(sink) {
+        let hint = did_you_mean(sink, sinks.keys().map(String::as_str));
+        let hint = if hint.is_empty() { "add it under `sinks`".to_owned() } else { hint };
+        problems.add(sink_node, format!("there is no sink \"{sink}\""), hint);
+        return;
+    }
+    // A sink with mistakes of its own was reported already.
+    let Some(Some(sink)) = sinks.get_mut(sink) else { return };
+    if let Some((node, Some(entity))) = entity
+        && !sink.system.entities().contains(&entity)
+    {
+        let known: Vec<&str> = sink.system.entities().iter().map(|entity| entity.kebab()).collect();
+        let what = format!("the system \"{}\" takes no {entity}", sink.system.name);
+        problems.add(node, what, format!("it takes: {}", known.join(", ")));
+    }
+    if let (Takes::Everything(_), Some(node), Some(From::Now | From::At(_))) = (&sink.system.takes, from_node, from) {
+        let what = format!("the system \"{}\" records everything, from the beginning", sink.system.name);
+        problems.add(node, what, "remove `from`, or write `from: beginning`");
+    }
+    if let (Some(when), Some(from), Some(corrections)) = (when, from, corrections) {
+        sink.routes.push(RouteSettings { name: name.into(), when, from, corrections, requires_within });
+    }
+}
+
+fn read_from(node: &Node, problems: &mut Problems) -> Option<From> {
+    match node.text(problems)? {
+        "now" => Some(From::Now),
+        "beginning" => Some(From::Beginning),
+        text => {
+            let at = text.parse().ok().map(From::At);
+            if at.is_none() {
+                problems.add(
+                    node,
+                    format!("\"{text}\" is no instant"),
+                    "write now, beginning, or a time with its zone: 2026-01-31T08:00:00Z",
+                );
+            }
+            at
+        }
+    }
+}
+
+pub(crate) fn read_duration(map: &mut Map<'_>, key: &'static str, into: &mut Duration, problems: &mut Problems) {
+    if let Some(read) = map.get(key).and_then(|node| duration(node, problems)) {
+        *into = read;
+    }
+}
+
+fn read_count(map: &mut Map<'_>, key: &'static str, default: usize, problems: &mut Problems) -> usize {
+    let read = map.get(key).and_then(|node| node.whole(1, problems));
+    read.map_or(default, |count| usize::try_from(count).unwrap_or(usize::MAX).min(1_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Settings, Problems> {
+        let root = hirewire_yaml::parse("hirewire.yaml", text)?;
+        let mut problems = Problems::new();
+        let settings = Settings::read(root.peek("sinks"), root.peek("routes"), root.peek("route"), &mut problems);
+        problems.into_result(settings)
+    }
+
+    #[test]
+    fn a_full_configuration_is_read() {
+        let settings = read(
+            r#"
+route: {drain: 3s}
+sinks:
+  onboarding:
+    http:
+      url: https://hires.example.com/in
+      signing: {secrets: [{file: a}, {env: B}]}
+      auth: {bearer: {env: T}}
+      timeout: 10s
+    retry: {first: 100ms, longest: 1m, give_up_after: 12h}
+    concurrency: 64
+  pay:
+    system: payroll
+    http: {url: "http://127.0.0.1:9/pay", allow: {networks: ["127.0.0.0/8"]}}
+  analytics: {sqlite: {path: a.sqlite}}
+routes:
+  onboarding: {entity: stage-change, sink: onboarding, from: now, when: {job_id: [x]}, requires_within: 1m}
+  pay: {sink: pay, from: 2026-01-31T08:00:00Z}
+  everything: {sink: analytics, from: beginning}
+"#,
+        )
+        .unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(settings.sink_names(), ["analytics", "onboarding", "pay"]);
+        assert_eq!(settings.drain, Duration::from_secs(3));
+        assert!(settings.sinks.iter().all(|sink| sink.routes.len() == 1));
+    }
+
+    #[test]
+    fn every_mistake_comes_at_once_with_its_line_and_a_hint() {
+        let problems = read(
+            "sinks:
+  onboarding: {http: {url: 'ftp://x'}}
+  Bad_Name: {sqlite: {path: p}, system: analytics}
+  payrol: {http: {url: 'https://x.example'}, retries: {}}
+  analytics: {http: {url: 'https://x.example'}}
+  payroll: {http: {url: 'https://user:pw@x.example'}}
+  assessment: {http: {url: 'http://x.example'}}
+routes:
+  a: {sink: onbording}
+  b: {sink: analytics, from: yesterday}
+  c: {sinc: payroll}
+  d: {sink: payroll, entity: job, requires_within: 5}
+",
+        )
+        .err()
+        .unwrap()
+        .to_string();
+        for expected in [
+            "hirewire.yaml:2: \"ftp://x\"",
+            "hirewire.yaml:3: \"Bad_Name\" cannot be a name here",
+            "hirewire.yaml:4: there is no system \"payrol\" (write `system: …`; did you mean \"payroll\"?)",
+            "hirewire.yaml:4: unknown key \"retries\" (did you mean \"retry\"?)",
+            "hirewire.yaml:5: the system \"analytics\" is a database",
+            "hirewire.yaml:6: the URL holds a user name or password",
+            "hirewire.yaml:7: http without TLS is for allowed networks only",
+            "hirewire.yaml:9: there is no sink \"onbording\" (did you mean \"onboarding\"?)",
+            "hirewire.yaml:10: \"yesterday\" is no instant",
+            "hirewire.yaml:11: `sink` is missing",
+            "hirewire.yaml:11: unknown key \"sinc\"",
+            "hirewire.yaml:12: \"5\" is not a duration",
+        ] {
+            assert!(problems.contains(expected), "{expected}\nnot in\n{problems}");
+        }
+        assert!(!problems.contains("pw@"), "a password is not repeated");
+    }
+}

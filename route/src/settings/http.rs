@@ -1,0 +1,142 @@
+//! `http:` of a sink.
+
+use std::time::Duration;
+
+use hirewire_service::Secret;
+use hirewire_yaml::{Map, Node, Problems};
+use reqwest::header::HeaderName;
+
+use super::read_duration;
+use crate::http::guard::{Guard, Refusal};
+use crate::http::networks::Network;
+use crate::http::signing::Signer;
+use crate::http::{Auth, HttpSettings};
+
+pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<HttpSettings> {
+    let mut map = node.map(problems)?;
+    let url_node = map.require("url", problems);
+    let url = url_node.and_then(|node| read_url(node, problems));
+    let (hosts, networks) = read_allow(&mut map, problems);
+    let auth = map.get("auth").map_or(Some(None), |node| read_auth(node, problems).map(Some));
+    let signer = map.get("signing").map_or(Some(None), |node| read_signer(node, problems).map(Some));
+    let mut timeout = Duration::from_secs(15);
+    read_duration(&mut map, "timeout", &mut timeout, problems);
+    map.finish(problems);
+    let (url, url_node) = (url?, url_node?);
+    let mut hosts = hosts?;
+    if hosts.is_empty() {
+        hosts.extend(url.host_str().map(str::to_owned));
+    }
+    let plain_is_allowed = !networks.as_ref()?.is_empty();
+    let guard = Guard::new(hosts, networks?);
+    match guard.check_url(&url) {
+        Ok(()) if url.scheme() == "http" && !plain_is_allowed => {
+            problems.add(url_node, Refusal::Plain.to_string(), "use https, or list the network under `allow`");
+            None
+        }
+        Ok(()) => Some(HttpSettings { url, guard, auth: auth?, signer: signer?, timeout }),
+        Err(refusal) => {
+            problems.add(url_node, refusal.to_string(), hint(refusal));
+            None
+        }
+    }
+}
+
+fn hint(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Scheme => "write an https:// URL",
+        Refusal::NoHost => "write https://HOST/PATH",
+        Refusal::Credentials => "put the secret into a file and name it under `auth`",
+        Refusal::Host => "add the host to `allow.hosts`",
+        Refusal::Address => "a private address must be allowed by its network: `allow: {networks: [10.1.0.0/16]}`",
+        Refusal::Plain => "use https, or list the network under `allow`",
+    }
+}
+
+fn read_url(node: &Node, problems: &mut Problems) -> Option<reqwest::Url> {
+    let text = node.text(problems)?;
+    match reqwest::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none() => {
+            Some(url)
+        }
+        // A URL that holds credentials is not repeated.
+        _ if text.contains('@') => {
+            problems.add(node, "the URL cannot be used", "write https://HOST/PATH without user, query or fragment");
+            None
+        }
+        _ => {
+            let what = format!("\"{text}\" is not a URL that a sink can have");
+            problems.add(node, what, "write https://HOST/PATH without user, query or fragment");
+            None
+        }
+    }
+}
+
+/// Hosts (empty: the URL's own) and networks.
+pub(crate) fn read_allow(map: &mut Map<'_>, problems: &mut Problems) -> (Option<Vec<String>>, Option<Vec<Network>>) {
+    let Some(mut allow) = map.get("allow").and_then(|node| node.map(problems)) else {
+        return (Some(Vec::new()), Some(Vec::new()));
+    };
+    let hosts = allow.get("hosts").map_or(Some(Vec::new()), |node| {
+        let texts = node.list(problems)?.iter().map(|item| item.text(problems).map(str::to_owned));
+        texts.collect::<Vec<_>>().into_iter().collect()
+    });
+    let networks = allow.get("networks").map_or(Some(Vec::new()), |node| {
+        let read: Vec<_> = node.list(problems)?.iter().map(|item| read_network(item, problems)).collect();
+        read.into_iter().collect()
+    });
+    allow.finish(problems);
+    (hosts, networks)
+}
+
+fn read_network(node: &Node, problems: &mut Problems) -> Option<Network> {
+    let text = node.text(problems)?;
+    let network = Network::parse(text);
+    if network.is_none() {
+        problems.add(node, format!("\"{text}\" is no network"), "write ADDRESS/BITS with zero host bits: 10.1.0.0/16");
+    }
+    network
+}
+
+fn read_signer(node: &Node, problems: &mut Problems) -> Option<Signer> {
+    let mut map = node.map(problems)?;
+    let list = map.require("secrets", problems);
+    let secrets = list.and_then(|node| {
+        let items = node.list(problems)?;
+        if items.is_empty() || items.len() > 2 {
+            problems.add(node, "one secret signs, or two during a rotation", "list one or two secrets");
+        }
+        let read: Vec<_> = items.iter().map(|item| Secret::read(item, problems)).collect();
+        read.into_iter().collect::<Option<Vec<_>>>()
+    });
+    map.finish(problems);
+    Some(Signer::new(secrets?))
+}
+
+fn read_auth(node: &Node, problems: &mut Problems) -> Option<Auth> {
+    let (kind, value) = node.tagged(&["bearer", "basic", "header"], problems)?;
+    if kind == "bearer" {
+        return Secret::read(value, problems).map(Auth::Bearer);
+    }
+    let mut map = value.map(problems)?;
+    let auth = if kind == "basic" {
+        let user = map.require("user", problems).and_then(|node| node.text(problems)).map(str::to_owned);
+        let password = map.require("password", problems).and_then(|node| Secret::read(node, problems));
+        user.zip(password).map(|(user, password)| Auth::Basic { user, password })
+    } else {
+        let name = map.require("name", problems).and_then(|node| read_header_name(node, problems));
+        let secret = map.require("value", problems).and_then(|node| Secret::read(node, problems));
+        name.zip(secret).map(|(name, value)| Auth::Header { name, value })
+    };
+    map.finish(problems);
+    auth
+}
+
+fn read_header_name(node: &Node, problems: &mut Problems) -> Option<HeaderName> {
+    let text = node.text(problems)?;
+    let name = HeaderName::try_from(text).ok();
+    if name.is_none() {
+        problems.add(node, format!("\"{text}\" is no header's name"), "");
+    }
+    name
+}

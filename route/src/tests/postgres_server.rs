@@ -1,0 +1,101 @@
+//! A PostgreSQL server for one test: initialised in a temporary folder, on a port of its own, gone with the test.
+//!
+//! PostgreSQL refuses to run as root: then it runs as the user `postgres`, by `setpriv`.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+pub(super) struct Server {
+    folder: tempfile::TempDir,
+    binaries: PathBuf,
+    port: u16,
+}
+
+impl Server {
+    pub(super) fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("hirewire-pg").tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let server = Self { folder, binaries: find_binaries(), port };
+        if is_root() {
+            std::fs::set_permissions(server.folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+            succeed(Command::new("chown").arg("postgres").arg(server.folder.path()));
+        }
+        let data = server.data();
+        succeed(server.command("initdb").args(["-A", "trust", "-U", "hirewire", "-E", "UTF8", "-D"]).arg(&data));
+        server.start_again();
+        server
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("postgres://hirewire@127.0.0.1:{}/postgres?sslmode=disable", self.port)
+    }
+
+    pub(super) fn start_again(&self) {
+        let options = format!("-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -F", self.port);
+        let log = self.folder.path().join("log");
+        succeed(
+            self.command("pg_ctl").args(["-w", "-o", &options, "-l"]).arg(log).arg("-D").arg(self.data()).arg("start"),
+        );
+    }
+
+    pub(super) fn stop(&mut self) {
+        succeed(self.command("pg_ctl").args(["-w", "-m", "immediate", "-D"]).arg(self.data()).arg("stop"));
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn command(&self, name: &str) -> Command {
+        let program = self.binaries.join(name);
+        let mut command = if is_root() {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        command.current_dir(self.folder.path());
+        command
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let stopped = self.command("pg_ctl").args(["-m", "immediate", "-D"]).arg(self.data()).arg("stop").output();
+        drop(stopped);
+    }
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|metadata| std::os::unix::fs::MetadataExt::uid(&metadata) == 0)
+}
+
+/// `pg_config --bindir`, else the newest version under `/usr/lib/postgresql`.
+fn find_binaries() -> PathBuf {
+    let told = Command::new("pg_config").arg("--bindir").output();
+    let told = told.ok().map(|output| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+    let mut found: Vec<PathBuf> = std::fs::read_dir("/usr/lib/postgresql")
+        .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path().join("bin"))).collect())
+        .unwrap_or_default();
+    found.sort();
+    found.extend(told);
+    let usable =
+        |folder: &&PathBuf| ["initdb", "pg_ctl", "postgres"].iter().all(|name| Path::new(folder).join(name).exists());
+    found.iter().rev().find(usable).cloned().unwrap_or_else(|| {
+        panic!("this test needs PostgreSQL's server (initdb, pg_ctl, postgres): install the package `postgresql`")
+    })
+}
+
+fn succeed(command: &mut Command) {
+    // Output to a file of its own would keep `pg_ctl start` waiting on the server's inherited pipes.
+    let Output { status, stdout, stderr } = command.stdin(std::process::Stdio::null()).output().unwrap();
+    assert!(
+        status.success(),
+        "{command:?}: {status}\n{}{}",
+        String::from_utf8_lossy(&stdout),
+        String::from_utf8_lossy(&stderr)
+    );
+}
