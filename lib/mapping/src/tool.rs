@@ -14,14 +14,14 @@ use crate::show::{quote, show};
 use crate::{Context, Coverage, Fact, Input, Plan, Reject, Scratch, Slice};
 
 /// Key of (record, remote id, owner).
-pub type KeyOf = dyn Fn(&str, &str, Option<(&str, &str)>) -> String;
+pub type KeyOf<'a> = dyn Fn(&str, &str, Option<(&str, &str)>) -> String + 'a;
 
 /// What the caller knows and the mapping does not.
-pub struct World<'a> {
-    pub schema_of: &'a dyn Fn(&str) -> Option<&'a Schema>,
+pub struct World<'a, 's> {
+    pub schema_of: &'a dyn Fn(&str) -> Option<&'s Schema>,
     /// Canonical id of (record, remote id).
     pub id: &'a dyn Fn(&str, &str) -> String,
-    pub key: &'a KeyOf,
+    pub key: &'a KeyOf<'a>,
     /// Texts and instants for `meta`, by field name; what is not here keeps its default or is empty.
     pub meta: &'a [(&'a str, MetaValue)],
 }
@@ -48,7 +48,7 @@ pub struct Report {
 /// Maps one delivery, or the rows of a stream: a list of rows, an object whose `rows` (a dotted path) is a list of
 /// rows, or a single row.
 #[must_use]
-pub fn map_file(plan: &Plan, input: &Input<'_>, rows: Option<&str>, world: &World<'_>) -> Report {
+pub fn map_file(plan: &Plan, input: &Input<'_>, rows: Option<&str>, world: &World<'_, '_>) -> Report {
     let mut report = Report::default();
     let mut scratch = Scratch::default();
     let bodies = if input.event.is_some() { Ok(vec![input.body]) } else { split(input.body, rows) };
@@ -179,7 +179,7 @@ impl Report {
         self.dead_letters += 1;
     }
 
-    fn one(&mut self, plan: &Plan, scratch: &mut Scratch, input: &Input<'_>, world: &World<'_>) {
+    fn one(&mut self, plan: &Plan, scratch: &mut Scratch, input: &Input<'_>, world: &World<'_, '_>) {
         let mapped = match plan.apply(scratch, input, &mut Stateless { id: world.id }) {
             Ok(mapped) => mapped,
             Err(reject) => return self.dead_letter(&reject),
@@ -204,7 +204,7 @@ impl Report {
 }
 
 impl Assembled {
-    fn new(fact: &Fact<'_>, world: &World<'_>) -> Self {
+    fn new(fact: &Fact<'_>, world: &World<'_, '_>) -> Self {
         Self {
             record: fact.record.to_owned(),
             remote_id: fact.remote_id.to_owned(),
@@ -240,7 +240,7 @@ impl Assembled {
         }
     }
 
-    fn line(&self, plan: &Plan, world: &World<'_>) -> Option<String> {
+    fn line(&self, plan: &Plan, world: &World<'_, '_>) -> Option<String> {
         let Shape::Record(shape) = Shape::of((world.schema_of)(&self.record)?) else { return None };
         let mut line = String::from("{\"entity\":");
         quote(&kebab(&self.record), &mut line);
@@ -272,7 +272,7 @@ impl Assembled {
         Some(line)
     }
 
-    fn meta(&self, shape: &RecordShape, plan: &Plan, world: &World<'_>) -> Vec<u8> {
+    fn meta(&self, shape: &RecordShape, plan: &Plan, world: &World<'_, '_>) -> Vec<u8> {
         let mut out = Vec::new();
         for field in &shape.fields {
             let given = world.meta.iter().find(|(name, _)| *name == field.name).map(|(_, value)| value.clone());
