@@ -44,12 +44,9 @@ pub(crate) fn describe(core: &Core, request: DescribeConfigsRequest, version: i1
         match settings_of(core, &resource) {
             Err((error, message)) => result.with_error_code(error.code()).with_error_message(Some(text(&message))),
             Ok(shown) => {
-                let wanted = |shown: &Shown| {
-                    resource
-                        .configuration_keys
-                        .as_ref()
-                        .is_none_or(|keys| keys.iter().any(|key| key.as_str() == shown.name))
-                };
+                // No keys or an empty list: all.
+                let keys = resource.configuration_keys.as_deref().unwrap_or_default();
+                let wanted = |shown: &Shown| keys.is_empty() || keys.iter().any(|key| key.as_str() == shown.name);
                 let configs = shown.iter().filter(|shown| wanted(shown));
                 let entry = |shown: &Shown| show(shown, request.include_synonyms, version);
                 result.with_configs(configs.map(entry).collect())
