@@ -50,9 +50,15 @@ impl Event {
         self.entity == Entity::StageChange && self.text("/revision") != Some("LIVE")
     }
 
-    /// Whether it is known from a first load or from history alone.
+    /// Whether it is known from a first load alone, or is a correction known from history alone. A LIVE change that a
+    /// history row was the first to tell moved the present: it is news.
     pub(crate) fn is_historic(&self) -> bool {
-        let historic = |provenance: Option<&str>| matches!(provenance, Some("BACKFILL" | "HISTORY_ENDPOINT"));
+        let correction = self.is_correction();
+        let historic = |provenance: Option<&str>| match provenance {
+            Some("BACKFILL") => true,
+            Some("HISTORY_ENDPOINT") => correction,
+            _ => false,
+        };
         let evidence = self.tree.pointer("/evidence").and_then(Value::as_array).filter(|evidence| !evidence.is_empty());
         match evidence {
             Some(evidence) => evidence.iter().all(|fact| historic(fact.get("provenance").and_then(Value::as_str))),
@@ -101,13 +107,18 @@ mod tests {
 
     #[test]
     fn only_evidence_from_the_past_alone_is_historic() {
-        let seen = |all: &[&str]| {
+        let seen = |revision: &str, all: &[&str]| {
             let evidence: Vec<Value> = all.iter().map(|p| json!({"provenance": p})).collect();
-            change(json!({ "evidence": evidence })).is_historic()
+            let mut event = change(json!({ "evidence": evidence }));
+            event.tree["revision"] = json!(revision);
+            event.is_historic()
         };
-        assert!(seen(&["BACKFILL", "HISTORY_ENDPOINT"]));
-        assert!(!seen(&["HISTORY_ENDPOINT", "WEBHOOK"]));
-        assert!(!seen(&[]));
+        assert!(seen("LIVE", &["BACKFILL", "BACKFILL"]));
+        assert!(!seen("LIVE", &["BACKFILL", "WEBHOOK"]));
+        assert!(!seen("LIVE", &["HISTORY_ENDPOINT"]), "it moved the present");
+        assert!(seen("CORRECTION", &["HISTORY_ENDPOINT", "BACKFILL"]));
+        assert!(!seen("CORRECTION", &["HISTORY_ENDPOINT", "WEBHOOK"]));
+        assert!(!seen("LIVE", &[]));
     }
 
     #[test]

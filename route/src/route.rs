@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(skip("HIRE", "LIVE", after, "WEBHOOK"), None);
         assert_eq!(skip("HIRE", "LIVE", before, "WEBHOOK"), Some(Skip::BeforeStart));
         assert_eq!(skip("HIRE", "LIVE", after, "BACKFILL"), Some(Skip::Historic));
-        assert_eq!(skip("HIRE", "LIVE", after, "HISTORY_ENDPOINT"), Some(Skip::Historic));
+        assert_eq!(skip("HIRE", "LIVE", after, "HISTORY_ENDPOINT"), None);
         assert_eq!(skip("HIRE", "CORRECTION", after, "WEBHOOK"), Some(Skip::Correction));
         assert_eq!(skip("STAGE", "LIVE", after, "WEBHOOK"), Some(Skip::NotMatched));
     }
