@@ -33,36 +33,46 @@ impl<'p> Run<'_, 'p> {
             }
         }
         let mut path = std::mem::take(&mut self.scratch.carry.path);
-        for index in 0..self.scratch.facts.len() {
-            let (rule, root) = (self.scratch.facts[index].rule, self.scratch.facts[index].root);
-            let rule: &'p Rule = &self.plan.rules[rule];
-            if rule.element.is_some() {
-                // An item of a list has no room for more: its mapping says what is left out.
-                continue;
-            }
-            let from = self.scratch.out.len();
-            let mut count = 0;
-            for custom in &rule.customs {
-                count += self.customs(custom, root, &mut path);
-            }
-            path.clear();
-            if owners[root as usize] as usize == index + 1 {
-                count += self.leaves(root, root, &owners, &mut path);
-            }
-            if index == 0 && root != 0 {
-                path.clear();
-                path.push('/');
-                count += self.leaves(0, root, &owners, &mut path);
-            }
-            if count > 0 {
-                put_array(count, from, &mut self.scratch.out);
-                self.scratch.facts[index].customs = Some(Span { from, to: self.scratch.out.len() });
+        // Facts that share a record with an earlier one take only their named fields, and take them first.
+        for owning in [false, true] {
+            for index in 0..self.scratch.facts.len() {
+                let root = self.scratch.facts[index].root;
+                if (owners[root as usize] as usize == index + 1) == owning {
+                    self.carry(index, owning, &owners, &mut path);
+                }
             }
         }
         self.scratch.carry.path = path;
         self.scratch.carry.owners = owners;
         self.drop_repeats();
         self.count()
+    }
+
+    fn carry(&mut self, index: usize, owning: bool, owners: &[u32], path: &mut String) {
+        let (rule, root) = (self.scratch.facts[index].rule, self.scratch.facts[index].root);
+        let rule: &'p Rule = &self.plan.rules[rule];
+        if rule.element.is_some() {
+            // An item of a list has no room for more: its mapping says what is left out.
+            return;
+        }
+        let from = self.scratch.out.len();
+        let mut count = 0;
+        for custom in &rule.customs {
+            count += self.customs(custom, root, path);
+        }
+        if owning {
+            path.clear();
+            count += self.leaves(root, root, owners, path);
+        }
+        if index == 0 && root != 0 {
+            path.clear();
+            path.push('/');
+            count += self.leaves(0, root, owners, path);
+        }
+        if count > 0 {
+            put_array(count, from, &mut self.scratch.out);
+            self.scratch.facts[index].customs = Some(Span { from, to: self.scratch.out.len() });
+        }
     }
 
     fn ignore(&mut self) {

@@ -113,7 +113,8 @@ impl Compiler<'_> {
         if let Some(list) = map.get("first") {
             return self.first(map, list, shape, inner, target);
         }
-        if node.peek("const").is_some() {
+        let alone = super::source::SOURCE_KEYS.iter().filter(|key| node.peek(key).is_some()).count() == 1;
+        if alone && node.peek("const").is_some() {
             return match map.get("const") {
                 Some(value) => self.constant(value, shape, target).map(Op::Const),
                 None if empty_value(shape).is_some() => Some(Op::Null),
