@@ -39,6 +39,7 @@ struct Shown {
 pub(crate) fn describe(core: &Core, request: DescribeConfigsRequest, version: i16) -> DescribeConfigsResponse {
     let results = request.resources.into_iter().map(|resource| {
         let result = DescribeConfigsResult::default()
+            .with_error_message(None)
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name.clone());
         match settings_of(core, &resource) {
@@ -58,6 +59,7 @@ pub(crate) fn describe(core: &Core, request: DescribeConfigsRequest, version: i1
 
 fn show(shown: &Shown, with_synonyms: bool, version: i16) -> DescribeConfigsResourceResult {
     let result = DescribeConfigsResourceResult::default()
+        .with_documentation(None)
         .with_name(text(&shown.name))
         .with_value(Some(text(&shown.value)))
         .with_read_only(shown.read_only)
@@ -141,8 +143,10 @@ pub(crate) async fn alter(core: &Arc<Core>, request: AlterConfigsRequest) -> Alt
         let changes: Vec<_> = changes.collect();
         let name = resource.resource_name.as_str();
         let changed = change(core, resource.resource_type, name, changes, true, request.validate_only);
-        let response =
-            Altered::default().with_resource_type(resource.resource_type).with_resource_name(resource.resource_name);
+        let response = Altered::default()
+            .with_error_message(None)
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name);
         responses.push(match changed {
             Ok(()) => response,
             Err((error, message)) => response.with_error_code(error.code()).with_error_message(Some(text(&message))),
@@ -181,6 +185,7 @@ pub(crate) async fn alter_incrementally(
             None => change(core, resource.resource_type, name, changes, false, request.validate_only),
         };
         let response = IncrementallyAltered::default()
+            .with_error_message(None)
             .with_resource_type(resource.resource_type)
             .with_resource_name(resource.resource_name);
         responses.push(match changed {

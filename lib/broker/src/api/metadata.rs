@@ -88,13 +88,15 @@ pub(crate) fn find_coordinator(core: &Core, request: FindCoordinatorRequest, ver
     let known = matches!(request.key_type, 0 | 1);
     let error = if known { 0 } else { ResponseError::InvalidRequest.code() };
     if version < 4 {
-        let response = FindCoordinatorResponse::default().with_error_code(error).with_node_id(node);
+        let response =
+            FindCoordinatorResponse::default().with_error_code(error).with_error_message(None).with_node_id(node);
         return response.with_host(text(host)).with_port(i32::from(port));
     }
     let coordinators = request.coordinator_keys.into_iter().map(|key| {
         Coordinator::default()
             .with_key(key)
             .with_error_code(error)
+            .with_error_message(None)
             .with_node_id(node)
             .with_host(text(host))
             .with_port(i32::from(port))

@@ -42,7 +42,7 @@ pub(crate) async fn create(core: &Arc<Core>, request: CreateTopicsRequest) -> Cr
     for wanted in request.topics {
         let name = wanted.name.clone();
         let created = create_one(core, &wanted, request.validate_only);
-        let result = CreatableTopicResult::default().with_name(name);
+        let result = CreatableTopicResult::default().with_name(name).with_error_message(None);
         results.push(match created {
             Ok(topic) => result
                 .with_topic_id(topic.id)
