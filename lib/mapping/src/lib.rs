@@ -10,6 +10,8 @@ mod compile;
 mod decimal;
 mod fact;
 mod json;
+#[cfg(test)]
+mod json_differential;
 mod path;
 mod plan;
 mod shape;
