@@ -113,6 +113,8 @@ pub(crate) struct Company {
     pub(crate) degrees: Vec<Named>,
     pub(crate) disciplines: Vec<Named>,
     pub(crate) jobs: Vec<Job>,
+    /// A job that comes and goes while the clock runs; nobody applies for it.
+    pub(crate) spare: Job,
 }
 
 impl Company {
@@ -120,11 +122,13 @@ impl Company {
     pub(crate) fn new(seed: u64, applications: usize, start: i64) -> Self {
         let mut rng = Rng::with_seed(seed ^ 0x00c0_ffee);
         let users: Vec<User> = (0..12).map(|n| user(n, &mut rng)).collect();
-        let departments = named(8_700, 9, &["Technology", "Guideshops", "R&D", "Community", "People <Ops>"], "ex-dept");
-        let offices = named(16_478, 14, &["New York City", "St. Louis", "London", "Zürich", "東京"], "ex-office");
+        let departments =
+            named(8_700, 9, &["Technology", "Guideshops", "R&D", "Community", "People <Ops>", "Creative"], "ex-dept");
+        let offices =
+            named(16_478, 14, &["New York City", "St. Louis", "London", "Zürich", "東京", "Dallas"], "ex-office");
         let count = (applications / 25).clamp(4, 24);
         let openings = applications / count / 2 + 3;
-        let mut company = Self {
+        Self {
             departments,
             offices,
             sources: named(
@@ -145,10 +149,9 @@ impl Company {
             ),
             disciplines: named(10_920_100, 1, &["Computer Science", "Information Systems", "Art & Design"], ""),
             users,
-            jobs: Vec::new(),
-        };
-        company.jobs = (0..count).map(|n| job(n, openings, start, &mut rng)).collect();
-        company
+            jobs: (0..count).map(|n| job(n, openings, start, &mut rng)).collect(),
+            spare: job(count, 2, start, &mut rng),
+        }
     }
 }
 
@@ -198,7 +201,7 @@ fn job(n: usize, openings: usize, start: i64, rng: &mut Rng) -> Job {
     Job {
         id,
         name: names::JOBS.get(n % names::JOBS.len()).map_or_else(String::new, |word| (*word).to_owned()),
-        requisition_id: (n % 3 != 0).then(|| format!("REQ-{:04}", n + 11)),
+        requisition_id: (!n.is_multiple_of(3)).then(|| format!("REQ-{:04}", n + 11)),
         post_id: 5_026_353_006 + serial * 1_000,
         department: n % 5,
         offices: if n % 4 == 1 { vec![n % 5, (n + 1) % 5] } else { vec![n % 5] },
@@ -219,6 +222,6 @@ fn job(n: usize, openings: usize, start: i64, rng: &mut Rng) -> Job {
         salary: (low, low + 30_000),
         created_at,
         updated_at: created_at + 3_600_000,
-        notes: (n % 2 == 0).then(|| "<p>Looking for the best!</p>".to_owned()),
+        notes: n.is_multiple_of(2).then(|| "<p>Looking for the best!</p>".to_owned()),
     }
 }

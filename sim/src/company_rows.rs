@@ -59,7 +59,7 @@ fn named(stream: &'static str, named: &Named, at: i64, rest: Value) -> RowWrite 
 fn user(user: &User, n: usize, at: i64) -> Vec<RowWrite> {
     let body = json!({
         "first_name": user.first, "last_name": user.last, "primary_email": user.email,
-        "job_title": (n % 2 == 0).then_some("Senior Recruiter & Partner"), "agency_id": null, "name": user.name(),
+        "job_title": n.is_multiple_of(2).then_some("Senior Recruiter & Partner"), "agency_id": null, "name": user.name(),
         "deactivated": n == 10, "site_admin": n == 0, "employee_id": user.employee_id, "linked_candidate_ids": [],
         "office_ids": [], "department_ids": [], "interviewer_tags": [{"id": 5, "name": "Panel <A>"}],
         "emails": [user.email], "custom_fields": {},
@@ -106,7 +106,7 @@ pub(crate) fn job_row(company: &Company, job: &Job) -> RowWrite {
     row("jobs", job.id, job.created_at, job.updated_at, body)
 }
 
-fn job_rows(company: &Company, job: &Job, n: usize) -> Vec<RowWrite> {
+pub(crate) fn job_rows(company: &Company, job: &Job, n: usize) -> Vec<RowWrite> {
     let (created, updated) = (job.created_at, job.updated_at);
     let mut rows = vec![job_row(company, job), post_row(job)];
     for (k, stage) in job.stages.iter().enumerate() {

@@ -58,12 +58,14 @@ fn told_later(script: &Script, n: usize, gone: bool, rows: HistoryRows) -> bool 
         Step::Reject { by_candidate } => last && !by_candidate,
         Step::Unreject | Step::Hire | Step::Unhire => last,
         Step::Offer { .. } | Step::OfferApproved | Step::UpdateApplication | Step::UpdateCandidate => true,
-        Step::Interview | Step::Scorecard | Step::Note => true,
+        Step::Interview | Step::Scorecard | Step::Note | Step::Company(_) => true,
         Step::Prospect { .. }
         | Step::Convert { .. }
         | Step::Transfer { .. }
         | Step::Merge { .. }
         | Step::Anonymise
+        | Step::InterviewDeleted
+        | Step::ScorecardDeleted
         | Step::DeleteApplication
         | Step::DeleteCandidate => false,
     }

@@ -8,6 +8,7 @@ mod bodies;
 mod clock;
 mod company;
 mod company_rows;
+mod company_steps;
 mod effects;
 mod fate;
 pub mod judge;

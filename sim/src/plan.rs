@@ -6,12 +6,16 @@
 use fastrand::Rng;
 
 use crate::company::Job;
+use crate::company_steps::{CompanyStep, STORY};
 use crate::fate;
 use crate::script::{self, Script};
 use crate::settings::Scenario;
 
 /// Two events of one application lie at least this far apart, so that they differ in every payload's resolution.
 pub(crate) const MIN_GAP_MS: i64 = 1_100;
+
+/// Stands for the company where an application's index is wanted.
+pub(crate) const COMPANY: usize = usize::MAX;
 
 /// One thing that a person in the company, or a candidate, does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +63,10 @@ pub(crate) enum Step {
     Interview,
     Scorecard,
     Note,
+    InterviewDeleted,
+    ScorecardDeleted,
+    /// Not about an application.
+    Company(CompanyStep),
 }
 
 impl Step {
@@ -128,6 +136,13 @@ impl Plan {
         for script in &scripts {
             let fates = fate::decide(script, scenario, &mut rng);
             push(&mut steps, script, &fates);
+        }
+        if scenario.applications >= 8 {
+            for (n, step) in (1_i64..).zip(STORY) {
+                let offset_ms = scenario.pace.play_ms * n / 12;
+                let fate = Fate { copies: u8::from(rng.f64() < scenario.faults.doubled), ..Fate::default() };
+                steps.push(Planned { index: 0, app: COMPANY, offset_ms, step: Step::Company(step), fate });
+            }
         }
         steps.sort_by_key(|step| step.offset_ms);
         for (index, step) in steps.iter_mut().enumerate() {
@@ -212,7 +227,7 @@ mod tests {
         for seed in 0..30 {
             let (plan, _) = plan(seed, 120);
             let mut last: HashMap<usize, i64> = HashMap::new();
-            for planned in &plan.steps {
+            for planned in plan.steps.iter().filter(|planned| planned.app != COMPANY) {
                 let created = matches!(planned.step, Step::Apply { .. } | Step::Prospect { .. });
                 let known = last.insert(planned.app, planned.offset_ms);
                 match known {

@@ -41,7 +41,7 @@ pub(crate) fn application(world: &World, app: &Application) -> RowWrite {
         "job_id": if app.prospect { None } else { job.map(|job| job.id) },
         "job_post_id": if app.prospect { None } else { job.map(|job| job.post_id) },
         "recruiter_id": job.and_then(|job| user(job.recruiter)),
-        "referrer_id": app.credited_to.map(|index| referrer_id(index)),
+        "referrer_id": app.credited_to.map(referrer_id),
         "source_id": app.source.and_then(|source| world.company.sources.get(source)).map(|source| source.id),
         "stage_id": stage.map(|stage| stage.id),
         "stage_name": stage.map(|stage| stage.name),
@@ -314,7 +314,7 @@ pub(crate) fn opening(job: &Job, n: usize, at: i64, close_reason: Option<i64>) -
         "opening_id": opening.code,
         "application_id": opening.filled.map(|(app, _)| app),
         "close_reason_id": opening.filled.and(close_reason),
-        "target_start_on": (n % 2 == 0).then(|| iso_date(job.created_at + 90 * 86_400_000)),
+        "target_start_on": n.is_multiple_of(2).then(|| iso_date(job.created_at + 90 * 86_400_000)),
         "open": opening.filled.is_none(),
         "custom_fields": {},
     });

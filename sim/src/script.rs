@@ -252,12 +252,26 @@ impl<'a> Teller<'a> {
 
     fn hire(&mut self) {
         self.walk_to(self.assessment());
+        self.panel();
         self.offer_and_hire();
     }
 
+    /// Now and then an interview and its scorecard, one of which may be taken back.
+    fn panel(&mut self) {
+        let dice = self.rng.u8(..100);
+        if dice < 40 {
+            self.step(Step::Interview);
+            self.step(Step::Scorecard);
+        }
+        match dice {
+            0..15 => self.step(Step::ScorecardDeleted),
+            15..30 => self.step(Step::InterviewDeleted),
+            _ => {}
+        }
+    }
+
     fn hire_unhire(&mut self) {
-        self.walk_to(self.assessment());
-        self.offer_and_hire();
+        self.hire();
         self.steps.push((4_000 + self.rng.i64(0..2_500), Step::Unhire));
         match self.rng.u8(..10) {
             0..3 => {

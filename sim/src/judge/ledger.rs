@@ -135,7 +135,7 @@ impl One<'_> {
         let pairs = align(self.truth.len(), effective.len(), |i, j| {
             let (change, entry) = (self.truth.get(i)?, effective.get(j)?);
             self.same_kind(change, entry)
-                .then(|| u32::from(!(self.from_fits(change, entry) && self.to_fits(change, entry))))
+                .then(|| u32::from(!(self.left_side_fits(change, entry) && self.right_side_fits(change, entry))))
         });
         let lost = self.truth.iter().any(|change| self.lost(change));
         let mut wrong = Vec::new();
@@ -145,11 +145,11 @@ impl One<'_> {
                 Pair::Both(i, j) => {
                     let (Some(change), Some(entry)) = (self.truth.get(i), effective.get(j)) else { continue };
                     own.found += 1;
-                    if !self.from_fits(change, entry) {
+                    if !self.left_side_fits(change, entry) {
                         own.wrong_from += 1;
                         wrong.push(format!("wrong from in {}, found {}", show(change), show_entry(entry)));
                     }
-                    if !self.to_fits(change, entry) {
+                    if !self.right_side_fits(change, entry) {
                         own.wrong_to += 1;
                         wrong.push(format!("wrong to in {}, found {}", show(change), show_entry(entry)));
                     }
@@ -197,7 +197,7 @@ impl One<'_> {
         entry.change_type == word(change.kind) || (rejection_will_do && entry.change_type == "REJECTION")
     }
 
-    fn from_fits(&self, change: &TrueChange, entry: &LedgerEntry) -> bool {
+    fn left_side_fits(&self, change: &TrueChange, entry: &LedgerEntry) -> bool {
         if change.kind == ChangeKind::Created {
             return entry.from_stage.is_none();
         }
@@ -208,7 +208,7 @@ impl One<'_> {
             && jobs
     }
 
-    fn to_fits(&self, change: &TrueChange, entry: &LedgerEntry) -> bool {
+    fn right_side_fits(&self, change: &TrueChange, entry: &LedgerEntry) -> bool {
         if change.kind == ChangeKind::Deleted {
             return true;
         }
@@ -251,7 +251,7 @@ impl One<'_> {
             if first_later.is_some_and(|first| first <= acked) {
                 continue;
             }
-            let live = self.entries.iter().any(|entry| entry.is_live() && self.to_fits(change, entry));
+            let live = self.entries.iter().any(|entry| entry.is_live() && self.right_side_fits(change, entry));
             if !live {
                 count += 1;
                 findings.push(format!(
