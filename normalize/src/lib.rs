@@ -1,5 +1,35 @@
 //! Normalize: raw events in, canonical records and the stage-change ledger out, exactly once.
+//!
+//! | step of the walk | module |
+//! |---|---|
+//! | a raw record's headers | [`raw`] |
+//! | payload → claims, placed in the partition that owns them | [`step`], [`claim`], [`fragments`], [`names`], [`lookups`] |
+//! | claims → state | [`work`], [`reconcile`], [`store`] |
+//! | an application's claims → its ledger | [`application`], [`ledger`], [`change`] |
+//! | what cannot be processed | [`dead_letter`], [`issue`] |
+//! | start and settings | [`run`], [`Settings`], [`catalog`], [`metrics`] |
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod application;
+pub mod catalog;
+pub mod change;
+pub mod claim;
+pub mod dead_letter;
+pub mod fragments;
+pub mod issue;
 pub mod ledger;
+pub mod lookups;
+pub mod metrics;
+pub mod names;
+pub mod raw;
+pub mod reconcile;
+mod run;
+mod settings;
+pub mod shape;
+pub mod step;
+pub mod store;
 pub mod wire;
+pub mod work;
+
+pub use run::{Connection, Deps, Error, run};
+pub use settings::Settings;

@@ -112,6 +112,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Eight bytes, big end first.
+    ///
+    /// # Errors
+    /// [`Damaged`] at the end of input.
+    pub fn fixed(&mut self) -> Result<u64, Damaged> {
+        let (head, rest) = self.rest.split_first_chunk::<8>().ok_or(Damaged)?;
+        self.rest = rest;
+        Ok(u64::from_be_bytes(*head))
+    }
+
     /// # Errors
     /// [`Damaged`] for another byte than 0 and 1.
     pub fn flag(&mut self) -> Result<bool, Damaged> {

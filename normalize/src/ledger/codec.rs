@@ -125,7 +125,7 @@ fn facts(from: &mut Reader<'_>) -> Result<Facts, Damaged> {
             Ok(Switch {
                 change: change(from)?,
                 seen_by: from.int()?,
-                delivery: delivery(from)?,
+                delivery: from.fixed()?,
                 cause: cause(from)?,
                 source: source(from)?,
             })
@@ -224,14 +224,6 @@ fn change(from: &mut Reader<'_>) -> Result<ChangeType, Damaged> {
 
 fn cause(from: &mut Reader<'_>) -> Result<Cause, Damaged> {
     Cause::from_index(from.int()?).ok_or(Damaged)
-}
-
-fn delivery(from: &mut Reader<'_>) -> Result<u64, Damaged> {
-    let mut value = 0;
-    for _ in 0..8 {
-        value = value << 8 | u64::from(from.byte()?);
-    }
-    Ok(value)
 }
 
 fn index(value: i64) -> Result<u16, Damaged> {

@@ -132,6 +132,11 @@ impl Facts {
         !self.snapshots.is_empty() || self.weak.is_some() || !self.switches.is_empty() || self.deletion.is_some()
     }
 
+    /// Notes when it began as the source tells it; the earliest counts.
+    pub fn note_begin(&mut self, applied_at: Option<Micros>, created_at: Option<Micros>) -> bool {
+        keep_least(&mut self.applied_at, applied_at) | keep_least(&mut self.created_at, created_at)
+    }
+
     /// Adds; false if it was known.
     pub fn add_snapshot(&mut self, new: Snapshot) -> bool {
         let seen = keep_least(&mut self.first_seen, Some(new.source.seen_at));

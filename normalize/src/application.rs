@@ -1,0 +1,216 @@
+//! Between an application's claims and its ledger: claims become facts, and what the ledger concludes goes into the record.
+
+use bytes::Bytes;
+use hirewire_mapping::Slice;
+use hirewire_mapping::avro::{read_bytes, read_long};
+use hirewire_schemas::records::Put;
+
+use crate::catalog::Catalog;
+use crate::claim::Claim;
+use crate::ledger::{
+    Cause, ChangeType, Deletion, Ledger, Micros, Provenance, Snapshot, Source, State, Status, Switch, Visit, width_of,
+};
+use crate::wire::put_int;
+
+/// `ats.ApplicationKind` PROSPECT.
+const PROSPECT: i64 = 3;
+/// `ats.ReasonType` BY_CANDIDATE.
+const BY_CANDIDATE: i64 = 3;
+
+/// The value of a coded slice: the position of its symbol.
+#[must_use]
+pub fn coded_value(slice: &[u8]) -> i64 {
+    let mut rest = slice;
+    read_long(&mut rest).unwrap_or_default()
+}
+
+/// An optional number or instant.
+fn instant(slice: Option<&[u8]>) -> Option<Micros> {
+    let mut rest = slice?;
+    match read_long(&mut rest)? {
+        0 => None,
+        _ => read_long(&mut rest),
+    }
+}
+
+/// The key of an optional stage: its id, or its name where the source gives no ids.
+fn stage_key(slice: &[u8]) -> Option<&[u8]> {
+    let mut rest = slice;
+    if read_long(&mut rest)? == 0 {
+        return None;
+    }
+    for _ in 0..2 {
+        if read_long(&mut rest)? != 0 {
+            return read_bytes(&mut rest);
+        }
+    }
+    None
+}
+
+fn source(ledger: &mut Ledger, claim: &Claim<'_>, provenance: Provenance) -> Source {
+    let origin = &claim.origin;
+    let topic = ledger.topic(origin.topic);
+    Source { provenance, topic, partition: origin.partition, offset: origin.offset, seen_at: origin.observed_at }
+}
+
+/// Adds what a claim about the application itself says. `prospect` is what is known of its kind. True if it was news.
+pub fn observe(ledger: &mut Ledger, claim: &Claim<'_>, prospect: bool, catalog: &Catalog) -> bool {
+    let source = source(ledger, claim, claim.origin.provenance);
+    let cause = claim.cause.and_then(Cause::from_word).unwrap_or(Cause::Unknown);
+    if claim.delete {
+        let told = claim.deleted_at.or(claim.version);
+        let at = told.unwrap_or(claim.origin.observed_at);
+        return ledger.facts.add_deletion(Deletion { at, observed: told.is_none(), cause, source });
+    }
+    if claim.element.is_some() {
+        return false;
+    }
+    let fields = &catalog.application_fields;
+    let mut news = ledger.facts.note_begin(instant(claim.bytes(fields.applied_at)), claim.created_at);
+    let status = claim.bytes(fields.status).and_then(|slice| {
+        let status = Status::from_index(coded_value(slice)).filter(|status| *status != Status::Unknown)?;
+        ledger.word_status(status, slice);
+        Some(status)
+    });
+    let stage = match claim.field(fields.stage) {
+        Slice::NotMapped | Slice::Absent => None,
+        Slice::Bytes(slice) => match stage_key(slice) {
+            Some(key) => Some(Some(ledger.stage(key, slice))),
+            None => prospect.then_some(None),
+        },
+    };
+    let job = match claim.field(fields.job_id) {
+        Slice::NotMapped | Slice::Absent => None,
+        Slice::Bytes([0]) => prospect.then_some(None),
+        Slice::Bytes(slice) => Some(Some(ledger.job(slice, slice))),
+    };
+    let change = claim.change.and_then(ChangeType::from_word);
+    let since = match status.map(Status::class) {
+        Some(Status::Rejected) => {
+            instant(claim.bytes(fields.rejected_at)).or_else(|| instant(claim.bytes(fields.withdrawn_at)))
+        }
+        Some(Status::Hired) => instant(claim.bytes(fields.hired_at)),
+        _ => None,
+    };
+    let at = claim.version.unwrap_or(claim.origin.observed_at);
+    let snapshot = Snapshot {
+        at,
+        width: width_of(at),
+        stage,
+        status,
+        job,
+        since,
+        change,
+        cause,
+        observed: claim.version.is_none(),
+        source,
+    };
+    if claim.version.is_some() {
+        if stage.is_some() || status.is_some() || job.is_some() {
+            news |= ledger.facts.add_snapshot(snapshot);
+        }
+        return news;
+    }
+    if let Some(change) = change.filter(|change| is_switch(*change)) {
+        let delivery = claim.origin.delivery;
+        news |= ledger.facts.add_switch(Switch { change, seen_by: claim.origin.observed_at, delivery, cause, source });
+        news |= ledger.facts.add_weak(Snapshot { status: None, ..snapshot });
+    } else if claim.whole {
+        news |= ledger.facts.add_snapshot(Snapshot { width: 1, ..snapshot });
+    } else {
+        news |= ledger.facts.add_weak(snapshot);
+    }
+    news
+}
+
+fn is_switch(change: ChangeType) -> bool {
+    matches!(
+        change,
+        ChangeType::Hire
+            | ChangeType::Unhire
+            | ChangeType::Rejection
+            | ChangeType::Withdrawal
+            | ChangeType::Unrejection
+    )
+}
+
+/// Adds a history row. True if it was news.
+pub fn observe_visit(ledger: &mut Ledger, claim: &Claim<'_>, catalog: &Catalog) -> bool {
+    let fields = &catalog.visit_fields;
+    let Some((key, slice)) = claim.bytes(fields.stage).and_then(|slice| Some((stage_key(slice)?, slice))) else {
+        return false;
+    };
+    let provenance = match claim.origin.provenance {
+        Provenance::Backfill => Provenance::Backfill,
+        _ => Provenance::HistoryEndpoint,
+    };
+    let source = source(ledger, claim, provenance);
+    let stage = ledger.stage(key, slice);
+    let job = claim.bytes(fields.job_id).filter(|slice| *slice != [0]).map(|slice| ledger.job(slice, slice));
+    let entered = instant(claim.bytes(fields.entered_at));
+    let exited = instant(claim.bytes(fields.exited_at));
+    let version = claim.version.or(exited).or(entered).unwrap_or(claim.origin.observed_at);
+    ledger.facts.add_visit(Visit { stage, job, entered, exited, version, source })
+}
+
+/// Adds whose decision a rejection was. True if it was news.
+pub fn observe_rejection(ledger: &mut Ledger, kind: Option<&[u8]>, rejected_at: Option<&[u8]>) -> bool {
+    if kind.is_none_or(|slice| coded_value(slice) != BY_CANDIDATE) {
+        return false;
+    }
+    instant(rejected_at).is_some_and(|at| ledger.facts.add_withdrawal(at))
+}
+
+/// Whether a coded kind says that it is a prospect.
+#[must_use]
+pub fn is_prospect(kind: Option<&[u8]>) -> bool {
+    kind.is_some_and(|slice| coded_value(slice) == PROSPECT)
+}
+
+/// What the ledger knows better than single records: present state, and since when.
+pub struct Conclusions {
+    pub status: Option<Bytes>,
+    pub stage: Option<Bytes>,
+    pub job: Option<Bytes>,
+    pub entered_stage_at: Option<Bytes>,
+    pub hired_at: Option<Bytes>,
+}
+
+impl Conclusions {
+    #[must_use]
+    pub fn of(ledger: &Ledger) -> Self {
+        let told = &ledger.published.effective;
+        let none = Self { status: None, stage: None, job: None, entered_stage_at: None, hired_at: None };
+        let Some(present) = told.last().map(|e| e.to).filter(|to| *to != State::NONE) else { return none };
+        let entered = told.iter().rev().find(|e| e.to.stage == present.stage && e.from.stage != present.stage);
+        let hired =
+            told.iter().rev().find(|e| e.change == ChangeType::Hire).filter(|_| present.status == Status::Hired);
+        Self {
+            status: Some(status_slice(ledger, present.status)),
+            stage: present.stage.map(|stage| Bytes::copy_from_slice(ledger.stage_bytes(stage))),
+            job: present.job.map(|job| Bytes::copy_from_slice(ledger.job_bytes(job))),
+            entered_stage_at: entered.filter(|_| present.stage.is_some()).map(|e| option_slice(Some(e.at))),
+            hired_at: hired.map(|e| option_slice(Some(e.at))),
+        }
+    }
+}
+
+/// How the source words this status; else the symbol alone.
+#[must_use]
+pub fn status_slice(ledger: &Ledger, status: Status) -> Bytes {
+    match ledger.status_bytes(status) {
+        Some(bytes) => Bytes::copy_from_slice(bytes),
+        None => {
+            let mut out = Vec::with_capacity(3);
+            put_int(&mut out, status.index());
+            out.extend([0, 0]);
+            out.into()
+        }
+    }
+}
+
+fn option_slice(value: Option<Micros>) -> Bytes {
+    let mut out = Vec::with_capacity(11);
+    value.put(&mut out);
+    out.into()
+}

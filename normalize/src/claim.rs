@@ -1,0 +1,245 @@
+//! A statement about one record, whoever made it: a mapping in this partition, or another partition's through a fragment.
+//!
+//! Borrowed from reused buffers; `encode` and `decode` are the fragment's body.
+
+use hirewire_mapping::{Completeness, Fact, Slice};
+
+use crate::ledger::{Micros, Provenance};
+use crate::wire::{Damaged, Reader, put_bytes, put_int, put_len, put_option};
+
+/// Canonical id as text: a Kafka key.
+pub type Id = [u8; 36];
+
+/// What one payload is and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    pub tenant: &'a str,
+    pub connection: &'a str,
+    pub vendor: &'a str,
+    pub provenance: Provenance,
+    pub observed_at: Micros,
+    pub ingested_at: Micros,
+    pub topic: &'a str,
+    pub partition: i32,
+    pub offset: i64,
+    /// Identity of the delivery.
+    pub delivery: u64,
+    pub mapping_version: &'a str,
+    /// Encoded array for `meta.absent_fields`.
+    pub absent_fields: &'a [u8],
+    /// W3C `traceparent`, carried on.
+    pub trace: &'a [u8],
+}
+
+/// A row of an array field.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    pub field: usize,
+    pub group: &'a str,
+    pub row_id: &'a str,
+    pub bytes: &'a [u8],
+    pub delete: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Claim<'a> {
+    pub record: &'a str,
+    pub remote_id: &'a str,
+    pub rule: &'a str,
+    /// Record and remote id of the one in whose partition it belongs. None: the payload does not say.
+    pub owner: Option<(&'a str, &'a str)>,
+    pub whole: bool,
+    pub delete: bool,
+    pub version: Option<Micros>,
+    pub created_at: Option<Micros>,
+    pub updated_at: Option<Micros>,
+    pub deleted_at: Option<Micros>,
+    pub url: Option<&'a str>,
+    pub custom_fields: Option<&'a [u8]>,
+    pub element: Option<Row<'a>>,
+    pub change: Option<&'a str>,
+    pub cause: Option<&'a str>,
+    pub fields: Vec<Slice<'a>>,
+    pub origin: Origin<'a>,
+}
+
+impl<'a> Claim<'a> {
+    #[must_use]
+    pub fn of_fact(fact: &Fact<'a>, origin: Origin<'a>) -> Self {
+        Self {
+            record: fact.record,
+            remote_id: fact.remote_id,
+            rule: fact.rule,
+            owner: fact.owner,
+            whole: fact.completeness == Completeness::Whole,
+            delete: fact.delete,
+            version: fact.version_micros,
+            created_at: fact.remote_created_at,
+            updated_at: fact.remote_updated_at,
+            deleted_at: fact.remote_deleted_at,
+            url: fact.remote_url,
+            custom_fields: fact.custom_fields,
+            element: fact.element.map(|e| Row {
+                field: e.field,
+                group: e.group,
+                row_id: e.row_id,
+                bytes: e.bytes,
+                delete: e.delete,
+            }),
+            change: fact.hint("change"),
+            cause: fact.hint("cause"),
+            fields: (0..fact.field_count()).map(|index| fact.field(index)).collect(),
+            origin,
+        }
+    }
+
+    #[must_use]
+    pub fn field(&self, index: usize) -> Slice<'a> {
+        self.fields.get(index).copied().unwrap_or(Slice::NotMapped)
+    }
+
+    /// Its bytes, if it says something.
+    #[must_use]
+    pub fn bytes(&self, index: usize) -> Option<&'a [u8]> {
+        match self.field(index) {
+            Slice::Bytes(bytes) => Some(bytes),
+            Slice::NotMapped | Slice::Absent => None,
+        }
+    }
+
+    /// What the statement says, without where it came from: equal contents have equal encodings.
+    pub fn encode_content(&self, out: &mut Vec<u8>) {
+        for text in
+            [self.record, self.remote_id, self.rule, self.origin.tenant, self.origin.connection, self.origin.vendor]
+        {
+            put_bytes(out, text.as_bytes());
+        }
+        put_text(out, self.owner.map(|owner| owner.0));
+        put_text(out, self.owner.map(|owner| owner.1));
+        out.extend([u8::from(self.whole), u8::from(self.delete)]);
+        for time in [self.version, self.created_at, self.updated_at, self.deleted_at] {
+            put_option(out, time);
+        }
+        for text in [self.url, self.change, self.cause] {
+            put_text(out, text);
+        }
+        put_slice(out, self.custom_fields);
+        out.push(u8::from(self.element.is_some()));
+        if let Some(row) = &self.element {
+            put_len(out, row.field);
+            put_bytes(out, row.group.as_bytes());
+            put_bytes(out, row.row_id.as_bytes());
+            put_bytes(out, row.bytes);
+            out.push(u8::from(row.delete));
+        }
+        put_len(out, self.fields.len());
+        for field in &self.fields {
+            match field {
+                Slice::NotMapped => out.push(0),
+                Slice::Absent => out.push(1),
+                Slice::Bytes(bytes) => {
+                    out.push(2);
+                    put_bytes(out, bytes);
+                }
+            }
+        }
+        put_bytes(out, self.origin.mapping_version.as_bytes());
+        put_bytes(out, self.origin.absent_fields);
+    }
+
+    /// Where it came from.
+    pub fn encode_origin(&self, out: &mut Vec<u8>) {
+        let origin = &self.origin;
+        put_int(out, origin.provenance.index());
+        put_int(out, origin.observed_at);
+        put_int(out, origin.ingested_at);
+        put_bytes(out, origin.topic.as_bytes());
+        put_int(out, i64::from(origin.partition));
+        put_int(out, origin.offset);
+        out.extend_from_slice(&origin.delivery.to_be_bytes());
+    }
+
+    /// # Errors
+    /// [`Damaged`] if it is not what this version encodes.
+    pub fn decode(bytes: &'a [u8], trace: &'a [u8]) -> Result<Self, Damaged> {
+        let from = &mut Reader::new(bytes);
+        let (record, remote_id, rule) = (from.text()?, from.text()?, from.text()?);
+        let (tenant, connection, vendor) = (from.text()?, from.text()?, from.text()?);
+        let owner = text(from)?.zip(text(from)?);
+        let (whole, delete) = (from.flag()?, from.flag()?);
+        let (version, created_at) = (from.option()?, from.option()?);
+        let (updated_at, deleted_at) = (from.option()?, from.option()?);
+        let (url, change, cause) = (text(from)?, text(from)?, text(from)?);
+        let custom_fields = slice(from)?;
+        let element = if from.flag()? { Some(row(from)?) } else { None };
+        let count = from.len()?;
+        let mut fields = Vec::with_capacity(count);
+        for _ in 0..count {
+            fields.push(match from.byte()? {
+                0 => Slice::NotMapped,
+                1 => Slice::Absent,
+                2 => Slice::Bytes(from.bytes()?),
+                _ => return Err(Damaged),
+            });
+        }
+        let (mapping_version, absent_fields) = (from.text()?, from.bytes()?);
+        let origin = Origin {
+            tenant,
+            connection,
+            vendor,
+            provenance: Provenance::from_index(from.int()?).ok_or(Damaged)?,
+            observed_at: from.int()?,
+            ingested_at: from.int()?,
+            topic: from.text()?,
+            partition: i32::try_from(from.int()?).map_err(|_| Damaged)?,
+            offset: from.int()?,
+            delivery: from.fixed()?,
+            mapping_version,
+            absent_fields,
+            trace,
+        };
+        Ok(Self {
+            record,
+            remote_id,
+            rule,
+            owner,
+            whole,
+            delete,
+            version,
+            created_at,
+            updated_at,
+            deleted_at,
+            url,
+            custom_fields,
+            element,
+            change,
+            cause,
+            fields,
+            origin,
+        })
+    }
+}
+
+fn put_text(out: &mut Vec<u8>, text: Option<&str>) {
+    put_slice(out, text.map(str::as_bytes));
+}
+
+fn put_slice(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    out.push(u8::from(bytes.is_some()));
+    if let Some(bytes) = bytes {
+        put_bytes(out, bytes);
+    }
+}
+
+fn text<'a>(from: &mut Reader<'a>) -> Result<Option<&'a str>, Damaged> {
+    if from.flag()? { from.text().map(Some) } else { Ok(None) }
+}
+
+fn slice<'a>(from: &mut Reader<'a>) -> Result<Option<&'a [u8]>, Damaged> {
+    if from.flag()? { from.bytes().map(Some) } else { Ok(None) }
+}
+
+fn row<'a>(from: &mut Reader<'a>) -> Result<Row<'a>, Damaged> {
+    let field = usize::try_from(from.int()?).map_err(|_| Damaged)?;
+    Ok(Row { field, group: from.text()?, row_id: from.text()?, bytes: from.bytes()?, delete: from.flag()? })
+}

@@ -1,0 +1,331 @@
+//! The entities that the open transaction touches: taken from the store on first touch, published and written before the commit.
+//!
+//! In: claims that belong to this partition. Out: canonical records, ledger events and state records, each once per transaction.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hirewire_kafka::{Outbox, Record, Stop};
+use hirewire_schemas::ids::state_event_id;
+
+use crate::application::{Conclusions, is_prospect, observe, observe_rejection, observe_visit};
+use crate::catalog::{Catalog, Kind, VISIT};
+use crate::change::write_change;
+use crate::claim::{Claim, Id};
+use crate::ledger::Micros;
+use crate::metrics::Metrics;
+use crate::reconcile::{EntityState, Ids, Merged, merge, put_state_record, write_canonical};
+use crate::store::Store;
+use crate::wire::{Damaged, Reader};
+
+/// A deletion of something never seen is remembered that long.
+const REMEMBER_DELETION: Micros = 24 * 3600 * crate::ledger::SECOND;
+
+/// One entity in work.
+struct Touched {
+    kind: Kind,
+    tenant: String,
+    connection: String,
+    remote_id: String,
+    state: EntityState,
+    /// It was in the store.
+    existed: bool,
+    merged: Merged,
+    ledger_news: bool,
+    trace: Bytes,
+}
+
+impl Touched {
+    fn ids<'a>(&'a self, id: &'a Id) -> Ids<'a> {
+        Ids { id, tenant: &self.tenant, connection: &self.connection, remote_id: &self.remote_id }
+    }
+}
+
+/// What has to reach the local store when the transaction is durable.
+pub struct Committed {
+    pub id: Id,
+    pub state: Bytes,
+    /// A look-up's canonical record, without frame; None inside: it is deleted.
+    pub lookup: Option<(Kind, Bytes)>,
+}
+
+pub struct Work {
+    catalog: Arc<Catalog>,
+    metrics: Metrics,
+    partition: i32,
+    touched: HashMap<Id, Touched>,
+    /// In the order of first touch.
+    order: Vec<Id>,
+    spare: Vec<u8>,
+}
+
+/// Ids that a claim needs, resolved by the caller.
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// Of the record itself; of a history row: its application's.
+    pub id: Id,
+    pub owner: Id,
+}
+
+impl Work {
+    #[must_use]
+    pub fn new(catalog: Arc<Catalog>, metrics: Metrics, partition: i32) -> Self {
+        Self { catalog, metrics, partition, touched: HashMap::new(), order: Vec::new(), spare: Vec::new() }
+    }
+
+    /// Applies a claim. `held_only`: nobody knows the owner, so only what is held here counts.
+    ///
+    /// # Errors
+    /// The store or a state in it cannot be read.
+    pub fn apply(&mut self, store: &mut Store, claim: &Claim<'_>, place: Place, held_only: bool) -> Result<(), Stop> {
+        if claim.record == VISIT {
+            return self.apply_visit(store, claim, place);
+        }
+        let Some(kind) = self.catalog.kind(claim.record) else { return Ok(()) };
+        let catalog = Arc::clone(&self.catalog);
+        let info = catalog.info(kind);
+        self.metrics.facts.with_label_values(&[info.record]).inc();
+        let touched = self.touch(store, kind, place.id, claim, claim.remote_id)?;
+        expire(touched, claim, info.schema.fields.len());
+        if held_only && !touched.existed && !touched.merged.state {
+            if claim.delete {
+                touched.state.forget_after = Some(claim.origin.observed_at + REMEMBER_DELETION);
+                touched.state.deleted = Some(crate::reconcile::Deleted { at: claim.origin.observed_at });
+                touched.merged.state = true;
+            }
+            return Ok(());
+        }
+        if !touched.merged.content {
+            // They name what the next published version is made from.
+            touched.state.raw_refs.clear();
+        }
+        let done = merge(&mut touched.state, info, claim);
+        if touched.state.owner != Some(place.owner) && !held_only {
+            touched.state.owner = Some(place.owner);
+            touched.merged.state = true;
+        }
+        touched.merged.content |= done.content;
+        touched.merged.state |= done.state;
+        if kind == catalog.application {
+            let prospect_said = claim.bytes(catalog.application_fields.kind);
+            let prospect = is_prospect(
+                prospect_said.or_else(|| touched.state.field(catalog.application_fields.kind).map(|v| &v[..])),
+            );
+            let ledger = touched.state.ledger.get_or_insert_default();
+            touched.ledger_news |= observe(ledger, claim, prospect, &catalog);
+        }
+        let rejection = (kind == catalog.rejection && done.content).then(|| {
+            let fields = catalog.rejection_fields;
+            (touched.state.field(fields.kind).cloned(), touched.state.field(fields.rejected_at).cloned())
+        });
+        if done.stale {
+            self.metrics.stale.with_label_values(&[info.record]).inc();
+        }
+        if let Some((kind_of, rejected_at)) = rejection {
+            let owner = claim.owner.map_or(claim.remote_id, |owner| owner.1);
+            let application = self.touch(store, catalog.application, place.owner, claim, owner)?;
+            let ledger = application.state.ledger.get_or_insert_default();
+            application.ledger_news |= observe_rejection(ledger, kind_of.as_deref(), rejected_at.as_deref());
+        }
+        Ok(())
+    }
+
+    fn apply_visit(&mut self, store: &mut Store, claim: &Claim<'_>, place: Place) -> Result<(), Stop> {
+        self.metrics.facts.with_label_values(&[VISIT]).inc();
+        let catalog = Arc::clone(&self.catalog);
+        let Some((_, application)) = claim.owner else { return Ok(()) };
+        let touched = self.touch(store, catalog.application, place.owner, claim, application)?;
+        let ledger = touched.state.ledger.get_or_insert_default();
+        touched.ledger_news |= observe_visit(ledger, claim, &catalog);
+        Ok(())
+    }
+
+    fn touch(
+        &mut self,
+        store: &mut Store,
+        kind: Kind,
+        id: Id,
+        claim: &Claim<'_>,
+        remote_id: &str,
+    ) -> Result<&mut Touched, Stop> {
+        use std::collections::hash_map::Entry;
+        match self.touched.entry(id) {
+            Entry::Occupied(entry) => {
+                let touched = entry.into_mut();
+                if touched.trace != claim.origin.trace {
+                    touched.trace = Bytes::copy_from_slice(claim.origin.trace);
+                }
+                Ok(touched)
+            }
+            Entry::Vacant(entry) => {
+                let field_count = self.catalog.info(kind).schema.fields.len();
+                let stored = store.get(&id).map_err(|error| Stop::retryable("local-store", error.to_string()))?;
+                let existed = stored.is_some();
+                let state = match stored {
+                    Some(stored) => decode_state(&stored, field_count).map_err(|error| {
+                        Stop::permanent(
+                            "state-unreadable",
+                            format!(
+                                "state of a {} in partition {}: {error}; use the release that wrote it",
+                                claim.record, self.partition
+                            ),
+                        )
+                    })?,
+                    None => EntityState::new(field_count, claim.origin.vendor),
+                };
+                self.order.push(id);
+                Ok(entry.insert(Touched {
+                    kind,
+                    tenant: claim.origin.tenant.to_owned(),
+                    connection: claim.origin.connection.to_owned(),
+                    remote_id: remote_id.to_owned(),
+                    state,
+                    existed,
+                    merged: Merged::default(),
+                    ledger_news: false,
+                    trace: Bytes::copy_from_slice(claim.origin.trace),
+                }))
+            }
+        }
+    }
+
+    /// Writes everything that changed; what the local store has to know once it is durable.
+    pub fn finish(&mut self, out: &mut Outbox) -> Vec<Committed> {
+        let mut committed = Vec::with_capacity(self.order.len());
+        for id in std::mem::take(&mut self.order) {
+            if let Some(touched) = self.touched.remove(&id) {
+                committed.extend(self.finish_one(&id, touched, out));
+            }
+        }
+        committed
+    }
+
+    fn finish_one(&mut self, id: &Id, mut touched: Touched, out: &mut Outbox) -> Option<Committed> {
+        let catalog = Arc::clone(&self.catalog);
+        let info = catalog.info(touched.kind);
+        let mut ledger = touched.state.ledger.take();
+        let mut changed = touched.merged.content;
+        if let Some(ledger) = ledger.as_mut().filter(|_| touched.ledger_news) {
+            let events = ledger.publish();
+            changed |= !events.is_empty();
+            for event in &events {
+                let mut value = Vec::with_capacity(1024);
+                write_change(&mut value, &catalog, touched.ids(id), &touched.state, ledger, event);
+                self.metrics.stage_changes.with_label_values(&[&format!("{:?}", event.revision).to_uppercase()]).inc();
+                out.send(self.record(&catalog.stage_change.topic, id, value, &touched.trace));
+            }
+        }
+        if !changed && !touched.merged.state && !touched.ledger_news {
+            return None;
+        }
+        let mut lookup = None;
+        if changed && touched.state.forget_after.is_none() {
+            touched.state.revision += 1;
+            let event_id = state_event_id(
+                &touched.tenant,
+                &touched.connection,
+                info.record,
+                &touched.remote_id,
+                touched.state.revision,
+            )
+            .to_string();
+            let concluded =
+                ledger.as_ref().filter(|_| touched.state.deleted.is_none()).map(|ledger| Conclusions::of(ledger));
+            let fields = &catalog.application_fields;
+            let better = |index: usize| {
+                let concluded = concluded.as_ref()?;
+                match index {
+                    i if i == fields.status => concluded.status.clone(),
+                    i if i == fields.stage => concluded.stage.clone(),
+                    i if i == fields.job_id => concluded.job.clone(),
+                    i if i == fields.entered_stage_at => concluded.entered_stage_at.clone(),
+                    i if i == fields.hired_at => {
+                        concluded.hired_at.clone().filter(|_| touched.state.field(i).is_none_or(|v| *v == [0][..]))
+                    }
+                    _ => None,
+                }
+            };
+            let mut value = Vec::with_capacity(1024);
+            write_canonical(&mut value, info, &event_id, touched.ids(id), &touched.state, &better);
+            self.metrics.records.with_label_values(&[info.record]).inc();
+            let value = Bytes::from(value);
+            let key = if info.keyed_by_application { touched.state.owner.unwrap_or(*id) } else { *id };
+            out.send(self.record_of(&info.topic, &key, value.clone(), &touched.trace));
+            lookup = info.lookup.then(|| (touched.kind, value.slice(info.frame.len()..)));
+        }
+        touched.state.ledger = ledger;
+        let mut value = catalog.state.frame.to_vec();
+        put_state_record(&mut value, info, touched.ids(id), &touched.state, &mut self.spare);
+        let value = Bytes::from(value);
+        out.send(self.record_of(&catalog.state.topic, id, value.clone(), &[]));
+        Some(Committed { id: *id, state: value.slice(catalog.state.frame.len()..), lookup })
+    }
+
+    fn record(&self, topic: &Arc<str>, key: &Id, value: Vec<u8>, trace: &[u8]) -> Record {
+        self.record_of(topic, key, Bytes::from(value), trace)
+    }
+
+    fn record_of(&self, topic: &Arc<str>, key: &Id, value: Bytes, trace: &[u8]) -> Record {
+        let trace = (!trace.is_empty()).then(|| (Arc::from("traceparent"), Bytes::copy_from_slice(trace)));
+        Record {
+            topic: Arc::clone(topic),
+            partition: Some(self.partition),
+            key: Some(Bytes::copy_from_slice(key)),
+            value: Some(value),
+            headers: trace.into_iter().collect(),
+            timestamp_ms: None,
+        }
+    }
+
+    /// Appends a field of an entity that the transaction has touched; false if it has not.
+    pub fn read(&self, id: &Id, field: usize, out: &mut Vec<u8>) -> bool {
+        let Some(touched) = self.touched.get(id).filter(|touched| touched.merged.content) else { return false };
+        let info = self.catalog.info(touched.kind);
+        let Some(default) = info.schema.fields.get(field).map(|field| &field.default_bytes) else { return false };
+        if !info.lookup || touched.state.deleted.is_some() {
+            return false;
+        }
+        out.extend_from_slice(touched.state.field(field).map_or(&default[..], |value| value));
+        true
+    }
+
+    pub fn abort(&mut self) {
+        self.touched.clear();
+        self.order.clear();
+    }
+}
+
+/// A remembered deletion of something unknown ends after its time.
+fn expire(touched: &mut Touched, claim: &Claim<'_>, field_count: usize) {
+    if touched.state.forget_after.is_some_and(|until| claim.origin.observed_at > until) {
+        touched.state = EntityState::new(field_count, claim.origin.vendor);
+        touched.existed = false;
+    }
+}
+
+/// The state in a state record's value (without frame).
+fn decode_state(stored: &Bytes, field_count: usize) -> Result<EntityState, Damaged> {
+    let from = &mut Reader::new(stored);
+    if from.int()? != i64::from(crate::reconcile::FORMAT) {
+        return Err(Damaged);
+    }
+    for _ in 0..5 {
+        let _skipped = from.bytes()?;
+    }
+    let body = from.bytes()?;
+    EntityState::decode(&stored.slice_ref(body), field_count)
+}
+
+/// The entity's id in a state record's value (without frame), if it is of this release's format.
+///
+/// # Errors
+/// [`Damaged`], also for another format.
+pub fn id_of_state(stored: &[u8]) -> Result<Id, Damaged> {
+    let from = &mut Reader::new(stored);
+    if from.int()? != i64::from(crate::reconcile::FORMAT) {
+        return Err(Damaged);
+    }
+    let _record = from.bytes()?;
+    Id::try_from(from.bytes()?).map_err(|_| Damaged)
+}
