@@ -1,0 +1,83 @@
+//! Raw records in, canonical records and ledger out, on a broker: the embedded one, or the one that `HIREWIRE_TEST_BROKERS` names.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod stack;
+
+use stack::{Stack, text};
+
+const STAGE_CHANGE: &str = include_str!("../../vendors/greenhouse/fixtures/webhook__candidate_stage_change.json");
+
+fn at_stage(id: u64, name: &str, time: &str) -> String {
+    STAGE_CHANGE
+        .replace("\"id\": 71416", &format!("\"id\": {id}"))
+        .replace(
+            "\"name\": \"Assessment\",\n        \"interviews\"",
+            &format!("\"name\": \"{name}\",\n        \"interviews\""),
+        )
+        .replace("2015-02-09T16:38:36Z", time)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_becomes_an_application_and_ledger_events_once_however_often_it_is_sent() {
+    let stack = Stack::start().await;
+    let normalize = stack.normalize("a");
+    let subject = ("Application", "265277");
+    stack.send("webhook", "candidate_stage_change", "1", subject, STAGE_CHANGE).await;
+    stack.send("webhook", "candidate_stage_change", "1", subject, STAGE_CHANGE).await;
+    let next = at_stage(71417, "Onsite", "2015-02-10T10:00:00Z");
+    stack.send("webhook", "candidate_stage_change", "2", subject, &next).await;
+    let changes = stack.records(stack.names.stage_change(), 2).await;
+    let told: Vec<(String, String, String, String)> = changes
+        .iter()
+        .map(|c| (text(c, "change_type"), text(c, "to_stage.name"), text(c, "revision"), text(c, "sequence_no")))
+        .collect();
+    let expected = [("CREATED", "Assessment", "LIVE", "1"), ("STAGE", "Onsite", "LIVE", "2")];
+    let expected: Vec<_> =
+        expected.iter().map(|e| (e.0.to_owned(), e.1.to_owned(), e.2.to_owned(), e.3.to_owned())).collect();
+    assert_eq!(told, expected);
+    assert_eq!(text(&changes[1], "from_stage.name"), "Assessment");
+    assert_eq!(text(&changes[1], "previous_event_id"), text(&changes[0], "meta.event_id"));
+    let applications = stack.records(stack.names.entity(hirewire_schemas::Entity::Application), 1).await;
+    assert_eq!(text(applications.last().unwrap(), "stage.name"), "Onsite");
+    assert_eq!(text(applications.last().unwrap(), "meta.remote_id"), "265277");
+    let candidates = stack.records(stack.names.entity(hirewire_schemas::Entity::Candidate), 1).await;
+    assert_eq!(text(&candidates[0], "meta.remote_id"), "265772");
+    normalize.stop().await;
+
+    // Another process without the local store goes on where this one ended.
+    let normalize = stack.normalize("b");
+    stack.send("webhook", "candidate_stage_change", "2", subject, &next).await;
+    stack
+        .send("webhook", "candidate_stage_change", "3", subject, &at_stage(71418, "Offer", "2015-02-11T10:00:00Z"))
+        .await;
+    let changes = stack.records(stack.names.stage_change(), 3).await;
+    assert_eq!(changes.len(), 3);
+    assert_eq!(text(&changes[2], "from_stage.name"), "Onsite");
+    assert_eq!(text(&changes[2], "sequence_no"), "3");
+    normalize.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_mapped_becomes_a_dead_letter_and_the_stream_goes_on() {
+    let stack = Stack::start().await;
+    let normalize = stack.normalize("a");
+    let subject = ("Application", "265277");
+    stack
+        .send(
+            "webhook",
+            "candidate_stage_change",
+            "1",
+            subject,
+            "{\"action\": \"candidate_stage_change\", \"payload\": {",
+        )
+        .await;
+    stack.send("webhook", "candidate_stage_change", "2", subject, STAGE_CHANGE).await;
+    stack.send("webhook", "ping", "3", subject, "{\"action\":\"ping\"}").await;
+    stack.records(stack.names.stage_change(), 1).await;
+    let letters = stack.read(stack.names.normalize_dead_letter()).await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].header_str("dlq.reason"), Some("INVALID_JSON"));
+    assert!(letters[0].header_str("dlq.remedy").is_some());
+    assert_eq!(letters[0].value.as_deref(), Some(&b"{\"action\": \"candidate_stage_change\", \"payload\": {"[..]));
+    normalize.stop().await;
+}
