@@ -76,7 +76,10 @@ fn leaves(value: &Json) -> usize {
     }
 }
 
-fn inputs() -> Vec<(Plan, Vec<(Option<String>, Option<String>, Json)>)> {
+/// (event, stream, payload)
+type Case = (Option<String>, Option<String>, Json);
+
+fn inputs() -> Vec<(Plan, Vec<Case>)> {
     let mut all = Vec::new();
     for vendor in vendors() {
         let mut cases = Vec::new();

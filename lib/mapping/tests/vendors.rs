@@ -65,3 +65,34 @@ fn invalid_fixtures_are_dead_letters_that_name_the_place_and_not_the_value() {
         }
     }
 }
+
+#[test]
+fn the_example_overlay_of_a_vendor_compiles_and_routes_pay_into_the_offer() {
+    for vendor in vendors() {
+        let Ok(overlay) = std::fs::read_to_string(vendor.join("overlay.example.yaml")) else { continue };
+        let plan = plan_of(&vendor, Some(&overlay));
+        if !vendor.ends_with("greenhouse") {
+            continue;
+        }
+        for (fixture, amount, currency) in [
+            ("poll__offers", "80000.000000", "USD"),
+            ("poll__offers", "78500.500000", "EUR"),
+            ("webhook__hire_candidate", "80000.000000", "USD"),
+        ] {
+            let report = map_fixture(&plan, &vendor.join("fixtures").join(fixture).with_extension("json"));
+            let lines = report.lines.join("\n");
+            let pay = format!(
+                "\"amount\":\"{amount}\",\"min_amount\":null,\"max_amount\":null,\"currency\":\"{currency}\",\"period\":{{\"value\":\"YEAR\""
+            );
+            assert!(lines.contains(&pay), "{fixture}: {lines}");
+            assert!(!lines.contains("\"custom_fields.salary\""), "the routed field is carried too");
+            assert_eq!(report.coverage.unread, 0);
+        }
+        let stages = map_fixture(&plan, &vendor.join("fixtures/poll__job_interview_stages.json"));
+        assert!(stages.lines.join("").contains("overlay:1/stage_category/meet the founders"));
+        // An offer that has no pay, or an unreadable one, is no dead letter.
+        let report = map_fixture(&plan, &vendor.join("fixtures/webhook__offer_created.json"));
+        assert_eq!(report.dead_letters, 0);
+        assert!(report.lines[0].contains("\"compensation\":[]"));
+    }
+}

@@ -321,7 +321,8 @@ impl<'p> Run<'_, 'p> {
             || left.row_id.text(&scratch.texts) != right.row_id.text(&scratch.texts)
             || left.version != right.version
             || left.item.of(&scratch.out) != right.item.of(&scratch.out)
-            || left.customs.map(|span| span.of(&scratch.out)) != right.customs.map(|span| span.of(&scratch.out))
+            || (right.customs.is_some()
+                && left.customs.map(|span| span.of(&scratch.out)) != right.customs.map(|span| span.of(&scratch.out)))
         {
             return false;
         }
