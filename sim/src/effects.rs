@@ -23,6 +23,8 @@ pub(crate) struct Webhook {
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Effects {
+    /// The vendor's id of the application that the webhooks are about.
+    pub(crate) application: Option<i64>,
     pub(crate) rows: Vec<RowWrite>,
     /// The first is the one whose fate the plan decides.
     pub(crate) webhooks: Vec<Webhook>,

@@ -270,13 +270,15 @@ fn enqueue(
     effects: &mut Effects,
     rng: &mut Rng,
 ) -> Result<(), StoreError> {
-    let application = effects.rows.iter().find(|row| row.stream == "applications").map(|row| row.id);
+    let application = effects.application;
     for (n, webhook) in effects.webhooks.iter().enumerate() {
         // Only the first tells of the step; the rest is told by rows too.
         let fate = if n == 0 {
             planned.fate
         } else {
-            Fate { dropped: rng.f64() < scenario.faults.dropped, ..Fate::default() }
+            // What a hire says of its offer may be overwritten before a poll sees it.
+            let dropped = planned.step != Step::Hire && rng.f64() < scenario.faults.dropped;
+            Fate { dropped, ..Fate::default() }
         };
         let body = store::escape(&webhook.body.to_string(), escaped);
         let event_id = uuid_like(scenario.seed, &format!("event/{}/{n}", planned.index));

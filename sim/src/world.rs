@@ -55,6 +55,11 @@ impl World {
             Step::DeleteApplication | Step::DeleteCandidate => Some(ChangeKind::Deleted),
             _ => None,
         };
+        let about = match planned.step {
+            Step::Convert { into, .. } => into,
+            _ => planned.app,
+        };
+        effects.application = self.applications.get(&about).map(|app| app.id);
         if let Some(kind) = kind {
             effects.truth.extend(self.change(planned, planned.app, kind, &before, at));
         }

@@ -77,13 +77,18 @@ fn receiver_counts(input: &DeliveryInput<'_>, receiver: &str, findings: &mut Vec
     let (mut got, resent) = processed(input.evidence, receiver, findings);
     counts.resent = resent;
     let truth_of = by_canonical(input);
+    let logs = input.evidence.webhooks.iter().filter(|log| log.action == "candidate_anonymized");
+    let anonymised: HashSet<i64> = logs.filter_map(|log| log.application).collect();
     let none = Vec::new();
     for (application, mut entries) in entries {
         entries.sort_by_key(|entry| entry.sequence_no);
         let arrived = got.remove(application).unwrap_or_default();
         let truth = truth_of.get(application).unwrap_or(&none);
         let wanted = wanted(input, receiver, &entries, truth);
-        one_application(receiver, application, &wanted, &arrived, truth, &mut counts, findings);
+        // What was on its way when the application or its person vanished may never arrive.
+        let vanished = truth.first().is_some_and(|change| anonymised.contains(&change.application));
+        let gone = vanished || truth.iter().any(|change| change.kind == ChangeKind::Deleted);
+        one_application(receiver, application, &wanted, &arrived, truth, gone, &mut counts, findings);
     }
     for (application, arrived) in got {
         counts.duplicated += arrived.len() as u64;
@@ -189,12 +194,14 @@ fn is_history(evidence: &Evidence, entry: &LedgerEntry) -> bool {
     entry.occurred_at_micros.is_some_and(|at| at / 1000 < evidence.start_ms)
 }
 
+#[expect(clippy::too_many_arguments, reason = "one call, made for reading")]
 fn one_application(
     receiver: &str,
     application: &str,
     wanted: &[Wanted],
     arrived: &[Arrived<'_>],
     truth: &[&TrueChange],
+    gone: bool,
     counts: &mut DeliveryCounts,
     findings: &mut Vec<String>,
 ) {
@@ -225,8 +232,6 @@ fn one_application(
             Err(wrong) => findings.push(format!("{receiver}: {} for {application}: {wrong}", got.kind)),
         }
     }
-    // What was on its way when the application was deleted may never arrive.
-    let gone = truth.iter().any(|change| change.kind == ChangeKind::Deleted);
     let expected = if gone { taken } else { wanted.len() as u64 };
     counts.expected += expected;
     counts.delivered += taken;

@@ -67,12 +67,8 @@ pub(crate) fn apply(world: &mut World, planned: &Planned, at: i64, out: &mut Eff
         Step::Hire => hire(world, app, at, out),
         Step::Unhire => {
             edit(world, app, at, |app| app.status = Status::Active);
-            touch_offer(world, app, at, |offer| {
-                offer.status = "Created";
-                offer.resolved_at = None;
-            });
+            // What becomes of the accepted offer is not documented: it stays as it was.
             reopen(world, app, at, out);
-            show_offer(world, app, 0, out);
             show(world, app, out);
             tell(world, app, "unhire_candidate", out);
         }
