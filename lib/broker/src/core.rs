@@ -17,6 +17,7 @@ use crate::log::journal::{Appended, Frame, Journal, Lsn};
 use crate::log::op::Op;
 use crate::log::partition::{Log, Partition};
 use crate::log::producers::Verdict;
+use crate::log::records;
 use crate::log::writer::{SegmentWrite, Writer};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -87,7 +88,7 @@ impl Core {
         &self,
         topic: &Topic,
         partition: &Arc<Partition>,
-        bytes: &[u8],
+        bytes: &Bytes,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Stored, ResponseError> {
         if bytes.len() > topic.settings.max_message_bytes {
@@ -98,6 +99,9 @@ impl Core {
             BatchError::OldFormat => ResponseError::UnsupportedForMessageFormat,
             BatchError::Invalid => ResponseError::InvalidRecord,
         })?;
+        if topic.settings.compact && has_record_without_key(&header, bytes) {
+            return Err(ResponseError::InvalidRecord);
+        }
         let append_time = topic.settings.append_time.then(now_ms);
         let mut log = partition.lock();
         if log.deleted {
@@ -145,4 +149,9 @@ impl Core {
         let op = Op::Append { topic: partition.topic_id, partition: partition.index, batch };
         frame.push_append(&op, Appended { partition: partition.clone(), closes: placed.closes, write });
     }
+}
+
+/// A compacted topic takes no record without a key. A compressed batch is not unpacked for that.
+fn has_record_without_key(header: &Header, bytes: &Bytes) -> bool {
+    header.codec() == 0 && records::records(bytes).is_none_or(|records| records.iter().any(|it| it.key.is_none()))
 }

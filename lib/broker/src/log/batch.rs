@@ -12,6 +12,8 @@ const TIMESTAMP_TYPE: i16 = 1 << 3;
 const TRANSACTIONAL: i16 = 1 << 4;
 const CONTROL: i16 = 1 << 5;
 
+/// The bits of the attributes that name the codec.
+pub(crate) const CODEC: i16 = 7;
 pub(crate) const NO_PRODUCER: i64 = -1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -81,7 +83,12 @@ impl Header {
     }
 
     pub(crate) fn codec(&self) -> i16 {
-        self.attributes & 7
+        self.attributes & CODEC
+    }
+
+    /// The records carry the time at which the broker appended them.
+    pub(crate) fn has_append_time(&self) -> bool {
+        self.attributes & TIMESTAMP_TYPE != 0
     }
 
     pub(crate) fn is_transactional(&self) -> bool {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, warn};
 
 use super::checkpoint;
+use super::compaction;
 use super::journal::Frame;
 use super::op::Op;
 use super::partition::Partition;
@@ -89,6 +90,9 @@ impl Housekeeper {
         for topic in core.topics.all() {
             for partition in &topic.partitions {
                 retain(core, self, &topic, partition, now);
+                if topic.settings.compact {
+                    compaction::compact(core, &topic, partition, now);
+                }
                 let mut log = partition.lock();
                 log.producers.expire(now.saturating_sub(ms(core.settings.producer_id_expiration)));
                 log.trim_recent(0);

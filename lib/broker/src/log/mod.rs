@@ -3,6 +3,8 @@
 pub(crate) mod batch;
 pub(crate) mod checkpoint;
 pub(crate) mod codec;
+pub(crate) mod compaction;
+pub(crate) mod decompress;
 pub(crate) mod housekeeping;
 pub(crate) mod journal;
 pub(crate) mod op;

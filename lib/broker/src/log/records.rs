@@ -1,10 +1,11 @@
 //! The records inside a batch, as far as the broker must look: for a time, and for keys when it compacts.
 //!
-//! In: one batch; out: records that share its memory. Only uncompressed batches can be looked into.
+//! In: one batch of any codec; out: records that share the memory of the plain batch.
 
 use bytes::Bytes;
 
 use super::batch::{HEADER_BYTES, Header};
+use super::decompress::decompress;
 
 /// One record: its offset and time, and where its parts lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,46 +14,45 @@ pub(crate) struct Record {
     pub(crate) timestamp: i64,
     pub(crate) key: Option<Bytes>,
     pub(crate) has_value: bool,
-    /// The whole record with its length, as it is in the batch.
+    /// The whole record with its length, as it is in the plain batch.
     pub(crate) raw: Bytes,
 }
 
-const TIMESTAMP_TYPE: i16 = 1 << 3;
-
-/// The records of an uncompressed batch; `None` if it is compressed or does not hold what its header says.
+/// The records of a batch; `None` if it cannot be unpacked or does not hold what its header says.
 pub(crate) fn records(batch: &Bytes) -> Option<Vec<Record>> {
     let header = Header::parse(batch).ok()?;
-    if header.codec() != 0 || header.size != batch.len() {
+    if header.size != batch.len() {
         return None;
     }
-    let mut at = HEADER_BYTES;
+    let plain = decompress(header.codec(), &batch.slice(HEADER_BYTES..)).ok()?;
+    let mut at = 0;
     let count = usize::try_from(header.record_count).ok()?;
-    let mut found = Vec::with_capacity(count.min(batch.len() / 7));
+    let mut found = Vec::with_capacity(count.min(plain.len() / 7));
     for _ in 0..count {
         let from = at;
-        let length = usize::try_from(varint(batch, &mut at)?).ok()?;
-        let end = at.checked_add(length).filter(|end| *end <= batch.len())?;
+        let length = usize::try_from(varint(&plain, &mut at)?).ok()?;
+        let end = at.checked_add(length).filter(|end| *end <= plain.len())?;
         at += 1; // attributes
-        let timestamp = header.base_timestamp + varint(batch, &mut at)?;
-        let offset = header.base_offset + varint(batch, &mut at)?;
-        let key = match usize::try_from(varint(batch, &mut at)?) {
+        let timestamp = header.base_timestamp.checked_add(varint(&plain, &mut at)?)?;
+        let offset = header.base_offset.checked_add(varint(&plain, &mut at)?)?;
+        let key = match usize::try_from(varint(&plain, &mut at)?) {
             Ok(length) => {
                 let key_end = at.checked_add(length).filter(|key_end| *key_end <= end)?;
-                let key = batch.slice(at..key_end);
+                let key = plain.slice(at..key_end);
                 at = key_end;
                 Some(key)
             }
             Err(_) => None,
         };
-        let has_value = varint(batch, &mut at)? >= 0;
-        let timestamp = if header.attributes & TIMESTAMP_TYPE != 0 { header.max_timestamp } else { timestamp };
-        found.push(Record { offset, timestamp, key, has_value, raw: batch.slice(from..end) });
+        let has_value = varint(&plain, &mut at)? >= 0;
+        let timestamp = if header.has_append_time() { header.max_timestamp } else { timestamp };
+        found.push(Record { offset, timestamp, key, has_value, raw: plain.slice(from..end) });
         at = end;
     }
     Some(found)
 }
 
-/// The first record at or after a time; of a compressed batch, its first offset.
+/// Offset and time of the first record at or after a time; of a batch that cannot be unpacked, its first offset.
 pub(crate) fn first_since(batch: &Bytes, time: i64) -> Option<(i64, i64)> {
     match records(batch) {
         Some(records) => {
