@@ -146,6 +146,16 @@ impl Admin {
         Ok(self.topics()?.remove(topic))
     }
 
+    /// All consumer groups. Blocks for one round trip.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    pub fn groups(&self) -> Result<Vec<String>, Stop> {
+        let groups =
+            self.client.inner().fetch_group_list(None, TIMEOUT).map_err(|error| Stop::kafka("list groups", &error))?;
+        Ok(groups.groups().iter().map(|group| group.name().to_owned()).collect())
+    }
+
     /// The named settings of an existing topic.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ struct Sasl {
 impl Settings {
     /// Reads `{bootstrap_servers, client_id?, prefetch_kib?, tls?: {ca_file?, certificate_file?, key_file?},
     /// sasl?: {mechanism: PLAIN|SCRAM-SHA-256|SCRAM-SHA-512, username, password: {file|env}}}`.
-    /// `topic_prefix` stands beside these and belongs to the caller, who takes it with `Node::peek`.
+    /// `topic_prefix`, `partitions` and `replication` stand beside these and belong to the caller (`Node::peek`).
     pub fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
         let servers = map.require("bootstrap_servers", problems).and_then(|node| {
@@ -55,7 +55,9 @@ impl Settings {
             map.get("prefetch_kib").and_then(|node| node.whole(64, problems)).unwrap_or(DEFAULT_PREFETCH_KIB);
         let tls = map.get("tls").and_then(|node| Tls::read(node, problems));
         let sasl = map.get("sasl").and_then(|node| Sasl::read(node, problems));
-        let _prefix = map.get("topic_prefix");
+        for layout in ["topic_prefix", "partitions", "replication"] {
+            map.skip(layout);
+        }
         map.finish(problems);
         Some(Self { bootstrap_servers: servers?, client_id, tls, sasl, prefetch_kib })
     }

@@ -176,7 +176,9 @@ impl TableFollower {
                 let mut next = from;
                 let mut follow = || -> Result<(), Stop> {
                     for (topic, count) in &partitions {
-                        read_to_ends(&reader, topic, *count, &mut next, &running, &mut on)?;
+                        if has_more(&reader, topic, *count, &next)? {
+                            read_to_ends(&reader, topic, *count, &mut next, &running, &mut on)?;
+                        }
                     }
                     flag.store(true, Ordering::Release);
                     follow_all(&reader, &partitions, &next, &running, &mut on)
@@ -234,6 +236,17 @@ fn assign(
         assignment.add_partition_offset(&topic, partition, offset).map_err(|error| Stop::kafka("assign", &error))?;
     }
     reader.assign(&assignment).map_err(|error| Stop::kafka("assign", &error))
+}
+
+/// Whether anything of the topic was not seen yet. Reading to the end of what has none would cost two fetches' waits.
+fn has_more(reader: &BaseConsumer<Logging>, topic: &str, count: i32, next: &TableStart) -> Result<bool, Stop> {
+    for partition in 0..count {
+        let (low, high) = watermarks(reader, topic, partition)?;
+        if next.get(&(topic.to_owned(), partition)).map_or(low, |next| low.max(*next)) < high {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// One topic, until each of its partitions reported its end.

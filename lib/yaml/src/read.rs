@@ -142,6 +142,11 @@ impl<'a> Map<'a> {
         (!value.is_null()).then_some(value)
     }
 
+    /// Counts `key` as read: somebody else reads it.
+    pub fn skip(&mut self, key: &'static str) {
+        let _theirs = self.get(key);
+    }
+
     /// The value of `key`, whose absence is a mistake.
     pub fn require(&mut self, key: &'static str, problems: &mut Problems) -> Option<&'a Node> {
         let value = self.get(key);

@@ -3,25 +3,37 @@
 use std::time::{Duration, Instant};
 
 use hirewire_kafka::Settings;
+use hirewire_service::Shutdown;
 
 pub struct TestBroker {
     pub settings: Settings,
-    _folder: Option<tempfile::TempDir>,
+    shutdown: Shutdown,
 }
 
 impl TestBroker {
     pub async fn start() -> Self {
+        let shutdown = Shutdown::new();
         if let Ok(address) = std::env::var("HIREWIRE_TEST_BROKERS") {
-            return Self { settings: Settings::local(&address), _folder: None };
+            return Self { settings: Settings::local(&address), shutdown };
         }
         let folder = tempfile::tempdir().unwrap();
-        let address = start_embedded(folder.path()).await;
-        Self { settings: Settings::local(&address), _folder: Some(folder) }
+        let broker = hirewire_broker::Broker::open(hirewire_broker::Settings::new(folder.path())).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let stopped = shutdown.clone();
+        tokio::spawn(async move {
+            let ended = broker.run(listener, async move { stopped.requested().await }).await;
+            drop(folder);
+            ended
+        });
+        Self { settings: Settings::local(&address), shutdown }
     }
 }
 
-async fn start_embedded(_folder: &std::path::Path) -> String {
-    panic!("the embedded broker is not here yet")
+impl Drop for TestBroker {
+    fn drop(&mut self) {
+        self.shutdown.request();
+    }
 }
 
 /// A name that no other test of any run uses.
