@@ -63,7 +63,7 @@ impl Settings {
             auto_create_topics: false,
             sync: true,
             max_connections: 1000,
-            max_request_bytes: 100 * 1024 * 1024,
+            max_request_bytes: 64 * 1024 * 1024,
             max_inflight_bytes: 32 * 1024 * 1024,
             max_partitions: 4000,
             max_groups: 10_000,

@@ -5,6 +5,7 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use common::*;
@@ -22,12 +23,11 @@ impl Wire {
         Self { stream: TcpStream::connect(broker.address).unwrap(), correlation_id: 0 }
     }
 
-    fn send(&mut self, api: ApiKey, version: i16, request: &RequestKind) {
-        self.correlation_id += 1;
+    fn encode(api: ApiKey, version: i16, correlation_id: i32, request: &RequestKind) -> BytesMut {
         let header = RequestHeader::default()
             .with_request_api_key(api as i16)
             .with_request_api_version(version)
-            .with_correlation_id(self.correlation_id)
+            .with_correlation_id(correlation_id)
             .with_client_id(Some(text("wire")));
         let mut bytes = BytesMut::new();
         bytes.put_i32(0);
@@ -35,6 +35,12 @@ impl Wire {
         request.encode(&mut bytes, version).unwrap();
         let size = i32::try_from(bytes.len() - 4).unwrap();
         bytes[..4].copy_from_slice(&size.to_be_bytes());
+        bytes
+    }
+
+    fn send(&mut self, api: ApiKey, version: i16, request: &RequestKind) {
+        self.correlation_id += 1;
+        let bytes = Self::encode(api, version, self.correlation_id, request);
         self.stream.write_all(&bytes).unwrap();
     }
 
@@ -347,11 +353,14 @@ fn what_cannot_be_understood_ends_that_connection_only() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Running::start(dir.path());
     let mut good = Wire::connect(&broker);
-    let nonsense: [&[u8]; 4] = [
+    let nonsense: [&[u8]; 6] = [
         &[0, 0, 0, 8, 0, 99, 0, 0, 0, 0, 0, 1],
         &[0, 0, 0, 8, 0, 3, 0, 99, 0, 0, 0, 1],
         &[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0],
         &[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0],
+        // Metadata with an array of two thousand million topics, in the old and in the new notation.
+        &[0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff],
+        &[0, 0, 0, 16, 0, 3, 0, 9, 0, 0, 0, 1, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, 0x0f],
     ];
     for bytes in nonsense {
         let mut bad = Wire::connect(&broker);
@@ -359,4 +368,61 @@ fn what_cannot_be_understood_ends_that_connection_only() {
         assert!(bad.receive().is_none(), "{bytes:?}");
     }
     good.ask(ApiKey::Metadata, 1, &request(ApiKey::Metadata, 1));
+}
+
+/// Requests with a few wrong bytes: some are refused, some are taken for others, none stops the broker.
+#[test]
+fn damaged_requests_harm_nobody() {
+    static PANICS: AtomicUsize = AtomicUsize::new(0);
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Running::start(dir.path());
+    create_topic(&broker.bootstrap(), "t", 1, &[]);
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        PANICS.fetch_add(1, Ordering::Relaxed);
+        before(info);
+    }));
+    let mut seed = 42u64;
+    let mut random = move |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).unwrap() % below
+    };
+    for round in 0..40 {
+        for entry in SUPPORTED {
+            let version =
+                entry.max - i16::try_from(random(usize::try_from(entry.max - entry.min + 1).unwrap())).unwrap();
+            if entry.api == ApiKey::Produce && version < OLDEST_PRODUCE {
+                continue;
+            }
+            let mut bytes = Wire::encode(entry.api, version, round, &request(entry.api, version)).to_vec();
+            for _ in 0..=random(3) {
+                let at = 12 + random(bytes.len() - 12);
+                bytes[at] = [0, 1, 0x7f, 0x80, 0xff, u8::try_from(random(256)).unwrap()][random(6)];
+            }
+            let mut wire = Wire::connect(&broker);
+            wire.stream.write_all(&bytes).unwrap();
+        }
+    }
+    Wire::connect(&broker).ask(ApiKey::ApiVersions, 0, &request(ApiKey::ApiVersions, 0));
+    assert_eq!(PANICS.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn the_readme_tells_the_versions() {
+    let readme = include_str!("../README.md");
+    let told: Vec<&str> = readme
+        .lines()
+        .skip_while(|line| *line != "| API | versions |")
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    let real: Vec<String> = SUPPORTED
+        .iter()
+        .map(|entry| {
+            let versions =
+                if entry.min == entry.max { entry.min.to_string() } else { format!("{}–{}", entry.min, entry.max) };
+            format!("| {:?} | {versions} |", entry.api)
+        })
+        .collect();
+    assert_eq!(told, real);
 }

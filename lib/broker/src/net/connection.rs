@@ -15,7 +15,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
-use super::versions;
+use super::{shape, versions};
 use crate::api::{self, Client, Reply};
 use crate::core::Core;
 
@@ -129,6 +129,9 @@ async fn handle(core: &Arc<Core>, mut frame: Bytes, peer: SocketAddr) -> Result<
     }
     let malformed = || Broken::Malformed { api, version };
     let header = RequestHeader::decode(&mut frame, api.request_header_version(version)).map_err(|_| malformed())?;
+    if !shape::fits(api, version, &frame) {
+        return Err(malformed());
+    }
     let request = RequestKind::decode(api, &mut frame, version).map_err(|_| malformed())?;
     let client =
         Client { id: header.client_id.map(|id| id.to_string()).unwrap_or_default(), host: format!("/{}", peer.ip()) };

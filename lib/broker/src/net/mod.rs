@@ -3,6 +3,7 @@
 //! In: a bound listener; out: tasks, one per connection, that end when the peer does or when the broker closes.
 
 mod connection;
+mod shape;
 pub(crate) mod versions;
 
 use std::sync::Arc;
