@@ -28,6 +28,7 @@ const SUBJECTS: &[&str] = &[
     "Stage",
     "Source",
     "Reason",
+    "Label",
     "Interview",
     "Scorecard",
     "Offer",
@@ -60,6 +61,12 @@ impl Manifest {
         let mut problems = Problems::new();
         let manifest = Self::read(&node, &mut problems);
         problems.into_result(manifest.map(Arc::new))
+    }
+
+    /// The event that a webhook's body says it is.
+    #[must_use]
+    pub fn event_of(&self, body: &[u8]) -> Option<String> {
+        crate::json::scalar(body, &self.webhook.as_ref()?.event)
     }
 
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {

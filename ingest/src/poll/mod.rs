@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use hirewire_kafka::{Admin, LeaseEvent, Leases, Stop, TransactionalWriter, partition_for};
 use hirewire_registry::Codec;
-use hirewire_service::Shutdown;
+use hirewire_service::{Component, Shutdown};
 use tokio::task::JoinSet;
 
 use crate::connection::Connection;
@@ -81,8 +81,29 @@ pub(crate) async fn run(
         health: deps.health.clone(),
         transactional_prefix: group.clone(),
     });
-    health.waiting("its share of the connections");
-    let mut leases = Leases::start(&deps.kafka, &group, &work.topics.leases, deps.shutdown.clone())?;
+    loop {
+        health.waiting("its share of the connections");
+        match member(&work, &group, partitions, &health, &deps.shutdown).await {
+            Ok(()) => return Ok(()),
+            Err(stop) if !stop.retryable => return Err(stop),
+            Err(stop) => tracing::error!(code = stop.code, "the poller joins its group again: {}", stop.what),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_AGAIN_AFTER) => {}
+            () = deps.shutdown.requested() => return Ok(()),
+        }
+    }
+}
+
+/// One membership in the group, to its end.
+async fn member(
+    work: &Arc<Work>,
+    group: &str,
+    partitions: i32,
+    health: &Component,
+    shutdown: &Shutdown,
+) -> Result<(), Stop> {
+    let mut leases = Leases::start(&work.kafka, group, &work.topics.leases, shutdown.clone())?;
     let mut owned = Owned::default();
     while let Some(event) = leases.events.recv().await {
         match event {
@@ -90,7 +111,7 @@ pub(crate) async fn run(
                 work.metrics.leases.set(i64::try_from(gained.len()).unwrap_or(i64::MAX));
                 health.ready();
                 for partition in gained {
-                    owned.begin(partition, partitions, &work);
+                    owned.begin(partition, partitions, work);
                 }
             }
             LeaseEvent::Lost(done) => {

@@ -1,0 +1,165 @@
+//! Polling with a broker: what readers see, who polls, and who is fenced.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "support/broker.rs"]
+mod broker;
+#[allow(dead_code)]
+#[path = "../src/poll/tests/vendor.rs"]
+mod vendor;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use broker::{TestBroker, wait_for};
+use hirewire_ingest::manifest::Manifest;
+use hirewire_ingest::{Connection, Deps, Role, Settings, run};
+use hirewire_kafka::{Inbound, TransactionalWriter, partition_for};
+use hirewire_service::{Health, Shutdown};
+use hirewire_yaml::Problems;
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+use vendor::Vendor;
+
+const CONNECTION: &str = "acme-greenhouse";
+
+fn ago(seconds: i64) -> Timestamp {
+    Timestamp::from_second(Timestamp::now().as_second() - seconds).unwrap()
+}
+
+fn connection(vendor: &Vendor, folder: &std::path::Path) -> Arc<Connection> {
+    let manifest = Manifest::parse("manifest.yaml", include_str!("../../vendors/greenhouse/manifest.yaml")).unwrap();
+    std::fs::write(folder.join("id"), "client").unwrap();
+    std::fs::write(folder.join("secret"), "password").unwrap();
+    let text = format!(
+        "{{client_id: {{file: {0}/id}}, client_secret: {{file: {0}/secret}}, base_url: \"{1}/v3\", token_url: \
+         \"{1}/token\", interval: 200ms, lag: 0s, overlap: 5s, retry_first: 10ms}}",
+        folder.display(),
+        vendor.address
+    );
+    let node = hirewire_yaml::parse("hirewire.yaml", &text).unwrap();
+    let mut problems = Problems::new();
+    let connection = Connection::read(CONNECTION, "acme", &manifest, None, Some(&node), &mut problems);
+    Arc::new(problems.into_result(connection).unwrap())
+}
+
+/// A process that polls, as far as the broker can tell.
+struct Member {
+    shutdown: Shutdown,
+    health: Health,
+    task: JoinHandle<Result<(), hirewire_ingest::Error>>,
+}
+
+impl Member {
+    fn start(broker: &TestBroker, connection: &Arc<Connection>) -> Self {
+        let (shutdown, health) = (Shutdown::new(), Health::new());
+        let deps = Deps {
+            kafka: broker.settings(),
+            names: broker.names.clone(),
+            registry_url: broker.registry_url.clone(),
+            metrics: prometheus::Registry::new(),
+            health: health.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let task = tokio::spawn(run(Settings::default(), Role::Poll, None, vec![connection.clone()], deps));
+        Self { shutdown, health, task }
+    }
+
+    async fn stop(self) {
+        self.shutdown.request();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+fn texts(records: &[Inbound]) -> Vec<String> {
+    let mut texts: Vec<String> =
+        records.iter().map(|record| String::from_utf8(record.value.clone().unwrap().to_vec()).unwrap()).collect();
+    texts.sort();
+    texts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_see_each_row_once_and_another_member_goes_on_where_the_first_stopped() {
+    let broker = TestBroker::start().await;
+    let vendor = Vendor::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let connection = connection(&vendor, folder.path());
+    let mut all: Vec<String> = (1..=20).map(|id| vendor.put("jobs", id, ago(1000))).collect();
+    let raw = broker.names.raw("greenhouse");
+
+    let first = Member::start(&broker, &connection);
+    wait_for("the first read", async || broker.read(raw.clone()).await.len() == 20).await;
+    wait_for("its end", async || vendor.with(|account| account.requests.iter().any(|r| r.starts_with("eeoc")))).await;
+    assert!(first.health.waiting().is_empty(), "{:?}", first.health.waiting());
+    first.stop().await;
+    all.push(vendor.put("jobs", 21, ago(0)));
+
+    let second = Member::start(&broker, &connection);
+    wait_for("the new row", async || broker.read(raw.clone()).await.len() >= 21).await;
+    second.stop().await;
+    let records = broker.read(raw.clone()).await;
+    all.sort();
+    assert_eq!(texts(&records), all);
+    let origins: BTreeSet<&str> = records.iter().map(|record| record.header_str("hirewire-origin").unwrap()).collect();
+    assert_eq!(origins, BTreeSet::from(["backfill", "poll"]));
+    for record in &records {
+        let key = record.key.as_deref().unwrap();
+        assert_eq!(record.partition, partition_for(key, broker::PARTITIONS), "co-partitioned by the key");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_members_never_poll_one_connection_and_one_takes_over_from_the_other() {
+    let broker = TestBroker::start().await;
+    let vendor = Vendor::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let connection = connection(&vendor, folder.path());
+    let members = [Member::start(&broker, &connection), Member::start(&broker, &connection)];
+    wait_for("both members", async || members.iter().all(|member| member.health.waiting().is_empty())).await;
+    wait_for("a round", async || vendor.with(|account| account.requests.iter().any(|r| r.starts_with("eeoc")))).await;
+    vendor.take_requests();
+    wait_for("five rounds", async || {
+        vendor.with(|account| account.requests.iter().filter(|r| r.starts_with("eeoc")).count() >= 5)
+    })
+    .await;
+    // A new token makes the one before it bad: two pollers at work would take one for each request. One for each
+    // member's turn is what rebalancing at the start may cost.
+    let tokens = vendor.with(|account| account.tokens);
+    assert!(tokens <= 3, "{tokens}");
+    // Whichever holds it, the row is read. A new owner may keep it again, as the same event: overlap shows it to both.
+    let [one, other] = members;
+    one.stop().await;
+    let row = vendor.put("jobs", 1, ago(0));
+    wait_for("the row", async || !broker.read(broker.names.raw("greenhouse")).await.is_empty()).await;
+    other.stop().await;
+    let records = broker.read(broker.names.raw("greenhouse")).await;
+    let events: BTreeSet<&str> = records.iter().map(|record| record.header_str("ce_id").unwrap()).collect();
+    assert_eq!((events.len(), texts(&records).last()), (1, Some(&row)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poller_that_lost_its_lease_without_knowing_writes_nothing_more() {
+    let broker = TestBroker::start().await;
+    let vendor = Vendor::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let connection = connection(&vendor, folder.path());
+    let member = Member::start(&broker, &connection);
+    // By then rounds find nothing and write nothing: the zombie cannot find out before there is a row.
+    wait_for("four rounds", async || {
+        vendor.with(|account| account.requests.iter().filter(|r| r.starts_with("eeoc")).count() >= 4)
+    })
+    .await;
+    // A newer owner of the same lease opens its writer.
+    let lease = partition_for(CONNECTION.as_bytes(), broker::PARTITIONS);
+    let id = format!("{}-{lease}", broker.names.group("ingest-poll"));
+    let newer = TransactionalWriter::new(&broker.settings(), &id).await.unwrap();
+    vendor.put("jobs", 1, ago(0));
+    vendor.take_requests();
+    wait_for("the zombie to find out", async || {
+        vendor.with(|account| account.requests.iter().any(|request| request.starts_with("jobs")))
+    })
+    .await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert!(broker.read(broker.names.raw("greenhouse")).await.is_empty());
+    drop(newer);
+    member.stop().await;
+}
