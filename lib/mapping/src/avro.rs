@@ -29,6 +29,29 @@ pub fn put_decimal(unscaled: i128, out: &mut Vec<u8>) {
     put_bytes(&bytes[start..], out);
 }
 
+/// Keeps a byte free for the count of an array; its items follow. Gives where it stands.
+pub(crate) fn begin_array(out: &mut Vec<u8>) -> usize {
+    out.push(0);
+    out.len() - 1
+}
+
+/// Ends the array that began at `from`.
+pub(crate) fn end_array(count: usize, from: usize, out: &mut Vec<u8>) {
+    match u8::try_from(count) {
+        // The free byte is the end of an array without items.
+        Ok(0) => return,
+        Ok(few @ 1..64) => out[from] = few * 2,
+        _ => {
+            let end = out.len();
+            put_long(i64::try_from(count).unwrap_or(i64::MAX), out);
+            let width = out.len() - end;
+            out[from + 1..].rotate_right(width);
+            out.remove(from);
+        }
+    }
+    out.push(0);
+}
+
 /// Frames `count` items that stand in `out` from `from` on as an array.
 pub fn put_array(count: usize, from: usize, out: &mut Vec<u8>) {
     if count > 0 {
@@ -96,6 +119,21 @@ mod tests {
             let mut out = Vec::new();
             put_decimal(value, &mut out);
             assert_eq!(&out[1..], bytes, "{value}");
+        }
+    }
+
+    #[test]
+    fn both_ways_of_framing_an_array_agree() {
+        for count in [0, 1, 63, 64, 65, 10_000] {
+            let (mut one, mut other) = (vec![7], vec![7]);
+            let from = begin_array(&mut other);
+            for item in 0..count {
+                put_long(item, &mut one);
+                put_long(item, &mut other);
+            }
+            put_array(count as usize, 1, &mut one);
+            end_array(count as usize, from, &mut other);
+            assert_eq!(one, other, "{count}");
         }
     }
 

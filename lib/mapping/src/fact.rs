@@ -352,7 +352,9 @@ pub struct Scratch {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Mark {
+    /// A key, or a list or object that has something in it: its leaves count.
     #[default]
+    Inner,
     Unread,
     Read,
     Ignored,

@@ -27,8 +27,10 @@ pub(crate) enum Kind {
 pub(crate) struct Node {
     pub(crate) start: u32,
     pub(crate) end: u32,
-    /// The node after this one and all that is in it.
+    /// The node after this one and all that is in it. Of a key: the next key, or the end of the object.
     pub(crate) next: u32,
+    /// Of a key: [`key_hash`] of its meaning.
+    pub(crate) hash: u32,
     pub(crate) kind: Kind,
     /// The span has escapes: [`unescape`] it before use.
     pub(crate) escaped: bool,
@@ -74,7 +76,7 @@ pub(crate) struct Tape {
     nodes: Vec<Node>,
     open: Vec<Open>,
     /// Of objects with many keys: (hash, node), to find duplicates by sorting.
-    hashes: Vec<(u64, u32)>,
+    hashes: Vec<(u32, u32)>,
     left: String,
     right: String,
 }
@@ -97,7 +99,7 @@ impl Tape {
             return Err(JsonError { fault: Fault::Syntax("longer than 4 GiB"), at: 0 });
         }
         let mut scan = Scan { bytes, at: 0 };
-        self.value(&mut scan, text)?;
+        self.value(&mut scan)?;
         while let Some(open) = self.open.last() {
             let container = open.node;
             scan.space();
@@ -138,10 +140,10 @@ impl Tape {
             }
             scan.at += 1;
         }
-        self.value(scan, text)
+        self.value(scan)
     }
 
-    fn value(&mut self, scan: &mut Scan<'_>, _text: &str) -> Result<(), JsonError> {
+    fn value(&mut self, scan: &mut Scan<'_>) -> Result<(), JsonError> {
         scan.space();
         let start = scan.at;
         match scan.peek() {
@@ -195,21 +197,33 @@ impl Tape {
         let node = &mut self.nodes[open.node as usize];
         node.end = cast(scan.at);
         node.next = next;
+        self.link_key(open.node, next);
         Ok(())
     }
 
     fn push(&mut self, start: usize, end: usize, kind: Kind, escaped: bool) -> u32 {
         let index = cast(self.nodes.len());
-        self.nodes.push(Node { start: cast(start), end: cast(end), next: index + 1, kind, escaped });
+        self.nodes.push(Node { start: cast(start), end: cast(end), next: index + 1, hash: 0, kind, escaped });
+        self.link_key(index, index + 1);
         index
+    }
+
+    /// The key in front of a value points behind that value.
+    fn link_key(&mut self, value: u32, next: u32) {
+        if let Some(key) = (value as usize).checked_sub(1).and_then(|before| self.nodes.get_mut(before))
+            && key.kind == Kind::Key
+        {
+            key.next = next;
+        }
     }
 
     /// Counts a key of the innermost object; `Err` if it stood there before.
     fn note_key(&mut self, text: &str, index: u32) -> Result<(), ()> {
-        let hash = self.key_hash(text, index);
+        let hash = self.hash_of(text, index);
+        self.nodes[index as usize].hash = hash;
         let Some(open) = self.open.last_mut() else { return Ok(()) };
         open.keys += 1;
-        let bit = 1_u64 << (hash >> 58);
+        let bit = 1_u64 << (hash >> 26);
         let maybe_known = open.seen & bit != 0;
         open.seen |= bit;
         if !maybe_known || open.keys > MANY_KEYS {
@@ -217,10 +231,11 @@ impl Tape {
         }
         let mut other = open.node + 1;
         while other < index {
-            if self.same_key(text, other, index) {
+            let known = self.nodes[other as usize];
+            if known.hash == hash && self.same_key(text, other, index) {
                 return Err(());
             }
-            other = self.nodes[other as usize + 1].next;
+            other = known.next;
         }
         Ok(())
     }
@@ -230,29 +245,36 @@ impl Tape {
         hashes.clear();
         let mut key = object + 1;
         while (key as usize) < self.nodes.len() {
-            hashes.push((self.key_hash(text, key), key));
-            key = self.nodes[key as usize + 1].next;
+            hashes.push((self.nodes[key as usize].hash, key));
+            key = self.nodes[key as usize].next;
         }
         hashes.sort_unstable();
-        // Equal hashes of different keys are rare, so comparing within a run costs little.
         let mut found = false;
-        for (position, (hash, key)) in hashes.iter().enumerate() {
-            let run = hashes[position + 1..].iter().take_while(|(other, _)| other == hash);
-            found |= run.take(MANY_KEYS as usize).any(|(_, other)| self.same_key(text, *key, *other));
+        for run in hashes.chunk_by(|left, right| left.0 == right.0).filter(|run| run.len() > 1) {
+            // Keys with one hash are compared by their texts.
+            let mut texts: Vec<String> = run.iter().map(|(_, key)| self.plain(text, *key)).collect();
+            texts.sort_unstable();
+            found |= texts.windows(2).any(|pair| pair[0] == pair[1]);
         }
         self.hashes = hashes;
         found
     }
 
-    fn key_hash(&mut self, text: &str, index: u32) -> u64 {
+    fn hash_of(&mut self, text: &str, index: u32) -> u32 {
         let node = self.nodes[index as usize];
         if node.escaped {
             self.left.clear();
             unescape(span(text, node), &mut self.left);
-            hash(self.left.as_bytes())
+            key_hash(self.left.as_bytes())
         } else {
-            hash(span(text, node).as_bytes())
+            key_hash(span(text, node).as_bytes())
         }
+    }
+
+    fn plain(&self, text: &str, index: u32) -> String {
+        let mut out = String::new();
+        unescape(span(text, self.nodes[index as usize]), &mut out);
+        out
     }
 
     fn same_key(&mut self, text: &str, left: u32, right: u32) -> bool {
@@ -278,15 +300,14 @@ fn cast(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// FNV over the bytes, spread to the top bits.
-fn hash(bytes: &[u8]) -> u64 {
-    let mut state = 0xcbf2_9ce4_8422_2325_u64;
-    for chunk in bytes.chunks(8) {
-        let mut word = [0_u8; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        state = (state ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-    }
-    (state ^ bytes.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+/// A hash of a key by its length and both ends: keys of one object seldom agree in all three. The top bits count most.
+pub(crate) fn key_hash(key: &[u8]) -> u32 {
+    let word = |bytes: &[u8]| bytes.iter().fold(0_u64, |word, byte| (word << 8) | u64::from(*byte));
+    let ends = match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
+        (Some(first), Some(last)) => u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(23),
+        _ => word(key),
+    };
+    ((ends ^ (key.len() as u64) << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
 }
 
 struct Scan<'t> {

@@ -34,7 +34,8 @@ fn value_of(tape: &Tape, text: &str, node: usize) -> Value {
             let mut key = node + 1;
             while key < here.next as usize {
                 members.insert(plain(key), value_of(tape, text, key + 1));
-                key = tape.nodes()[key + 1].next as usize;
+                assert_eq!(tape.nodes()[key].next, tape.nodes()[key + 1].next);
+                key = tape.nodes()[key].next as usize;
             }
             Value::Object(members)
         }

@@ -21,3 +21,4 @@ pub mod tool;
 
 pub use fact::{Completeness, Context, Coverage, Element, Fact, Input, Mapped, Reject, RejectCode, Scratch, Slice};
 pub use plan::{Ignored, Plan};
+pub use show::show_record;

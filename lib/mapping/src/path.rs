@@ -8,17 +8,30 @@ use std::fmt;
 /// One move down the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
-    Key(String),
+    Key(Key),
     Index(usize),
     /// The first item whose member (or member of a member) has this text.
     Where {
-        keys: Vec<String>,
+        keys: Vec<Key>,
         equals: String,
     },
     /// Every item of an array.
     Each,
     /// Every member or item.
     Any,
+}
+
+/// The name of a member, with the hash that the tape has of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) text: String,
+    pub(crate) hash: u32,
+}
+
+impl Key {
+    pub(crate) fn new(text: &str) -> Self {
+        Self { text: text.to_owned(), hash: crate::json::key_hash(text.as_bytes()) }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +95,7 @@ impl Reader<'_> {
             match key.as_str() {
                 "" => return self.error("has an empty key", "remove the extra dot, or quote the key"),
                 "*" => steps.push(Step::Any),
-                _ => steps.push(Step::Key(key)),
+                key => steps.push(Step::Key(Key::new(key))),
             }
         }
         while let Some(rest) = self.rest.strip_prefix('[') {
@@ -120,7 +133,7 @@ impl Reader<'_> {
         }
         let step = if let Some(rest) = self.rest.strip_prefix('=') {
             self.rest = rest;
-            Step::Where { keys, equals: self.word(&[']'])? }
+            Step::Where { keys: keys.iter().map(|key| Key::new(key)).collect(), equals: self.word(&[']'])? }
         } else {
             match keys.as_slice() {
                 [number] if number.parse::<usize>().is_ok() => Step::Index(number.parse().unwrap_or_default()),
@@ -144,7 +157,7 @@ mod tests {
     }
 
     fn key(word: &str) -> Step {
-        Step::Key(word.to_owned())
+        Step::Key(Key::new(word))
     }
 
     #[test]
@@ -155,11 +168,11 @@ mod tests {
         assert_eq!(steps("[].x"), [Step::Each, key("x")]);
         assert_eq!(
             steps("f[n.m=Pay]"),
-            [key("f"), Step::Where { keys: vec!["n".into(), "m".into()], equals: "Pay".into() }]
+            [key("f"), Step::Where { keys: vec![Key::new("n"), Key::new("m")], equals: "Pay".into() }]
         );
         assert_eq!(
             steps("f[name=\"a]b\"].v"),
-            [key("f"), Step::Where { keys: vec!["name".into()], equals: "a]b".into() }, key("v")]
+            [key("f"), Step::Where { keys: vec![Key::new("name")], equals: "a]b".into() }, key("v")]
         );
         assert_eq!(steps("."), []);
         let root = Path::parse("/").unwrap();

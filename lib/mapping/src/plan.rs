@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::path::Path;
+use crate::path::{Key, Path};
 use crate::time::Format;
 
 /// A compiled mapping: one for a source, or one for each connection that has an overlay.
@@ -117,10 +117,12 @@ pub(crate) struct ElementRule {
 pub(crate) struct CustomRule {
     /// Of `whole`: what is carried as one field, unless a rule has read of it.
     pub(crate) entries: Path,
+    /// The path as it stands in the records.
+    pub(crate) text: String,
     pub(crate) whole: bool,
-    pub(crate) name: Option<String>,
-    pub(crate) kind: Option<String>,
-    pub(crate) value: Option<String>,
+    pub(crate) name: Option<Key>,
+    pub(crate) kind: Option<Key>,
+    pub(crate) value: Option<Key>,
 }
 
 /// Something that gives a text, or a node of the payload.
@@ -262,7 +264,8 @@ pub(crate) struct TextRule {
 /// Source words → symbols of an enum. Words are compared without case and without space around them.
 #[derive(Debug, Default)]
 pub(crate) struct SymbolTable {
-    pub(crate) words: HashMap<String, Symbol>,
+    /// Sorted by the word.
+    pub(crate) words: Vec<(String, Symbol)>,
     /// `*word*` patterns, tried in order after the exact words.
     pub(crate) patterns: Vec<(Pattern, Symbol)>,
     /// A word that stands in no line says nothing, instead of UNMAPPED.
@@ -278,7 +281,8 @@ pub(crate) struct Symbol {
 
 #[derive(Debug, Default)]
 pub(crate) struct TextTable {
-    pub(crate) words: HashMap<String, String>,
+    /// Sorted by the word.
+    pub(crate) words: Vec<(String, String)>,
     pub(crate) patterns: Vec<(Pattern, String)>,
 }
 
@@ -301,28 +305,35 @@ impl Pattern {
     }
 }
 
+/// The value of an exact word, else of the first pattern that fits.
+fn look_up<'t, T>(words: &'t [(String, T)], patterns: &'t [(Pattern, T)], folded: &str) -> Option<&'t T> {
+    if let Ok(position) = words.binary_search_by(|(word, _)| word.as_str().cmp(folded)) {
+        return words.get(position).map(|(_, value)| value);
+    }
+    patterns.iter().find(|(pattern, _)| pattern.matches(folded)).map(|(_, value)| value)
+}
+
 impl SymbolTable {
     /// `folded` is lower-case and trimmed.
     pub(crate) fn find(&self, folded: &str) -> Option<&Symbol> {
-        self.words
-            .get(folded)
-            .or_else(|| self.patterns.iter().find(|(pattern, _)| pattern.matches(folded)).map(|(_, symbol)| symbol))
+        look_up(&self.words, &self.patterns, folded)
     }
 }
 
 impl TextTable {
     pub(crate) fn find(&self, folded: &str) -> Option<&str> {
-        let exact = self.words.get(folded);
-        exact
-            .or_else(|| self.patterns.iter().find(|(pattern, _)| pattern.matches(folded)).map(|(_, text)| text))
-            .map(String::as_str)
+        look_up(&self.words, &self.patterns, folded).map(String::as_str)
     }
 }
 
 /// The form in which table words are compared.
 pub(crate) fn fold(text: &str, out: &mut String) {
     out.clear();
-    for letter in text.trim().chars() {
-        out.extend(letter.to_lowercase());
+    let text = text.trim();
+    if text.is_ascii() {
+        out.push_str(text);
+        out.make_ascii_lowercase();
+    } else {
+        out.extend(text.chars().flat_map(char::to_lowercase));
     }
 }

@@ -4,6 +4,14 @@ use crate::avro::{read_bytes, read_long};
 use crate::shape::Shape;
 use crate::{decimal, time};
 
+/// A whole record's Avro bytes, without framing → JSON; `None` if the bytes are not of this schema.
+#[must_use]
+pub fn show_record(schema: &apache_avro::Schema, mut bytes: &[u8]) -> Option<String> {
+    let mut out = String::new();
+    show(&Shape::of(schema), &mut bytes, &mut out)?;
+    bytes.is_empty().then_some(out)
+}
+
 /// Appends the JSON of the value at the front of `bytes`; `None` if the bytes are not of this shape.
 pub(crate) fn show(shape: &Shape, bytes: &mut &[u8], out: &mut String) -> Option<()> {
     match shape {

@@ -95,7 +95,7 @@ fn descend(tape: &Tape, text: &str, path: &str) -> Option<usize> {
             if span(text, tape.nodes()[key]) == part {
                 break key + 1;
             }
-            key = tape.nodes()[key + 1].next as usize;
+            key = tape.nodes()[key].next as usize;
         };
     }
     Some(node)

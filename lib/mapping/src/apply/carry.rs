@@ -1,12 +1,13 @@
 //! What becomes of the leaves that no rule read: ignored on purpose, or carried as custom fields of a fact.
 //!
 //! A leaf is a text, number, boolean, null, or an empty list or object. It belongs to the innermost record that was
-//! made around it, or to the payload's first fact.
+//! made around it, or to the payload's first fact. Rows that are one item of a list carry nothing.
 
 use super::{Run, source::is_scalar};
-use crate::avro::{put_array, put_bytes, put_long};
-use crate::fact::{Coverage, Mark, Span};
-use crate::json::{Kind, span};
+use crate::avro::{begin_array, end_array, put_bytes, put_long};
+use crate::fact::{Coverage, FactSpan, Mark, Slot, Span};
+use crate::json::{Kind, Node, span};
+use crate::path::Key;
 use crate::plan::{CustomRule, Rule};
 
 /// Reused from payload to payload.
@@ -15,64 +16,67 @@ pub(crate) struct CarryBuffers {
     pub(super) nodes: Vec<u32>,
     /// Per node: 1 + the fact whose record begins there, or 0.
     owners: Vec<u32>,
+    carried: Vec<Carried>,
     path: String,
     value: String,
 }
 
+/// One custom field to be written: all of one fact stand together.
+#[derive(Debug, Clone, Copy)]
+struct Carried {
+    fact: usize,
+    node: u32,
+    what: What,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum What {
+    /// A member of an object of the customer's own fields.
+    Named { custom: usize, key: u32, name: Option<u32>, kind: Option<u32> },
+    /// A list or object that the rule carries as one.
+    Whole { custom: usize },
+    /// A leaf; its path begins at this node.
+    Leaf { root: u32 },
+}
+
+impl Node {
+    fn is_leaf(&self, index: usize) -> bool {
+        is_scalar(self.kind) || self.kind == Kind::Null || (self.kind != Kind::Key && self.next as usize == index + 1)
+    }
+}
+
 impl<'p> Run<'_, 'p> {
+    /// The mark of every node before the first rule.
+    pub(super) fn begin(&mut self) {
+        let leaves = self.nodes.iter().enumerate().map(|(index, node)| node.is_leaf(index));
+        self.scratch.marks.extend(leaves.map(|leaf| if leaf { Mark::Unread } else { Mark::Inner }));
+    }
+
     /// Accounts for every leaf and drops facts that say what an earlier one says.
     pub(super) fn settle(&mut self) -> Coverage {
         self.ignore();
-        let mut owners = std::mem::take(&mut self.scratch.carry.owners);
-        owners.clear();
-        owners.resize(self.nodes.len(), 0);
-        for (index, fact) in self.scratch.facts.iter().enumerate() {
-            let owner = &mut owners[fact.root as usize];
-            if *owner == 0 {
-                *owner = u32::try_from(index + 1).unwrap_or(u32::MAX);
+        let mut carried = std::mem::take(&mut self.scratch.carry.carried);
+        carried.clear();
+        for fact in 0..self.scratch.facts.len() {
+            let rule: &'p Rule = &self.plan.rules[self.scratch.facts[fact].rule];
+            for custom in 0..rule.customs.len() {
+                self.find_customs(fact, custom, &mut carried);
             }
         }
-        let mut path = std::mem::take(&mut self.scratch.carry.path);
-        // Facts that share a record with an earlier one take only their named fields, and take them first.
-        for owning in [false, true] {
-            for index in 0..self.scratch.facts.len() {
-                let root = self.scratch.facts[index].root;
-                if (owners[root as usize] as usize == index + 1) == owning {
-                    self.carry(index, owning, &owners, &mut path);
-                }
+        self.find_leaves(&mut carried);
+        // Stable: within a fact the order of finding stays.
+        carried.sort_by_key(|one| one.fact);
+        for group in carried.chunk_by(|left, right| left.fact == right.fact) {
+            let from = begin_array(&mut self.scratch.out);
+            for one in group {
+                self.write(one);
             }
+            end_array(group.len(), from, &mut self.scratch.out);
+            self.scratch.facts[group[0].fact].customs = Some(Span { from, to: self.scratch.out.len() });
         }
-        self.scratch.carry.path = path;
-        self.scratch.carry.owners = owners;
+        self.scratch.carry.carried = carried;
         self.drop_repeats();
         self.count()
-    }
-
-    fn carry(&mut self, index: usize, owning: bool, owners: &[u32], path: &mut String) {
-        let (rule, root) = (self.scratch.facts[index].rule, self.scratch.facts[index].root);
-        let rule: &'p Rule = &self.plan.rules[rule];
-        if rule.element.is_some() {
-            // An item of a list has no room for more: its mapping says what is left out.
-            return;
-        }
-        let from = self.scratch.out.len();
-        let mut count = 0;
-        for custom in &rule.customs {
-            count += self.customs(custom, root, path);
-        }
-        if owning {
-            path.clear();
-            count += self.leaves(root, root, owners, path);
-        }
-        if index == 0 && root != 0 {
-            path.clear();
-            path.push('/');
-            count += self.leaves(0, root, owners, path);
-        }
-        if count > 0 {
-            put_array(count, from, &mut self.scratch.out);
-            self.scratch.facts[index].customs = Some(Span { from, to: self.scratch.out.len() });
-        }
     }
 
     fn ignore(&mut self) {
@@ -91,159 +95,203 @@ impl<'p> Run<'_, 'p> {
             let _fits = self.expand_steps(&path.steps, 0, &mut nodes).is_ok();
         }
         for root in &nodes {
-            for node in *root..self.nodes[*root as usize].next {
-                let mark = &mut self.scratch.marks[node as usize];
+            let subtree = *root as usize..self.nodes[*root as usize].next as usize;
+            for mark in &mut self.scratch.marks[subtree] {
                 if *mark == Mark::Unread {
                     *mark = Mark::Ignored;
                 }
             }
         }
-        nodes.clear();
         self.scratch.carry.nodes = nodes;
     }
 
-    /// Carries the members of the customer's own fields, each with its name and type. Those whose value a rule has
-    /// read are done.
-    fn customs(&mut self, custom: &CustomRule, root: u32, path: &mut String) -> usize {
+    fn find_customs(&mut self, fact: usize, index: usize, carried: &mut Vec<Carried>) {
+        let (rule, root) = (self.scratch.facts[fact].rule, self.scratch.facts[fact].root);
+        let custom: &'p CustomRule = &self.plan.rules[rule].customs[index];
+        let mut found = std::mem::take(&mut self.scratch.carry.nodes);
+        found.clear();
         let start = if custom.entries.absolute { 0 } else { root };
-        let mut found = Vec::new();
-        if self.expand_steps(&custom.entries.steps, start, &mut found).is_err() {
-            return 0;
-        }
-        let mut count = 0;
-        for object in found {
+        let _fits = self.expand_steps(&custom.entries.steps, start, &mut found).is_ok();
+        for node in &found {
+            let here = self.nodes[*node as usize];
             if custom.whole {
-                count += usize::from(self.whole(custom, object));
-                continue;
-            }
-            if self.nodes[object as usize].kind != Kind::Object {
-                continue;
-            }
-            let end = self.nodes[object as usize].next;
-            let mut key = object + 1;
-            while key < end {
-                let value = key + 1;
-                count += usize::from(self.custom(custom, key, value, path));
-                key = self.nodes[value as usize].next;
+                if self.take(*node) {
+                    carried.push(Carried { fact, node: *node, what: What::Whole { custom: index } });
+                }
+            } else if here.kind == Kind::Object {
+                let mut key = node + 1;
+                while key < here.next {
+                    self.find_custom(fact, index, custom, key, carried);
+                    key = self.nodes[key as usize].next;
+                }
             }
         }
-        count
+        self.scratch.carry.nodes = found;
     }
 
-    fn custom(&mut self, custom: &CustomRule, key: u32, entry: u32, path: &mut String) -> bool {
-        let part = |run: &Self, name: &Option<String>| {
-            name.as_ref().and_then(|name| run.step(&crate::path::Step::Key(name.clone()), entry).ok().flatten())
-        };
-        let value = match &custom.value {
-            None => Some(entry),
-            Some(_) => part(self, &custom.value),
-        };
-        let Some(value) = value else { return false };
-        let value_nodes = value as usize..self.nodes[value as usize].next as usize;
-        let (name, kind) = (part(self, &custom.name), part(self, &custom.kind));
-        let labels = [name, kind];
-        for label in labels.into_iter().flatten() {
-            if is_scalar(self.nodes[label as usize].kind) {
-                self.set_read(label);
+    /// A member whose value a rule has read is done; its labels count as read then.
+    fn find_custom(&mut self, fact: usize, index: usize, custom: &CustomRule, key: u32, carried: &mut Vec<Carried>) {
+        let entry = key + 1;
+        let part = |name: &Option<Key>| name.as_ref().and_then(|name| self.member_of(entry, name));
+        let (name, kind) = (part(&custom.name), part(&custom.kind));
+        let value = if custom.value.is_some() { part(&custom.value) } else { Some(entry) };
+        let Some(value) = value else { return };
+        for label in [name, kind].into_iter().flatten() {
+            let mark = &mut self.scratch.marks[label as usize];
+            if *mark == Mark::Unread {
+                *mark = Mark::Read;
             }
         }
-        let taken = self.scratch.marks[value_nodes.clone()].iter().any(|mark| *mark != Mark::Unread);
-        if taken {
+        if self.take(value) {
+            let text = |node: &u32| self.nodes[*node as usize].kind == Kind::Text;
+            let what = What::Named { custom: index, key, name: name.filter(text), kind: kind.filter(text) };
+            carried.push(Carried { fact, node: value, what });
+        }
+    }
+
+    fn member_of(&self, object: u32, name: &Key) -> Option<u32> {
+        match self.nodes[object as usize].kind {
+            Kind::Object => self.member(object, name),
+            _ => None,
+        }
+    }
+
+    /// Marks all of a subtree as carried; `false` if some of it is read or carried already.
+    fn take(&mut self, node: u32) -> bool {
+        let subtree = node as usize..self.nodes[node as usize].next as usize;
+        let marks = &mut self.scratch.marks[subtree];
+        if !marks.iter().all(|mark| matches!(mark, Mark::Unread | Mark::Inner)) {
             return false;
         }
-        path.clear();
-        path.push_str(&custom.entries.to_string());
-        path.push('.');
-        path.push_str(span(self.text, self.nodes[key as usize]));
-        let mut buffer = self.buffer();
-        let label = name.filter(|node| self.nodes[*node as usize].kind == Kind::Text).unwrap_or(key);
-        put_bytes(self.node_text(label, &mut buffer).as_bytes(), &mut self.scratch.out);
-        put_bytes(path.as_bytes(), &mut self.scratch.out);
-        put_long(1, &mut self.scratch.out);
-        match kind.filter(|node| self.nodes[*node as usize].kind == Kind::Text) {
-            Some(node) => put_bytes(self.node_text(node, &mut buffer).as_bytes(), &mut self.scratch.out),
-            None => put_bytes(json_type(self.nodes[value as usize].kind).as_bytes(), &mut self.scratch.out),
-        }
-        self.give_back(buffer);
-        self.put_value(value);
-        for node in value_nodes {
-            self.scratch.marks[node] = Mark::Carried;
+        for mark in marks {
+            if *mark == Mark::Unread {
+                *mark = Mark::Carried;
+            }
         }
         true
     }
 
-    /// Carries a list or object as one field.
-    fn whole(&mut self, custom: &CustomRule, node: u32) -> bool {
-        let here = self.nodes[node as usize];
-        let range = node as usize..here.next as usize;
-        if self.scratch.marks[range.clone()].iter().any(|mark| *mark != Mark::Unread) {
-            return false;
+    fn find_leaves(&mut self, carried: &mut Vec<Carried>) {
+        if !self.scratch.marks.contains(&Mark::Unread) || self.scratch.facts.is_empty() {
+            return;
         }
-        let path = custom.entries.to_string();
-        put_bytes(path.rsplit('.').next().unwrap_or(&path).as_bytes(), &mut self.scratch.out);
-        put_bytes(path.as_bytes(), &mut self.scratch.out);
-        put_long(1, &mut self.scratch.out);
-        put_bytes(json_type(here.kind).as_bytes(), &mut self.scratch.out);
-        self.put_value(node);
-        self.scratch.marks[range].fill(Mark::Carried);
-        true
-    }
-
-    fn set_read(&mut self, node: u32) {
-        let mark = &mut self.scratch.marks[node as usize];
-        if *mark == Mark::Unread {
-            *mark = Mark::Read;
-        }
-    }
-
-    /// Carries the unread leaves under `node`, leaving out records of other facts.
-    fn leaves(&mut self, node: u32, root: u32, owners: &[u32], path: &mut String) -> usize {
-        let here = self.nodes[node as usize];
-        let other_record = node != 0 && owners[node as usize] != 0 && owners[node as usize] != owners[root as usize];
-        let own_root_again = node == root && path.starts_with('/') && root != 0;
-        if other_record || own_root_again {
-            return 0;
-        }
-        if is_scalar(here.kind) || here.kind == Kind::Null || here.next == node + 1 {
-            if self.scratch.marks[node as usize] != Mark::Unread {
-                return 0;
+        let mut owners = std::mem::take(&mut self.scratch.carry.owners);
+        owners.clear();
+        owners.resize(self.nodes.len(), 0);
+        for (index, fact) in self.scratch.facts.iter().enumerate() {
+            let owner = &mut owners[fact.root as usize];
+            if *owner == 0 {
+                *owner = u32::try_from(index + 1).unwrap_or(u32::MAX);
             }
-            self.leaf(node, path);
-            return 1;
         }
-        let (mut count, length) = (0, path.len());
-        let end = here.next;
+        for node in 0..self.nodes.len() {
+            if self.scratch.marks[node] != Mark::Unread {
+                continue;
+            }
+            let (fact, root) = self.owner_of(node, &owners);
+            let rule: &'p Rule = &self.plan.rules[self.scratch.facts[fact].rule];
+            if rule.element.is_none() {
+                self.scratch.marks[node] = Mark::Carried;
+                let node = u32::try_from(node).unwrap_or(u32::MAX);
+                carried.push(Carried { fact, node, what: What::Leaf { root } });
+            }
+        }
+        self.scratch.carry.owners = owners;
+    }
+
+    /// The innermost record around a leaf: its fact and its root. Beside all records: the first fact and the payload.
+    fn owner_of(&self, leaf: usize, owners: &[u32]) -> (usize, u32) {
+        let (mut fact, mut root) = (0, 0);
+        let mut node = 0;
+        loop {
+            if owners[node as usize] != 0 {
+                (fact, root) = (owners[node as usize] as usize - 1, node);
+            }
+            match self.child_around(node, leaf) {
+                Some((child, _)) => node = child,
+                None => return (fact, root),
+            }
+        }
+    }
+
+    /// The value under `node` that holds `leaf`, and its key or position.
+    fn child_around(&self, node: u32, leaf: usize) -> Option<(u32, Place)> {
+        let here = self.nodes[node as usize];
+        if leaf <= node as usize {
+            return None;
+        }
         let mut child = node + 1;
         let mut position = 0;
-        while child < end {
-            let value = if here.kind == Kind::Object {
-                if !path.is_empty() && !path.ends_with('/') {
-                    path.push('.');
-                }
-                path.push_str(span(self.text, self.nodes[child as usize]));
-                child + 1
-            } else {
-                use std::fmt::Write as _;
-                // Writing into a String cannot fail.
-                let _always = write!(path, "[{position}]").is_ok();
-                position += 1;
-                child
-            };
-            count += self.leaves(value, root, owners, path);
-            path.truncate(length);
-            child = self.nodes[value as usize].next;
+        let keyed = here.kind == Kind::Object;
+        while child < here.next {
+            let next = self.nodes[child as usize].next;
+            if leaf < next as usize {
+                return Some(if keyed { (child + 1, Place::Key(child)) } else { (child, Place::Item(position)) });
+            }
+            child = next;
+            position += 1;
         }
-        count
+        None
     }
 
-    fn leaf(&mut self, node: u32, path: &str) {
-        let name = path.rsplit('.').next().unwrap_or(path);
-        put_bytes(name.trim_start_matches('/').as_bytes(), &mut self.scratch.out);
-        put_bytes(path.as_bytes(), &mut self.scratch.out);
-        put_long(1, &mut self.scratch.out);
-        put_bytes(json_type(self.nodes[node as usize].kind).as_bytes(), &mut self.scratch.out);
-        self.put_value(node);
-        self.scratch.marks[node as usize] = Mark::Carried;
+    fn write(&mut self, one: &Carried) {
+        let rule: &'p Rule = &self.plan.rules[self.scratch.facts[one.fact].rule];
+        let json_type = json_type(self.nodes[one.node as usize].kind);
+        let mut path = std::mem::take(&mut self.scratch.carry.path);
+        let mut buffer = self.buffer();
+        path.clear();
+        match one.what {
+            What::Named { custom, key, name, kind } => {
+                path.push_str(&rule.customs[custom].text);
+                path.push('.');
+                path.push_str(span(self.text, self.nodes[key as usize]));
+                put_bytes(self.node_text(name.unwrap_or(key), &mut buffer).as_bytes(), &mut self.scratch.out);
+                put_bytes(path.as_bytes(), &mut self.scratch.out);
+                put_long(1, &mut self.scratch.out);
+                let kind = kind.map_or(json_type, |kind| self.node_text(kind, &mut buffer));
+                put_bytes(kind.as_bytes(), &mut self.scratch.out);
+            }
+            What::Whole { .. } | What::Leaf { .. } => {
+                match one.what {
+                    What::Whole { custom } => path.push_str(&rule.customs[custom].text),
+                    What::Leaf { root } => self.path_from(root, one.node, &mut path),
+                    What::Named { .. } => {}
+                }
+                let name = path.rsplit(['.', '/']).next().unwrap_or(&path);
+                put_bytes(name.as_bytes(), &mut self.scratch.out);
+                put_bytes(path.as_bytes(), &mut self.scratch.out);
+                put_long(1, &mut self.scratch.out);
+                put_bytes(json_type.as_bytes(), &mut self.scratch.out);
+            }
+        }
+        self.give_back(buffer);
+        self.scratch.carry.path = path;
+        self.put_value(one.node);
+    }
+
+    /// The path of a leaf as records show it. Beside all records it begins with `/`.
+    fn path_from(&self, root: u32, leaf: u32, path: &mut String) {
+        use std::fmt::Write as _;
+        let record = self.scratch.facts.iter().any(|fact| fact.root == root);
+        if !record {
+            path.push('/');
+        }
+        let mut node = root;
+        while let Some((child, place)) = self.child_around(node, leaf as usize) {
+            match place {
+                Place::Key(key) => {
+                    if !path.is_empty() && !path.ends_with('/') {
+                        path.push('.');
+                    }
+                    path.push_str(span(self.text, self.nodes[key as usize]));
+                }
+                Place::Item(position) => {
+                    // Writing into a String cannot fail.
+                    let _always = write!(path, "[{position}]").is_ok();
+                }
+            }
+            node = child;
+        }
     }
 
     /// A text as it is, null as null, anything else as compact JSON.
@@ -255,13 +303,13 @@ impl<'p> Run<'_, 'p> {
         }
         put_long(1, &mut self.scratch.out);
         let mut value = std::mem::take(&mut self.scratch.carry.value);
-        if here.kind == Kind::Text {
-            self.node_text(node, &mut value);
-        } else {
+        if matches!(here.kind, Kind::Object | Kind::Array) {
             value.clear();
             self.compact(node, &mut value);
+            put_bytes(value.as_bytes(), &mut self.scratch.out);
+        } else {
+            put_bytes(self.node_text(node, &mut value).as_bytes(), &mut self.scratch.out);
         }
-        put_bytes(value.as_bytes(), &mut self.scratch.out);
         self.scratch.carry.value = value;
     }
 
@@ -282,14 +330,15 @@ impl<'p> Run<'_, 'p> {
                     if child > node + 1 {
                         out.push(',');
                     }
-                    let mut value = child;
+                    let next = self.nodes[child as usize].next;
                     if here.kind == Kind::Object {
                         self.compact(child, out);
                         out.push(':');
-                        value += 1;
+                        self.compact(child + 1, out);
+                    } else {
+                        self.compact(child, out);
                     }
-                    self.compact(value, out);
-                    child = self.nodes[value as usize].next;
+                    child = next;
                 }
                 out.push(close);
             }
@@ -299,7 +348,7 @@ impl<'p> Run<'_, 'p> {
     /// Embedded copies of one record often stand twice in a payload: what says the same is said once.
     fn drop_repeats(&mut self) {
         let mut facts = std::mem::take(&mut self.scratch.facts);
-        let mut index = 0;
+        let mut index = 1;
         while index < facts.len() {
             let (before, rest) = facts.split_at(index);
             let repeated = rest.first().is_some_and(|fact| before.iter().any(|other| self.same(other, fact)));
@@ -312,21 +361,21 @@ impl<'p> Run<'_, 'p> {
         self.scratch.facts = facts;
     }
 
-    fn same(&self, left: &crate::fact::FactSpan, right: &crate::fact::FactSpan) -> bool {
-        use crate::fact::Slot;
+    /// Whether `right` says nothing that `left` does not say.
+    fn same(&self, left: &FactSpan, right: &FactSpan) -> bool {
         let scratch = &*self.scratch;
+        let customs = |fact: &FactSpan| fact.customs.map(|span| span.of(&scratch.out));
         if left.rule != right.rule
             || left.remote_id.text(&scratch.texts) != right.remote_id.text(&scratch.texts)
             || left.owner_id.text(&scratch.texts) != right.owner_id.text(&scratch.texts)
             || left.row_id.text(&scratch.texts) != right.row_id.text(&scratch.texts)
             || left.version != right.version
             || left.item.of(&scratch.out) != right.item.of(&scratch.out)
-            || (right.customs.is_some()
-                && left.customs.map(|span| span.of(&scratch.out)) != right.customs.map(|span| span.of(&scratch.out)))
+            || (right.customs.is_some() && customs(left) != customs(right))
         {
             return false;
         }
-        let slots = |fact: &crate::fact::FactSpan| &scratch.slots[fact.slots.from..fact.slots.to];
+        let slots = |fact: &FactSpan| &scratch.slots[fact.slots.from..fact.slots.to];
         slots(left).iter().zip(slots(right)).all(|pair| match pair {
             (Slot::NotMapped, Slot::NotMapped) | (Slot::Absent, Slot::Absent) => true,
             (Slot::Bytes(left), Slot::Bytes(right)) => left.of(&scratch.out) == right.of(&scratch.out),
@@ -336,13 +385,9 @@ impl<'p> Run<'_, 'p> {
 
     fn count(&self) -> Coverage {
         let mut coverage = Coverage::default();
-        for (index, (node, mark)) in self.nodes.iter().zip(&self.scratch.marks).enumerate() {
-            let leaf = node.kind != Kind::Key
-                && (is_scalar(node.kind) || node.kind == Kind::Null || node.next as usize == index + 1);
-            if !leaf {
-                continue;
-            }
+        for mark in &self.scratch.marks {
             match mark {
+                Mark::Inner => {}
                 Mark::Read => coverage.read += 1,
                 Mark::Ignored => coverage.ignored += 1,
                 Mark::Carried => coverage.carried += 1,
@@ -351,6 +396,12 @@ impl<'p> Run<'_, 'p> {
         }
         coverage
     }
+}
+
+/// Where a value stands in its container.
+enum Place {
+    Key(u32),
+    Item(usize),
 }
 
 fn json_type(kind: Kind) -> &'static str {

@@ -2,7 +2,7 @@
 
 use super::source::{Got, is_scalar, kind_name};
 use super::{Run, Scope};
-use crate::avro::{put_array, put_bytes, put_decimal, put_long};
+use crate::avro::{begin_array, end_array, put_bytes, put_decimal, put_long};
 use crate::decimal::{DecimalError, unscaled};
 use crate::fact::{Note, NoteKind};
 use crate::json::Kind;
@@ -183,7 +183,7 @@ impl Run<'_, '_> {
 
     fn array(&mut self, emit: &Emit, parts: &[Part], scope: Scope) -> Result<Outcome, Reject> {
         self.scratch.out.extend_from_slice(&emit.prefix);
-        let from = self.scratch.out.len();
+        let from = begin_array(&mut self.scratch.out);
         let (mut count, mut seen) = (0, false);
         for part in parts {
             if let Some(when) = &part.when
@@ -221,7 +221,7 @@ impl Run<'_, '_> {
                         while key < end {
                             let inner = Scope { node: key + 1, key: Some(key) };
                             count += usize::from(self.part(part, inner)?.is_written());
-                            key = self.nodes[key as usize + 1].next;
+                            key = self.nodes[key as usize].next;
                         }
                     }
                     Got::Node(node) if self.is_empty_list(node) => {
@@ -237,7 +237,7 @@ impl Run<'_, '_> {
         if !seen {
             return Ok(Outcome::Absent);
         }
-        put_array(count, from, &mut self.scratch.out);
+        end_array(count, from, &mut self.scratch.out);
         Ok(Outcome::Written)
     }
 

@@ -8,7 +8,7 @@ mod source;
 
 pub(crate) use carry::CarryBuffers;
 
-use crate::fact::{Coverage, FactSpan, Input, Mapped, Mark, NoteKind, Scratch, Slot, Span};
+use crate::fact::{Coverage, FactSpan, Input, Mapped, NoteKind, Scratch, Slot, Span};
 use crate::json::{Fault, JsonError, Kind, Node, Tape};
 use crate::path::{Path, Step};
 use crate::plan::{Instant, Owner, Plan, Rule, Source};
@@ -45,8 +45,8 @@ impl Plan {
         let by_event = input.event.and_then(|event| self.by_event.get(event));
         let rules = by_event.or_else(|| input.stream.and_then(|stream| self.by_stream.get(stream)));
         let Some(rules) = rules else { return Ok((false, Coverage::default())) };
-        scratch.marks.resize(tape.nodes().len(), Mark::Unread);
         let mut run = Run { plan: self, input, context, text, nodes: tape.nodes(), scratch };
+        run.begin();
         for index in rules {
             run.rule(*index)?;
         }

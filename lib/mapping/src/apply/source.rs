@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Run, Scope};
 use crate::fact::Mark;
 use crate::json::{Kind, span, unescape};
-use crate::path::{Path, Step};
+use crate::path::{Key, Path, Step};
 use crate::plan::{Condition, Source, fold};
 use crate::{Reject, RejectCode};
 
@@ -18,7 +18,7 @@ pub(super) enum Got {
     Text,
 }
 
-impl Run<'_, '_> {
+impl<'r> Run<'r, '_> {
     /// The node that `path` names. A null on the way is null; a missing key is absent.
     pub(super) fn resolve(&mut self, path: &Path, scope: Scope) -> Result<Got, Reject> {
         let mut node = if path.absolute { 0 } else { scope.node };
@@ -63,23 +63,24 @@ impl Run<'_, '_> {
         }
     }
 
-    fn member(&self, object: u32, key: &str) -> Option<u32> {
+    pub(super) fn member(&self, object: u32, key: &Key) -> Option<u32> {
         let end = self.nodes[object as usize].next;
         let mut at = object + 1;
         while at < end {
             let node = self.nodes[at as usize];
-            let same = if node.escaped {
-                let mut plain = String::new();
-                unescape(span(self.text, node), &mut plain);
-                plain == key
-            } else {
-                let (from, to) = (node.start as usize, node.end as usize);
-                to - from == key.len() && self.text.as_bytes().get(from..to) == Some(key.as_bytes())
-            };
-            if same {
-                return Some(at + 1);
+            if node.hash == key.hash {
+                let same = if node.escaped {
+                    let mut plain = String::new();
+                    unescape(span(self.text, node), &mut plain);
+                    plain == key.text
+                } else {
+                    self.text.as_bytes().get(node.start as usize..node.end as usize) == Some(key.text.as_bytes())
+                };
+                if same {
+                    return Some(at + 1);
+                }
             }
-            at = self.nodes[at as usize + 1].next;
+            at = node.next;
         }
         None
     }
@@ -93,7 +94,7 @@ impl Run<'_, '_> {
         })
     }
 
-    fn has_text(&self, item: u32, keys: &[String], equals: &str) -> bool {
+    fn has_text(&self, item: u32, keys: &[Key], equals: &str) -> bool {
         let mut node = item;
         for key in keys {
             match self.nodes[node as usize].kind {
@@ -108,18 +109,18 @@ impl Run<'_, '_> {
         is_scalar(self.nodes[node as usize].kind) && self.node_text(node, &mut buffer) == equals
     }
 
-    /// The meaning of a text, or the letters of a number or word.
+    /// The meaning of a text, or the letters of a number or word; `buffer` is for texts with escapes.
     pub(super) fn node_text<'b>(&self, node: u32, buffer: &'b mut String) -> &'b str
     where
-        Self: 'b,
+        'r: 'b,
     {
         let found = self.nodes[node as usize];
-        buffer.clear();
-        if found.escaped {
-            unescape(span(self.text, found), buffer);
-        } else {
-            buffer.push_str(span(self.text, found));
+        let text: &'r str = span(self.text, found);
+        if !found.escaped {
+            return text;
         }
+        buffer.clear();
+        unescape(text, buffer);
         buffer
     }
 
@@ -141,7 +142,8 @@ impl Run<'_, '_> {
             Source::Param(name) => Ok(put(find(self.input.params, name), buffer)),
             Source::Key => Ok(match scope.key {
                 Some(key) => {
-                    self.node_text(key, buffer);
+                    buffer.clear();
+                    unescape(span(self.text, self.nodes[key as usize]), buffer);
                     Got::Text
                 }
                 None => Got::Absent,
@@ -221,7 +223,7 @@ impl Run<'_, '_> {
     /// The text of what a source gave; `None` for nothing and for containers.
     pub(super) fn scalar_text<'b>(&self, got: Got, buffer: &'b mut String) -> Option<&'b str>
     where
-        Self: 'b,
+        'r: 'b,
     {
         match got {
             Got::Absent | Got::Null => None,
@@ -232,10 +234,8 @@ impl Run<'_, '_> {
     }
 
     pub(super) fn mark_read(&mut self, node: u32) {
-        let found = self.nodes[node as usize];
         let mark = &mut self.scratch.marks[node as usize];
-        let leaf = is_scalar(found.kind) || found.next == node + 1;
-        if leaf && *mark == Mark::Unread {
+        if *mark == Mark::Unread {
             *mark = Mark::Read;
             self.scratch.reads.push(node);
         }

@@ -3,6 +3,7 @@
 use hirewire_yaml::{Map, Node, Value};
 
 use super::{Compiler, OverlayFields};
+use crate::path::Key;
 use crate::plan::{CustomRule, ElementRule, Emit, Ignored, Owner, Rule, Source};
 use crate::shape::{RecordShape, Shape};
 
@@ -300,12 +301,13 @@ impl Compiler<'_> {
                 self.path(node, text)
             });
             let mut member = |key: &'static str, compiler: &mut Self| {
-                map.get(key).and_then(|node| node.text(&mut compiler.problems)).map(str::to_owned)
+                map.get(key).and_then(|node| node.text(&mut compiler.problems)).map(Key::new)
             };
             let (name, kind, value) = (member("name", self), member("type", self), member("value", self));
             map.finish(&mut self.problems);
             if let Some(entries) = entries {
-                customs.push(CustomRule { entries, whole: whole.is_some(), name, kind, value });
+                let text = entries.to_string();
+                customs.push(CustomRule { entries, text, whole: whole.is_some(), name, kind, value });
             }
         }
         customs

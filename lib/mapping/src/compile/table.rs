@@ -112,11 +112,10 @@ impl Tables {
             let symbol = Symbol { index: i64::try_from(index).unwrap_or(0), rule: line.rule.clone() };
             match pattern(&line.word) {
                 Some(pattern) => table.patterns.push((pattern, symbol)),
-                None => {
-                    table.words.insert(line.word, symbol);
-                }
+                None => table.words.push((line.word, symbol)),
             }
         }
+        table.words.sort_by(|left, right| left.0.cmp(&right.0));
         Some(table)
     }
 
@@ -126,11 +125,10 @@ impl Tables {
             let Some(text) = line.value.text(problems) else { continue };
             match pattern(&line.word) {
                 Some(pattern) => table.patterns.push((pattern, text.to_owned())),
-                None => {
-                    table.words.insert(line.word, text.to_owned());
-                }
+                None => table.words.push((line.word, text.to_owned())),
             }
         }
+        table.words.sort_by(|left, right| left.0.cmp(&right.0));
         Some(table)
     }
 }
