@@ -1,0 +1,270 @@
+//! One demo from start to verdict.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use hirewire_ingest::Role;
+use hirewire_kafka::Admin;
+use hirewire_registry::Codec;
+use hirewire_schemas::topics::table;
+use hirewire_sim::{Running, Scenario, SimSettings, Simulator};
+
+use super::folder::{Folder, Outcome, Plan};
+use super::processes::Processes;
+use super::readback::Readback;
+use super::setup::{self, Place};
+use super::{DemoArguments, Faults, report, verdict};
+use crate::commands::topics::{self, Wanted};
+use crate::commands::up::wait_until_ready;
+use crate::config::{Config, ConfigFile};
+use crate::out;
+use crate::stack::Stack;
+use crate::vendors::Vendors;
+
+pub(super) async fn run(arguments: DemoArguments, vendors: &Vendors) -> anyhow::Result<ExitCode> {
+    let folder = match &arguments.data {
+        Some(path) => Folder::kept(path)?,
+        None => Folder::temporary()?,
+    };
+    if let (true, Some(outcome)) = (arguments.resume, folder.outcome()) {
+        return report::print(&outcome, arguments.json);
+    }
+    let plan = plan(&arguments, &folder)?;
+    let outcome = play(&arguments, &plan, &folder, vendors).await?;
+    folder.finish(&outcome)?;
+    report::print(&outcome, arguments.json)
+}
+
+/// The plan of the folder, if it is to be gone on with, else a new one.
+fn plan(arguments: &DemoArguments, folder: &Folder) -> anyhow::Result<Plan> {
+    if let Some(plan) = folder.plan() {
+        anyhow::ensure!(
+            arguments.resume,
+            "{} holds a demo already: go on with it by --resume, or choose another folder",
+            folder.path().display()
+        );
+        return Ok(plan);
+    }
+    let foreign = arguments.brokers.is_some();
+    let plan = Plan {
+        seed: arguments.seed,
+        applications: arguments.applications,
+        past_applications: arguments.past_applications,
+        topic_prefix: if foreign { format!("hirewire-demo-{}.", short_id()) } else { String::new() },
+        started_ms: now_ms()?,
+    };
+    folder.begin(&plan)?;
+    Ok(plan)
+}
+
+/// Eight random hexadecimal digits.
+fn short_id() -> String {
+    uuid::Uuid::new_v4().simple().to_string().chars().take(8).collect()
+}
+
+fn now_ms() -> anyhow::Result<i64> {
+    Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?)
+}
+
+async fn play(arguments: &DemoArguments, plan: &Plan, folder: &Folder, vendors: &Vendors) -> anyhow::Result<Outcome> {
+    let simulator = simulator(arguments, plan, folder.path()).await?;
+    let mut stack = Stack::default();
+    let (brokers, registry, partitions) = match (&arguments.brokers, &arguments.registry) {
+        (Some(brokers), Some(registry)) => (brokers.clone(), registry.clone(), table().partitions_cluster),
+        _ => {
+            let any = SocketAddr::from(([127, 0, 0, 1], 0));
+            let broker = stack.broker(any, folder.path()).await?;
+            let registry = stack.registry(any, folder.path()).await?;
+            (broker.to_string(), format!("http://{registry}"), table().partitions_embedded)
+        }
+    };
+    let place = Place {
+        brokers: &brokers,
+        registry: registry.trim_end_matches('/'),
+        prefix: &plan.topic_prefix,
+        partitions,
+        webhooks: free_address()?,
+        postgres: arguments.postgres.as_deref(),
+    };
+    let config_file = setup::write(folder.path(), &place, &simulator)?;
+    let config = ConfigFile { config: config_file.clone() }.read(vendors)?;
+    topics::apply(&config.kafka, &Wanted::of(&config, vendors), true).await?;
+    let readback = Readback::start(
+        &config.kafka,
+        &config.names,
+        &vendors.names(),
+        &config.route.sink_names(),
+        &config.registry_url,
+    )
+    .await?;
+
+    let mut demo = Demo {
+        plan,
+        simulator,
+        stack,
+        processes: None,
+        readback,
+        config: &config,
+        arguments,
+        last_line: Instant::now(),
+        folder: folder.path(),
+    };
+    if arguments.processes {
+        demo.processes = Some(Processes::start(&config_file, plan.seed, arguments.kills)?);
+    } else {
+        demo.stack.admin(config.admin_listen).await?;
+        demo.stack.ingest(&config, Role::All).await?;
+        demo.stack.normalize(&config, vendors);
+        demo.stack.route(&config);
+        wait_until_ready(&mut demo.stack, Duration::from_secs(60)).await?;
+    }
+    let webhooks = format!("http://{}/v1/webhooks/{}", config.ingest.listen, setup::CONNECTION);
+    demo.simulator.set_webhook_url(&webhooks);
+    demo.simulator.play()?;
+    let outcome = demo.watch().await?;
+    demo.end(&brokers).await?;
+    Ok(outcome)
+}
+
+async fn simulator(arguments: &DemoArguments, plan: &Plan, folder: &Path) -> anyhow::Result<Running> {
+    let mut scenario = Scenario::new(plan.seed, plan.applications);
+    scenario.past_applications = plan.past_applications;
+    scenario.faults = match arguments.faults {
+        Faults::None => hirewire_sim::Faults::none(),
+        Faults::Fair => hirewire_sim::Faults::fair(),
+        Faults::Unfair => hirewire_sim::Faults::unfair(),
+    };
+    let mut settings = SimSettings::local(folder.join("simulator"), plan.seed, plan.applications);
+    settings.scenario = scenario;
+    Ok(Simulator::start(settings).await?)
+}
+
+/// A free port, for a service that another process may have to find.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free port")?.local_addr()?)
+}
+
+/// A demo that plays.
+struct Demo<'a> {
+    plan: &'a Plan,
+    simulator: Running,
+    stack: Stack,
+    processes: Option<Processes>,
+    readback: Readback,
+    config: &'a Config,
+    arguments: &'a DemoArguments,
+    last_line: Instant,
+    folder: &'a Path,
+}
+
+/// After a faultless verdict nothing may change for this long: a late double would still show.
+const CALM: Duration = Duration::from_secs(6);
+/// A verdict with faults is final when nothing moved for this long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Demo<'_> {
+    /// Until everything was played and delivered, or nothing moves any more.
+    async fn watch(&mut self) -> anyhow::Result<Outcome> {
+        let mut last_state = (0, 0);
+        let mut still_since = Instant::now();
+        let mut good_since: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                ended = self.stack.ended() => ended?,
+                () = tokio::time::sleep(Duration::from_millis(250)) => {}
+            }
+            if let Some(processes) = &mut self.processes {
+                processes.tend().await?;
+            }
+            anyhow::ensure!(!self.simulator.failed(), "the simulator can no longer write its file");
+            self.show_progress()?;
+            let killed_all = self.processes.as_ref().is_none_or(Processes::all_killed);
+            if !self.simulator.finished()? || !killed_all {
+                still_since = Instant::now();
+                continue;
+            }
+            let elapsed = Duration::from_millis(u64::try_from(now_ms()? - self.plan.started_ms)?);
+            let postgres = self.arguments.postgres.as_deref();
+            let verdict =
+                verdict::of(self.plan, &self.simulator, &mut self.readback, self.folder, postgres, elapsed).await?;
+            let state = (self.readback.counts().records, self.simulator.received()?.len());
+            if state != last_state {
+                (last_state, still_since) = (state, Instant::now());
+            }
+            let good = verdict.is_good() && self.simulator.polled_past_the_end(&STREAMS_OF_HISTORY);
+            let calm = if good { good_since.get_or_insert_with(Instant::now).elapsed() > CALM } else { false };
+            if !good {
+                good_since = None;
+            }
+            if calm || (!good && still_since.elapsed() > PATIENCE) {
+                return Ok(Outcome { summary: verdict.summary, findings: verdict.findings, kept: self.kept() });
+            }
+        }
+    }
+
+    /// What analytics went into, and where to look at it.
+    fn kept(&self) -> String {
+        let into = match &self.arguments.postgres {
+            Some(_) => "analytics went into PostgreSQL, schema hirewire".to_owned(),
+            None => "analytics went into a SQLite file (no --postgres was given)".to_owned(),
+        };
+        match &self.arguments.data {
+            Some(_) => format!("{into}\ndata is kept in {}", self.folder.display()),
+            None => format!("{into}\nthe data was temporary: --data DIR keeps it"),
+        }
+    }
+
+    fn show_progress(&mut self) -> anyhow::Result<()> {
+        let terminal = std::io::stderr().is_terminal();
+        if self.last_line.elapsed() < Duration::from_secs(if terminal { 1 } else { 5 }) {
+            return Ok(());
+        }
+        self.last_line = Instant::now();
+        let progress = self.simulator.progress()?;
+        let counts = self.readback.counts();
+        out::error_line(&format!(
+            "played {}/{}  webhooks acknowledged {} (open {})  rows polled {}  raw events {}  delivered {}",
+            progress.played,
+            progress.total,
+            progress.acknowledged,
+            progress.outstanding,
+            progress.rows_served,
+            counts.raw_events,
+            self.simulator.received()?.len(),
+        ));
+        Ok(())
+    }
+
+    /// Stops everything and, on somebody else's Kafka, removes what this demo made there.
+    async fn end(self, brokers: &str) -> anyhow::Result<()> {
+        self.readback.stop().await?;
+        if let Some(processes) = self.processes {
+            processes.stop().await?;
+        }
+        let simulator = self.simulator;
+        tokio::task::spawn_blocking(move || simulator.stop()).await?;
+        self.stack.stop().await?;
+        if !self.plan.topic_prefix.is_empty() {
+            remove(self.config, &self.plan.topic_prefix).await.with_context(|| format!("clean up on {brokers}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The lists that tell what no webhook did.
+const STREAMS_OF_HISTORY: [&str; 4] = ["applications", "application_stages", "rejection_details", "offers"];
+
+/// Topics, groups and subjects with our prefix; nothing else.
+async fn remove(config: &Config, prefix: &str) -> anyhow::Result<()> {
+    let admin = Admin::new(&config.kafka)?;
+    let (topics, groups) = tokio::task::block_in_place(|| anyhow::Ok((admin.topics()?, admin.groups()?)))?;
+    let ours = |name: &String| name.starts_with(prefix);
+    admin.delete_topics(&topics.into_keys().filter(ours).collect::<Vec<_>>()).await?;
+    admin.delete_groups(&groups.into_iter().filter(ours).collect::<Vec<_>>()).await?;
+    Codec::new(&config.registry_url)?.delete_subjects(prefix).await?;
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! The subcommands. Each file is one, with its arguments and what it prints.
+
+mod broker;
+mod check;
+mod demo;
+mod map;
+mod registry;
+mod service;
+mod sim;
+mod tail;
+mod topics;
+mod up;
+
+pub(crate) use up::Listening;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use crate::vendors::Vendors;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Plays the hiring history of a company through the whole pipeline and checks the outcome.
+    Demo(demo::DemoArguments),
+    /// Starts everything in one process and stays.
+    Up(up::UpArguments),
+    /// Receives webhooks and polls APIs.
+    Ingest(service::IngestArguments),
+    /// Maps raw events to canonical topics and keeps the ledger of stage changes.
+    Normalize(service::ServiceArguments),
+    /// Delivers stage changes to sinks.
+    Route(service::ServiceArguments),
+    /// The embedded broker alone.
+    Broker(broker::BrokerArguments),
+    /// The embedded schema registry alone.
+    Registry(registry::RegistryArguments),
+    /// Creates and checks the topics of a deployment.
+    #[command(subcommand)]
+    Topics(topics::TopicsCommand),
+    /// Checks a configuration; with --connect also the broker.
+    Check(check::CheckArguments),
+    /// Maps one vendor file to canonical records.
+    Map(map::MapArguments),
+    /// Prints a topic's records as JSON lines.
+    Tail(tail::TailArguments),
+    /// An offline simulator of a vendor.
+    #[command(subcommand)]
+    Sim(sim::SimCommand),
+}
+
+impl Command {
+    /// What is logged when nobody says otherwise: tools are quiet, services are not.
+    pub(crate) fn default_log(&self) -> &'static str {
+        match self {
+            Self::Ingest(_)
+            | Self::Normalize(_)
+            | Self::Route(_)
+            | Self::Broker(_)
+            | Self::Registry(_)
+            | Self::Up(_)
+            | Self::Sim(_) => "info",
+            Self::Demo(_) | Self::Topics(_) | Self::Check(_) | Self::Map(_) | Self::Tail(_) => "error",
+        }
+    }
+
+    pub(crate) async fn run(self, vendors: Vendors) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Demo(arguments) => arguments.run(&vendors).await,
+            Self::Up(arguments) => arguments.run(&vendors).await,
+            Self::Ingest(arguments) => arguments.run(&vendors).await,
+            Self::Normalize(arguments) => arguments.normalize(&vendors).await,
+            Self::Route(arguments) => arguments.route(&vendors).await,
+            Self::Broker(arguments) => arguments.run().await,
+            Self::Registry(arguments) => arguments.run().await,
+            Self::Topics(command) => command.run(&vendors).await,
+            Self::Check(arguments) => arguments.run(&vendors).await,
+            Self::Map(arguments) => arguments.run(&vendors),
+            Self::Tail(arguments) => arguments.run().await,
+            Self::Sim(command) => command.run(&vendors).await,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! `hirewire ingest|normalize|route`: one service, its admin port, until a signal.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+
+use crate::config::ConfigFile;
+use crate::stack::Stack;
+use crate::vendors::Vendors;
+
+#[derive(Args)]
+pub(crate) struct ServiceArguments {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Where /metrics, /livez and /readyz listen, instead of `admin.listen`.
+    #[arg(long, value_name = "IP:PORT")]
+    admin: Option<SocketAddr>,
+}
+
+#[derive(Args)]
+pub(crate) struct IngestArguments {
+    #[command(flatten)]
+    service: ServiceArguments,
+    /// What this process does of ingest.
+    #[arg(long, value_enum, default_value = "all")]
+    role: Role,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Role {
+    /// Receives webhooks.
+    Webhook,
+    /// Polls APIs.
+    Poll,
+    /// Both.
+    All,
+}
+
+impl IngestArguments {
+    pub(crate) async fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
+        let config = self.service.config.read(vendors)?;
+        let role = match self.role {
+            Role::Webhook => hirewire_ingest::Role::Webhook,
+            Role::Poll => hirewire_ingest::Role::Poll,
+            Role::All => hirewire_ingest::Role::All,
+        };
+        let mut stack = Stack::default();
+        stack.admin(self.service.admin.unwrap_or(config.admin_listen)).await?;
+        stack.ingest(&config, role).await?;
+        until_stopped(stack).await
+    }
+}
+
+impl ServiceArguments {
+    pub(crate) async fn normalize(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
+        let config = self.config.read(vendors)?;
+        let mut stack = Stack::default();
+        stack.admin(self.admin.unwrap_or(config.admin_listen)).await?;
+        stack.normalize(&config, vendors);
+        until_stopped(stack).await
+    }
+
+    pub(crate) async fn route(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
+        let config = self.config.read(vendors)?;
+        let mut stack = Stack::default();
+        stack.admin(self.admin.unwrap_or(config.admin_listen)).await?;
+        stack.route(&config);
+        until_stopped(stack).await
+    }
+}
+
+/// Runs until a signal or a failure, then stops in order.
+pub(crate) async fn until_stopped(mut stack: Stack) -> anyhow::Result<ExitCode> {
+    stack.shutdown.on_signal()?;
+    let ended = stack.ended().await;
+    let stopped = stack.stop().await;
+    ended.and(stopped)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,129 @@
+//! `hirewire topics apply|check`: the topics of a deployment, from the one table in `schemas/topics.yaml`.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use hirewire_kafka::{Admin, NewTopic, Settings};
+use hirewire_schemas::{Names, topics};
+
+use crate::config::{Config, ConfigFile};
+use crate::out;
+use crate::vendors::Vendors;
+
+#[derive(Subcommand)]
+pub(crate) enum TopicsCommand {
+    /// Creates what is missing, mends settings, and refuses to change a partition count.
+    Apply(TopicsArguments),
+    /// Compares and changes nothing; exit code 1 when something differs.
+    Check(TopicsArguments),
+}
+
+#[derive(Args)]
+pub(crate) struct TopicsArguments {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl TopicsCommand {
+    pub(crate) async fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
+        let (arguments, change) = match self {
+            Self::Apply(arguments) => (arguments, true),
+            Self::Check(arguments) => (arguments, false),
+        };
+        let config = arguments.config.read(vendors)?;
+        let wanted = Wanted::of(&config, vendors);
+        let differences = apply(&config.kafka, &wanted, change).await?;
+        for line in &differences {
+            out::line(line);
+        }
+        out::line(&format!("{} topics, {} differences", wanted.topics().len(), differences.len()));
+        Ok(if change || differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Which topics a deployment has.
+pub(crate) struct Wanted {
+    pub(crate) names: Names,
+    pub(crate) vendors: Vec<String>,
+    pub(crate) sinks: Vec<String>,
+    pub(crate) partitions: i32,
+    /// −1: the broker's default.
+    pub(crate) replication: i32,
+}
+
+impl Wanted {
+    pub(crate) fn of(config: &Config, vendors: &Vendors) -> Self {
+        Self {
+            names: config.names.clone(),
+            vendors: vendors.names(),
+            sinks: config.route.sink_names(),
+            partitions: config.partitions,
+            replication: config.replication,
+        }
+    }
+
+    pub(crate) fn topics(&self) -> Vec<NewTopic> {
+        let vendors: Vec<&str> = self.vendors.iter().map(String::as_str).collect();
+        let sinks: Vec<&str> = self.sinks.iter().map(String::as_str).collect();
+        topics::table()
+            .deployed(&self.names, &vendors, &sinks)
+            .into_iter()
+            .map(|(name, topic)| NewTopic {
+                name,
+                partitions: self.partitions,
+                replication: self.replication,
+                config: topic.settings().into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            })
+            .collect()
+    }
+}
+
+/// Compares and, with `change`, creates and mends. Returns what differed.
+pub(crate) async fn apply(kafka: &Settings, wanted: &Wanted, change: bool) -> anyhow::Result<Vec<String>> {
+    let admin = Admin::new(kafka)?;
+    let existing = tokio::task::block_in_place(|| admin.topics())?;
+    let mut differences = Vec::new();
+    let mut missing = Vec::new();
+    for topic in wanted.topics() {
+        match existing.get(&topic.name) {
+            None => {
+                differences.push(format!("{}: missing", topic.name));
+                missing.push(topic);
+            }
+            Some(count) if *count != topic.partitions => anyhow::bail!(
+                "{} has {count} partitions, this deployment has {}: all topics must have the same count, and it can never change, because \
+                 equal ids would then stand in different partitions. Set `kafka.partitions: {count}`, or use another topic_prefix.",
+                topic.name,
+                topic.partitions
+            ),
+            Some(_) => {
+                if let Some(difference) = settings_of(&admin, &topic, change).await? {
+                    differences.push(difference);
+                }
+            }
+        }
+    }
+    if change && !missing.is_empty() {
+        admin.create_topics(&missing).await?;
+    }
+    Ok(differences)
+}
+
+async fn settings_of(admin: &Admin, topic: &NewTopic, change: bool) -> anyhow::Result<Option<String>> {
+    let names: Vec<String> = topic.config.keys().cloned().collect();
+    let found: BTreeMap<String, String> = admin.topic_config(&topic.name, &names).await?;
+    let wrong: Vec<String> = topic
+        .config
+        .iter()
+        .filter(|(key, value)| found.get(*key) != Some(*value))
+        .map(|(key, value)| format!("{key} is {}, should be {value}", found.get(key).map_or("unset", String::as_str)))
+        .collect();
+    if wrong.is_empty() {
+        return Ok(None);
+    }
+    if change {
+        admin.set_topic_config(&topic.name, &topic.config).await?;
+    }
+    Ok(Some(format!("{}: {}", topic.name, wrong.join(", "))))
+}

@@ -1,0 +1,108 @@
+//! `hirewire up`: everything in one process, until a signal.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use hirewire_ingest::Role;
+
+use crate::commands::service::until_stopped;
+use crate::commands::topics;
+use crate::config::{Config, ConfigFile};
+use crate::out;
+use crate::sample::Sample;
+use crate::stack::Stack;
+use crate::vendors::Vendors;
+
+#[derive(Args)]
+pub(crate) struct UpArguments {
+    /// The configuration; without it a sample is written into the data folder and used.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Where everything is kept.
+    #[arg(long, default_value = "hirewire-data")]
+    data: PathBuf,
+}
+
+impl UpArguments {
+    pub(crate) async fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
+        let (config, sample) = match self.config {
+            Some(config) => (ConfigFile { config }.read(vendors)?, None),
+            None => {
+                let sample = Sample::write(&self.data, vendors)?;
+                (ConfigFile { config: sample.config.clone() }.read(vendors)?, Some(sample))
+            }
+        };
+        let mut stack = Stack::default();
+        let listening = start(&mut stack, &config, vendors).await?;
+        wait_until_ready(&mut stack, Duration::from_secs(60)).await?;
+        out::line(&listening.describe(&config));
+        if let Some(sample) = sample {
+            out::line(&sample.what_next(&listening)?);
+        }
+        until_stopped(stack).await
+    }
+}
+
+/// Where the parts listen.
+pub(crate) struct Listening {
+    pub(crate) broker: String,
+    pub(crate) registry: String,
+    pub(crate) webhooks: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+impl Listening {
+    fn describe(&self, config: &Config) -> String {
+        let mut lines = Vec::new();
+        for connection in &config.connections {
+            lines.push(format!("webhooks   http://{}/v1/webhooks/{}", self.webhooks, connection.ingest.name));
+        }
+        lines.push(format!("Kafka      {}", self.broker));
+        lines.push(format!("registry   {}", self.registry));
+        lines.push(format!("admin      http://{}/metrics  /livez  /readyz", self.admin));
+        lines.push(format!("data       {}", config.data_dir.display()));
+        lines.join("\n")
+    }
+}
+
+/// Starts what the configuration says: embedded parts, topics, services.
+pub(crate) async fn start(stack: &mut Stack, config: &Config, vendors: &Vendors) -> anyhow::Result<Listening> {
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("cannot create {}", config.data_dir.display()))?;
+    if let Some(listen) = config.embedded.broker {
+        stack.broker(listen, &config.data_dir).await?;
+    }
+    if let Some(listen) = config.embedded.registry {
+        stack.registry(listen, &config.data_dir).await?;
+    }
+    let admin = stack.admin(config.admin_listen).await?;
+    topics::apply(&config.kafka, &topics::Wanted::of(config, vendors), true).await?;
+    let webhooks = stack.ingest(config, Role::All).await?.context("ingest takes no webhooks")?;
+    stack.normalize(config, vendors);
+    stack.route(config);
+    Ok(Listening {
+        broker: config.kafka.bootstrap_servers().to_owned(),
+        registry: config.registry_url.clone(),
+        webhooks,
+        admin,
+    })
+}
+
+/// Waits until every part says that it is ready.
+pub(crate) async fn wait_until_ready(stack: &mut Stack, limit: Duration) -> anyhow::Result<()> {
+    let health = stack.health.clone();
+    let ready = async {
+        while !health.waiting().is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = ready => Ok(()),
+        ended = stack.ended() => ended.and_then(|()| anyhow::bail!("stopped before everything was ready")),
+        () = tokio::time::sleep(limit) => anyhow::bail!("not ready after {} s; waiting for:\n{}", limit.as_secs(), stack.health.waiting().join("\n")),
+    }
+}

@@ -1,0 +1,194 @@
+//! What runs in this process: broker and registry below, services above, stopped in the opposite order.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use hirewire_ingest::Role;
+use hirewire_registry::{Registry, server};
+use hirewire_service::{Health, Metrics, Shutdown, admin};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use crate::config::Config;
+use crate::vendors::Vendors;
+
+/// A part that ended, and how.
+type Ended = (&'static str, anyhow::Result<()>);
+
+/// Everything that was started in this process.
+#[derive(Default)]
+pub(crate) struct Stack {
+    pub(crate) metrics: Metrics,
+    pub(crate) health: Health,
+    /// Asked for by a signal, by the demo when it is over, or by a service that failed.
+    pub(crate) shutdown: Shutdown,
+    /// Broker, registry and admin port outlive the services.
+    below: Shutdown,
+    services: JoinSet<Ended>,
+    engines: JoinSet<Ended>,
+}
+
+/// How long services may drain before the process ends anyway.
+const DRAIN_LIMIT: Duration = Duration::from_secs(25);
+
+impl Stack {
+    /// Starts the embedded broker. Returns the address that clients connect to.
+    pub(crate) async fn broker(&mut self, listen: SocketAddr, data_dir: &Path) -> anyhow::Result<SocketAddr> {
+        let mut settings = hirewire_broker::Settings::new(data_dir.join("broker"));
+        settings.metrics = self.metrics.clone();
+        let listener = bind(listen, "the embedded broker").await?;
+        let address = listener.local_addr()?;
+        let broker = tokio::task::block_in_place(|| hirewire_broker::Broker::open(settings))?;
+        let below = self.below.clone();
+        self.engines.spawn(async move {
+            let stopped = async move { below.requested().await };
+            ("broker", broker.run(listener, stopped).await.map_err(anyhow::Error::from))
+        });
+        Ok(address)
+    }
+
+    /// Starts the embedded registry. Returns its address.
+    pub(crate) async fn registry(&mut self, listen: SocketAddr, data_dir: &Path) -> anyhow::Result<SocketAddr> {
+        let listener = bind(listen, "the embedded registry").await?;
+        let address = listener.local_addr()?;
+        let folder = data_dir.join("registry");
+        let registry = tokio::task::block_in_place(|| Registry::open(&folder))?;
+        let below = self.below.clone();
+        self.engines.spawn(async move {
+            let stopped = async move { below.requested().await };
+            ("registry", server::serve(listener, registry, stopped).await.map_err(anyhow::Error::from))
+        });
+        Ok(address)
+    }
+
+    /// Starts the admin port. Returns its address.
+    pub(crate) async fn admin(&mut self, listen: SocketAddr) -> anyhow::Result<SocketAddr> {
+        let listener = bind(listen, "the admin port").await?;
+        let address = listener.local_addr()?;
+        let (metrics, health, below) = (self.metrics.clone(), self.health.clone(), self.below.clone());
+        self.engines.spawn(async move {
+            ("admin", admin::serve(listener, metrics, health, below).await.map_err(anyhow::Error::from))
+        });
+        Ok(address)
+    }
+
+    /// Starts ingest. Returns where webhooks are taken, if this role takes them.
+    pub(crate) async fn ingest(&mut self, config: &Config, role: Role) -> anyhow::Result<Option<SocketAddr>> {
+        let listener = match role {
+            Role::Poll => None,
+            Role::Webhook | Role::All => Some(bind(config.ingest.listen, "ingest").await?),
+        };
+        let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        let deps = hirewire_ingest::Deps {
+            kafka: config.kafka.with_client_id("hirewire-ingest"),
+            names: config.names.clone(),
+            registry_url: config.registry_url.clone(),
+            metrics: self.metrics.clone(),
+            health: self.health.clone(),
+            shutdown: self.shutdown.clone(),
+        };
+        let settings = config.ingest.clone();
+        let connections = config.connections.iter().map(|connection| connection.ingest.clone()).collect();
+        self.services.spawn(async move {
+            (
+                "ingest",
+                hirewire_ingest::run(settings, role, listener, connections, deps).await.map_err(anyhow::Error::from),
+            )
+        });
+        Ok(address)
+    }
+
+    /// Starts normalize.
+    pub(crate) fn normalize(&mut self, config: &Config, vendors: &Vendors) {
+        let connections = config.connections.iter().map(|connection| hirewire_normalize::Connection {
+            name: connection.ingest.name.clone(),
+            tenant: connection.ingest.tenant.clone(),
+            vendor: connection.vendor.clone(),
+            plan: connection.plan.clone(),
+        });
+        let deps = hirewire_normalize::Deps {
+            kafka: config.kafka.with_client_id("hirewire-normalize"),
+            names: config.names.clone(),
+            registry_url: config.registry_url.clone(),
+            data_dir: config.data_dir.clone(),
+            partitions: config.partitions,
+            vendors: vendors.names(),
+            connections: connections.collect(),
+            metrics: self.metrics.clone(),
+            health: self.health.clone(),
+            shutdown: self.shutdown.clone(),
+        };
+        let settings = config.normalize.clone();
+        self.services.spawn(async move {
+            ("normalize", hirewire_normalize::run(settings, deps).await.map_err(anyhow::Error::from))
+        });
+    }
+
+    /// Starts route.
+    pub(crate) fn route(&mut self, config: &Config) {
+        let deps = hirewire_route::Deps {
+            kafka: config.kafka.with_client_id("hirewire-route"),
+            names: config.names.clone(),
+            registry_url: config.registry_url.clone(),
+            data_dir: config.data_dir.clone(),
+            partitions: config.partitions,
+            metrics: self.metrics.clone(),
+            health: self.health.clone(),
+            shutdown: self.shutdown.clone(),
+        };
+        let settings = config.route.clone();
+        self.services
+            .spawn(async move { ("route", hirewire_route::run(settings, deps).await.map_err(anyhow::Error::from)) });
+    }
+
+    /// Returns when a stop was requested or a part ended by itself, with its reason.
+    pub(crate) async fn ended(&mut self) -> anyhow::Result<()> {
+        let (name, result) = tokio::select! {
+            () = self.shutdown.requested() => return Ok(()),
+            Some(ended) = self.services.join_next() => ended.context("a service panicked")?,
+            Some(ended) = self.engines.join_next() => ended.context("the broker, registry or admin port panicked")?,
+        };
+        if self.shutdown.is_requested() {
+            return result.with_context(|| format!("{name} stopped"));
+        }
+        match result {
+            Ok(()) => anyhow::bail!("{name} ended although nobody asked it to"),
+            Err(error) => Err(error.context(format!("{name} stopped"))),
+        }
+    }
+
+    /// Stops services, then what they stand on.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        self.shutdown.request();
+        let services = join_all(&mut self.services).await;
+        self.below.request();
+        let engines = join_all(&mut self.engines).await;
+        services.and(engines)
+    }
+}
+
+async fn join_all(parts: &mut JoinSet<Ended>) -> anyhow::Result<()> {
+    let mut result = Ok(());
+    let all = async {
+        while let Some(ended) = parts.join_next().await {
+            match ended {
+                Ok((_, Ok(()))) => {}
+                Ok((name, Err(error))) => result = Err(error.context(format!("{name} stopped"))),
+                Err(panic) => result = Err(anyhow::Error::from(panic)),
+            }
+        }
+    };
+    if tokio::time::timeout(DRAIN_LIMIT, all).await.is_err() {
+        parts.abort_all();
+        anyhow::bail!("not everything stopped within {} s", DRAIN_LIMIT.as_secs());
+    }
+    result
+}
+
+pub(crate) async fn bind(listen: SocketAddr, who: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(listen).await.with_context(|| {
+        format!("{who} cannot listen on {listen}: stop what listens there, or choose another address (port 0 takes a free one)")
+    })
+}

@@ -1,0 +1,76 @@
+//! The vendors' folders: carried in the binary, or a directory in their place.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use include_dir::{Dir, include_dir};
+
+static CARRIED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../vendors");
+
+/// Where vendors' files are read from.
+#[derive(Clone)]
+pub(crate) struct Vendors {
+    folder: Option<PathBuf>,
+}
+
+impl Vendors {
+    pub(crate) fn open(folder: Option<PathBuf>) -> anyhow::Result<Self> {
+        if let Some(folder) = &folder {
+            anyhow::ensure!(folder.is_dir(), "the vendors folder {} is not a folder", folder.display());
+        }
+        Ok(Self { folder })
+    }
+
+    /// All vendors: every folder with a `manifest.yaml`, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = match &self.folder {
+            None => CARRIED
+                .dirs()
+                .filter(|dir| dir.get_file(dir.path().join("manifest.yaml")).is_some())
+                .filter_map(|dir| Some(dir.path().file_name()?.to_str()?.to_owned()))
+                .collect(),
+            Some(folder) => std::fs::read_dir(folder)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .filter(|entry| entry.path().join("manifest.yaml").is_file())
+                .filter_map(|entry| entry.file_name().into_string().ok())
+                .collect(),
+        };
+        names.sort();
+        names
+    }
+
+    /// A file of a vendor's folder: the name to show in messages, and its text.
+    pub(crate) fn read(&self, vendor: &str, file: &str) -> anyhow::Result<(String, String)> {
+        let path = Path::new(vendor).join(file);
+        let shown = Path::new("vendors").join(&path).display().to_string();
+        match &self.folder {
+            None => {
+                let found = CARRIED.get_file(&path).and_then(|file| file.contents_utf8());
+                let text = found
+                    .with_context(|| format!("{shown} does not exist; known vendors: {}", self.names().join(", ")))?;
+                Ok((shown, text.to_owned()))
+            }
+            Some(folder) => {
+                let path = folder.join(path);
+                let text =
+                    std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+                Ok((path.display().to_string(), text))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_binary_carries_its_vendors() {
+        let vendors = Vendors::open(None).unwrap();
+        assert!(vendors.names().contains(&"greenhouse".to_owned()));
+        assert!(vendors.read("greenhouse", "manifest.yaml").unwrap().0.ends_with("greenhouse/manifest.yaml"));
+        assert!(vendors.read("nobody", "manifest.yaml").unwrap_err().to_string().contains("greenhouse"));
+    }
+}
