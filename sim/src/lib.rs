@@ -13,6 +13,7 @@ mod effects;
 mod fate;
 pub mod judge;
 mod names;
+mod outbox;
 mod people;
 mod plan;
 mod player;

@@ -3,7 +3,7 @@
 //! Instants are real. The clock's position is stored with every commit, so that a resumed run goes on from there; two
 //! steps of one application are never closer than a second, whatever the clock did in between.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,10 @@ use fastrand::Rng;
 use rusqlite::{Connection, params};
 
 use crate::clock::now_ms;
-use crate::effects::{Effects, TrueChange};
-use crate::plan::{Fate, Plan, Planned, Step};
+use crate::effects::TrueChange;
+use crate::outbox;
+use crate::plan::{Plan, Planned, Step};
 use crate::settings::Scenario;
-use crate::sign::uuid_like;
 use crate::store::{self, StoreError};
 use crate::world::World;
 
@@ -40,7 +40,8 @@ pub(crate) struct Player {
     scenario: Scenario,
     escaped: Vec<char>,
     world: World,
-    waiting: Vec<Planned>,
+    /// By place in the plan.
+    waiting: BTreeMap<usize, Planned>,
     last_of: HashMap<usize, i64>,
     position_ms: i64,
     truth_file: PathBuf,
@@ -72,7 +73,7 @@ impl Player {
             connection,
             escaped: escaped.to_vec(),
             world,
-            waiting: plan.steps,
+            waiting: plan.steps.into_iter().map(|step| (step.index, step)).collect(),
             last_of: HashMap::new(),
             position_ms: 0,
             truth_file: data_dir.join("truth.jsonl"),
@@ -99,7 +100,7 @@ impl Player {
     /// What was there before the start, in one transaction: a half-made simulation has no scenario.
     fn make(&mut self, start: i64, rows: &[crate::effects::RowWrite]) -> Result<(), StoreError> {
         let past = self.take_past();
-        let tx = self.connection.transaction()?;
+        let tx = store::begin(&mut self.connection)?;
         for row in rows {
             store::write_row(&tx, row, 0, &self.escaped)?;
         }
@@ -120,9 +121,10 @@ impl Player {
     }
 
     fn take_past(&mut self) -> Vec<Planned> {
-        let (past, waiting) = self.waiting.drain(..).partition(|planned| planned.offset_ms < 0);
+        let (past, waiting): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.waiting).into_iter().partition(|(_, planned)| planned.offset_ms < 0);
         self.waiting = waiting;
-        past
+        past.into_values().collect()
     }
 
     /// Builds the world again from what was played, at the instants at which it was played.
@@ -139,15 +141,12 @@ impl Player {
                 played.push((usize::try_from(step).unwrap_or(usize::MAX), at));
             }
         }
-        let mut by_index: HashMap<usize, Planned> = self.waiting.drain(..).map(|step| (step.index, step)).collect();
         for (step, at) in &played {
-            if let Some(planned) = by_index.remove(step) {
+            if let Some(planned) = self.waiting.remove(step) {
                 self.world.apply(&planned, *at);
                 self.stamp(&planned, *at);
             }
         }
-        self.waiting = by_index.into_values().collect();
-        self.waiting.sort_by_key(|planned| planned.index);
         self.position_ms = store::meta_number(&self.connection, "position_ms")?.unwrap_or(0);
         self.position.played.store(played.len(), Ordering::SeqCst);
         self.position.last_write_ms.store(played.last().map_or(start, |(_, at)| *at), Ordering::SeqCst);
@@ -184,34 +183,30 @@ impl Player {
 
     /// Steps whose time has come and whose application has rested long enough, in the plan's order.
     fn due(&mut self, now: i64, base: i64) -> Vec<Planned> {
-        let mut due: Vec<Planned> = Vec::new();
-        let mut busy: Vec<usize> = Vec::new();
-        let mut n = 0;
-        while let Some(planned) = self.waiting.get(n) {
+        let mut due: Vec<usize> = Vec::new();
+        let mut busy: HashSet<usize> = HashSet::new();
+        for planned in self.waiting.values() {
             if base + planned.offset_ms > now || due.len() >= 64 {
                 break;
             }
             let rested = self.last_of.get(&planned.app).is_none_or(|last| now >= last + APART_MS);
-            let apps = match planned.step {
-                Step::Convert { into, .. } => vec![planned.app, into],
-                _ => vec![planned.app],
-            };
-            if rested && !apps.iter().any(|app| busy.contains(app)) {
-                busy.extend(apps);
-                due.push(self.waiting.remove(n));
-            } else {
-                // Later steps of this application wait behind it.
-                busy.extend(apps);
-                n += 1;
+            let free = !busy.contains(&planned.app) && rested;
+            // Later steps of this application wait behind it.
+            busy.insert(planned.app);
+            if let Step::Convert { into, .. } = planned.step {
+                busy.insert(into);
+            }
+            if free {
+                due.push(planned.index);
             }
         }
-        due
+        due.iter().filter_map(|index| self.waiting.remove(index)).collect()
     }
 
     fn play(&mut self, due: Vec<Planned>, base: i64) -> Result<(), StoreError> {
         let at = now_ms();
         let mut truth = Vec::new();
-        let tx = self.connection.transaction()?;
+        let tx = store::begin(&mut self.connection)?;
         for planned in &due {
             let mut effects = self.world.apply(planned, at);
             let seed = self.scenario.seed ^ u64::try_from(planned.index).unwrap_or(0).wrapping_mul(0x0123_4567_89ab);
@@ -220,7 +215,7 @@ impl Player {
             for row in &effects.rows {
                 store::write_row(&tx, row, at + rng.i64(low..=high.max(low)), &self.escaped)?;
             }
-            enqueue(&tx, &self.scenario, &self.escaped, planned, at, &mut effects, &mut rng)?;
+            outbox::enqueue(&tx, &self.scenario, &self.escaped, planned, at, &mut effects, &mut rng)?;
             for change in &effects.truth {
                 store::write_truth(&tx, change)?;
             }
@@ -258,72 +253,4 @@ impl Player {
             OpenOptions::new().append(true).create(true).open(&self.truth_file).map_err(StoreError::Folder)?;
         file.write_all(text.as_bytes()).map_err(StoreError::Folder)
     }
-}
-
-/// Puts the webhooks of a step into the outbox, each with its fate, and notes in the truth which one tells of it.
-fn enqueue(
-    tx: &rusqlite::Transaction<'_>,
-    scenario: &Scenario,
-    escaped: &[char],
-    planned: &Planned,
-    at: i64,
-    effects: &mut Effects,
-    rng: &mut Rng,
-) -> Result<(), StoreError> {
-    let application = effects.application;
-    for (n, webhook) in effects.webhooks.iter().enumerate() {
-        // Only the first tells of the step; the rest is told by rows too.
-        let fate = if n == 0 {
-            planned.fate
-        } else {
-            // What a hire says of its offer may be overwritten before a poll sees it.
-            let dropped = planned.step != Step::Hire && rng.f64() < scenario.faults.dropped;
-            Fate { dropped, ..Fate::default() }
-        };
-        let body = store::escape(&webhook.body.to_string(), escaped);
-        let event_id = uuid_like(scenario.seed, &format!("event/{}/{n}", planned.index));
-        let due = at + rng.i64(2..40) + fate.delay_ms;
-        let state = if fate.dropped { "dropped" } else { "pending" };
-        let insert = |event_id: &str, copy: i64, due: i64, state: &str| -> Result<(), StoreError> {
-            let mut statement = tx.prepare_cached(
-                "INSERT INTO outbox (event_id, action, application, step, copy, body, happened_at, due_at, state)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?;
-            let step = i64::try_from(planned.index).unwrap_or(0);
-            statement.execute(params![
-                event_id,
-                webhook.action,
-                application,
-                step,
-                copy,
-                body.as_bytes(),
-                at,
-                due,
-                state
-            ])?;
-            Ok(())
-        };
-        insert(&event_id, 0, due, state)?;
-        if !fate.dropped {
-            for copy in 1..=i64::from(fate.copies) {
-                // Whether a repeated delivery keeps its id is not documented: both happen.
-                let id = if rng.bool() {
-                    event_id.clone()
-                } else {
-                    uuid_like(scenario.seed, &format!("copy/{}/{copy}", planned.index))
-                };
-                insert(&id, copy, due + rng.i64(0..900), state)?;
-            }
-        }
-        if n == 0 {
-            for change in &mut effects.truth {
-                change.webhook = Some(event_id.clone());
-            }
-            // A converted prospect's own change has no webhook: only its row tells.
-            if let (Step::Convert { .. }, Some(first)) = (&planned.step, effects.truth.first_mut()) {
-                first.webhook = None;
-            }
-        }
-    }
-    Ok(())
 }

@@ -59,7 +59,7 @@ impl Receivers {
         let signed =
             sign::standard_webhook(&key, id, text("webhook-timestamp"), text("webhook-signature"), body, now / 1000);
         let Ok(mut connection) = self.connection.lock() else { return Ok(Answer::plain(500)) };
-        let tx = connection.transaction()?;
+        let tx = store::begin(&mut connection)?;
         let count = |clause: &str| -> Result<i64, rusqlite::Error> {
             let sql = format!("SELECT COUNT(*) FROM received WHERE sink = ?1 AND webhook_id = ?2 AND {clause}");
             tx.query_row(&sql, [receiver, id], |row| row.get(0))

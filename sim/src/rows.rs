@@ -288,17 +288,23 @@ pub(crate) fn note(app: &Application, candidate: i64, user: Option<i64>, id: i64
 }
 
 pub(crate) fn eeoc(app: &Application, candidate: i64, id: i64, at: i64) -> RowWrite {
-    let skipped = id % 3 == 0;
-    let coded = |code: i64, text: &str| {
-        if skipped { json!({"id": null, "description": null}) } else { json!({"id": code, "description": text}) }
+    // Ids grow in steps of a thousand.
+    let pick = |list: &[&'static str], salt: i64| {
+        let n = usize::try_from((id / 1_000 + salt).rem_euclid(7)).unwrap_or(0);
+        match list.get(n) {
+            Some(text) => json!({"id": n + 1, "description": text}),
+            // The question was skipped.
+            None => json!({"id": null, "description": null}),
+        }
     };
     let body = json!({
         "application_id": app.id,
         "candidate_id": candidate,
-        "gender": coded(2, "Female"),
-        "race": coded(3, "White (Not Hispanic or Latino)"),
-        "veteran_status": coded(1, "I am not a protected veteran"),
-        "disability_status": coded(3, "I don't wish to answer"),
+        "gender": pick(&["Male", "Female", "Decline To Self Identify"], 0),
+        "race": pick(&["Asian", "Black or African American", "Hispanic or Latino", "White", "Two or More Races"], 1),
+        "veteran_status": pick(&["I am not a protected veteran", "I don't wish to answer"], 2),
+        "disability_status": pick(&["Yes, I have a disability, or have a history/record of having a disability",
+            "No, I don\u{2019}t have a disability, or a history/record of having a disability", "I don't wish to answer"], 3),
         "submitted_at": iso_ms(at),
     });
     row("eeoc", id, at, at, body)

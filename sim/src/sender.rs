@@ -136,7 +136,7 @@ fn mark_sent(connection: &mut Connection, due: &[Due]) -> Result<(), StoreError>
         return Ok(());
     }
     let now = now_ms();
-    let tx = connection.transaction()?;
+    let tx = store::begin(connection)?;
     for due in due {
         tx.prepare_cached("UPDATE outbox SET first_sent_at = COALESCE(first_sent_at, ?2) WHERE id = ?1")?
             .execute(params![due.id, now])?;
@@ -147,7 +147,7 @@ fn mark_sent(connection: &mut Connection, due: &[Due]) -> Result<(), StoreError>
 
 fn settle(connection: &mut Connection, settled: &[Outcome], waits: &[i64]) -> Result<(), StoreError> {
     let now = now_ms();
-    let tx = connection.transaction()?;
+    let tx = store::begin(connection)?;
     for outcome in settled {
         let wait = usize::try_from(outcome.attempts - 1).ok().and_then(|n| waits.get(n));
         let (state, due) = match (outcome.acknowledged, wait) {

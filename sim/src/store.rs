@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::effects::{RowWrite, TrueChange};
 use crate::settings::Scenario;
@@ -57,6 +57,11 @@ pub(crate) fn connect(path: &Path) -> Result<Connection, StoreError> {
         Ok(connection)
     };
     open().map_err(|source| StoreError::Open { path: path.to_owned(), source })
+}
+
+/// A transaction that holds the write lock from the start: one that reads first could find its snapshot outdated.
+pub(crate) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, rusqlite::Error> {
+    connection.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 
 /// Removes a half-made or unwanted simulation.

@@ -191,3 +191,55 @@ async fn a_stopped_simulation_goes_on_with_the_same_history() {
     let file = std::fs::read_to_string(dir.path().join("truth.jsonl")).unwrap();
     assert_eq!(file.lines().count(), after.len());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_fails_in_every_way_that_it_should() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = quick(dir.path(), 2, 4);
+    settings.scenario.faults = Faults { api_429: 0.2, api_5xx: 0.2, api_truncated: 0.4, ..Faults::none() };
+    settings.scenario.pace.requests_per_window = 10_000;
+    let sim = Simulator::start(settings).await.unwrap();
+    let token = token(&sim).await;
+    let client = reqwest::Client::new();
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    for _ in 0..200 {
+        let Ok(answer) = client.get(format!("{}/jobs", sim.api_url)).bearer_auth(&token).send().await else {
+            seen.insert("broken connection".to_owned());
+            continue;
+        };
+        let (status, waits) = (answer.status().as_u16(), answer.headers().contains_key("retry-after"));
+        let whole = answer.text().await.map(|text| serde_json::from_str::<Value>(&text).is_ok());
+        seen.insert(match (status, waits, whole) {
+            (200, _, Ok(true)) => "good".to_owned(),
+            (200, _, Ok(false)) => "half a body".to_owned(),
+            (200, _, Err(_)) => "broken connection".to_owned(),
+            (429, waits, _) => format!("429, says for how long: {waits}"),
+            (status, ..) => status.to_string(),
+        });
+    }
+    let expected = [
+        "429, says for how long: false",
+        "429, says for how long: true",
+        "500",
+        "503",
+        "broken connection",
+        "good",
+        "half a body",
+    ];
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_ends_at_the_instant_it_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = quick(dir.path(), 2, 4);
+    settings.scenario.faults = Faults::none();
+    settings.scenario.pace.token_lifetime_ms = 300;
+    let sim = Simulator::start(settings).await.unwrap();
+    let token = token(&sim).await;
+    let client = reqwest::Client::new();
+    let get = || client.get(format!("{}/jobs", sim.api_url)).bearer_auth(&token).send();
+    assert_eq!(get().await.unwrap().status(), 200);
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(get().await.unwrap().status(), 401);
+}
