@@ -251,7 +251,7 @@ fn shared(
     // Deployments that share a folder must not share states.
     let store_dir = deps.data_dir.join("normalize").join(deps.names.group("state"));
     let sources =
-        deps.connections.into_iter().map(|connection| (connection.name.clone(), source(connection))).collect();
+        deps.connections.into_iter().map(|connection| (connection.name.clone(), Source::from(connection))).collect();
     Shared {
         catalog: Arc::clone(catalog),
         sources,
@@ -267,13 +267,15 @@ fn shared(
     }
 }
 
-fn source(connection: Connection) -> Source {
-    let absent = connection
-        .plan
-        .records()
-        .map(|record| (record.to_owned(), string_array(connection.plan.absent_fields(record))))
-        .collect();
-    Source { tenant: connection.tenant, vendor: connection.vendor, absent, plan: connection.plan }
+impl From<Connection> for Source {
+    fn from(connection: Connection) -> Self {
+        let absent = connection
+            .plan
+            .records()
+            .map(|record| (record.to_owned(), string_array(connection.plan.absent_fields(record))))
+            .collect();
+        Self { tenant: connection.tenant, vendor: connection.vendor, absent, plan: connection.plan }
+    }
 }
 
 fn string_array(texts: &[String]) -> Vec<u8> {

@@ -82,6 +82,14 @@ impl NormalizeStep {
         }
     }
 
+    /// A step whose state is in `store` already: for tests and benchmarks without Kafka.
+    #[must_use]
+    pub fn with_store(partition: i32, shared: Arc<Shared>, store: Store) -> Self {
+        let mut step = Self::new(partition, shared);
+        step.store = Some(store);
+        step
+    }
+
     fn raw(&mut self, input: &Inbound, out: &mut Outbox) -> Result<(), Stop> {
         let raw = match Raw::read(input) {
             Ok(raw) => raw,

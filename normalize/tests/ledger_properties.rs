@@ -247,3 +247,44 @@ fn batches_of_facts_end_as_single_facts_do() {
         assert_eq!(story(&single), story(&batched), "seed {seed}");
     }
 }
+
+/// Deliveries are late by up to a minute and come several times; polls see the record now and then. What the last poll cannot
+/// tell any more was told by a delivery or seen by a poll.
+#[test]
+fn late_and_repeated_deliveries_between_polls_end_in_the_true_history() {
+    for seed in 0..6000 {
+        let kind = kinds()[(seed % 3) as usize];
+        let mut world = World::new(seed, 10);
+        world.timed_hires = true;
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut arrivals: Vec<(i64, Vec<Fact>)> = Vec::new();
+        for i in 0..world.truth.len() {
+            let at = world.truth[i].at;
+            let stage =
+                matches!(world.truth[i].change, ChangeType::Stage | ChangeType::JobTransfer | ChangeType::Created);
+            // A list does not always tell a withdrawal from a rejection.
+            let told_once = world.truth[i].change == ChangeType::Withdrawal || (stage && kind != Rows::PerVisit);
+            let lost = rng.u8(..4) == 0 && !told_once;
+            let gone = lost && stage;
+            for _ in 0..if lost { 0 } else { rng.usize(1..=3) } {
+                let received = at + rng.i64(1..60_000_000);
+                arrivals.push((received, vec![world.webhook(i, received)]));
+            }
+            // A poll before the next move.
+            if rng.bool() || (lost && !gone) {
+                let next = world.truth.get(i + 1).map_or(at + 900_000, |next| next.at);
+                let read = at + (next - at) / 2;
+                match world.poll(i, read) {
+                    Some(fact) => arrivals.push((read, vec![fact])),
+                    None => arrivals.push((read, vec![world.webhook(i, read)])),
+                }
+                arrivals.push((read, world.rows(i, kind, read)));
+            }
+        }
+        arrivals.sort_by_key(|(at, _)| *at);
+        let mut all: Vec<Vec<Fact>> = arrivals.into_iter().map(|(_, facts)| facts).collect();
+        all.extend(closing(&mut world, kind));
+        let consumer = play(&all);
+        assert_eq!(story(&consumer), truth(&world), "seed {seed} {kind:?}");
+    }
+}

@@ -51,6 +51,8 @@ pub(crate) fn add(facts: &mut Facts, fact: &Fact) -> bool {
 pub(crate) struct World {
     pub(crate) truth: Vec<Truth>,
     rejected_at: Vec<Option<Micros>>,
+    /// Hires are told with their time; without it only the time of receipt places them.
+    pub(crate) timed_hires: bool,
     rng: fastrand::Rng,
 }
 
@@ -131,7 +133,7 @@ impl World {
                 break;
             }
         }
-        Self { truth, rejected_at, rng }
+        Self { truth, rejected_at, timed_hires: seed % 2 == 0, rng }
     }
 
     pub(crate) fn end(&self) -> Micros {
@@ -147,7 +149,19 @@ impl World {
         let event = &self.truth[i];
         let source = source(Provenance::Webhook, received);
         match event.change {
-            ChangeType::Hire | ChangeType::Unhire => Fact::Switch(Switch {
+            ChangeType::Hire if self.timed_hires => Fact::Snapshot(Snapshot {
+                at: event.at / SECOND * SECOND,
+                width: SECOND,
+                stage: None,
+                status: Some(Status::Hired),
+                job: Some(event.to.job),
+                since: None,
+                change: Some(ChangeType::Hire),
+                cause: Cause::Unknown,
+                observed: false,
+                source,
+            }),
+            ChangeType::Hire | ChangeType::Unhire if !self.timed_hires => Fact::Switch(Switch {
                 change: event.change,
                 seen_by: received,
                 delivery: i as u64,

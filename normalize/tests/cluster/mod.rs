@@ -1,0 +1,248 @@
+//! Normalize's steps of all partitions without Kafka: what one sends to another goes round, everything else is collected.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::types::Value;
+use bytes::Bytes;
+use hirewire_kafka::{Inbound, Outbox, Record, Step, partition_for};
+use hirewire_mapping::Plan;
+use hirewire_normalize::Connection;
+use hirewire_normalize::catalog::Catalog;
+use hirewire_normalize::issue::Issues;
+use hirewire_normalize::lookups::{Lookups, RecordShape};
+use hirewire_normalize::metrics::Metrics;
+use hirewire_normalize::step::{NormalizeStep, Shared, Source};
+use hirewire_normalize::store::Store;
+use hirewire_schemas::{Entity, Names, ids};
+
+pub(crate) const TENANT: &str = "acme";
+pub(crate) const CONNECTION: &str = "acme-greenhouse";
+const PARTITIONS: i32 = 4;
+
+pub(crate) struct Cluster {
+    steps: Vec<NormalizeStep>,
+    pub(crate) published: Vec<Record>,
+    fragments: VecDeque<Inbound>,
+    offset: i64,
+    /// Each transaction is aborted once before it is committed.
+    pub(crate) abort_first: bool,
+    pub(crate) shared: Arc<Shared>,
+    dir: tempfile::TempDir,
+}
+
+pub(crate) fn vendor_plan() -> Arc<Plan> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vendors/greenhouse/mapping.yaml");
+    let root = hirewire_yaml::parse("mapping.yaml", &std::fs::read_to_string(path).unwrap()).unwrap();
+    let schema_of = |name: &str| hirewire_schemas::schema(name).map(|schema| &schema.avro);
+    Arc::new(Plan::compile(&root, None, &schema_of).unwrap_or_else(|problems| panic!("{problems}")))
+}
+
+pub(crate) fn fixture(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vendors/greenhouse/fixtures").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+pub(crate) fn id(record: &str, remote_id: &str) -> String {
+    ids::canonical_id(TENANT, CONNECTION, record, remote_id).to_string()
+}
+
+impl Cluster {
+    pub(crate) fn new() -> Self {
+        let catalog = Arc::new(Catalog::new(&Names::new(""), &|_| Some(7)).unwrap());
+        let shapes = catalog
+            .lookups()
+            .iter()
+            .map(|info| (catalog.kind(info.record).unwrap(), Arc::new(RecordShape::of(info.schema).unwrap())))
+            .collect();
+        let dir = tempfile::tempdir().unwrap();
+        let connection = Connection {
+            name: CONNECTION.to_owned(),
+            tenant: TENANT.to_owned(),
+            vendor: "greenhouse".to_owned(),
+            plan: vendor_plan(),
+        };
+        let shared = Arc::new(Shared {
+            catalog,
+            sources: HashMap::from([(CONNECTION.to_owned(), Source::from(connection))]),
+            lookups: Arc::new(Lookups::default()),
+            shapes,
+            metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
+            partitions: PARTITIONS,
+            lookup_wait: std::time::Duration::ZERO,
+            cache_bytes: 1 << 20,
+            store_dir: dir.path().to_owned(),
+            restricted: vec![Names::new("").raw_restricted("greenhouse")],
+            issues: Issues::default(),
+        });
+        let mut cluster = Self {
+            steps: Vec::new(),
+            published: Vec::new(),
+            fragments: VecDeque::new(),
+            offset: 0,
+            abort_first: false,
+            shared,
+            dir,
+        };
+        cluster.open("first");
+        cluster
+    }
+
+    fn open(&mut self, name: &str) {
+        self.steps = (0..PARTITIONS)
+            .map(|p| {
+                let store = Store::open(&self.dir.path().join(format!("{name}-{p}")), 1 << 20).unwrap();
+                NormalizeStep::with_store(p, Arc::clone(&self.shared), store)
+            })
+            .collect();
+    }
+
+    /// All steps begin anew on empty stores that are filled from the state topic, as a new owner would.
+    pub(crate) fn move_to_new_owner(&mut self) {
+        self.open("second");
+        let topic = Arc::clone(&self.shared.catalog.state.topic);
+        let mut stores: Vec<Store> = (0..PARTITIONS)
+            .map(|p| Store::open(&self.dir.path().join(format!("third-{p}")), 1 << 20).unwrap())
+            .collect();
+        for record in self.published.iter().filter(|record| record.topic == topic) {
+            let value = record.value.as_ref().unwrap();
+            let state = value.slice(5..);
+            let id = hirewire_normalize::work::id_of_state(&state).unwrap();
+            assert_eq!(record.key.as_deref(), Some(&id[..]));
+            stores[usize::try_from(record.partition.unwrap()).unwrap()].put(id, Some(state)).unwrap();
+        }
+        self.steps =
+            (0..).zip(stores).map(|(p, store)| NormalizeStep::with_store(p, Arc::clone(&self.shared), store)).collect();
+    }
+
+    /// One raw record, in a transaction of its own, and what follows from it.
+    pub(crate) fn send(&mut self, origin: &str, what: &str, delivery: &str, subject: (&str, &str), body: &str) {
+        self.send_at(origin, what, delivery, subject, body, jiff::Timestamp::now());
+    }
+
+    pub(crate) fn send_at(
+        &mut self,
+        origin: &str,
+        what: &str,
+        delivery: &str,
+        subject: (&str, &str),
+        body: &str,
+        received: jiff::Timestamp,
+    ) {
+        let kind = if origin == "webhook" { "hirewire-event" } else { "hirewire-stream" };
+        let key = id(subject.0, subject.1);
+        let headers = [
+            ("ce_id", format!("{CONNECTION}/{delivery}")),
+            ("ce_time", received.to_string()),
+            ("hirewire-connection", CONNECTION.to_owned()),
+            ("hirewire-origin", origin.to_owned()),
+            (kind, what.to_owned()),
+        ];
+        let input = Inbound {
+            topic: Names::new("").raw("greenhouse").into(),
+            partition: partition_for(key.as_bytes(), PARTITIONS),
+            offset: self.offset,
+            timestamp_ms: received.as_millisecond(),
+            key: Some(Bytes::from(key)),
+            value: Some(Bytes::copy_from_slice(body.as_bytes())),
+            headers: headers.into_iter().map(|(name, value)| (name.to_owned(), Bytes::from(value))).collect(),
+        };
+        self.offset += 1;
+        self.transact(&[input]);
+        while let Some(fragment) = self.fragments.pop_front() {
+            self.transact(&[fragment]);
+        }
+    }
+
+    /// Processes inputs of one partition in one transaction, after it was aborted once if asked.
+    fn transact(&mut self, inputs: &[Inbound]) {
+        let step = &mut self.steps[usize::try_from(inputs[0].partition).unwrap()];
+        let attempt = |step: &mut NormalizeStep| {
+            let mut out = Outbox::default();
+            for input in inputs {
+                step.process(input, &mut out).unwrap();
+            }
+            step.before_commit(&mut out).unwrap();
+            out.records().to_vec()
+        };
+        if self.abort_first {
+            let _lost = attempt(step);
+            step.aborted().unwrap();
+        }
+        let records = attempt(step);
+        step.committed().unwrap();
+        for record in records {
+            if *record.topic == *self.shared.catalog.fragment.topic {
+                self.fragments.push_back(Inbound {
+                    topic: record.topic,
+                    partition: record.partition.unwrap(),
+                    offset: self.offset,
+                    timestamp_ms: record.timestamp_ms.unwrap_or_default(),
+                    key: record.key,
+                    value: record.value,
+                    headers: record.headers.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
+                });
+            } else {
+                self.published.push(record);
+            }
+        }
+    }
+
+    /// All records of an entity, as published.
+    pub(crate) fn of(&self, entity: Entity) -> Vec<Value> {
+        let topic = Names::new("").entity(entity);
+        let reader = GenericDatumReader::builder(&entity.schema().avro).build().unwrap();
+        self.published
+            .iter()
+            .filter(|record| *record.topic == *topic)
+            .map(|record| {
+                let mut bytes = &record.value.as_ref().unwrap()[5..];
+                let value = reader.read_value(&mut bytes).unwrap();
+                assert!(bytes.is_empty(), "{entity}: bytes left over");
+                value
+            })
+            .collect()
+    }
+
+    /// The last record of one entity.
+    pub(crate) fn last(&self, entity: Entity, remote_id: &str) -> Value {
+        let all = self.of(entity);
+        all.into_iter()
+            .rfind(|value| text(value, "meta.remote_id") == remote_id)
+            .unwrap_or_else(|| panic!("no {entity} {remote_id}"))
+    }
+
+    pub(crate) fn topic(&self, name: &str) -> Vec<&Record> {
+        self.published.iter().filter(|record| *record.topic == *name).collect()
+    }
+}
+
+/// A field by its dotted path; unions are looked through.
+pub(crate) fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
+    let mut value = value;
+    for part in path.split('.') {
+        let Value::Record(fields) = plain(value) else { panic!("{part}: no record in {value:?}") };
+        value = &fields.iter().find(|(name, _)| name == part).unwrap_or_else(|| panic!("no field {part}")).1;
+    }
+    plain(value)
+}
+
+fn plain(value: &Value) -> &Value {
+    match value {
+        Value::Union(_, inner) => plain(inner),
+        other => other,
+    }
+}
+
+pub(crate) fn text(value: &Value, path: &str) -> String {
+    match at(value, path) {
+        Value::String(text) | Value::Enum(_, text) => text.clone(),
+        Value::Null => "null".to_owned(),
+        Value::Long(n) | Value::TimestampMicros(n) => n.to_string(),
+        Value::Boolean(b) => b.to_string(),
+        Value::Array(items) => items.len().to_string(),
+        other => panic!("{path}: {other:?}"),
+    }
+}
