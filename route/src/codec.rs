@@ -1,40 +1,48 @@
-//! Decoding by the schema registry: [`Decode`] on `hirewire_registry`'s codec, and writing of our own one record.
+//! Decoding by the schema registry: [`Decode`] on `hirewire_registry`'s codec.
+//!
+//! Records are read with the schema that wrote them, not resolved to ours: a tree needs no resolution (what an older
+//! writer lacks is absent, what a newer one adds is ignored), and apache-avro's would refuse short decimals.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use hirewire_registry::{Codec, DecodeError as CodecError};
-use hirewire_schemas::Entity;
 use serde_json::Value;
 
 use crate::decode::{Decode, DecodeError};
 use crate::tree::TreeMaker;
 
-/// Reads records as our own schemas have them, whatever version wrote them.
+/// Reads records of any version of their schema.
 #[derive(Clone)]
 pub(crate) struct Decoder {
     codec: Codec,
-    makers: Arc<HashMap<Entity, TreeMaker>>,
+    /// By the registry's id.
+    makers: Arc<RwLock<HashMap<u32, Arc<TreeMaker>>>>,
 }
 
 impl Decoder {
-    /// # Errors
-    /// When a schema of ours is broken.
-    pub(crate) fn new(codec: Codec) -> Result<Self, Box<apache_avro::Error>> {
-        let makers = Entity::ALL.into_iter().map(|entity| Ok((entity, TreeMaker::new(&entity.schema().avro)?)));
-        Ok(Self { codec, makers: Arc::new(makers.collect::<Result<_, Box<apache_avro::Error>>>()?) })
+    pub(crate) fn new(codec: Codec) -> Self {
+        Self { codec, makers: Arc::default() }
+    }
+
+    fn maker(&self, id: u32, schema: &'static apache_avro::Schema) -> Result<Arc<TreeMaker>, DecodeError> {
+        if let Some(maker) = self.makers.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
+            return Ok(Arc::clone(maker));
+        }
+        let made = TreeMaker::new(schema).map_err(|error| DecodeError::Undecodable(error.to_string()))?;
+        let mut makers = self.makers.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(Arc::clone(makers.entry(id).or_insert_with(|| Arc::new(made))))
     }
 }
 
 impl Decode for Decoder {
-    async fn decode(&self, entity: Entity, framed: &[u8]) -> Result<Value, DecodeError> {
-        let undecodable = |what: String| DecodeError::Undecodable(what);
-        let maker = self.makers.get(&entity).ok_or_else(|| undecodable("no schema".to_owned()))?;
-        let value = self.codec.decode_as(framed, maker.schema()).await.map_err(|error| match &error {
+    async fn decode(&self, framed: &[u8]) -> Result<Value, DecodeError> {
+        let (value, id, schema) = self.codec.decode_with_schema(framed).await.map_err(|error| match &error {
             CodecError::UnknownSchema(id) => DecodeError::UnknownSchema(*id),
             _ if error.is_retryable() => DecodeError::Unavailable(error.to_string()),
-            _ => undecodable(error.to_string()),
+            _ => DecodeError::Undecodable(error.to_string()),
         })?;
-        maker.tree(value).map_err(|error| undecodable(error.to_string()))
+        let maker = self.maker(id, schema)?;
+        maker.tree(value).map_err(|error| DecodeError::Undecodable(error.to_string()))
     }
 }

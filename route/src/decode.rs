@@ -1,6 +1,5 @@
 //! The boundary to the registry's codec: framed Avro in, a tree out.
 
-use hirewire_schemas::Entity;
 use serde_json::Value;
 
 /// Why a record could not be decoded. Never holds what the record says.
@@ -20,5 +19,5 @@ pub(crate) enum DecodeError {
 pub(crate) trait Decode: Send + Sync + 'static {
     /// # Errors
     /// [`DecodeError`].
-    fn decode(&self, entity: Entity, framed: &[u8]) -> impl Future<Output = Result<Value, DecodeError>> + Send;
+    fn decode(&self, framed: &[u8]) -> impl Future<Output = Result<Value, DecodeError>> + Send;
 }

@@ -46,8 +46,6 @@ pub enum Error {
     Metrics(#[from] prometheus::Error),
     #[error("the schema registry's address cannot be used")]
     Registry(#[from] hirewire_registry::CodecError),
-    #[error("a schema of this build cannot be used")]
-    Schema(#[from] Box<apache_avro::Error>),
     #[error("the context store {path} cannot be made; mend its folder or `data_dir`")]
     Store { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     #[error(transparent)]
@@ -66,7 +64,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 pub async fn run(settings: Settings, deps: Deps) -> Result<(), Error> {
     let metrics = Metrics::register(&deps.metrics)?;
     let codec = Codec::new(&deps.registry_url)?;
-    let decoder = Arc::new(Decoder::new(codec.clone())?);
+    let decoder = Arc::new(Decoder::new(codec.clone()));
     let component = deps.health.component("route");
     component.waiting("Kafka");
     // A dead letter is worth waiting for.
@@ -208,6 +206,7 @@ async fn start_context(
             starting.await.map_err(|error| Stop::retryable("context", error.to_string()))?
         }
     };
+    let started = std::time::Instant::now();
     let Some(follower) = until_done(start, component, &deps.shutdown).await? else { return Ok(None) };
     component.waiting("the context store to catch up");
     while !follower.caught_up() {
@@ -216,6 +215,7 @@ async fn start_context(
             () = deps.shutdown.requested() => return Ok(None),
         }
     }
+    tracing::info!(millis = started.elapsed().as_millis(), "the context has caught up");
     Ok(Some((store, Some(follower))))
 }
 

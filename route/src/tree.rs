@@ -29,10 +29,6 @@ impl TreeMaker {
         Ok(Self { schema, names: ResolvedSchema::try_from(schema).map_err(Box::new)? })
     }
 
-    pub(crate) fn schema(&self) -> &'static Schema {
-        self.schema
-    }
-
     /// # Errors
     /// When the value is not of the schema.
     pub(crate) fn tree(&self, value: Avro) -> Result<Value, Misfit> {

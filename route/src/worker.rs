@@ -74,7 +74,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
         };
         let (started, mut pause) = (Instant::now(), GLANCE);
         let tree = loop {
-            match self.decoder.decode(*entity, value).await {
+            match self.decoder.decode(value).await {
                 Ok(tree) => break tree,
                 Err(DecodeError::Undecodable(why)) => return Err(dead(Code::Undecodable, &why)),
                 Err(error @ DecodeError::UnknownSchema(_)) if started.elapsed() >= UNKNOWN_SCHEMA_LIMIT => {

@@ -27,12 +27,23 @@ pub enum Isolation {
     Uncommitted,
 }
 
-fn consumer(settings: &Settings, isolation: Isolation) -> Result<BaseConsumer<Logging>, Stop> {
+/// How the end of a partition is waited for: a reader that is only to reach it must not wait for what comes after.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    CatchUp,
+    Follow,
+}
+
+fn consumer(settings: &Settings, isolation: Isolation, pace: Pace) -> Result<BaseConsumer<Logging>, Stop> {
     // A group is only a name here: nothing is ever committed to it.
     let mut config = settings.consumer("hirewire-table")?;
     config.set("enable.partition.eof", "true");
     if isolation == Isolation::Uncommitted {
         config.set("isolation.level", "read_uncommitted");
+    }
+    if pace == Pace::CatchUp {
+        // The broker reports an end only when this is over, and a change of topic waits for it again.
+        config.set("fetch.wait.max.ms", "5");
     }
     config.create_with_context(Logging).map_err(|error| Stop::kafka("create a consumer", &error))
 }
@@ -53,13 +64,15 @@ pub fn read_table(
     isolation: Isolation,
     on: &mut dyn FnMut(Inbound) -> Result<(), Stop>,
 ) -> Result<i64, Stop> {
-    let reader = consumer(settings, isolation)?;
+    let reader = consumer(settings, isolation, Pace::CatchUp)?;
     let end = stable_end(settings, &reader, topic, partition, isolation)?;
     let (low, _) = watermarks(&reader, topic, partition)?;
     let start = from_offset.max(low);
     if start >= end {
         return Ok(end.max(start));
     }
+    // Assigning a topic whose leaders the client has not looked up yet costs up to a second.
+    partition_count(&reader, topic)?;
     let mut assignment = TopicPartitionList::new();
     assignment
         .add_partition_offset(topic, partition, Offset::Offset(start))
@@ -102,7 +115,7 @@ fn stable_end(
     if isolation == Isolation::Uncommitted {
         return Ok(watermarks(reader, topic, partition)?.1);
     }
-    let plain = consumer(settings, Isolation::Uncommitted)?;
+    let plain = consumer(settings, Isolation::Uncommitted, Pace::CatchUp)?;
     let (_, high) = watermarks(&plain, topic, partition)?;
     let until = Instant::now() + QUIET_LIMIT;
     loop {
@@ -161,7 +174,8 @@ impl TableFollower {
         shutdown: Shutdown,
         mut on: impl FnMut(Inbound) + Send + 'static,
     ) -> Result<Self, Stop> {
-        let reader = consumer(settings, isolation)?;
+        let reader = consumer(settings, isolation, Pace::Follow)?;
+        let settings = settings.clone();
         let mut partitions = Vec::new();
         for topic in topics {
             partitions.push((Arc::<str>::from(topic.as_str()), partition_count(&reader, topic)?));
@@ -175,11 +189,13 @@ impl TableFollower {
                 let running = || !shutdown.is_requested() && !ended.load(Ordering::Acquire);
                 let mut next = from;
                 let mut follow = || -> Result<(), Stop> {
+                    let catching_up = consumer(&settings, isolation, Pace::CatchUp)?;
                     for (topic, count) in &partitions {
-                        if has_more(&reader, topic, *count, &next)? {
-                            read_to_ends(&reader, topic, *count, &mut next, &running, &mut on)?;
+                        if has_more(&catching_up, topic, *count, &next)? {
+                            read_to_ends(&catching_up, topic, *count, &mut next, &running, &mut on)?;
                         }
                     }
+                    drop(catching_up);
                     flag.store(true, Ordering::Release);
                     follow_all(&reader, &partitions, &next, &running, &mut on)
                 };
@@ -258,6 +274,8 @@ fn read_to_ends(
     running: &impl Fn() -> bool,
     on: &mut impl FnMut(Inbound),
 ) -> Result<(), Stop> {
+    // Assigning a topic whose leaders the client has not looked up yet costs up to a second.
+    partition_count(reader, topic)?;
     assign(reader, (0..count).map(|partition| (topic.clone(), partition)), next)?;
     let mut open: std::collections::BTreeSet<i32> = (0..count).collect();
     while !open.is_empty() && running() {

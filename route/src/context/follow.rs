@@ -122,7 +122,7 @@ impl<D: Decode> Writer<D> {
         let tree = match &inbound.value {
             None => None,
             Some(value) => Some(loop {
-                match self.runtime.block_on(self.decoder.decode(entity, value)) {
+                match self.runtime.block_on(self.decoder.decode(value)) {
                     Ok(tree) => break tree,
                     Err(DecodeError::Undecodable(why)) => {
                         tracing::warn!(

@@ -2,6 +2,7 @@
 
 mod databases;
 mod golden;
+mod on_kafka;
 mod postgres_server;
 mod support;
 mod walk;

@@ -98,7 +98,7 @@ impl Commit for Commits {
 pub(super) struct JsonDecoder;
 
 impl Decode for JsonDecoder {
-    async fn decode(&self, _: Entity, framed: &[u8]) -> Result<Value, DecodeError> {
+    async fn decode(&self, framed: &[u8]) -> Result<Value, DecodeError> {
         serde_json::from_slice(framed.get(5..).unwrap_or_default())
             .map_err(|_| DecodeError::Undecodable("not JSON".to_owned()))
     }
