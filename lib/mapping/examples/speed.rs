@@ -53,12 +53,12 @@ fn measure(name: &str, plan: &Plan, body: &[u8]) {
 
 /// The fastest of several runs, in nanoseconds a round.
 fn per_round(mut work: impl FnMut()) -> u128 {
-    const ROUNDS: u32 = 20_000;
+    let rounds: u32 = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(20_000);
     let mut best = u128::MAX;
     for _ in 0..5 {
         let start = Instant::now();
-        (0..ROUNDS).for_each(|_| work());
-        best = best.min(start.elapsed().as_nanos() / u128::from(ROUNDS));
+        (0..rounds).for_each(|_| work());
+        best = best.min(start.elapsed().as_nanos() / u128::from(rounds));
     }
     best
 }

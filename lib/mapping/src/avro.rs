@@ -3,6 +3,7 @@
 //! Byte-equal with apache-avro: arrays are one block without a byte size.
 
 /// Appends a zigzag varint: Avro's `int`, `long`, enum index, union index and lengths.
+#[inline]
 pub fn put_long(value: i64, out: &mut Vec<u8>) {
     let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
     while rest >= 0x80 {

@@ -29,8 +29,6 @@ pub(crate) struct Node {
     pub(crate) end: u32,
     /// The node after this one and all that is in it. Of a key: the next key, or the end of the object.
     pub(crate) next: u32,
-    /// Of a key: [`key_hash`] of its meaning.
-    pub(crate) hash: u32,
     pub(crate) kind: Kind,
     /// The span has escapes: [`unescape`] it before use.
     pub(crate) escaped: bool,
@@ -62,27 +60,16 @@ impl fmt::Display for JsonError {
     }
 }
 
-/// A container that is not closed yet.
-struct Open {
-    node: u32,
-    keys: u32,
-    /// One bit per key hash: a new bit proves a new key.
-    seen: u64,
-}
 
 /// Reused from payload to payload.
 #[derive(Default)]
 pub(crate) struct Tape {
     nodes: Vec<Node>,
-    open: Vec<Open>,
-    /// Of objects with many keys: (hash, node), to find duplicates by sorting.
-    hashes: Vec<(u32, u32)>,
-    left: String,
-    right: String,
+    /// Containers that are not closed yet.
+    open: Vec<u32>,
+    members: Members,
+    plain: String,
 }
-
-/// Beyond this many keys an object is checked for duplicates once, when it closes.
-const MANY_KEYS: u32 = 64;
 
 impl Tape {
     pub(crate) fn nodes(&self) -> &[Node] {
@@ -93,6 +80,7 @@ impl Tape {
     pub(crate) fn parse<'t>(&mut self, bytes: &'t [u8]) -> Result<&'t str, JsonError> {
         self.nodes.clear();
         self.open.clear();
+        self.members.clear();
         let text =
             std::str::from_utf8(bytes).map_err(|error| JsonError { fault: Fault::Utf8, at: error.valid_up_to() })?;
         if u32::try_from(bytes.len()).is_err() {
@@ -100,19 +88,18 @@ impl Tape {
         }
         let mut scan = Scan { bytes, at: 0 };
         self.value(&mut scan)?;
-        while let Some(open) = self.open.last() {
-            let container = open.node;
+        while let Some(container) = self.open.last().copied() {
             scan.space();
             let is_object = self.nodes[container as usize].kind == Kind::Object;
             let first = self.nodes.len() == container as usize + 1;
             match scan.peek() {
-                Some(b'}') if is_object => self.close(&mut scan, text)?,
-                Some(b']') if !is_object => self.close(&mut scan, text)?,
+                Some(b'}') if is_object => self.close(&mut scan),
+                Some(b']') if !is_object => self.close(&mut scan),
                 Some(b',') if !first => {
                     scan.at += 1;
-                    self.member(&mut scan, text, is_object)?;
+                    self.item(&mut scan, text, is_object.then_some(container))?;
                 }
-                Some(_) if first => self.member(&mut scan, text, is_object)?,
+                Some(_) if first => self.item(&mut scan, text, is_object.then_some(container))?,
                 Some(_) => return Err(scan.fault("expected a comma or the end of the list or object")),
                 None => return Err(scan.fault("the text ends too early")),
             }
@@ -124,16 +111,17 @@ impl Tape {
         Ok(text)
     }
 
-    fn member(&mut self, scan: &mut Scan<'_>, text: &str, is_object: bool) -> Result<(), JsonError> {
+    /// The next value of a list, or the next key and value of an object.
+    fn item(&mut self, scan: &mut Scan<'_>, text: &str, object: Option<u32>) -> Result<(), JsonError> {
         scan.space();
-        if is_object {
+        if let Some(object) = object {
             if scan.peek() != Some(b'"') {
                 return Err(scan.fault("expected a key in quotes"));
             }
             let start = scan.at;
             let (from, to, escaped) = scan.string()?;
-            let index = self.push(from, to, Kind::Key, escaped);
-            self.note_key(text, index).map_err(|()| JsonError { fault: Fault::DuplicateKey, at: start })?;
+            let key = self.push(from, to, Kind::Key, escaped);
+            self.note_key(text, object, key).map_err(|fault| JsonError { fault, at: start })?;
             scan.space();
             if scan.peek() != Some(b':') {
                 return Err(scan.fault("expected a colon"));
@@ -182,28 +170,24 @@ impl Tape {
             return Err(JsonError { fault: Fault::TooDeep, at: scan.at });
         }
         let node = self.push(scan.at, scan.at, kind, false);
-        self.open.push(Open { node, keys: 0, seen: 0 });
+        self.open.push(node);
         scan.at += 1;
         Ok(())
     }
 
-    fn close(&mut self, scan: &mut Scan<'_>, text: &str) -> Result<(), JsonError> {
+    fn close(&mut self, scan: &mut Scan<'_>) {
         scan.at += 1;
-        let Some(open) = self.open.pop() else { return Ok(()) };
-        if open.keys > MANY_KEYS && self.has_duplicate(open.node, text) {
-            return Err(JsonError { fault: Fault::DuplicateKey, at: self.nodes[open.node as usize].start as usize });
-        }
+        let Some(open) = self.open.pop() else { return };
         let next = cast(self.nodes.len());
-        let node = &mut self.nodes[open.node as usize];
+        let node = &mut self.nodes[open as usize];
         node.end = cast(scan.at);
         node.next = next;
-        self.link_key(open.node, next);
-        Ok(())
+        self.link_key(open, next);
     }
 
     fn push(&mut self, start: usize, end: usize, kind: Kind, escaped: bool) -> u32 {
         let index = cast(self.nodes.len());
-        self.nodes.push(Node { start: cast(start), end: cast(end), next: index + 1, hash: 0, kind, escaped });
+        self.nodes.push(Node { start: cast(start), end: cast(end), next: index + 1, kind, escaped });
         self.link_key(index, index + 1);
         index
     }
@@ -217,78 +201,123 @@ impl Tape {
         }
     }
 
-    /// Counts a key of the innermost object; `Err` if it stood there before.
-    fn note_key(&mut self, text: &str, index: u32) -> Result<(), ()> {
-        let hash = self.hash_of(text, index);
-        self.nodes[index as usize].hash = hash;
-        let Some(open) = self.open.last_mut() else { return Ok(()) };
-        open.keys += 1;
-        let bit = 1_u64 << (hash >> 26);
-        let maybe_known = open.seen & bit != 0;
-        open.seen |= bit;
-        if !maybe_known || open.keys > MANY_KEYS {
-            return Ok(());
-        }
-        let mut other = open.node + 1;
-        while other < index {
-            let known = self.nodes[other as usize];
-            if known.hash == hash && self.same_key(text, other, index) {
-                return Err(());
-            }
-            other = known.next;
-        }
-        Ok(())
-    }
-
-    fn has_duplicate(&mut self, object: u32, text: &str) -> bool {
-        let mut hashes = std::mem::take(&mut self.hashes);
-        hashes.clear();
-        let mut key = object + 1;
-        while (key as usize) < self.nodes.len() {
-            hashes.push((self.nodes[key as usize].hash, key));
-            key = self.nodes[key as usize].next;
-        }
-        hashes.sort_unstable();
-        let mut found = false;
-        for run in hashes.chunk_by(|left, right| left.0 == right.0).filter(|run| run.len() > 1) {
-            // Keys with one hash are compared by their texts.
-            let mut texts: Vec<String> = run.iter().map(|(_, key)| self.plain(text, *key)).collect();
-            texts.sort_unstable();
-            found |= texts.windows(2).any(|pair| pair[0] == pair[1]);
-        }
-        self.hashes = hashes;
+    /// Enters a key of `object`; an error if it stood there before.
+    fn note_key(&mut self, text: &str, object: u32, key: u32) -> Result<(), Fault> {
+        let node = self.nodes[key as usize];
+        let mut plain = std::mem::take(&mut self.plain);
+        plain.clear();
+        let word = if node.escaped {
+            unescape(span(text, node), &mut plain);
+            plain.as_str()
+        } else {
+            span(text, node)
+        };
+        let hash = key_hash(word.as_bytes());
+        let nodes = &self.nodes;
+        let found = self.members.enter(object, hash, key, |other| is_key(text, nodes[other as usize], word));
+        self.plain = plain;
         found
     }
 
-    fn hash_of(&mut self, text: &str, index: u32) -> u32 {
-        let node = self.nodes[index as usize];
-        if node.escaped {
-            self.left.clear();
-            unescape(span(text, node), &mut self.left);
-            key_hash(self.left.as_bytes())
-        } else {
-            key_hash(span(text, node).as_bytes())
-        }
-    }
-
-    fn plain(&self, text: &str, index: u32) -> String {
-        let mut out = String::new();
-        unescape(span(text, self.nodes[index as usize]), &mut out);
-        out
-    }
-
-    fn same_key(&mut self, text: &str, left: u32, right: u32) -> bool {
-        let (left, right) = (self.nodes[left as usize], self.nodes[right as usize]);
-        if !left.escaped && !right.escaped {
-            return span(text, left) == span(text, right);
-        }
-        self.left.clear();
-        self.right.clear();
-        unescape(span(text, left), &mut self.left);
-        unescape(span(text, right), &mut self.right);
-        self.left == self.right
+    /// The value of a member.
+    pub(crate) fn member(&self, text: &str, object: u32, key: &str, hash: u32) -> Option<u32> {
+        let found = self.members.find(object, hash, |other| is_key(text, self.nodes[other as usize], key));
+        found.map(|key| key + 1)
     }
 }
+
+/// Whether a key's meaning is `word`.
+fn is_key(text: &str, node: Node, word: &str) -> bool {
+    if node.escaped {
+        let mut plain = String::new();
+        unescape(span(text, node), &mut plain);
+        return plain == word;
+    }
+    text.as_bytes().get(node.start as usize..node.end as usize) == Some(word.as_bytes())
+}
+
+/// All keys of a payload by object and hash: open addressing, reused without clearing.
+#[derive(Default)]
+struct Members {
+    slots: Vec<Slot>,
+    used: usize,
+    /// Slots of other payloads are free.
+    payload: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    payload: u32,
+    object: u32,
+    hash: u32,
+    key: u32,
+}
+
+/// A longer search means keys that were made to collide.
+const MAX_PROBES: usize = 256;
+
+impl Members {
+    fn clear(&mut self) {
+        self.used = 0;
+        self.payload = self.payload.wrapping_add(1);
+        if self.payload == 0 || self.slots.is_empty() {
+            self.slots.clear();
+            self.slots.resize(256, Slot::default());
+            self.payload = 1;
+        }
+    }
+
+    /// Positions to look at, one after the other.
+    fn probe(&self, object: u32, hash: u32) -> impl Iterator<Item = usize> + use<> {
+        let mask = self.slots.len() - 1;
+        let start = (hash ^ object.wrapping_mul(0x9e37_79b1)) as usize;
+        (0..MAX_PROBES).map(move |step| start.wrapping_add(step) & mask)
+    }
+
+    fn find(&self, object: u32, hash: u32, same: impl Fn(u32) -> bool) -> Option<u32> {
+        for position in self.probe(object, hash) {
+            let slot = self.slots[position];
+            if slot.payload != self.payload {
+                return None;
+            }
+            if slot.object == object && slot.hash == hash && same(slot.key) {
+                return Some(slot.key);
+            }
+        }
+        None
+    }
+
+    fn enter(&mut self, object: u32, hash: u32, key: u32, same: impl Fn(u32) -> bool) -> Result<(), Fault> {
+        if (self.used + 1) * 2 > self.slots.len() {
+            self.grow()?;
+        }
+        for position in self.probe(object, hash) {
+            let slot = self.slots[position];
+            if slot.payload != self.payload {
+                self.slots[position] = Slot { payload: self.payload, object, hash, key };
+                self.used += 1;
+                return Ok(());
+            }
+            if slot.object == object && slot.hash == hash && same(slot.key) {
+                return Err(Fault::DuplicateKey);
+            }
+        }
+        Err(ALIKE)
+    }
+
+    fn grow(&mut self) -> Result<(), Fault> {
+        let larger = vec![Slot::default(); self.slots.len() * 2];
+        let old = std::mem::replace(&mut self.slots, larger);
+        for slot in old.into_iter().filter(|slot| slot.payload == self.payload) {
+            let free = self.probe(slot.object, slot.hash).find(|at| self.slots[*at].payload != self.payload);
+            let Some(free) = free else { return Err(ALIKE) };
+            self.slots[free] = slot;
+        }
+        Ok(())
+    }
+}
+
+const ALIKE: Fault = Fault::Syntax("too many keys that were made to look alike");
 
 /// The text between the quotes, or of the number or word.
 pub(crate) fn span(text: &str, node: Node) -> &str {
@@ -300,14 +329,17 @@ fn cast(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-/// A hash of a key by its length and both ends: keys of one object seldom agree in all three. The top bits count most.
+/// A hash of all bytes of a key.
 pub(crate) fn key_hash(key: &[u8]) -> u32 {
-    let word = |bytes: &[u8]| bytes.iter().fold(0_u64, |word, byte| (word << 8) | u64::from(*byte));
-    let ends = match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
-        (Some(first), Some(last)) => u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(23),
-        _ => word(key),
-    };
-    ((ends ^ (key.len() as u64) << 56).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let (words, rest) = key.as_chunks::<8>();
+    let mut state = key.len() as u64;
+    for word in words {
+        state = (state ^ u64::from_le_bytes(*word)).wrapping_mul(SPREAD);
+        state ^= state >> 32;
+    }
+    let tail = rest.iter().fold(0_u64, |tail, byte| (tail << 8) | u64::from(*byte));
+    ((state ^ tail).wrapping_mul(SPREAD) >> 32) as u32
 }
 
 struct Scan<'t> {

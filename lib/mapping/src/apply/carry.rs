@@ -384,17 +384,12 @@ impl<'p> Run<'_, 'p> {
     }
 
     fn count(&self) -> Coverage {
-        let mut coverage = Coverage::default();
+        let mut counts = [0; 5];
         for mark in &self.scratch.marks {
-            match mark {
-                Mark::Inner => {}
-                Mark::Read => coverage.read += 1,
-                Mark::Ignored => coverage.ignored += 1,
-                Mark::Carried => coverage.carried += 1,
-                Mark::Unread => coverage.unread += 1,
-            }
+            counts[*mark as usize] += 1;
         }
-        coverage
+        let [_, unread, read, ignored, carried] = counts;
+        Coverage { read, ignored, carried, unread }
     }
 }
 

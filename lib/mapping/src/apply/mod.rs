@@ -45,7 +45,7 @@ impl Plan {
         let by_event = input.event.and_then(|event| self.by_event.get(event));
         let rules = by_event.or_else(|| input.stream.and_then(|stream| self.by_stream.get(stream)));
         let Some(rules) = rules else { return Ok((false, Coverage::default())) };
-        let mut run = Run { plan: self, input, context, text, nodes: tape.nodes(), scratch };
+        let mut run = Run { plan: self, input, context, text, tape, nodes: tape.nodes(), scratch };
         run.begin();
         for index in rules {
             run.rule(*index)?;
@@ -89,6 +89,7 @@ struct Run<'r, 'p> {
     input: &'r Input<'r>,
     context: &'r mut dyn Context,
     text: &'r str,
+    tape: &'r Tape,
     nodes: &'r [Node],
     scratch: &'r mut Scratch,
 }

@@ -64,25 +64,7 @@ impl<'r> Run<'r, '_> {
     }
 
     pub(super) fn member(&self, object: u32, key: &Key) -> Option<u32> {
-        let end = self.nodes[object as usize].next;
-        let mut at = object + 1;
-        while at < end {
-            let node = self.nodes[at as usize];
-            if node.hash == key.hash {
-                let same = if node.escaped {
-                    let mut plain = String::new();
-                    unescape(span(self.text, node), &mut plain);
-                    plain == key.text
-                } else {
-                    self.text.as_bytes().get(node.start as usize..node.end as usize) == Some(key.text.as_bytes())
-                };
-                if same {
-                    return Some(at + 1);
-                }
-            }
-            at = node.next;
-        }
-        None
+        self.tape.member(self.text, object, &key.text, key.hash)
     }
 
     pub(super) fn items(&self, array: u32) -> impl Iterator<Item = u32> {
