@@ -22,8 +22,9 @@ pub struct TestBroker {
     pub address: String,
     pub registry_url: String,
     pub names: Names,
-    folder: tempfile::TempDir,
+    /// Ends before its folder goes.
     node: Node,
+    folder: tempfile::TempDir,
 }
 
 enum Node {
@@ -36,6 +37,7 @@ enum Node {
 impl TestBroker {
     /// With the topics that ingest writes to, under names that no other test has.
     pub async fn start() -> Self {
+        hirewire_service::telemetry::init("error", None);
         let folder = tempfile::tempdir().unwrap();
         let (address, node) = match std::env::var("HIREWIRE_TEST_BROKERS") {
             Ok(address) => (address, Node::Kafka(std::env::var_os("HIREWIRE_TEST_KAFKA_DIR").map(PathBuf::from))),
