@@ -1,6 +1,5 @@
 //! Route: stage changes out to sinks, in key order, each sink on its own.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
-#![allow(dead_code)]
 
 mod codec;
 mod context;

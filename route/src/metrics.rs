@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
+use crate::deliver::outcome::Code;
+
 const BUCKETS_SECONDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0, 3_600.0];
 
@@ -85,7 +87,11 @@ impl Metrics {
 
     /// The metrics of one sink.
     pub(crate) fn sink(&self, sink: &str) -> SinkMetrics {
+        // Series that an alert watches are there from the start.
         self.held.with_label_values(&[sink]).set(0);
+        for code in Code::ALL {
+            self.dead_letters.with_label_values(&[sink, code.name()]).inc_by(0);
+        }
         SinkMetrics { all: self.clone(), sink: sink.to_owned() }
     }
 }

@@ -2,7 +2,7 @@
 
 mod http;
 
-pub(crate) use http::read_allow;
+pub(crate) use http::{read_allow, read_secret};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -302,15 +302,18 @@ mod tests {
 
     #[test]
     fn a_full_configuration_is_read() {
-        let settings = read(
-            r#"
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "t"] {
+            std::fs::write(folder.path().join(name), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        }
+        let text = r#"
 route: {drain: 3s}
 sinks:
   onboarding:
     http:
       url: https://hires.example.com/in
-      signing: {secrets: [{file: a}, {env: B}]}
-      auth: {bearer: {env: T}}
+      signing: {secrets: [{file: DIR/a}, {file: DIR/b}]}
+      auth: {bearer: {file: DIR/t}}
       timeout: 10s
     retry: {first: 100ms, longest: 1m, give_up_after: 12h}
     concurrency: 64
@@ -322,9 +325,9 @@ routes:
   onboarding: {entity: stage-change, sink: onboarding, from: now, when: {job_id: [x]}, requires_within: 1m}
   pay: {sink: pay, from: 2026-01-31T08:00:00Z}
   everything: {sink: analytics, from: beginning}
-"#,
-        )
-        .unwrap_or_else(|problems| panic!("{problems}"));
+"#;
+        let settings = read(&text.replace("DIR", &folder.path().display().to_string()))
+            .unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!(settings.sink_names(), ["analytics", "onboarding", "pay"]);
         assert_eq!(settings.drain, Duration::from_secs(3));
         assert!(settings.sinks.iter().all(|sink| sink.routes.len() == 1));
@@ -340,6 +343,7 @@ routes:
   analytics: {http: {url: 'https://x.example'}}
   payroll: {http: {url: 'https://user:pw@x.example'}}
   assessment: {http: {url: 'http://x.example'}}
+  a-secret: {system: payroll, http: {url: 'https://x.example', auth: {bearer: {file: /no/such/file}}}}
 routes:
   a: {sink: onbording}
   b: {sink: analytics, from: yesterday}
@@ -358,11 +362,12 @@ routes:
             "hirewire.yaml:5: the system \"analytics\" is a database",
             "hirewire.yaml:6: the URL holds a user name or password",
             "hirewire.yaml:7: http without TLS is for allowed networks only",
-            "hirewire.yaml:9: there is no sink \"onbording\" (did you mean \"onboarding\"?)",
-            "hirewire.yaml:10: \"yesterday\" is no instant",
-            "hirewire.yaml:11: `sink` is missing",
-            "hirewire.yaml:11: unknown key \"sinc\"",
-            "hirewire.yaml:12: \"5\" is not a duration",
+            "hirewire.yaml:8: secret file /no/such/file cannot be read; create it or mend its permissions",
+            "hirewire.yaml:10: there is no sink \"onbording\" (did you mean \"onboarding\"?)",
+            "hirewire.yaml:11: \"yesterday\" is no instant",
+            "hirewire.yaml:12: `sink` is missing",
+            "hirewire.yaml:12: unknown key \"sinc\"",
+            "hirewire.yaml:13: \"5\" is not a duration",
         ] {
             assert!(problems.contains(expected), "{expected}\nnot in\n{problems}");
         }

@@ -64,6 +64,11 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Handle for Worker<S, D, J
         }
         Settled::Done
     }
+
+    async fn panicked(&self, arrival: Arc<Arrival>, lease: Lease) -> Settled {
+        let reason = dead(Code::Panicked, "work on the record panicked: please report it with this record's position");
+        self.settle(&arrival, None, reason, &lease).await
+    }
 }
 
 impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
@@ -137,6 +142,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
         lease: &Lease,
     ) -> Result<Option<Request>, Break> {
         let started = Instant::now();
+        let mut since = None;
         let mut waiting = None;
         let mut pause = Duration::from_millis(1);
         let mut changes = self.context.changes();
@@ -145,8 +151,17 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
             let missing = match self.try_compose(route, plan, event) {
                 Composed::Ready(request) => return Ok(Some(request)),
                 Composed::NothingToCancel => return Ok(None),
-                Composed::Missing(missing) => missing,
+                // What our own store lacks is no fault of the data: it does not age the delivery.
+                Composed::NotYet(what) => {
+                    since = None;
+                    vec![what]
+                }
+                Composed::Missing(missing) => {
+                    since.get_or_insert_with(Instant::now);
+                    missing
+                }
             };
+            let missing_for = since.map(|since| since.elapsed()).unwrap_or_default();
             // The context is usually there in milliseconds: what takes longer is worth a line.
             if waiting.is_none() && started.elapsed() >= GLANCE {
                 waiting = Some(self.deliverer.metrics.context_wait());
@@ -155,7 +170,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
                     missing = missing.join(", "), "a delivery waits for data it requires"
                 );
             }
-            if started.elapsed() >= route.requires_within {
+            if since.is_some() && missing_for >= route.requires_within {
                 return Err(dead(Code::ContextMissing, &format!("still missing: {}", missing.join(", "))));
             }
             // At least `pause`, so that many that wait do not all look at every batch.
@@ -173,10 +188,10 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
     }
 
     fn try_compose(&self, route: &Route, plan: &RequestPlan, event: &Event) -> Composed {
-        let unreadable = |error: crate::context::JoinError| Composed::Missing(vec![error.to_string()]);
+        let unreadable = |error: crate::context::JoinError| Composed::NotYet(error.to_string());
         match self.context.reached(event) {
             Ok(true) => {}
-            Ok(false) => return Composed::Missing(vec!["this change in the context".to_owned()]),
+            Ok(false) => return Composed::NotYet("this change in the context".to_owned()),
             Err(error) => return unreadable(error),
         }
         let parts: Vec<Part> = plan.parts.iter().copied().collect();
@@ -192,7 +207,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
                     tree.insert("cancelled".to_owned(), json!({"key": key, "change": earlier.tree}));
                 }
                 Ok(Earlier::Found(_) | Earlier::None) => return Composed::NothingToCancel,
-                Ok(Earlier::Unknown) => return Composed::Missing(vec!["the ledger before this change".to_owned()]),
+                Ok(Earlier::Unknown) => return Composed::NotYet("the ledger before this change".to_owned()),
                 Err(error) => return unreadable(error),
             }
         }
@@ -238,6 +253,9 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
 enum Composed {
     Ready(Request),
     NothingToCancel,
+    /// The context store has not read so far, or cannot be read now.
+    NotYet(String),
+    /// Paths that the request requires and that lead to nothing.
     Missing(Vec<String>),
 }
 

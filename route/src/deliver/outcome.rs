@@ -99,16 +99,19 @@ pub(crate) enum Code {
     Undecodable,
     /// The record lacks a value that every record has.
     Malformed,
+    /// Work on the record panicked: a bug of ours.
+    Panicked,
 }
 
 impl Code {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Rejected,
         Self::Unstorable,
         Self::RetriesExhausted,
         Self::ContextMissing,
         Self::Undecodable,
         Self::Malformed,
+        Self::Panicked,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -119,6 +122,7 @@ impl Code {
             Self::ContextMissing => "ROUTE_CONTEXT_MISSING",
             Self::Undecodable => "ROUTE_UNDECODABLE",
             Self::Malformed => "ROUTE_MALFORMED",
+            Self::Panicked => "ROUTE_PANICKED",
         }
     }
 }

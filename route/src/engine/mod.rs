@@ -34,6 +34,9 @@ pub(crate) enum Settled {
 /// Brings one record to its end. Waits as long as it takes; returns early only when `lease` says so.
 pub(crate) trait Handle: Send + Sync + 'static {
     fn handle(&self, arrival: Arc<Arrival>, lease: Lease) -> impl Future<Output = Settled> + Send;
+
+    /// `handle` panicked on the record: puts it where it does no more harm.
+    fn panicked(&self, arrival: Arc<Arrival>, lease: Lease) -> impl Future<Output = Settled> + Send;
 }
 
 /// Counts what the engine holds.
@@ -183,11 +186,13 @@ impl<H: Handle, C: Commit, W: Watch> Engine<H, C, W> {
         let handler = Arc::clone(&self.handler);
         let finished = self.finished.clone();
         tokio::spawn(async move {
-            let arrival = Arc::clone(&work.arrival);
-            // A panic in a handler must neither settle the record nor leave its lane shut: the record stays
-            // uncommitted and the key goes on after a restart or a rebalance.
-            let task = tokio::spawn(async move { Box::pin(handler.handle(arrival, lease)).await });
-            let settled = task.await.unwrap_or(Settled::Abandoned);
+            let (arrival, worker, own) = (Arc::clone(&work.arrival), Arc::clone(&handler), lease.clone());
+            // A task of its own, so that a panic on one record touches no other and leaves no lane shut.
+            let task = tokio::spawn(async move { Box::pin(worker.handle(arrival, own)).await });
+            let settled = match task.await {
+                Ok(settled) => settled,
+                Err(_) => Box::pin(handler.panicked(Arc::clone(&work.arrival), lease)).await,
+            };
             let result = Finished {
                 lane: work.lane(),
                 slot: work.arrival.slot.clone(),

@@ -99,6 +99,7 @@ pub(super) struct JsonDecoder;
 
 impl Decode for JsonDecoder {
     async fn decode(&self, framed: &[u8]) -> Result<Value, DecodeError> {
+        assert!(!framed.ends_with(b"panic"), "a panic on purpose");
         serde_json::from_slice(framed.get(5..).unwrap_or_default())
             .map_err(|_| DecodeError::Undecodable("not JSON".to_owned()))
     }

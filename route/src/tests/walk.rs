@@ -127,8 +127,11 @@ async fn undecodable_bytes_and_records_without_identity_are_dead_letters_and_the
     broken.value = Some(bytes::Bytes::from_static(b"\0\0\0\0\x07{"));
     running.record(broken);
     running.record(arrival(0, 1, "a", &json!({"meta": {}})));
-    running.record(arrival(0, 2, "a", &change("a", 1, "STAGE")));
-    until("all settled", || running.commits.head(0) == 3).await;
+    let mut panicking = arrival(0, 2, "a", &json!({}));
+    panicking.value = Some(bytes::Bytes::from_static(b"\0\0\0\0\x07panic"));
+    running.record(panicking);
+    running.record(arrival(0, 3, "a", &change("a", 1, "STAGE")));
+    until("all settled", || running.commits.head(0) == 4).await;
     let reasons: Vec<String> = running
         .letters
         .put
@@ -140,7 +143,7 @@ async fn undecodable_bytes_and_records_without_identity_are_dead_letters_and_the
             String::from_utf8(value.to_vec()).unwrap()
         })
         .collect();
-    assert_eq!(reasons, ["ROUTE_UNDECODABLE", "ROUTE_MALFORMED"]);
+    assert_eq!(reasons, ["ROUTE_UNDECODABLE", "ROUTE_MALFORMED", "ROUTE_PANICKED"]);
     assert_eq!(receiver.taken().len(), 1);
     running.end().await;
 }
