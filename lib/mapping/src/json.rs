@@ -60,7 +60,6 @@ impl fmt::Display for JsonError {
     }
 }
 
-
 /// Reused from payload to payload.
 #[derive(Default)]
 pub(crate) struct Tape {

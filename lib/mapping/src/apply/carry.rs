@@ -25,6 +25,8 @@ pub(crate) struct CarryBuffers {
 #[derive(Debug, Clone, Copy)]
 struct Carried {
     fact: usize,
+    /// Of finding.
+    order: usize,
     node: u32,
     what: What,
 }
@@ -64,8 +66,7 @@ impl<'p> Run<'_, 'p> {
             }
         }
         self.find_leaves(&mut carried);
-        // Stable: within a fact the order of finding stays.
-        carried.sort_by_key(|one| one.fact);
+        carried.sort_unstable_by_key(|one| (one.fact, one.order));
         for group in carried.chunk_by(|left, right| left.fact == right.fact) {
             let from = begin_array(&mut self.scratch.out);
             for one in group {
@@ -116,7 +117,12 @@ impl<'p> Run<'_, 'p> {
             let here = self.nodes[*node as usize];
             if custom.whole {
                 if self.take(*node) {
-                    carried.push(Carried { fact, node: *node, what: What::Whole { custom: index } });
+                    carried.push(Carried {
+                        fact,
+                        order: carried.len(),
+                        node: *node,
+                        what: What::Whole { custom: index },
+                    });
                 }
             } else if here.kind == Kind::Object {
                 let mut key = node + 1;
@@ -145,7 +151,7 @@ impl<'p> Run<'_, 'p> {
         if self.take(value) {
             let text = |node: &u32| self.nodes[*node as usize].kind == Kind::Text;
             let what = What::Named { custom: index, key, name: name.filter(text), kind: kind.filter(text) };
-            carried.push(Carried { fact, node: value, what });
+            carried.push(Carried { fact, order: carried.len(), node: value, what });
         }
     }
 
@@ -193,7 +199,7 @@ impl<'p> Run<'_, 'p> {
             if rule.element.is_none() {
                 self.scratch.marks[node] = Mark::Carried;
                 let node = u32::try_from(node).unwrap_or(u32::MAX);
-                carried.push(Carried { fact, node, what: What::Leaf { root } });
+                carried.push(Carried { fact, order: carried.len(), node, what: What::Leaf { root } });
             }
         }
         self.scratch.carry.owners = owners;

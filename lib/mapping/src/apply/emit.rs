@@ -311,8 +311,10 @@ impl Run<'_, '_> {
         let mut buffer = self.buffer();
         let got = self.source(source, scope, &mut buffer)?;
         let kind = match got {
-            Got::Absent => return Ok(Outcome::Absent),
-            Got::Null => return Ok(Outcome::Null),
+            Got::Absent | Got::Null => {
+                self.give_back(buffer);
+                return Ok(if got == Got::Null { Outcome::Null } else { Outcome::Absent });
+            }
             Got::Text => Kind::Text,
             Got::Node(node) => self.nodes[node as usize].kind,
         };
