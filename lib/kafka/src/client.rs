@@ -2,7 +2,7 @@
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// For clients that need no callbacks of their own.
 pub(crate) struct Logging;
@@ -36,5 +36,9 @@ pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 
 /// The only place where a wrong password or a foreign CA is named: a producer sees just a timeout.
 pub(crate) fn report(error: &KafkaError, reason: &str) {
+    // The end of a table's partition is news, not an error.
+    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+        return;
+    }
     tracing::warn!(%error, reason, "Kafka client");
 }

@@ -6,6 +6,7 @@
 //! - Revoked: workers drain (commit what they did), then the partitions are given back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -158,6 +159,21 @@ struct Running {
     thread: std::thread::JoinHandle<Result<(), Stop>>,
 }
 
+/// The member is ready when the last of its workers has restored its state.
+#[derive(Clone)]
+pub(crate) struct Restoring {
+    left: Arc<AtomicUsize>,
+    component: Component,
+}
+
+impl Restoring {
+    pub(crate) fn one_is_done(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.component.ready();
+        }
+    }
+}
+
 /// What a worker is told.
 pub(crate) enum ToWorker {
     Record(Inbound),
@@ -235,6 +251,7 @@ impl Members {
 
     fn start_workers(&self, numbers: &BTreeSet<i32>) -> Result<(), Stop> {
         let (fenced, all_fenced) = sync_channel(numbers.len());
+        let restoring = Restoring { left: Arc::new(AtomicUsize::new(numbers.len())), component: self.component.clone() };
         for p in numbers {
             let (inbox, outbox) = sync_channel(INBOX_RECORDS);
             let worker = Worker {
@@ -247,6 +264,7 @@ impl Members {
                 consumer: self.consumer.get().cloned().unwrap_or_default(),
                 metrics: self.metrics.clone(),
                 step: (self.make_step)(*p)?,
+                restoring: restoring.clone(),
             };
             let fenced = fenced.clone();
             let thread = std::thread::Builder::new()

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::partitioned::{PartitionedConsumer, PartitionedMetrics, ToWorker};
+use crate::partitioned::{PartitionedConsumer, PartitionedMetrics, Restoring, ToWorker};
 use crate::transaction::TransactionalProducer;
 use crate::{Inbound, Outbox, Settings, Step, Stop, TransactionError};
 
@@ -26,6 +26,7 @@ pub(crate) struct Worker {
     pub(crate) consumer: Weak<PartitionedConsumer>,
     pub(crate) metrics: PartitionedMetrics,
     pub(crate) step: Box<dyn Step>,
+    pub(crate) restoring: Restoring,
 }
 
 /// Why a batch ended.
@@ -55,6 +56,7 @@ impl Worker {
             }
         };
         self.step.restore(&self.settings)?;
+        self.restoring.one_is_done();
         loop {
             let first = match inbox.recv() {
                 Ok(ToWorker::Record(record)) => record,

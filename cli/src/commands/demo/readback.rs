@@ -130,13 +130,13 @@ pub(super) struct Counted {
     pub(super) canonical: BTreeMap<String, u64>,
     pub(super) dead_letters: u64,
     pub(super) undelivered: BTreeMap<String, u64>,
-    /// All records seen: while it grows, the pipeline is not quiet.
+    /// Records that normalize and route wrote: while it grows, they are not quiet.
     pub(super) records: u64,
 }
 
 impl Seen {
     fn take(&mut self, counts: &Counts, inbound: Inbound) {
-        self.records += 1;
+        self.records += u64::from(!matches!(counts, Counts::Raw));
         match counts {
             Counts::Raw => self.raw_events += 1,
             Counts::State(entity) => {
