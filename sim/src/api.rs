@@ -21,7 +21,7 @@ use rusqlite::{Connection, params_from_iter};
 
 use crate::clock::{iso_ms, now_ms};
 use crate::query::{Query, Refused};
-use crate::rules::Rules;
+use crate::rules::{Rules, Stream};
 use crate::settings::Scenario;
 use crate::sign::hmac_hex;
 use crate::store::{self, StoreError};
@@ -196,7 +196,7 @@ impl Api {
         let size = usize::try_from(query.per_page).unwrap_or(100);
         let more = rows.len() > size;
         let shown = rows.get(..size.min(rows.len())).unwrap_or(&rows);
-        let texts: Vec<&str> = shown.iter().map(|(_, body)| body.as_str()).collect();
+        let texts: Vec<String> = shown.iter().map(|(_, body)| sign_anew(stream, body, now)).collect();
         let link = shown.last().filter(|_| more).map(|(last, _)| {
             let (path, param) = (&self.rules.paging.base_path, &self.rules.paging.cursor_param);
             format!("<http://{host}{path}/{name}?{param}={}>; rel=\"next\"", query.next(*last))
@@ -216,6 +216,17 @@ impl Api {
         let mut statement = connection.prepare_cached(&sql)?;
         let rows = statement.query_map(params_from_iter(values), |row| Ok((row.get(0)?, row.get(1)?)))?;
         rows.map(|row| Ok(row?)).collect()
+    }
+}
+
+/// A link to a file is signed when it is listed: the same row, another text.
+fn sign_anew(stream: &Stream, body: &str, now: i64) -> String {
+    let Some(field) = &stream.signed_anew else { return body.to_owned() };
+    let start = format!("\"{field}\":\"");
+    // Links hold no quotes, so the next one ends the link.
+    match body.split_once(&start).and_then(|(before, rest)| Some((before, rest.split_once('"')?))) {
+        Some((before, (link, after))) => format!("{before}{start}{link}{now:x}\"{after}"),
+        None => body.to_owned(),
     }
 }
 

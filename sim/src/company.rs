@@ -34,6 +34,8 @@ pub(crate) struct Reason {
     pub(crate) id: i64,
     pub(crate) name: String,
     pub(crate) by_candidate: bool,
+    /// Came with the product: listed only when asked for.
+    pub(crate) built_in: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -188,7 +190,12 @@ fn reasons() -> Vec<Reason> {
     ];
     (0_i64..)
         .zip(list)
-        .map(|(n, (name, by_candidate))| Reason { id: 14 + n * 7, name: name.to_owned(), by_candidate })
+        .map(|(n, (name, by_candidate))| Reason {
+            id: 14 + n * 7,
+            name: name.to_owned(),
+            by_candidate,
+            built_in: n == 1 || n == 3,
+        })
         .collect()
 }
 

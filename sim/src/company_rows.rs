@@ -77,13 +77,8 @@ fn reason_row(reason: &Reason, at: i64) -> RowWrite {
     } else {
         (1, "WE_REJECTED_THEM", "We rejected them")
     };
-    row(
-        "rejection_reasons",
-        reason.id,
-        at,
-        at,
-        json!({"name": reason.name, "type": {"id": id, "key": key, "name": name}}),
-    )
+    let body = json!({"name": reason.name, "type": {"id": id, "key": key, "name": name}});
+    RowWrite { hidden: reason.built_in, ..row("rejection_reasons", reason.id, at, at, body) }
 }
 
 pub(crate) fn job_custom(job: &Job) -> Value {

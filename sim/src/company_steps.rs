@@ -101,7 +101,15 @@ pub(crate) fn apply(world: &mut World, step: CompanyStep, at: i64, out: &mut Eff
         }
         CompanyStep::JobPostDeleted => {
             let spare = &world.company.spare;
-            out.rows.push(rows::gone("job_posts", spare.post_id, at));
+            // A deleted post stays in the lists, for those who ask for what is not active.
+            let mut row = company_rows::post_row(spare);
+            (row.updated_at, row.hidden) = (at, true);
+            if let Some(Value::Object(fields)) = &mut row.body {
+                fields.insert("updated_at".into(), json!(iso_ms(at)));
+                fields.insert("active".into(), json!(false));
+                fields.insert("live".into(), json!(false));
+            }
+            out.rows.push(row);
             let body = json!({"job_post": post(&world.company, spare, at)});
             out.webhooks.push(webhook("job_post_deleted", &body));
         }

@@ -31,7 +31,8 @@ pub(crate) struct Query {
     before: Option<i64>,
     dates: Vec<(String, String, i64)>,
     ids: Vec<(String, Vec<i64>)>,
-    pub(crate) hidden: bool,
+    /// Show hidden rows too; or, if the second is set, only them.
+    pub(crate) hidden: (bool, bool),
 }
 
 impl Query {
@@ -50,7 +51,7 @@ impl Query {
             before: None,
             dates: Vec::new(),
             ids: Vec::new(),
-            hidden: false,
+            hidden: (false, false),
         };
         for (key, value) in params {
             if key == "per_page" {
@@ -66,8 +67,9 @@ impl Query {
                     return Err(Refused::unprocessable(format!("{key} takes at most {} ids.", rules.max_ids)));
                 }
                 query.ids.push((column.clone(), ids));
-            } else if stream.hidden_unless.as_ref().is_some_and(|(name, wanted)| key == name && value == wanted) {
-                query.hidden = true;
+            } else if let Some(rule) = stream.hidden.as_ref().filter(|rule| *key == rule.param && *value == rule.value)
+            {
+                query.hidden = (true, rule.alone);
             }
             // Anything else is ignored in silence, as the vendor does.
         }
@@ -106,8 +108,10 @@ impl Query {
         if let Some(before) = self.before {
             bind(&mut sql, " AND id < ?", Sql::Integer(before));
         }
-        if !self.hidden {
-            sql.push_str(" AND hidden = 0");
+        match self.hidden {
+            (false, _) => sql.push_str(" AND hidden = 0"),
+            (true, true) => sql.push_str(" AND hidden = 1"),
+            (true, false) => {}
         }
         for (column, op, at) in &self.dates {
             let op = match op.as_str() {

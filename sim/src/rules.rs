@@ -72,10 +72,20 @@ pub struct Stream {
     pub date_filters: Vec<String>,
     /// Parameter → column.
     pub id_filters: BTreeMap<String, String>,
-    /// Rows marked hidden show only when this parameter has this value.
-    pub hidden_unless: Option<(String, String)>,
+    /// Rows marked hidden show only when a parameter has a value.
+    pub hidden: Option<Hidden>,
+    /// A field that holds a link which is signed anew in every answer.
+    pub signed_anew: Option<String>,
     /// Field → documented type (`int`, `text?`, ...), for the tests that hold the rows against it.
     pub fields: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Hidden {
+    pub param: String,
+    pub value: String,
+    /// Asked for, they come alone.
+    pub alone: bool,
 }
 
 impl Rules {
@@ -200,19 +210,22 @@ fn read_streams(node: &Node, problems: &mut Problems) -> Option<Vec<Stream>> {
         let Some(mut entry) = body.map(problems) else { continue };
         let date_filters = texts(&mut entry, "date_filters", problems);
         let id_filters = pairs(&mut entry, "id_filters", problems);
-        let hidden_unless = entry.get("hidden_unless").and_then(|node| {
-            let mut only = node.map(problems)?;
-            let pair = only.entries().next().map(|(_, key, value)| (key.to_owned(), value));
-            let (key, value) = pair?;
-            Some((key, value.text(problems)?.to_owned()))
-        });
+        let with = hidden(entry.get("hidden_unless"), false, problems);
+        let hidden = with.or_else(|| hidden(entry.get("hidden_only_when"), true, problems));
+        let signed_anew = entry.get("signed_anew").and_then(|node| node.text(problems)).map(str::to_owned);
         let fields = pairs(&mut entry, "fields", problems);
         entry.finish(problems);
         if let (Some(date_filters), Some(id_filters), Some(fields)) = (date_filters, id_filters, fields) {
-            streams.push(Stream { name: name.to_owned(), date_filters, id_filters, hidden_unless, fields });
+            streams.push(Stream { name: name.to_owned(), date_filters, id_filters, hidden, signed_anew, fields });
         }
     }
     Some(streams)
+}
+
+fn hidden(node: Option<&Node>, alone: bool, problems: &mut Problems) -> Option<Hidden> {
+    let mut only = node?.map(problems)?;
+    let (_, param, value) = only.entries().next()?;
+    Some(Hidden { param: param.to_owned(), value: value.text(problems)?.to_owned(), alone })
 }
 
 fn section<T>(

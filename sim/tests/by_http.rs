@@ -105,6 +105,9 @@ async fn lists_obey_the_rules_of_the_vendor() {
     let service = list(&sim, &token, "users", "show_service_accounts=true").await;
     assert_eq!(service.len(), list(&sim, &token, "users", "").await.len() + 1);
 
+    let built_in = list(&sim, &token, "rejection_reasons", "include_defaults=true").await;
+    assert_eq!(built_in.len(), list(&sim, &token, "rejection_reasons", "").await.len() + 2);
+
     let mut last = 200;
     for _ in 0..60 {
         let answer = get("").await.unwrap();
@@ -134,6 +137,11 @@ async fn a_window_shows_what_changed_in_it_after_the_lag() {
     let all = list(&sim, &token, "applications", "").await;
     let mut times: Vec<String> = all.iter().map(|row| row["updated_at"].as_str().unwrap().to_owned()).collect();
     times.sort();
+    let posts = list(&sim, &token, "job_posts", "active=false").await;
+    assert!(posts.len() == 1 && posts[0]["active"] == false);
+    assert!(list(&sim, &token, "job_posts", "active=true").await.iter().all(|post| post["active"] == true));
+    let links = list(&sim, &token, "attachments", "").await;
+    assert_ne!(links[0]["url"], list(&sim, &token, "attachments", "").await[0]["url"]);
     let middle = &times[times.len() / 2];
     let upper = list(&sim, &token, "applications", &format!("updated_at=gte%7C{middle}")).await;
     let lower = list(&sim, &token, "applications", &format!("updated_at=lt%7C{middle}")).await;
