@@ -253,3 +253,63 @@ fn all_mistakes_of_a_file_come_at_once() {
         assert!(found.contains(line), "{line}: {found}");
     }
 }
+
+/// A rule that uses most of the language, to be broken at random.
+const RICH: &str = "\
+source: x
+version: \"1\"
+tables:
+  status: {active: ACTIVE, \"*hire*\": HIRED}
+ignore: {/action: names the event only}
+rules:
+  application:
+    record: Application
+    events: [e]
+    root: [payload.application, \"payload.list[]\"]
+    optional: true
+    when: {all: [{exists: id}, {not: {from: kind, in: [a, b]}}]}
+    completeness: part
+    id: {join: [{const: a}, id], sep: \"/\"}
+    owner: {Job: job.id}
+    version: {first: [updated, created], format: [rfc3339, epoch_ms]}
+    hints: {action: {event: true}, change: {from: change, table: {x: y}}}
+    fields:
+      job_id: {ref: Job, from: {first: [job.id, \"jobs[0].id\"]}}
+      status: {first: [{from: status, enum: $status, others: absent}, {const: ACTIVE}]}
+      stage: {from: stage, fields: {id: {ref: Stage, from: id}, name: {lookup: Stage, from: id, field: name}}}
+      applied_at: {from: \"f[name=Applied].value\", format: us_date, unreadable: carry}
+      answers: {concat: [{each: answers, where: {exists: q}, fields: {question: q}}, {each_entry: more, fields: {question: {key: true}}}]}
+    custom_fields: [{each_entry: custom, name: name, type: type, value: value}, {whole: blob}]
+    ignore: {\"old.*\": nobody reads it any more}
+";
+
+#[test]
+fn a_mapping_broken_at_random_is_refused_or_compiled_but_never_panics() {
+    compile(RICH, None).unwrap();
+    let mut random = fastrand::Rng::with_seed(3);
+    let (mut refused, mut compiled) = (0, 0);
+    for _ in 0..600 {
+        let mut bytes = RICH.as_bytes().to_vec();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(..bytes.len());
+            match random.u8(..4) {
+                0 => drop(bytes.remove(at)),
+                1 => bytes[at] = b"{}[]:,.$*\"' ax0\n"[random.usize(..16)],
+                2 => bytes.insert(at, b"{}[]:,.$*\"' ax0\n"[random.usize(..16)]),
+                _ => {
+                    let to = (at + random.usize(..12)).min(bytes.len());
+                    bytes.drain(at..to);
+                }
+            }
+        }
+        let Ok(text) = String::from_utf8(bytes) else { continue };
+        match compile(&text, None) {
+            Ok(_) => compiled += 1,
+            Err(problems) => {
+                refused += 1;
+                assert!(problems.iter().all(|problem| !problem.what.is_empty()), "{problems}");
+            }
+        }
+    }
+    assert!(refused > 100 && compiled > 20, "{refused} {compiled}");
+}
