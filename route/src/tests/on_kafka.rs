@@ -370,3 +370,70 @@ async fn what_happens_from_now_on_reaches_every_sink_once_and_in_order() {
     service.stop().await;
     assert_eq!(ground.read_all(&ground.names.internal("route")).len(), 3);
 }
+
+/// A second replica joins, the first one leaves, then the second one is cut off in the middle: order holds, nothing is
+/// lost, and only the cut-off may cause a resend, with the same key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_that_come_go_and_break_keep_the_order_and_lose_nothing() {
+    const APPLICATIONS: usize = 24;
+    let ground = Ground::lay().await;
+    let mut dice = fastrand::Rng::with_seed(3);
+    let receiver = Receiver::start(move |_| match dice.u8(..10) {
+        0 => Answer::Status(500),
+        1 => Answer::Reset,
+        _ => Answer::Status(200),
+    })
+    .await;
+    let database = ground.folder.path().join("analytics.sqlite");
+    let config = config(&[("assessment", &receiver)], &database);
+    let data = |name: &str| ground.folder.path().join(name);
+    ground.put(Entity::Job, JOB, JOB, json!({"name": "Engineer"})).await;
+    for number in 0..APPLICATIONS {
+        ground.put_context(&application_id(number)).await;
+    }
+    let mut sequence_no = 0;
+    let mut round = async |ground: &Ground, count: i64| {
+        for _ in 0..count {
+            sequence_no += 1;
+            for number in 0..APPLICATIONS {
+                ground.put_change(&application_id(number), sequence_no, "STAGE", now(), "WEBHOOK").await;
+            }
+        }
+        sequence_no * APPLICATIONS as i64
+    };
+    let distinct = |receiver: &Receiver| {
+        let keys: std::collections::HashSet<String> =
+            receiver.taken().iter().map(|received| received.headers["idempotency-key"].clone()).collect();
+        i64::try_from(keys.len()).unwrap()
+    };
+
+    let first = ground.start(&config, &data("first")).await;
+    round(&ground, 5).await;
+    let second = ground.start(&config, &data("second")).await;
+    round(&ground, 10).await;
+    first.stop().await;
+    let sent = round(&ground, 5).await;
+    until("all rounds of the orderly part", || distinct(&receiver) == sent).await;
+    assert_eq!(i64::try_from(receiver.taken().len()).unwrap(), sent, "an orderly change of replicas resends nothing");
+
+    let sent = round(&ground, 10).await;
+    until("a part of the next rounds", || distinct(&receiver) > sent - 9 * APPLICATIONS as i64).await;
+    second.task.abort();
+    let third = ground.start(&config, &data("third")).await;
+    until("all rounds", || distinct(&receiver) == sent).await;
+
+    let mut last: HashMap<String, i64> = HashMap::new();
+    let mut seen: HashMap<String, String> = HashMap::new();
+    for received in receiver.taken() {
+        let stage: i64 = received.body["stage"]["id"].as_str().unwrap().rsplit('-').next().unwrap().parse().unwrap();
+        let key = received.headers["idempotency-key"].clone();
+        let what = format!("{} {stage}", received.application());
+        assert_eq!(*seen.entry(key.clone()).or_insert(what.clone()), what, "one key, one event");
+        let last = last.entry(received.application().to_owned()).or_default();
+        if stage > *last {
+            assert_eq!(stage, *last + 1, "an event overtook another of its key");
+            *last = stage;
+        }
+    }
+    third.stop().await;
+}
