@@ -64,6 +64,7 @@ impl Broker {
         };
         let recovered = Recovery::new(&state, &dir).run()?;
         let (writer, to_writer, writer_handle) = Writer::start().map_err(io("cannot start a thread for"))?;
+        writer.put_back_dirty(recovered.dirty);
         let journal_dir = dir.join("journal");
         let (journal, journal_handle) =
             Journal::start(&journal_dir, recovered.next_journal, settings.sync, to_writer, metrics.clone())
@@ -80,7 +81,8 @@ impl Broker {
             housekeeper: housekeeper.clone(),
             metrics,
         });
-        let housekeeping = housekeeper.start(core.clone()).map_err(io("cannot start a thread for"))?;
+        let housekeeping =
+            housekeeper.start(core.clone(), recovered.replayed).map_err(io("cannot start a thread for"))?;
         core.report_open_transactions();
         let handles = vec![housekeeping, journal_handle, writer_handle];
         let threads = Threads { journal, housekeeper, handles, _lock: lock };

@@ -75,7 +75,7 @@ impl Settings {
             transactional_id_expiration: Duration::from_secs(7 * 24 * 3600),
             producer_id_expiration: Duration::from_secs(24 * 3600),
             housekeeping_interval: Duration::from_secs(5),
-            checkpoint_bytes: 128 * 1024 * 1024,
+            checkpoint_bytes: 64 * 1024 * 1024,
             checkpoint_interval: Duration::from_secs(60),
             metrics: Registry::new(),
         }

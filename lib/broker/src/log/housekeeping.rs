@@ -31,9 +31,10 @@ pub(crate) struct Housekeeper {
 }
 
 impl Housekeeper {
-    pub(crate) fn start(&self, core: Arc<Core>) -> std::io::Result<std::thread::JoinHandle<()>> {
+    /// With `overdue` it begins with a checkpoint.
+    pub(crate) fn start(&self, core: Arc<Core>, overdue: bool) -> std::io::Result<std::thread::JoinHandle<()>> {
         let this = self.clone();
-        std::thread::Builder::new().name("broker-housekeeping".to_owned()).spawn(move || this.run(&core))
+        std::thread::Builder::new().name("broker-housekeeping".to_owned()).spawn(move || this.run(&core, overdue))
     }
 
     /// A file or directory that is out of use once the next checkpoint is written.
@@ -46,12 +47,13 @@ impl Housekeeper {
         self.shared.1.notify_all();
     }
 
-    fn run(&self, core: &Core) {
+    fn run(&self, core: &Core, mut overdue: bool) {
         let mut garbage = Vec::new();
         let mut last_checkpoint = Instant::now();
         let mut last_submitted = u64::MAX;
         loop {
-            let closing = self.sleep(core.settings.housekeeping_interval, &mut garbage);
+            let interval = if overdue { Duration::ZERO } else { core.settings.housekeeping_interval };
+            let closing = self.sleep(interval, &mut garbage);
             if !closing {
                 self.tidy(core);
                 garbage.append(&mut lock(&self.shared.0).garbage);
@@ -59,7 +61,8 @@ impl Housekeeper {
             let submitted = core.journal.submitted();
             let grown = core.journal.file_bytes() >= core.settings.checkpoint_bytes;
             let aged = last_checkpoint.elapsed() >= core.settings.checkpoint_interval && submitted != last_submitted;
-            if grown || aged || closing || !garbage.is_empty() {
+            if grown || aged || closing || overdue || !garbage.is_empty() {
+                overdue = false;
                 match checkpoint::write(core, &mut garbage) {
                     Ok(()) => last_submitted = submitted,
                     Err(problem) if closing => {

@@ -363,6 +363,7 @@ impl Thread {
                 Ok(file) => {
                     self.file = file;
                     self.shared.file_bytes.store(self.file.end, Ordering::Relaxed);
+                    self.shared.failing.store(false, Ordering::Relaxed);
                     return;
                 }
                 Err(problem) => {
@@ -373,5 +374,38 @@ impl Thread {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::writer::Writer;
+
+    #[test]
+    fn while_the_disk_refuses_work_is_refused_and_what_was_taken_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_writer, to_writer, _) = Writer::start().unwrap();
+        let metrics = Metrics::register(&prometheus::Registry::new()).unwrap();
+        let (journal, thread) = Journal::start(dir.path(), 1, true, to_writer, metrics).unwrap();
+        let submit = || journal.submit(Frame::of(&Op::ReserveProducerIds { next: 1 }));
+        assert!(journal.wait_durable(submit()));
+        // The next file is a device that is always full.
+        std::os::unix::fs::symlink("/dev/full", journal_path(dir.path(), 2)).unwrap();
+        let rotating = std::thread::spawn({
+            let journal = journal.clone();
+            move || journal.rotate()
+        });
+        while journal.check().is_ok() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let kept = submit();
+        std::fs::remove_file(journal_path(dir.path(), 2)).unwrap();
+        assert_eq!(rotating.join().unwrap(), Some(2));
+        assert!(journal.check().is_ok());
+        assert!(journal.wait_durable(kept));
+        journal.close();
+        thread.join().unwrap();
+        assert!(std::fs::metadata(journal_path(dir.path(), 2)).unwrap().len() > MAGIC.len() as u64);
     }
 }

@@ -203,11 +203,16 @@ impl Log {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
+    /// In recovery: the last batch is in its file.
+    pub(crate) fn replayed(&mut self) {
+        self.written = self.end;
+        self.trim_recent(0);
+    }
+
     /// After recovery all that was read back is durable and written, and its markers are.
     pub(crate) fn settle(&mut self) {
         self.high_watermark = self.end;
-        self.written = self.end;
-        self.trim_recent(0);
+        self.replayed();
         let producers = &self.producers;
         self.open.retain(|first, id| producers.get(*id).is_some_and(|state| state.open_since == Some(*first)));
     }

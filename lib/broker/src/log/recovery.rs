@@ -32,12 +32,17 @@ const MAX_FRAME_BYTES: usize = 1 << 30;
 pub(crate) struct Recovery<'a> {
     state: &'a State,
     files: Files,
+    dirty: HashSet<PathBuf>,
     dir: &'a Path,
 }
 
 /// Where the log goes on.
 pub(crate) struct Recovered {
     pub(crate) next_journal: u64,
+    /// Segment files that were written from the journal, for the next checkpoint to sync.
+    pub(crate) dirty: HashSet<PathBuf>,
+    /// There was a journal to apply: the next start is spared that by a checkpoint.
+    pub(crate) replayed: bool,
 }
 
 fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> OpenError {
@@ -46,7 +51,7 @@ fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> OpenErr
 
 impl<'a> Recovery<'a> {
     pub(crate) fn new(state: &'a State, dir: &'a Path) -> Self {
-        Self { state, files: Files::default(), dir }
+        Self { state, files: Files::default(), dirty: HashSet::new(), dir }
     }
 
     pub(crate) fn run(mut self) -> Result<Recovered, OpenError> {
@@ -68,7 +73,11 @@ impl<'a> Recovery<'a> {
                 partition.lock().settle();
             }
         }
-        Ok(Recovered { next_journal: last.map_or(journal_from, |last| last.max(journal_from) + 1) })
+        Ok(Recovered {
+            next_journal: last.map_or(journal_from, |last| last.max(journal_from) + 1),
+            dirty: self.dirty,
+            replayed: last.is_some_and(|last| last >= journal_from),
+        })
     }
 
     fn journals(&self) -> Result<BTreeMap<u64, PathBuf>, OpenError> {
@@ -228,7 +237,9 @@ impl<'a> Recovery<'a> {
         let placed = log.append(&header, batch, u64::MAX, now_ms());
         let path = partition.segment_path(placed.segment, placed.generation);
         self.files.write(&path, placed.position, batch).map_err(io("cannot write", &path))?;
-        log.settle();
+        log.replayed();
+        drop(log);
+        self.dirty.insert(path);
         Ok(())
     }
 }

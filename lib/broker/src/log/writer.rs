@@ -87,7 +87,7 @@ impl Writer {
         std::mem::take(&mut lock(&self.shared.progress).dirty)
     }
 
-    /// Files that a failed checkpoint took and did not sync.
+    /// Files written by others, or taken by a checkpoint that failed to sync them.
     pub(crate) fn put_back_dirty(&self, files: HashSet<PathBuf>) {
         lock(&self.shared.progress).dirty.extend(files);
     }
