@@ -68,7 +68,7 @@ pub fn identify(request: &VerifiedRequest, rules: &Webhook, topics: &Topics) -> 
         kind: event.as_deref(),
         id: format!("{}/{delivery_id}", connection.name),
         received_at: delivery.received_at,
-        content_type: text("content-type").filter(|text| is_name(text)).unwrap_or("application/octet-stream"),
+        content_type: text("content-type").filter(|text| is_media_type(text)).unwrap_or("application/octet-stream"),
         trace: text("traceparent").and_then(TraceParent::parse).map_or_else(TraceParent::new_root, |t| t.child()),
         request: &[],
         kept: kept.collect(),
@@ -76,7 +76,11 @@ pub fn identify(request: &VerifiedRequest, rules: &Webhook, topics: &Topics) -> 
     RawEvent { record: envelope.seal(topic, key, delivery.body.clone()), identified }
 }
 
-/// Fit for a header: visible ASCII (a media type has spaces too), not empty, not long.
+/// Fit for a header: visible ASCII without spaces, not empty, not long.
 fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.len() <= MAX_NAME_BYTES && text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
+    !text.is_empty() && text.len() <= MAX_NAME_BYTES && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn is_media_type(text: &str) -> bool {
+    text.split(' ').all(is_name)
 }

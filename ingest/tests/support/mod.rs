@@ -146,7 +146,22 @@ pub fn unloaded(inbox: &Inbox) -> Receiver {
     Receiver(route(inbox, Directory::default()), Arc::default())
 }
 
+/// A receiver, and where it counts.
+pub fn receiver_and_metrics(inbox: &Inbox) -> (Receiver, prometheus::Registry) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    std::fs::write(&path, SECRET).unwrap();
+    let directory = Directory::default();
+    directory.load([Arc::new(connection(Some(&format!("secrets: [{{file: {}}}]", path.display())), None))]);
+    let metrics = prometheus::Registry::new();
+    (Receiver(route_into(inbox, directory, &metrics), Arc::new(Some(folder))), metrics)
+}
+
 fn route(inbox: &Inbox, directory: Directory) -> Router {
+    route_into(inbox, directory, &prometheus::Registry::new())
+}
+
+fn route_into(inbox: &Inbox, directory: Directory, metrics: &prometheus::Registry) -> Router {
     let limits = ReceiverLimits {
         max_body_bytes: MAX_BODY,
         max_in_flight_bytes: BUDGET,
@@ -154,7 +169,7 @@ fn route(inbox: &Inbox, directory: Directory) -> Router {
         keep_timeout: Duration::from_millis(300),
     };
     let topics = Topics::new(&Names::default(), ["greenhouse"]);
-    let metrics = Metrics::new(&prometheus::Registry::new()).unwrap();
+    let metrics = Metrics::new(metrics).unwrap();
     router(directory, topics, inbox.clone(), &limits, metrics)
 }
 

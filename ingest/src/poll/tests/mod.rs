@@ -1,5 +1,6 @@
 //! The poller against a vendor with faults, and a journal that can be stopped between commits.
 
+mod canary;
 mod faults;
 mod kill;
 mod vendor;
