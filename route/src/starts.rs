@@ -73,7 +73,7 @@ impl Starts {
         reading.await.map_err(|error| Stop::retryable("route-start-unread", error.to_string()))?
     }
 
-    async fn write(&self, route: &str, value: Bytes) -> Result<(), Stop> {
+    pub(crate) async fn write(&self, route: &str, value: Bytes) -> Result<(), Stop> {
         let record = Record {
             topic: Arc::clone(&self.topic),
             partition: Some(partition_for(route.as_bytes(), self.partitions)),
@@ -86,7 +86,7 @@ impl Starts {
         sent.map(drop).map_err(|error| Stop::retryable("route-start-unwritten", error.to_string()))
     }
 
-    async fn encode(&self, route: &str, sink: &str, from: Timestamp) -> Result<Bytes, Stop> {
+    pub(crate) async fn encode(&self, route: &str, sink: &str, from: Timestamp) -> Result<Bytes, Stop> {
         let schema = schema()?;
         let subject = hirewire_schemas::Names::value_subject(&self.topic);
         let away = |error: hirewire_registry::CodecError| Stop::retryable("registry-unavailable", error.to_string());

@@ -371,6 +371,33 @@ async fn what_happens_from_now_on_reaches_every_sink_once_and_in_order() {
     assert_eq!(ground.read_all(&ground.names.internal("route")).len(), 3);
 }
 
+/// Two replicas that enable a route at the same moment write twice: the first record counts for ever, and compaction
+/// must not take it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_starts_of_a_route_the_first_counts_and_is_written_again() {
+    let ground = Ground::lay().await;
+    let starts = crate::starts::Starts {
+        settings: ground.kafka.clone(),
+        producer: ground.producer.clone(),
+        codec: ground.codec.clone(),
+        topic: ground.names.internal("route").into(),
+        partitions: PARTITIONS,
+    };
+    let route = [("hires".into(), "onboarding".into())];
+    let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+    for from in ["2026-01-01T00:00:00Z", "2026-01-01T00:00:07Z"] {
+        let value = starts.encode("hires", "onboarding", at(from)).await.unwrap();
+        starts.write("hires", value).await.unwrap();
+    }
+    for _ in 0..2 {
+        let fixed = starts.fix(&route).await.unwrap();
+        assert_eq!(fixed.values().copied().collect::<Vec<_>>(), [at("2026-01-01T00:00:00Z")]);
+        let all = ground.read_all(&ground.names.internal("route"));
+        assert_eq!(all.len(), 3, "the first one was written again, once");
+        assert_eq!(all[0].value, all[2].value);
+    }
+}
+
 /// A second replica joins, the first one leaves, then the second one is cut off in the middle: order holds, nothing is
 /// lost, and only the cut-off may cause a resend, with the same key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -200,9 +200,14 @@ impl Receiver {
             let Some((headers, raw)) = read_request(&mut stream, &mut buffer).await else { return };
             let body: Value = serde_json::from_slice(&raw).unwrap_or(Value::Null);
             let answered = (self.script.lock().unwrap())(&body);
-            self.seen.lock().unwrap().push(Received { headers, raw, body, answered });
+            let received = Received { headers, raw: raw.clone(), body, answered };
+            self.seen.lock().unwrap().push(received);
             let answer = match answered {
-                Answer::Status(status) => format!("HTTP/1.1 {status} x\r\ncontent-length: 2\r\n\r\nok"),
+                // Receivers like to repeat what they did not like.
+                Answer::Status(status) => {
+                    let said = String::from_utf8_lossy(&raw);
+                    format!("HTTP/1.1 {status} {status}\r\ncontent-length: {}\r\n\r\n{said}", said.len())
+                }
                 Answer::Throttle => "HTTP/1.1 429 x\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n".to_owned(),
                 Answer::Redirect => {
                     format!("HTTP/1.1 302 x\r\nlocation: http://{}/\r\ncontent-length: 0\r\n\r\n", self.address)
@@ -321,6 +326,7 @@ pub(super) struct Running {
     pub(super) commits: Commits,
     pub(super) letters: Letters,
     pub(super) deliverer: Arc<Deliverer<HttpTransport>>,
+    pub(super) metrics: prometheus::Registry,
     pub(super) engine: tokio::task::JoinHandle<Result<(), String>>,
 }
 
@@ -356,7 +362,8 @@ pub(super) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, 
         timeout: options.timeout,
     };
     let name: Arc<str> = system.name.as_str().into();
-    let metrics = Metrics::register(&prometheus::Registry::new()).unwrap().sink(&name);
+    let registry = prometheus::Registry::new();
+    let metrics = Metrics::register(&registry).unwrap().sink(&name);
     let deliverer = Arc::new(Deliverer {
         sink: HttpTransport::new(settings).unwrap(),
         name: Arc::clone(&name),
@@ -391,7 +398,7 @@ pub(super) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, 
         metrics,
         engine::Options { drain: options.drain, window: 1_000 },
     ));
-    Running { events, commits, letters, deliverer, engine }
+    Running { events, commits, letters, deliverer, metrics: registry, engine }
 }
 
 impl Running {
