@@ -143,6 +143,11 @@ impl Stack {
             .spawn(async move { ("route", hirewire_route::run(settings, deps).await.map_err(anyhow::Error::from)) });
     }
 
+    /// The metrics of this process now.
+    pub(crate) fn metrics_text(&self) -> anyhow::Result<String> {
+        Ok(admin::metrics_text(&self.metrics)?)
+    }
+
     /// Returns when a stop was requested or a part ended by itself, with its reason.
     pub(crate) async fn ended(&mut self) -> anyhow::Result<()> {
         let (name, result) = tokio::select! {

@@ -106,8 +106,21 @@ pub(crate) async fn apply(kafka: &Settings, wanted: &Wanted, change: bool) -> an
     }
     if change && !missing.is_empty() {
         admin.create_topics(&missing).await?;
+        wait_until_known(&admin, &missing).await?;
     }
     Ok(differences)
+}
+
+/// Kafka answers a creation before its brokers know the topic.
+async fn wait_until_known(admin: &Admin, created: &[NewTopic]) -> anyhow::Result<()> {
+    for _ in 0..300 {
+        let known = tokio::task::block_in_place(|| admin.topics())?;
+        if created.iter().all(|topic| known.get(&topic.name) == Some(&topic.partitions)) {
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    anyhow::bail!("the brokers do not know the created topics after 30 s")
 }
 
 async fn settings_of(admin: &Admin, topic: &NewTopic, change: bool) -> anyhow::Result<Option<String>> {

@@ -251,7 +251,8 @@ impl Members {
 
     fn start_workers(&self, numbers: &BTreeSet<i32>) -> Result<(), Stop> {
         let (fenced, all_fenced) = sync_channel(numbers.len());
-        let restoring = Restoring { left: Arc::new(AtomicUsize::new(numbers.len())), component: self.component.clone() };
+        let restoring =
+            Restoring { left: Arc::new(AtomicUsize::new(numbers.len())), component: self.component.clone() };
         for p in numbers {
             let (inbox, outbox) = sync_channel(INBOX_RECORDS);
             let worker = Worker {

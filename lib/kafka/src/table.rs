@@ -229,15 +229,19 @@ impl Drop for TableFollower {
     }
 }
 
+/// A topic that was created a moment ago is not known to every broker yet: it is asked for during five seconds.
 fn partition_count(reader: &BaseConsumer<Logging>, topic: &str) -> Result<i32, Stop> {
-    let metadata = reader
-        .fetch_metadata(Some(topic), Duration::from_secs(10))
-        .map_err(|error| Stop::kafka(&format!("look up {topic}"), &error))?;
-    let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
-    match found.map(|found| found.partitions().len()) {
-        Some(count) if count > 0 => Ok(i32::try_from(count).unwrap_or(i32::MAX)),
-        _ => Err(Stop::retryable("topic-missing", format!("{topic} does not exist: run `hirewire topics apply`"))),
+    for _ in 0..25 {
+        let metadata = reader
+            .fetch_metadata(Some(topic), Duration::from_secs(10))
+            .map_err(|error| Stop::kafka(&format!("look up {topic}"), &error))?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
+        match found.map(|found| found.partitions().len()) {
+            Some(count) if count > 0 => return Ok(i32::try_from(count).unwrap_or(i32::MAX)),
+            _ => std::thread::sleep(Duration::from_millis(200)),
+        }
     }
+    Err(Stop::retryable("topic-missing", format!("{topic} does not exist: run `hirewire topics apply`")))
 }
 
 fn assign(

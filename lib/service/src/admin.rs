@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use prometheus::{Encoder, TextEncoder};
+use prometheus::TextEncoder;
 use tokio::net::TcpListener;
 
 use crate::{Health, Metrics, Shutdown};
@@ -30,12 +30,18 @@ pub async fn serve(listener: TcpListener, metrics: Metrics, health: Health, shut
 }
 
 async fn show_metrics(State(admin): State<Admin>) -> impl IntoResponse {
-    let encoder = TextEncoder::new();
-    let mut text = Vec::new();
-    match encoder.encode(&admin.metrics.gather(), &mut text) {
-        Ok(()) => (StatusCode::OK, [("content-type", encoder.format_type().to_owned())], text).into_response(),
+    match metrics_text(&admin.metrics) {
+        Ok(text) => (StatusCode::OK, [("content-type", prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
+}
+
+/// All metrics in Prometheus' text format.
+///
+/// # Errors
+/// When a metric cannot be encoded.
+pub fn metrics_text(metrics: &Metrics) -> Result<String, prometheus::Error> {
+    TextEncoder::new().encode_to_string(&metrics.gather())
 }
 
 async fn live(State(admin): State<Admin>) -> impl IntoResponse {

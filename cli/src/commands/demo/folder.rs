@@ -90,7 +90,8 @@ impl Folder {
 }
 
 /// Everything that a demo puts into its folder.
-const MADE_HERE: [&str; 12] = [
+const MADE_HERE: [&str; 13] = [
+    "metrics.prom",
     "demo.json",
     "demo.part",
     "summary.json",

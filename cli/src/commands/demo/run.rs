@@ -242,6 +242,9 @@ impl Demo<'_> {
     /// Stops everything and, on somebody else's Kafka, removes what this demo made there.
     async fn end(self, brokers: &str) -> anyhow::Result<()> {
         self.readback.stop().await?;
+        if self.arguments.data.is_some() {
+            std::fs::write(self.folder.join("metrics.prom"), self.stack.metrics_text()?)?;
+        }
         if let Some(processes) = self.processes {
             processes.stop().await?;
         }
