@@ -18,7 +18,7 @@ use super::{BATCH_TIMEOUT, Job};
 use crate::deliver::outcome::Attempt;
 use crate::http::guard::{Guard, refusal_in};
 use crate::row::{Row, read_identifier};
-use crate::settings::{read_allow, read_secret};
+use crate::settings::{read_allow, read_ca, read_secret};
 use crate::system::System;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,6 +29,8 @@ pub(crate) struct PostgresSettings {
     url: Url,
     password: Option<Secret>,
     guard: Guard,
+    /// Trusted beside the system's authorities; PEM.
+    ca: Option<Vec<u8>>,
     /// The schema that holds the tables.
     schema: String,
 }
@@ -46,9 +48,11 @@ impl PostgresSettings {
         let url = map.require("url", problems).and_then(|node| read_url(node, problems));
         let password = map.get("password").map_or(Some(None), |node| read_secret(node, problems).map(Some));
         let schema = map.get("schema").map_or(Some("hirewire".to_owned()), |node| read_identifier(node, problems));
+        let ca = map.get("ca").map_or(Some(None), |node| read_ca(node, problems).map(Some));
         let (hosts, networks) = read_allow(&mut map, problems);
         map.finish(problems);
-        Some(Self { url: url?, password: password?, guard: Guard::new(hosts?, networks?), schema: schema? })
+        let guard = Guard::new(hosts?, networks?);
+        Some(Self { url: url?, password: password?, guard, ca: ca?, schema: schema? })
     }
 
     /// Secrets are read anew for each connection.
@@ -128,8 +132,11 @@ async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, WriteEr
 async fn connect(settings: &PostgresSettings, system: &System) -> Result<Client, WriteError> {
     let mut config = settings.config()?;
     guard(settings, &mut config).await?;
-    let tls = native_tls::TlsConnector::new().map_err(|_| WriteError::Refused)?;
-    let tls = postgres_native_tls::MakeTlsConnector::new(tls);
+    let mut tls = native_tls::TlsConnector::builder();
+    if let Some(pem) = &settings.ca {
+        tls.add_root_certificate(native_tls::Certificate::from_pem(pem).map_err(|_| WriteError::Refused)?);
+    }
+    let tls = postgres_native_tls::MakeTlsConnector::new(tls.build().map_err(|_| WriteError::Refused)?);
     let (mut client, connection) = config.connect(tls).await.map_err(|error| reason(&error))?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {

@@ -52,6 +52,8 @@ pub(crate) struct HttpSettings {
     pub(crate) guard: Guard,
     pub(crate) auth: Option<Auth>,
     pub(crate) signer: Option<Signer>,
+    /// Trusted beside the system's authorities; PEM.
+    pub(crate) ca: Option<Vec<u8>>,
     pub(crate) timeout: Duration,
 }
 
@@ -65,7 +67,11 @@ impl HttpTransport {
     /// When the TLS library cannot be set up.
     pub(crate) fn new(settings: HttpSettings) -> Result<Self, reqwest::Error> {
         let plain = settings.url.scheme() == "http";
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder();
+        if let Some(pem) = &settings.ca {
+            client = client.add_root_certificate(reqwest::Certificate::from_pem(pem)?);
+        }
+        let client = client
             .dns_resolver(settings.guard.resolver(plain))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()

@@ -74,6 +74,7 @@ async fn attempt(url: &str, guard: Guard) -> Attempt {
         guard,
         auth: None,
         signer: None,
+        ca: None,
         timeout: Duration::from_millis(500),
     };
     HttpTransport::new(settings).unwrap().attempt(&delivery()).await

@@ -19,6 +19,7 @@ pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<HttpSettings>
     let (hosts, networks) = read_allow(&mut map, problems);
     let auth = map.get("auth").map_or(Some(None), |node| read_auth(node, problems).map(Some));
     let signer = map.get("signing").map_or(Some(None), |node| read_signer(node, problems).map(Some));
+    let ca = map.get("ca").map_or(Some(None), |node| read_ca(node, problems).map(Some));
     let mut timeout = Duration::from_secs(15);
     read_duration(&mut map, "timeout", &mut timeout, problems);
     map.finish(problems);
@@ -34,7 +35,7 @@ pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<HttpSettings>
             problems.add(url_node, Refusal::Plain.to_string(), "use https, or list the network under `allow`");
             None
         }
-        Ok(()) => Some(HttpSettings { url, guard, auth: auth?, signer: signer?, timeout }),
+        Ok(()) => Some(HttpSettings { url, guard, auth: auth?, signer: signer?, ca: ca?, timeout }),
         Err(refusal) => {
             problems.add(url_node, refusal.to_string(), hint(refusal));
             None
@@ -108,6 +109,16 @@ pub(crate) fn read_secret(node: &Node, problems: &mut Problems) -> Option<Secret
             None
         }
     }
+}
+
+/// The certificate of an authority that is trusted for this sink, beside the system's.
+pub(crate) fn read_ca(node: &Node, problems: &mut Problems) -> Option<Vec<u8>> {
+    let path = node.text(problems)?;
+    let pem = std::fs::read(path).ok().filter(|pem| native_tls::Certificate::from_pem(pem).is_ok());
+    if pem.is_none() {
+        problems.add(node, format!("{path} holds no certificate"), "name a file with one certificate in PEM");
+    }
+    pem
 }
 
 fn read_signer(node: &Node, problems: &mut Problems) -> Option<Signer> {

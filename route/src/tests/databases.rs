@@ -204,6 +204,16 @@ async fn postgresql_holds_the_ledger_with_its_types_and_views() {
     drop(transport);
     writer.await.unwrap();
 
+    // TLS to an authority that is named, and to none else.
+    let ca = server.certificate();
+    let tls = format!("url: '{}', allow: {{networks: ['127.0.0.0/8']}}", server.tls_url());
+    for (text, stored) in [(format!("{{{tls}, ca: {}}}", ca.display()), true), (format!("{{{tls}}}"), false)] {
+        let (transport, jobs) = DatabaseTransport::new();
+        tokio::spawn(postgres::run(postgres_settings(&text), Arc::clone(&system), jobs));
+        let attempt = transport.attempt(&delivery(&system, &event)).await;
+        assert_eq!(attempt == Attempt::Stored, stored, "{attempt:?}");
+    }
+
     // Without its network allowed, a local address is not connected to.
     let settings = postgres_settings(&format!("{{url: '{url}'}}"));
     let (transport, jobs) = DatabaseTransport::new();

@@ -24,8 +24,25 @@ impl Server {
         }
         let data = server.data();
         succeed(server.command("initdb").args(["-A", "trust", "-U", "hirewire", "-E", "UTF8", "-D"]).arg(&data));
+        server.make_certificate();
         server.start_again();
         server
+    }
+
+    /// A certificate that is its own authority, for 127.0.0.1.
+    fn make_certificate(&self) {
+        let mut openssl = self.command_of(Path::new("openssl"));
+        openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]);
+        openssl.args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout"]).arg(self.data().join("server.key"));
+        succeed(openssl.arg("-out").arg(self.certificate()));
+    }
+
+    pub(super) fn certificate(&self) -> PathBuf {
+        self.data().join("server.crt")
+    }
+
+    pub(super) fn tls_url(&self) -> String {
+        self.url().replace("sslmode=disable", "sslmode=require")
     }
 
     pub(super) fn url(&self) -> String {
@@ -33,7 +50,8 @@ impl Server {
     }
 
     pub(super) fn start_again(&self) {
-        let options = format!("-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -F", self.port);
+        let options =
+            format!("-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c ssl=on -F", self.port);
         let log = self.folder.path().join("log");
         succeed(
             self.command("pg_ctl").args(["-w", "-o", &options, "-l"]).arg(log).arg("-D").arg(self.data()).arg("start"),
@@ -49,7 +67,10 @@ impl Server {
     }
 
     fn command(&self, name: &str) -> Command {
-        let program = self.binaries.join(name);
+        self.command_of(&self.binaries.join(name))
+    }
+
+    fn command_of(&self, program: &Path) -> Command {
         let mut command = if is_root() {
             let mut command = Command::new("setpriv");
             command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);

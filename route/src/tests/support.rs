@@ -359,6 +359,7 @@ pub(super) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, 
         guard: Guard::new(vec!["127.0.0.1".to_owned()], vec![Network::parse("127.0.0.0/8").unwrap()]),
         auth: options.auth,
         signer: options.signer,
+        ca: None,
         timeout: options.timeout,
     };
     let name: Arc<str> = system.name.as_str().into();
