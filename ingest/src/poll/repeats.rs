@@ -1,7 +1,7 @@
 //! Rows that were kept already and that overlap shows again.
 //!
 //! A memory, not a truth: what it forgets, after a restart or above its bound, is kept once more and reconciled by
-//! normalize. A row is marked only after its transaction committed.
+//! normalize. A row is marked only after its transaction committed, and again each time it is shown.
 
 use std::collections::HashSet;
 
@@ -92,6 +92,18 @@ mod tests {
             }
         }
         assert!(!seen.contains(100));
+    }
+
+    #[test]
+    fn what_is_shown_in_every_window_is_never_forgotten() {
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let mut seen = Seen::default();
+        seen.add([1]);
+        for to in 100..300 {
+            assert!(seen.contains(1), "{to}");
+            seen.add([1]);
+            seen.window_ended(at(to), at(to - 20));
+        }
     }
 
     #[test]

@@ -68,16 +68,16 @@ fn row(source: &Source<'_>, page: &Page, window: &Window, seen: &Seen, value: By
     let id = json::scalar(&value, &stream.id).filter(short);
     let version = stream.window.as_ref().and_then(|w| json::scalar(&value, &w.field)).filter(short);
     let changed = version.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
-    if changed.is_some_and(|at| at > window.to || window.from.is_some_and(|from| at <= from)) {
-        rows.outside += 1;
-    }
+    let outside = changed.is_some_and(|at| at > window.to || window.from.is_some_and(|from| at <= from));
+    rows.outside += usize::from(outside);
     let mark = mark(stream.repeats, id.as_deref().unwrap_or_default(), version.as_deref(), &value);
+    // What may be shown again: by overlap, by a list without a filter, by a filter that does not work.
+    if outside || changed.is_none_or(|at| at > source.overlap_starts) {
+        rows.marks.push(mark);
+    }
     if seen.contains(mark) {
         rows.repeats += 1;
         return;
-    }
-    if changed.is_none_or(|at| at > source.overlap_starts) {
-        rows.marks.push(mark);
     }
     let subject = stream.subject.find(&value);
     rows.unidentified += usize::from(subject.is_none());

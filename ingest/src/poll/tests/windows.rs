@@ -107,20 +107,29 @@ async fn rows_with_one_and_the_same_time_over_many_pages_are_all_read() {
 }
 
 #[tokio::test]
-async fn a_list_that_ignores_its_window_loses_nothing_and_is_counted() {
+async fn a_list_that_ignores_its_window_loses_nothing_repeats_nothing_and_is_counted() {
     let vendor = Vendor::start().await;
     vendor.with(|account| account.unfiltered.push("jobs".into()));
     vendor.put("jobs", 1, ago(1000));
+    vendor.put("jobs", 2, ago(1000));
     let ledger = Arc::new(Ledger::default());
     let connection = connection(&vendor, "");
     let mut poller = poller(&connection, &ledger, &HashMap::new());
     poller.one_round().await;
-    assert_eq!(ledger.bodies().len(), 1);
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    poller.one_round().await;
-    assert_eq!(ledger.bodies().len(), 1, "outside the window, and kept");
+    assert_eq!(ledger.bodies().len(), 2);
+    let round = async |poller: &mut Poller<Ledger>| {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        poller.one_round().await;
+        ledger.bodies().len()
+    };
+    assert_eq!(round(&mut poller).await, 2, "outside the window: kept, for nobody knows that it was read before");
+    assert_eq!(round(&mut poller).await, 0, "from then on it is known");
+    // Changed within a window that was read already: only a list that ignores its filter still shows it.
+    vendor.put("jobs", 1, ago(500));
+    assert_eq!(round(&mut poller).await, 1);
+    assert_eq!(round(&mut poller).await, 0);
     let outside = poller.metrics.poll_outside_window.with_label_values(&["acme", "jobs"]).get();
-    assert_eq!(outside, 1);
+    assert_eq!(outside, 4 * 2);
 }
 
 #[tokio::test]
