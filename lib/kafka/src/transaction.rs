@@ -202,6 +202,12 @@ impl TransactionalProducer {
         if !self.producer.context().wait(Duration::from_millis(u64::from(TRANSACTION_TIMEOUT_MS))) {
             return Err(TransactionError::Indefinite("records were not acknowledged in time".to_owned()));
         }
+        // A report comes some microseconds before librdkafka takes the record off its queue; a commit that finds it
+        // there sleeps for 100 ms.
+        let until = Instant::now() + Duration::from_millis(20);
+        while self.producer.in_flight_count() > 0 && Instant::now() < until {
+            std::thread::yield_now();
+        }
         let failure = self.producer.context().lock().failure.take();
         match failure {
             None => Ok(()),

@@ -32,7 +32,10 @@ pub(super) fn write(folder: &Path, place: &Place<'_>, simulator: &Running) -> an
     let analytics = match place.postgres {
         Some(url) => {
             secret(folder, "postgres", url)?;
-            format!("postgres: {{url: {{file: {}}}}}", quoted(&folder.join("secrets/postgres")))
+            format!(
+                "postgres: {{url: {{file: {}}}, allow: {{networks: [\"127.0.0.0/8\", \"::1/128\", \"10.0.0.0/8\", \"172.16.0.0/12\", \"192.168.0.0/16\"]}}}}",
+                quoted(&folder.join("secrets/postgres"))
+            )
         }
         None => format!("sqlite: {{path: {}}}", quoted(&folder.join("analytics.sqlite"))),
     };
@@ -49,8 +52,11 @@ pub(super) fn write(folder: &Path, place: &Place<'_>, simulator: &Running) -> an
             )
         })
         .collect();
-    let routes: Vec<String> =
-        simulator.receivers.iter().map(|receiver| format!("  {0}: {{sink: {0}, from: now}}", receiver.name)).collect();
+    let routes: Vec<String> = simulator
+        .receivers
+        .iter()
+        .map(|receiver| format!("  {0}: {{sink: {0}, from: now, requires_within: 60s}}", receiver.name))
+        .collect();
     let secrets = folder.join("secrets");
     let text = format!(
         "# Written by `hirewire demo`.\n\
