@@ -68,6 +68,8 @@ pub struct Catalog {
     pub rejection: Kind,
     pub application_fields: ApplicationFields,
     pub rejection_fields: RejectionFields,
+    /// `job_id` of Stage.
+    pub stage_job: usize,
     pub visit_fields: VisitFields,
     pub stage_change: Published,
     pub issue: Published,
@@ -152,6 +154,7 @@ impl Catalog {
         let application_fields = application_fields(kinds[application].schema)?;
         let reject = |name: &str| field(kinds[rejection].schema, name);
         let rejection_fields = RejectionFields { rejected_at: reject("rejected_at")?, kind: reject("kind")? };
+        let stage_job = field(kinds[kind("Stage")?].schema, "job_id")?;
         let visit = hirewire_schemas::schema(VISIT).ok_or_else(|| MissingSchema(VISIT.to_owned()))?;
         let visit_fields = VisitFields {
             stage: field(visit, "stage")?,
@@ -166,6 +169,7 @@ impl Catalog {
             rejection,
             application_fields,
             rejection_fields,
+            stage_job,
             visit_fields,
             stage_change: published(names.stage_change())?,
             issue: published(names.issue())?,

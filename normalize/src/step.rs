@@ -67,7 +67,8 @@ pub struct NormalizeStep {
 impl NormalizeStep {
     #[must_use]
     pub fn new(partition: i32, shared: Arc<Shared>) -> Self {
-        let work = Work::new(Arc::clone(&shared.catalog), shared.metrics.clone(), partition);
+        let work =
+            Work::new(Arc::clone(&shared.catalog), shared.metrics.clone(), partition, Arc::clone(&shared.lookups));
         Self {
             partition,
             shared,

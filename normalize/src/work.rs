@@ -14,6 +14,7 @@ use crate::catalog::{Catalog, Kind, VISIT};
 use crate::change::write_change;
 use crate::claim::{Claim, Id};
 use crate::ledger::Micros;
+use crate::lookups::Lookups;
 use crate::metrics::Metrics;
 use crate::reconcile::{EntityState, Ids, Merged, merge, put_state_record, write_canonical};
 use crate::store::Store;
@@ -54,6 +55,7 @@ pub struct Work {
     catalog: Arc<Catalog>,
     metrics: Metrics,
     partition: i32,
+    lookups: Arc<Lookups>,
     touched: HashMap<Id, Touched>,
     /// In the order of first touch.
     order: Vec<Id>,
@@ -70,8 +72,8 @@ pub struct Place {
 
 impl Work {
     #[must_use]
-    pub fn new(catalog: Arc<Catalog>, metrics: Metrics, partition: i32) -> Self {
-        Self { catalog, metrics, partition, touched: HashMap::new(), order: Vec::new(), spare: Vec::new() }
+    pub fn new(catalog: Arc<Catalog>, metrics: Metrics, partition: i32, lookups: Arc<Lookups>) -> Self {
+        Self { catalog, metrics, partition, lookups, touched: HashMap::new(), order: Vec::new(), spare: Vec::new() }
     }
 
     /// Applies a claim. `held_only`: nobody knows the owner, so only what is held here counts.
@@ -207,6 +209,10 @@ impl Work {
         let mut ledger = touched.state.ledger.take();
         let mut changed = touched.merged.content;
         if let Some(ledger) = ledger.as_mut().filter(|_| touched.ledger_news) {
+            ledger.learn_stage_jobs(|stage| {
+                let (stage, mut job) = (Id::try_from(stage).ok()?, Vec::new());
+                self.lookups.read(&stage, catalog.stage_job, &mut job).then_some(job).filter(|job| *job != [0])
+            });
             let events = ledger.publish();
             changed |= !events.is_empty();
             for event in &events {

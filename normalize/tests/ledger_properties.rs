@@ -156,7 +156,7 @@ fn permuted_webhooks_end_in_the_true_history() {
 
 #[test]
 fn every_order_of_few_facts_ends_in_the_same_history() {
-    for seed in 0..400 {
+    for seed in 0..60 {
         let mut world = World::new(seed, 3);
         let kind = kinds()[(seed % 3) as usize];
         let mut facts: Vec<Fact> = prompt(&mut world).concat();

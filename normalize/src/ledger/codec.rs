@@ -99,6 +99,7 @@ fn put_facts(out: &mut Vec<u8>, facts: &Facts) {
         put_int(out, d.cause.index());
         put_source(out, d.source);
     });
+    put_list(out, &facts.stage_jobs, |out, job| put_option(out, job.map(i64::from)));
     put_option(out, facts.applied_at);
     put_option(out, facts.created_at);
     put_option(out, facts.first_seen);
@@ -135,6 +136,7 @@ fn facts(from: &mut Reader<'_>) -> Result<Facts, Damaged> {
             Ok(Deletion { at: from.int()?, observed: from.flag()?, cause: cause(from)?, source: source(from)? })
         })?
         .pop(),
+        stage_jobs: list(from, |from| from.option()?.map(index).transpose())?,
         applied_at: from.option()?,
         created_at: from.option()?,
         first_seen: from.option()?,

@@ -3,7 +3,7 @@
 //! Invariants: the first move is CREATED, a DELETED is the last; each `from` is the `to` before it; times never fall.
 
 use super::facts::Facts;
-use super::stages::{Stage, job_of_stay, stage_runs};
+use super::stages::{Stage, stage_runs};
 use super::statuses::{StatusRun, status_runs};
 use super::track::{Assertion, MOST_SOURCES, Run, push_source, runs, settle};
 use super::value::{Cause, ChangeType, JobIx, Micros, Precision, Source, State, Status};
@@ -177,7 +177,8 @@ fn job_runs(facts: &Facts) -> Vec<Run<Option<JobIx>>> {
         }
     }
     for visit in &facts.visits {
-        if let (Some(job), Some(entered)) = (visit.job, visit.entered) {
+        let of_stage = || facts.stage_jobs.get(usize::from(visit.stage)).copied().flatten();
+        if let (Some(job), Some(entered)) = (visit.job.or_else(of_stage), visit.entered) {
             let source = Some(visit.source);
             let value = Some(job);
             all.push(Assertion {
@@ -282,14 +283,13 @@ fn join_transfers(facts: &Facts, stages: &mut [Step], jobs: Vec<Step>) -> Vec<St
         let To::Job(job) = step.to else { continue };
         let ceiling = step.not_after.unwrap_or(step.at);
         let job_of = |stage: &Step| match stage.to {
-            To::Stage(value) => job_of_stay(facts, value, stage.at),
+            To::Stage(Some(value)) => facts.job_of_stay(value, Some(stage.at)),
             _ => None,
         };
         let within =
             |stage: &Step| matches!(stage.to, To::Stage(Some(_))) && stage.at > step.after && stage.at <= ceiling;
         let sure = stages.iter().position(|stage| within(stage) && job.is_some() && job_of(stage) == job);
-        let likely =
-            || stages.iter().position(|stage| within(stage) && job_of(stage).is_none_or(|other| Some(other) == job));
+        let likely = || stages.iter().rposition(|stage| within(stage) && job_of(stage).is_none());
         match sure.or_else(likely) {
             Some(index) => {
                 let stage = &mut stages[index];

@@ -94,6 +94,8 @@ pub struct Facts {
     /// Times of rejections that are known to be the candidate's own decision.
     pub withdrawals: Vec<Micros>,
     pub deletion: Option<Deletion>,
+    /// By stage: the job that it belongs to, where stages belong to jobs.
+    pub stage_jobs: Vec<Option<JobIx>>,
     /// When the person applied; else when the record was made.
     pub applied_at: Option<Micros>,
     pub created_at: Option<Micros>,
@@ -130,6 +132,33 @@ impl Facts {
     #[must_use]
     pub fn is_known(&self) -> bool {
         !self.snapshots.is_empty() || self.weak.is_some() || !self.switches.is_empty() || self.deletion.is_some()
+    }
+
+    /// Notes to which job a stage belongs. True if it was not known.
+    pub fn note_stage_job(&mut self, stage: StageIx, job: JobIx) -> bool {
+        let index = usize::from(stage);
+        if self.stage_jobs.len() <= index {
+            self.stage_jobs.resize(index + 1, None);
+        }
+        let news = self.stage_jobs[index] != Some(job);
+        self.stage_jobs[index] = Some(job);
+        news
+    }
+
+    /// The job that a stay belongs to, as rows, look-ups or snapshots tell it.
+    #[must_use]
+    pub fn job_of_stay(&self, stage: StageIx, entered: Option<Micros>) -> Option<JobIx> {
+        let row = self.visits.iter().filter(|visit| visit.stage == stage && visit.job.is_some());
+        let row = row.clone().find(|visit| visit.entered == entered).or_else(|| row.clone().next());
+        if let Some(job) = row.and_then(|visit| visit.job) {
+            return Some(job);
+        }
+        if let Some(Some(job)) = self.stage_jobs.get(usize::from(stage)) {
+            return Some(*job);
+        }
+        let mut shown = self.snapshots.iter().filter(|s| s.stage == Some(Some(stage))).filter_map(|s| s.job.flatten());
+        let first = shown.next()?;
+        shown.all(|job| job == first).then_some(first)
     }
 
     /// Notes when it began as the source tells it; the earliest counts.

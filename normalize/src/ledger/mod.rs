@@ -73,6 +73,19 @@ impl Ledger {
         self.stages.get(usize::from(stage)).map_or(&[], |named| &named.key)
     }
 
+    /// Asks for the jobs of stages of which none is known: `job_of` gives a job's encoded id for a stage's key.
+    pub fn learn_stage_jobs(&mut self, job_of: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+        for index in 0..self.stages.len() {
+            if self.facts.stage_jobs.get(index).copied().flatten().is_some() {
+                continue;
+            }
+            if let Some(job) = job_of(&self.stages[index].key) {
+                let job = self.job(&job, &job);
+                self.facts.note_stage_job(u16::try_from(index).unwrap_or(u16::MAX), job);
+            }
+        }
+    }
+
     /// Encoded job id.
     #[must_use]
     pub fn job_bytes(&self, job: JobIx) -> &[u8] {

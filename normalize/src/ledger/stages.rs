@@ -6,7 +6,7 @@
 
 use super::facts::{Facts, Visit, width_of};
 use super::track::{Assertion, Run, runs, settle};
-use super::value::{ChangeType, JobIx, Micros, SECOND, Source, StageIx};
+use super::value::{ChangeType, Micros, SECOND, Source, StageIx};
 
 /// A snapshot's clock may run behind a row's by this much.
 const SLACK: Micros = 2 * SECOND;
@@ -50,12 +50,6 @@ pub(crate) fn stage_runs(facts: &Facts) -> Vec<Run<Stage>> {
     all.extend(points.iter().filter_map(|p| fit(p, &segments)));
     all.sort_by_key(|a| (a.lo, !a.exact));
     runs(&all)
-}
-
-/// The job that rows name for the stay that began at `at`.
-pub(crate) fn job_of_stay(facts: &Facts, stage: Stage, at: Micros) -> Option<JobIx> {
-    let same = facts.visits.iter().filter(|visit| Some(visit.stage) == stage);
-    same.clone().find(|visit| visit.entered == Some(at)).or_else(|| same.clone().next()).and_then(|visit| visit.job)
 }
 
 fn point(lo: Micros, hi: Micros, value: Stage) -> Assertion<Stage> {

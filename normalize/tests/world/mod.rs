@@ -3,8 +3,8 @@
 //! Written without the ledger's code, so that it can judge it.
 
 use hirewire_normalize::ledger::{
-    Cause, ChangeType, Deletion, Facts, Micros, Provenance, SECOND, Snapshot, Source, State, Status, Switch, Visit,
-    width_of,
+    Cause, ChangeType, Deletion, Facts, JobIx, Micros, Provenance, SECOND, Snapshot, Source, StageIx, State, Status,
+    Switch, Visit, width_of,
 };
 
 /// One true move.
@@ -32,6 +32,7 @@ pub(crate) enum Fact {
     Switch(Switch),
     Deletion(Deletion),
     Created(Micros),
+    StageJob(StageIx, JobIx),
 }
 
 pub(crate) fn add(facts: &mut Facts, fact: &Fact) -> bool {
@@ -40,6 +41,7 @@ pub(crate) fn add(facts: &mut Facts, fact: &Fact) -> bool {
         Fact::Visit(v) => facts.add_visit(*v),
         Fact::Switch(s) => facts.add_switch(*s),
         Fact::Deletion(d) => facts.add_deletion(*d),
+        Fact::StageJob(stage, job) => facts.note_stage_job(*stage, *job),
         Fact::Created(at) => {
             let changed = facts.created_at.is_none();
             facts.created_at = Some(*at);
@@ -53,6 +55,8 @@ pub(crate) struct World {
     rejected_at: Vec<Option<Micros>>,
     /// Hires are told with their time; without it only the time of receipt places them.
     pub(crate) timed_hires: bool,
+    /// Rows name their job; else look-ups tell to which job a stage belongs.
+    pub(crate) rows_with_job: bool,
     rng: fastrand::Rng,
 }
 
@@ -133,7 +137,7 @@ impl World {
                 break;
             }
         }
-        Self { truth, rejected_at, timed_hires: seed % 2 == 0, rng }
+        Self { truth, rejected_at, timed_hires: seed % 2 == 0, rows_with_job: seed % 3 == 0, rng }
     }
 
     pub(crate) fn end(&self) -> Micros {
@@ -239,7 +243,7 @@ impl World {
                 }
                 None => visits.push(Visit {
                     stage,
-                    job: event.to.job,
+                    job: event.to.job.filter(|_| self.rows_with_job),
                     entered: Some(event.at),
                     exited: None,
                     version: event.at,
@@ -247,6 +251,11 @@ impl World {
                 }),
             }
         }
-        visits.into_iter().map(Fact::Visit).collect()
+        let mut facts: Vec<Fact> = visits.into_iter().map(Fact::Visit).collect();
+        if !self.rows_with_job {
+            let stages = self.truth[..=i].iter().filter_map(|event| event.to.stage.zip(event.to.job));
+            facts.extend(stages.map(|(stage, job)| Fact::StageJob(stage, job)));
+        }
+        facts
     }
 }
