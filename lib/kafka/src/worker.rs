@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::partitioned::{PartitionedConsumer, PartitionedMetrics, Restoring, ToWorker};
+use crate::metrics::PartitionedMetrics;
+use crate::partitioned::{PartitionedConsumer, Restoring, ToWorker};
 use crate::transaction::TransactionalProducer;
 use crate::{Inbound, Outbox, Settings, Step, Stop, TransactionError};
 
