@@ -116,8 +116,11 @@ impl Run<'_, '_> {
                 let inner = match path {
                     None => scope,
                     Some(path) => match self.resolve(path, scope)? {
-                        Got::Node(node) if self.nodes[node as usize].kind == Kind::Object => {
-                            self.mark_read(node);
+                        // A scalar is a record of one value, `.`; a path into it is refused where it is read.
+                        Got::Node(node) if self.nodes[node as usize].kind != Kind::Array => {
+                            if self.nodes[node as usize].kind == Kind::Object {
+                                self.mark_read(node);
+                            }
                             Scope { node, key: None }
                         }
                         Got::Node(node) if self.is_empty_list(node) => {

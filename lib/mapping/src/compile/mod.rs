@@ -1,8 +1,10 @@
 //! Mapping file + overlay + target schemas → plan, with every mistake of the files at once.
 //!
-//! A mapping has `source`, `version`, `tables`, `ignore` and `rules`; an overlay has `version`, `tables` (whose words
+//! A mapping has `source`, `version`, `lists` and `shapes` (named parts), `defaults`, `tables`, `ignore` and `rules`; an
+//! overlay has `version`, `tables` (whose words
 //! win over the mapping's) and `fields` (record → field → value, in place of what the mapping says).
 
+mod named;
 mod rule;
 mod source;
 mod table;
@@ -15,6 +17,7 @@ use hirewire_yaml::{Node, Problems, Value};
 
 use crate::plan::{Ignored, Plan, Rule};
 use crate::shape::{RecordShape, Shape};
+use named::Named;
 use table::Tables;
 
 impl Plan {
@@ -32,6 +35,9 @@ impl Plan {
             schema_of,
             shapes: BTreeMap::new(),
             tables: Tables::default(),
+            lists: Named::default(),
+            shape_fields: Named::default(),
+            defaults: None,
             rule: String::new(),
             paths_read: BTreeSet::new(),
         };
@@ -53,6 +59,12 @@ struct Compiler<'s> {
     /// Shapes made so far, by record name; `None`: there is no such schema.
     shapes: BTreeMap<String, Option<std::sync::Arc<RecordShape>>>,
     tables: Tables,
+    /// Lists of events or streams, used as `$name`.
+    lists: Named,
+    /// Field lists of records, used as `fields: $name`.
+    shape_fields: Named,
+    /// What rules of events or streams say unless they say something else.
+    defaults: Option<Node>,
     /// The rule that is being compiled: part of rule ids.
     rule: String,
     /// Relative paths that the rule reads: what is read must not be ignored too.
@@ -70,6 +82,10 @@ impl Compiler<'_> {
         let version = map.require("version", &mut self.problems).and_then(|node| node.text(&mut self.problems));
         let mut version = format!("{}-{:08x}", version.unwrap_or_default(), content_hash(mapping));
         let tables = map.get("tables");
+        self.lists = Named::read(map.get("lists"), "list", &mut self.problems);
+        self.shape_fields = Named::read(map.get("shapes"), "shape", &mut self.problems);
+        self.defaults = map.get("defaults").cloned();
+        self.check_defaults();
         let ignore = map.get("ignore");
         let rules = map.require("rules", &mut self.problems);
         map.finish(&mut self.problems);
@@ -93,6 +109,8 @@ impl Compiler<'_> {
         }
         self.check_overlay_used(&overlay_fields, &compiled);
         self.tables.report_unused(&mut self.problems);
+        self.lists.report_unused(&mut self.problems);
+        self.shape_fields.report_unused(&mut self.problems);
         let by_event = index(&compiled, |rule| &rule.1.events);
         let by_stream = index(&compiled, |rule| &rule.1.streams);
         let rules: Vec<Rule> = compiled.into_iter().map(|(rule, _)| rule).collect();
@@ -131,6 +149,20 @@ impl Compiler<'_> {
                 );
             }
         }
+    }
+
+    fn check_defaults(&mut self) {
+        let Some(defaults) = self.defaults.clone() else { return };
+        let Some(mut map) = defaults.map(&mut self.problems) else { return };
+        for group in [map.get("events"), map.get("streams")].into_iter().flatten() {
+            if let Some(mut lines) = group.map(&mut self.problems) {
+                for key in rule::DEFAULT_KEYS {
+                    lines.get(key);
+                }
+                lines.finish(&mut self.problems);
+            }
+        }
+        map.finish(&mut self.problems);
     }
 
     /// The shape of a record; a mistake at `node` if there is no such schema.

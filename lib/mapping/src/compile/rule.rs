@@ -7,6 +7,10 @@ use crate::path::Key;
 use crate::plan::{CustomRule, ElementRule, Emit, Ignored, Owner, Rule, Source};
 use crate::shape::{RecordShape, Shape};
 
+/// What `defaults` may say for rules.
+pub(super) const DEFAULT_KEYS: [&str; 6] =
+    ["completeness", "version", "created_at", "updated_at", "custom_fields", "hints"];
+
 /// What makes a rule run.
 pub(super) struct Triggers {
     pub(super) events: Vec<String>,
@@ -36,14 +40,24 @@ impl Compiler<'_> {
         let owner = self.owner(map.get("owner"));
         let delete = self.flag(map.get("delete"));
         let element_node = map.get("element");
-        let completeness = map.get("completeness");
+        let defaults = self.defaults.as_ref();
+        let group = if triggers.streams.is_empty() { "events" } else { "streams" };
+        let lines = defaults.and_then(|node| node.peek(group)).filter(|_| !delete).cloned();
+        let default = |key: &str| {
+            // A row of a list has a clock and nothing else.
+            let fits = element_node.is_none() || key == "version";
+            lines.as_ref().filter(|_| fits).and_then(|lines| lines.peek(key))
+        };
+        let completeness = map.get("completeness").or_else(|| default("completeness"));
         let whole = self.completeness(completeness, node, delete || element_node.is_some());
-        let version = map.get("version").and_then(|node| self.instant(node, "version"));
-        let created_at = map.get("created_at").and_then(|node| self.instant(node, "created_at"));
-        let updated_at = map.get("updated_at").and_then(|node| self.instant(node, "updated_at"));
+        let version = map.get("version").or_else(|| default("version")).and_then(|node| self.instant(node, "version"));
+        let created_at =
+            map.get("created_at").or_else(|| default("created_at")).and_then(|node| self.instant(node, "created_at"));
+        let updated_at =
+            map.get("updated_at").or_else(|| default("updated_at")).and_then(|node| self.instant(node, "updated_at"));
         let deleted_at = map.get("deleted_at").and_then(|node| self.instant(node, "deleted_at"));
         let url = map.get("url").and_then(|node| self.source(node, &format!("{record}.url")));
-        let hints = self.hints(map.get("hints"), &record);
+        let hints = self.hints(map.get("hints").or_else(|| default("hints")), &record);
         let fields_node = map.get("fields");
         let mut fields = Vec::new();
         let mut element = None;
@@ -59,7 +73,7 @@ impl Compiler<'_> {
             let hint = "add `fields: {…}`, or `delete: true`";
             self.problems.add(key, format!("the rule \"{name}\" maps no field"), hint);
         }
-        let customs = self.customs(map.get("custom_fields"));
+        let customs = self.customs(map.get("custom_fields").or_else(|| default("custom_fields")));
         let ignored = map.get("ignore").map(|node| self.ignored(node, name, reasons)).unwrap_or_default();
         map.finish(&mut self.problems);
         shape?;
@@ -91,7 +105,15 @@ impl Compiler<'_> {
         let names = |node: Option<&Node>, compiler: &mut Self| -> Vec<String> {
             let Some(items) = node.and_then(|node| node.list(&mut compiler.problems)) else { return Vec::new() };
             let mut names: Vec<String> = Vec::new();
+            let mut expanded = Vec::new();
             for item in items {
+                match compiler.lists.resolve(item, &mut compiler.problems) {
+                    Ok(Some(list)) => expanded.extend(list.list(&mut compiler.problems).unwrap_or_default().to_vec()),
+                    Ok(None) => expanded.push(item.clone()),
+                    Err(()) => {}
+                }
+            }
+            for item in &expanded {
                 let Some(name) = item.text(&mut compiler.problems) else { continue };
                 if names.iter().any(|known| known == name) {
                     compiler.problems.add(item, format!("\"{name}\" stands twice in the list"), "remove one");

@@ -317,6 +317,8 @@ impl Compiler<'_> {
     fn record_fields(&mut self, node: &Node, shape: &RecordShape, target: &str) -> Option<Vec<FieldOp>> {
         let mut fields: Vec<FieldOp> =
             shape.fields.iter().map(|field| FieldOp { emit: None, default: field.default.clone() }).collect();
+        let named = self.shape_fields.resolve(node, &mut self.problems).ok()?;
+        let node = named.as_ref().unwrap_or(node);
         let mut map = node.map(&mut self.problems)?;
         for (key, name, value) in map.entries() {
             let target = format!("{target}.{name}");
