@@ -29,12 +29,13 @@ const FORMAT: u32 = 1;
 /// An open broker. It serves while [`Broker::run`] runs; dropped without, it closes its files all the same.
 pub struct Broker {
     core: Arc<Core>,
-    _threads: Threads,
+    threads: Threads,
 }
 
 /// Ends the threads when dropped.
 struct Threads {
     journal: Journal,
+    writer: Writer,
     housekeeper: Housekeeper,
     /// In the order in which they end.
     handles: Vec<JoinHandle<()>>,
@@ -77,7 +78,7 @@ impl Broker {
             advertised: OnceLock::new(),
             state,
             journal: journal.clone(),
-            writer,
+            writer: writer.clone(),
             housekeeper: housekeeper.clone(),
             metrics,
         });
@@ -85,8 +86,8 @@ impl Broker {
             housekeeper.start(core.clone(), recovered.replayed).map_err(io("cannot start a thread for"))?;
         core.report_open_transactions();
         let handles = vec![housekeeping, journal_handle, writer_handle];
-        let threads = Threads { journal, housekeeper, handles, _lock: lock };
-        Ok(Self { core, _threads: threads })
+        let threads = Threads { journal, writer, housekeeper, handles, _lock: lock };
+        Ok(Self { core, threads })
     }
 
     /// Serves on the listener until `shutdown` resolves, then lets connections go, writes a checkpoint and closes the
@@ -111,12 +112,19 @@ impl Broker {
             error!(error = %problem, "the listener ended badly");
         }
         overdue.abort();
-        tokio::task::spawn_blocking(move || drop(self)).await.map_err(|_| RunError::Close)
+        let mut threads = self.threads;
+        match tokio::task::spawn_blocking(move || threads.close()).await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(RunError::Close),
+        }
     }
 }
 
-impl Drop for Threads {
-    fn drop(&mut self) {
+impl Threads {
+    /// Ends them one after another; false if not all that the journal was given is on the disk.
+    fn close(&mut self) -> bool {
+        self.journal.stop_retrying();
+        self.writer.stop_retrying();
         self.housekeeper.close();
         for (at, handle) in self.handles.drain(..).enumerate() {
             // A thread that panicked has said so; the next start recovers.
@@ -125,6 +133,13 @@ impl Drop for Threads {
                 self.journal.close();
             }
         }
+        self.journal.is_complete()
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

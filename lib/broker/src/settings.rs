@@ -106,6 +106,8 @@ pub enum RunError {
     NotLoopback { address: SocketAddr },
     #[error("the listener has no address")]
     Listener(#[source] std::io::Error),
-    #[error("the broker did not close cleanly: the next start recovers from its journal")]
+    #[error(
+        "the broker closed without its last changes, which nobody was told of: see the log for what the disk refused"
+    )]
     Close,
 }

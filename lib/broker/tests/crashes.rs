@@ -238,3 +238,12 @@ fn a_restart_is_quick() {
     process.restart();
     assert!(started.elapsed() < Duration::from_secs(5));
 }
+
+#[test]
+fn a_broker_whose_directory_is_gone_still_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Running::start(dir.path());
+    create_topic(&broker.bootstrap(), "t", 1, &[]);
+    std::fs::remove_dir_all(dir.path()).unwrap();
+    drop(broker);
+}

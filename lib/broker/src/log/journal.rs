@@ -95,13 +95,34 @@ struct Queue {
     submitted: Lsn,
     durable: Lsn,
     waiters: VecDeque<(Lsn, oneshot::Sender<()>)>,
+    /// The thread ends once all frames are written.
     closed: bool,
+    /// The thread has ended: nothing becomes durable any more.
+    ended: bool,
+}
+
+impl Queue {
+    /// Something that resolves when the frame is durable, or fails if it will not be; `None` if it is already.
+    fn wait(&mut self, lsn: Lsn) -> Option<oneshot::Receiver<()>> {
+        if self.durable >= lsn {
+            return None;
+        }
+        let (sender, receiver) = oneshot::channel();
+        if !self.ended {
+            // Nearly always at the back: waiters come in the order of their frames.
+            let at = self.waiters.iter().rposition(|(other, _)| *other <= lsn).map_or(0, |at| at + 1);
+            self.waiters.insert(at, (lsn, sender));
+        }
+        Some(receiver)
+    }
 }
 
 struct Shared {
     queue: Mutex<Queue>,
     work: Condvar,
     failing: AtomicBool,
+    /// The broker closes: what the disk refuses now is not tried again.
+    closing: AtomicBool,
     file_bytes: AtomicU64,
 }
 
@@ -128,6 +149,7 @@ impl Journal {
             queue: Mutex::default(),
             work: Condvar::new(),
             failing: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             file_bytes: AtomicU64::new(0),
         });
         let mut thread = Thread {
@@ -158,18 +180,10 @@ impl Journal {
 
     /// Resolves when the frame and all before it are durable.
     pub(crate) async fn durable(&self, lsn: Lsn) {
-        let waiter = {
-            let mut queue = lock(&self.shared.queue);
-            if queue.durable >= lsn {
-                return;
-            }
-            let (sender, receiver) = oneshot::channel();
-            // Nearly always at the back: waiters come in the order of their frames.
-            let at = queue.waiters.iter().rposition(|(other, _)| *other <= lsn).map_or(0, |at| at + 1);
-            queue.waiters.insert(at, (lsn, sender));
-            receiver
-        };
-        if waiter.await.is_err() {
+        let waiter = lock(&self.shared.queue).wait(lsn);
+        if let Some(waiter) = waiter
+            && waiter.await.is_err()
+        {
             // The journal has closed: this frame will not be confirmed, so neither may the caller confirm it.
             std::future::pending::<()>().await;
         }
@@ -182,17 +196,8 @@ impl Journal {
 
     /// As [`Self::durable`], for threads; false if the journal closed before.
     pub(crate) fn wait_durable(&self, lsn: Lsn) -> bool {
-        let waiter = {
-            let mut queue = lock(&self.shared.queue);
-            if queue.durable >= lsn {
-                return true;
-            }
-            let (sender, receiver) = oneshot::channel();
-            let at = queue.waiters.iter().rposition(|(other, _)| *other <= lsn).map_or(0, |at| at + 1);
-            queue.waiters.insert(at, (lsn, sender));
-            receiver
-        };
-        waiter.blocking_recv().is_ok()
+        let waiter = lock(&self.shared.queue).wait(lsn);
+        waiter.is_none_or(|waiter| waiter.blocking_recv().is_ok())
     }
 
     pub(crate) fn check(&self) -> Result<(), StorageFailing> {
@@ -208,16 +213,30 @@ impl Journal {
         let (sender, receiver) = mpsc::channel();
         {
             let mut queue = lock(&self.shared.queue);
+            if queue.ended {
+                return None;
+            }
             queue.items.push(Item::Rotate(sender));
             self.shared.work.notify_one();
         }
         receiver.recv().ok()
     }
 
+    /// From now on what the disk refuses is given up.
+    pub(crate) fn stop_retrying(&self) {
+        self.shared.closing.store(true, Ordering::Relaxed);
+    }
+
     /// Lets the thread end once all frames are written.
     pub(crate) fn close(&self) {
         lock(&self.shared.queue).closed = true;
         self.shared.work.notify_one();
+    }
+
+    /// After the thread has ended: whether all frames that it was given are durable.
+    pub(crate) fn is_complete(&self) -> bool {
+        let queue = lock(&self.shared.queue);
+        queue.durable == queue.submitted
     }
 }
 
@@ -254,30 +273,41 @@ impl Thread {
     fn run(&mut self) {
         let mut buffer = Vec::new();
         while let Some(items) = self.next_items() {
-            let mut group = Vec::new();
-            for item in items {
-                match item {
-                    Item::Frame(frame) => group.push(frame),
-                    Item::Rotate(answer) => {
-                        self.commit(std::mem::take(&mut group), &mut buffer);
-                        self.rotate();
-                        // Nobody waits for the number any more: the checkpoint was given up.
-                        answer.send(self.file.sequence).ok();
-                    }
-                }
+            if self.take(items, &mut buffer).is_err() {
+                error!("the journal closes without the last changes: they were not confirmed to anybody");
+                break;
             }
-            self.commit(group, &mut buffer);
             if buffer.capacity() > 4 * 1024 * 1024 {
                 buffer = Vec::new();
             }
         }
+        let mut queue = lock(&self.shared.queue);
+        queue.ended = true;
+        // Both tell those who wait that nothing more will come.
+        queue.items.clear();
+        queue.waiters.clear();
+    }
+
+    fn take(&mut self, items: Vec<Item>, buffer: &mut Vec<u8>) -> Result<(), StorageFailing> {
+        let mut group = Vec::new();
+        for item in items {
+            match item {
+                Item::Frame(frame) => group.push(frame),
+                Item::Rotate(answer) => {
+                    self.commit(std::mem::take(&mut group), buffer)?;
+                    self.retry(Self::rotate)?;
+                    // Nobody waits for the number any more: the checkpoint was given up.
+                    answer.send(self.file.sequence).ok();
+                }
+            }
+        }
+        self.commit(group, buffer)
     }
 
     fn next_items(&self) -> Option<Vec<Item>> {
         let mut queue = lock(&self.shared.queue);
         while queue.items.is_empty() {
             if queue.closed {
-                queue.waiters.clear();
                 return None;
             }
             queue = self.shared.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -285,15 +315,15 @@ impl Thread {
         Some(std::mem::take(&mut queue.items))
     }
 
-    fn commit(&mut self, group: Vec<Frame>, buffer: &mut Vec<u8>) {
+    fn commit(&mut self, group: Vec<Frame>, buffer: &mut Vec<u8>) -> Result<(), StorageFailing> {
         if group.is_empty() {
-            return;
+            return Ok(());
         }
         buffer.clear();
         for frame in &group {
             frame.write_to(buffer);
         }
-        self.write_until_durable(buffer);
+        self.retry(|thread| thread.write(buffer))?;
         let count = group.len() as u64;
         let mut writes = Vec::new();
         for frame in group {
@@ -314,25 +344,24 @@ impl Thread {
         }
         drop(queue);
         self.writer.send(durable, writes);
+        Ok(())
     }
 
-    fn write_until_durable(&mut self, buffer: &[u8]) {
-        loop {
-            match self.write(buffer) {
-                Ok(()) => {
-                    if self.shared.failing.swap(false, Ordering::Relaxed) {
-                        info!("the journal can be written again");
-                    }
-                    return;
-                }
-                Err(problem) => {
-                    if !self.shared.failing.swap(true, Ordering::Relaxed) {
-                        error!(error = %problem, "the journal cannot be written: writes are refused until it can");
-                    }
-                    std::thread::sleep(RETRY_AFTER);
-                }
+    /// Does it until the disk lets it, or until the broker closes.
+    fn retry(&mut self, mut step: impl FnMut(&mut Self) -> io::Result<()>) -> Result<(), StorageFailing> {
+        while let Err(problem) = step(self) {
+            if !self.shared.failing.swap(true, Ordering::Relaxed) {
+                error!(error = %problem, "the journal cannot be written: writes are refused until it can");
             }
+            if self.shared.closing.load(Ordering::Relaxed) {
+                return Err(StorageFailing);
+            }
+            std::thread::sleep(RETRY_AFTER);
         }
+        if self.shared.failing.swap(false, Ordering::Relaxed) {
+            info!("the journal can be written again");
+        }
+        Ok(())
     }
 
     fn write(&mut self, buffer: &[u8]) -> io::Result<()> {
@@ -357,23 +386,10 @@ impl Thread {
         Ok(())
     }
 
-    fn rotate(&mut self) {
-        loop {
-            match OpenFile::create(&self.dir, self.file.sequence + 1) {
-                Ok(file) => {
-                    self.file = file;
-                    self.shared.file_bytes.store(self.file.end, Ordering::Relaxed);
-                    self.shared.failing.store(false, Ordering::Relaxed);
-                    return;
-                }
-                Err(problem) => {
-                    if !self.shared.failing.swap(true, Ordering::Relaxed) {
-                        error!(error = %problem, "no new journal file: writes are refused until there is one");
-                    }
-                    std::thread::sleep(RETRY_AFTER);
-                }
-            }
-        }
+    fn rotate(&mut self) -> io::Result<()> {
+        self.file = OpenFile::create(&self.dir, self.file.sequence + 1)?;
+        self.shared.file_bytes.store(self.file.end, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ struct Progress {
 struct Shared {
     progress: Mutex<Progress>,
     moved: Condvar,
+    /// The broker closes: what the disk refuses now is not tried again.
+    closing: AtomicBool,
 }
 
 /// Where the journal sends what is durable.
@@ -81,6 +84,11 @@ impl Writer {
             progress = self.shared.moved.wait(progress).unwrap_or_else(PoisonError::into_inner);
         }
         progress.written >= lsn
+    }
+
+    /// From now on what the disk refuses is given up: the journal has it.
+    pub(crate) fn stop_retrying(&self) {
+        self.shared.closing.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn take_dirty(&self) -> HashSet<PathBuf> {
@@ -135,26 +143,36 @@ struct Thread {
 impl Thread {
     fn run(&mut self, receiver: &mpsc::Receiver<(Lsn, Vec<Write>)>) {
         while let Ok((lsn, writes)) = receiver.recv() {
-            let mut dirty = HashSet::new();
-            for (partition, write, permit) in writes {
-                if !partition.lock().deleted {
-                    self.write(&partition, &write);
-                    dirty.insert(write.path);
-                }
-                partition.written(write.end);
-                drop(permit);
+            if !self.take(lsn, writes) {
+                break;
             }
-            let mut progress = lock(&self.shared.progress);
-            progress.written = lsn;
-            progress.dirty.extend(dirty);
-            self.shared.moved.notify_all();
         }
         lock(&self.shared.progress).ended = true;
         self.shared.moved.notify_all();
     }
 
-    /// Tries until it is written: the journal holds it, readers have it from memory, and writers run out of room.
-    fn write(&mut self, partition: &Partition, write: &SegmentWrite) {
+    fn take(&mut self, lsn: Lsn, writes: Vec<Write>) -> bool {
+        let mut dirty = HashSet::new();
+        for (partition, write, permit) in writes {
+            if !partition.lock().deleted {
+                if !self.write(&partition, &write) {
+                    return false;
+                }
+                dirty.insert(write.path);
+            }
+            partition.written(write.end);
+            drop(permit);
+        }
+        let mut progress = lock(&self.shared.progress);
+        progress.written = lsn;
+        progress.dirty.extend(dirty);
+        self.shared.moved.notify_all();
+        true
+    }
+
+    /// Tries until it is written: the journal holds it, readers have it from memory, and writers run out of room. False
+    /// if the broker closes before.
+    fn write(&mut self, partition: &Partition, write: &SegmentWrite) -> bool {
         let mut failing = false;
         while let Err(problem) = self.files.write(&write.path, write.position, &write.bytes) {
             if !failing {
@@ -162,12 +180,16 @@ impl Thread {
                 failing = true;
             }
             if partition.lock().deleted {
-                return;
+                return true;
+            }
+            if self.shared.closing.load(Ordering::Relaxed) {
+                return false;
             }
             std::thread::sleep(RETRY_AFTER);
         }
         if failing {
             info!(file = %write.path.display(), "the segment can be written again");
         }
+        true
     }
 }
