@@ -88,6 +88,28 @@ impl Route {
         }
     }
 
+    /// Of the changes before (the newest first), the one whose request `cancelled` the request `plan` takes back: each
+    /// is taken back once, the newest first, and only what this route made counts.
+    pub(crate) fn taken_back<'a>(
+        &self,
+        plan: &RequestPlan,
+        cancelled: &str,
+        earlier: &'a [Event],
+    ) -> Option<&'a Event> {
+        let mut taken_back = 0_usize;
+        for event in earlier {
+            match self.decide(event) {
+                Decision::Send(made) if made.name == plan.name => taken_back += 1,
+                Decision::Send(made) if made.name == cancelled => match taken_back.checked_sub(1) {
+                    Some(fewer) => taken_back = fewer,
+                    None => return Some(event),
+                },
+                Decision::Send(_) | Decision::Store(_) | Decision::Skip(_) => {}
+            }
+        }
+        None
+    }
+
     fn refusal(&self, event: &Event) -> Option<Skip> {
         if event.is_correction() && !self.corrections {
             Some(Skip::Correction)
@@ -149,6 +171,31 @@ mod tests {
             let event = change("STAGE", revision, "1999-01-01T00:00:00Z", "BACKFILL");
             assert!(matches!(route.decide(&event), Decision::Store(_)));
         }
+    }
+
+    #[test]
+    fn an_undoing_takes_back_the_newest_hire_that_was_sent_and_is_not_undone() {
+        let route = route("onboarding");
+        let plan = route.system.request("cancel_hire").unwrap();
+        let taken_back = |all: &[(&str, &str, &str)]| {
+            let events: Vec<Event> = all
+                .iter()
+                .map(|(id, kind, revision)| {
+                    let mut event = change(kind, revision, "2026-01-03T00:00:00Z", "WEBHOOK");
+                    event.tree["meta"]["event_id"] = json!(id);
+                    event
+                })
+                .rev()
+                .collect();
+            route.taken_back(plan, "hire", &events).map(|event| event.event_id().to_owned())
+        };
+        let (hire, undone) = (("h1", "HIRE", "LIVE"), ("u1", "UNHIRE", "LIVE"));
+        assert_eq!(taken_back(&[hire]).as_deref(), Some("h1"));
+        assert_eq!(taken_back(&[hire, ("h2", "HIRE", "CORRECTION")]).as_deref(), Some("h1"));
+        assert_eq!(taken_back(&[hire, undone]), None);
+        assert_eq!(taken_back(&[hire, undone, ("h2", "HIRE", "LIVE")]).as_deref(), Some("h2"));
+        assert_eq!(taken_back(&[hire, ("h2", "HIRE", "LIVE"), undone]).as_deref(), Some("h1"));
+        assert_eq!(taken_back(&[("h2", "HIRE", "CORRECTION")]), None);
     }
 
     #[test]

@@ -219,13 +219,16 @@ async fn start_context(
     Ok(Some((store, Some(follower))))
 }
 
-/// The changes that a later request may take back.
+/// The changes that a later request may take back, and those that do.
 fn kept(settings: &Settings) -> Vec<Condition> {
     let mut kept = Vec::new();
     for sink in &settings.sinks {
         if let Takes::WhatActs(requests) = &sink.system.takes {
-            let cancelled = requests.iter().filter_map(|request| request.cancels.as_deref());
-            kept.extend(cancelled.filter_map(|name| sink.system.request(name)).map(|request| request.when.clone()));
+            for cancelling in requests {
+                let cancelled = cancelling.cancels.as_deref().and_then(|name| sink.system.request(name));
+                kept.extend(cancelled.map(|cancelled| cancelled.when.clone()));
+                kept.extend(cancelling.cancels.as_ref().map(|_| cancelling.when.clone()));
+            }
         }
     }
     kept

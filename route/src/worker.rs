@@ -200,13 +200,14 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
             Err(error) => return unreadable(error),
         };
         if let Some(cancelled) = &plan.cancels {
-            let Some(original) = route.system.request(cancelled) else { return Composed::NothingToCancel };
-            match self.context.earlier(event, &original.when) {
-                Ok(Earlier::Found(earlier)) if matches!(route.decide(&earlier), Decision::Send(_)) => {
-                    let key = route.key(earlier.event_id()).to_string();
-                    tree.insert("cancelled".to_owned(), json!({"key": key, "change": earlier.tree}));
-                }
-                Ok(Earlier::Found(_) | Earlier::None) => return Composed::NothingToCancel,
+            match self.context.earlier(event) {
+                Ok(Earlier::Known(earlier)) => match route.taken_back(plan, cancelled, &earlier) {
+                    Some(original) => {
+                        let key = route.key(original.event_id()).to_string();
+                        tree.insert("cancelled".to_owned(), json!({"key": key, "change": original.tree}));
+                    }
+                    None => return Composed::NothingToCancel,
+                },
                 Ok(Earlier::Unknown) => return Composed::NotYet("the ledger before this change".to_owned()),
                 Err(error) => return unreadable(error),
             }

@@ -11,7 +11,6 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::event::Event;
-use crate::request::condition::Condition;
 
 /// One named part of a request's data: the first word of its paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,14 +73,13 @@ impl Part {
     }
 }
 
-/// What an earlier change of the same application was, as far as the ledger was read.
+/// Earlier changes of the same application that requests make, or take back, something of.
 #[derive(Debug, Clone)]
 pub(crate) enum Earlier {
     /// The ledger was not read that far yet.
     Unknown,
-    /// There is none.
-    None,
-    Found(Event),
+    /// All of them, the newest first.
+    Known(Vec<Event>),
 }
 
 /// Why nothing can be joined now; the delivery waits.
@@ -106,9 +104,9 @@ pub(crate) trait Join: Send + Sync + 'static {
     /// Changes whenever the store has taken something in.
     fn changes(&self) -> watch::Receiver<u64>;
 
-    /// The newest change of the same application before `event` for which `condition` holds.
+    /// The changes of the same application before `event` that were kept for requests that take something back.
     ///
     /// # Errors
     /// When the store cannot be read.
-    fn earlier(&self, event: &Event, condition: &Condition) -> Result<Earlier, JoinError>;
+    fn earlier(&self, event: &Event) -> Result<Earlier, JoinError>;
 }

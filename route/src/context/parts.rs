@@ -9,7 +9,6 @@ use tokio::sync::watch;
 use super::store::{Owner, Store};
 use super::{Earlier, Join, JoinError, Part};
 use crate::event::Event;
-use crate::request::condition::Condition;
 use crate::request::path::coded;
 
 impl Join for Store {
@@ -46,10 +45,10 @@ impl Join for Store {
         self.batches()
     }
 
-    fn earlier(&self, event: &Event, condition: &Condition) -> Result<Earlier, JoinError> {
+    fn earlier(&self, event: &Event) -> Result<Earlier, JoinError> {
         match (event.application_id(), event.sequence_no()) {
-            (Some(application_id), Some(sequence_no)) => self.earlier(application_id, sequence_no, condition),
-            _ => Ok(Earlier::None),
+            (Some(application_id), Some(sequence_no)) => self.earlier(application_id, sequence_no),
+            _ => Ok(Earlier::Known(Vec::new())),
         }
     }
 }

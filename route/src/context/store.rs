@@ -18,7 +18,7 @@ use crate::event::Event;
 use crate::request::condition::Condition;
 
 /// Another number throws the file away.
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE record (
@@ -51,7 +51,7 @@ pub(crate) struct Seen {
 pub(crate) struct Store {
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
-    /// Changes that a later one may take back.
+    /// Changes that a later one may take back, and those that take back.
     kept: Vec<Condition>,
     batches: watch::Sender<u64>,
 }
@@ -178,17 +178,11 @@ impl Store {
         Ok(last.is_some_and(|last| last >= sequence_no))
     }
 
-    /// The newest change of the application before `sequence_no` for which `condition` holds, if the ledger was read
-    /// up to `sequence_no`.
+    /// The kept changes of the application before `sequence_no`, if the ledger was read up to it.
     ///
     /// # Errors
     /// When the disk cannot be read.
-    pub(crate) fn earlier(
-        &self,
-        application_id: &str,
-        sequence_no: i64,
-        condition: &Condition,
-    ) -> Result<Earlier, JoinError> {
+    pub(crate) fn earlier(&self, application_id: &str, sequence_no: i64) -> Result<Earlier, JoinError> {
         if !self.has_read(application_id, sequence_no)? {
             return Ok(Earlier::Unknown);
         }
@@ -200,14 +194,12 @@ impl Store {
             .map_err(failed)?;
         let rows =
             query.query_map(params![application_id, sequence_no], |row| row.get::<_, String>(0)).map_err(failed)?;
+        let mut earlier = Vec::new();
         for text in rows {
             let tree: Option<Value> = serde_json::from_str(&text.map_err(failed)?).ok();
-            let found = tree.filter(|tree| condition.holds(tree)).map(|tree| Event::new(Entity::StageChange, tree));
-            if let Some(Ok(event)) = found {
-                return Ok(Earlier::Found(event));
-            }
+            earlier.extend(tree.and_then(|tree| Event::new(Entity::StageChange, tree).ok()));
         }
-        Ok(Earlier::None)
+        Ok(Earlier::Known(earlier))
     }
 }
 
@@ -309,15 +301,21 @@ mod tests {
     }
 
     #[test]
-    fn an_earlier_hire_is_known_only_when_the_ledger_was_read_so_far() {
+    fn earlier_changes_are_known_only_when_the_ledger_was_read_so_far() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("c.sqlite"), vec![hires()]).unwrap();
-        let earlier = |sequence_no| store.earlier("a", sequence_no, &hires()).unwrap();
+        let earlier = |sequence_no| match store.earlier("a", sequence_no).unwrap() {
+            Earlier::Unknown => None,
+            Earlier::Known(events) => {
+                Some(events.iter().map(|e| e.event_id().to_owned()).collect::<Vec<_>>().join(" "))
+            }
+        };
         store.put(&[change(1, "CREATED"), change(2, "HIRE")]).unwrap();
-        assert!(matches!(earlier(3), Earlier::Unknown));
-        store.put(&[change(3, "UNHIRE"), change(4, "HIRE")]).unwrap();
-        assert!(matches!(earlier(3), Earlier::Found(event) if event.event_id() == "e2"));
-        assert!(matches!(earlier(2), Earlier::None));
+        assert_eq!(earlier(3), None);
+        store.put(&[change(3, "UNHIRE"), change(4, "HIRE"), change(5, "STAGE")]).unwrap();
+        assert_eq!(earlier(3).as_deref(), Some("e2"));
+        assert_eq!(earlier(5).as_deref(), Some("e4 e2"));
+        assert_eq!(earlier(2).as_deref(), Some(""));
     }
 
     #[test]

@@ -57,17 +57,21 @@ async fn a_canary_is_seen_by_the_receiver_and_nowhere_else() {
     let options = Options { requires_within: Duration::from_millis(150), ..Options::default() };
     let running = run(&carried("onboarding"), &receiver, &context, options);
     running.assign(&[0]);
-    for (offset, application) in (0..).zip(["refused", "flaky", "incomplete", "held"]) {
+    let hire = |offset, application: &str| {
         context.put_application(application);
         if application != "incomplete" {
             context.put_accepted_offer(application);
         }
         running.record(arrival(0, offset, application, &change(application, 1, "HIRE")));
-    }
-    let mut broken = arrival(0, 4, "broken", &json!({}));
+    };
+    hire(0, "refused");
+    hire(1, "flaky");
+    hire(2, "incomplete");
+    let mut broken = arrival(0, 3, "broken", &json!({}));
     broken.value = Some(format!("\0\0\0\0\x07{CANARY}").into());
     running.record(broken);
-    until("all but the held one", || running.commits.head(0) == 3).await;
+    until("all of these", || running.commits.head(0) == 4).await;
+    hire(4, "held");
     until("three dead letters", || running.letters.put.lock().unwrap().len() == 3).await;
     until("the hold", || running.deliverer.gate.held().is_some()).await;
 

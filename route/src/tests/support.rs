@@ -128,12 +128,18 @@ pub(super) enum Answer {
     Status(u16),
     /// 429 with `Retry-After: 1`.
     Throttle,
+    /// 503 with `Retry-After: 30`.
+    Later,
     /// Nothing, until the sender gives up.
     Silence,
     /// The connection is closed without an answer.
     Reset,
-    /// 302 to the address given to the receiver.
+    /// 302 to the receiver itself.
     Redirect,
+    /// 200, and then a body that comes a byte at a time.
+    Drip,
+    /// 200, and then a body that never ends.
+    Endless,
 }
 
 /// One request as a receiver saw it.
@@ -209,6 +215,7 @@ impl Receiver {
                     format!("HTTP/1.1 {status} {status}\r\ncontent-length: {}\r\n\r\n{said}", said.len())
                 }
                 Answer::Throttle => "HTTP/1.1 429 x\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n".to_owned(),
+                Answer::Later => "HTTP/1.1 503 x\r\nretry-after: 30\r\ncontent-length: 0\r\n\r\n".to_owned(),
                 Answer::Redirect => {
                     format!("HTTP/1.1 302 x\r\nlocation: http://{}/\r\ncontent-length: 0\r\n\r\n", self.address)
                 }
@@ -217,10 +224,20 @@ impl Receiver {
                     return;
                 }
                 Answer::Reset => return,
+                Answer::Drip | Answer::Endless => "HTTP/1.1 200 x\r\ncontent-length: 9999999999\r\n\r\n".to_owned(),
             };
             if stream.write_all(answer.as_bytes()).await.is_err() {
                 return;
             }
+            let (piece, pause) = match answered {
+                Answer::Drip => (vec![b'x'; 1], Duration::from_millis(100)),
+                Answer::Endless => (vec![b'x'; 65_536], Duration::ZERO),
+                _ => continue,
+            };
+            while stream.write_all(&piece).await.is_ok() {
+                tokio::time::sleep(pause).await;
+            }
+            return;
         }
     }
 }
@@ -260,7 +277,8 @@ pub(super) struct Context {
 pub(super) fn context() -> Context {
     let folder = tempfile::tempdir().unwrap();
     let mut problems = hirewire_yaml::Problems::new();
-    let kept = Condition::read(&hirewire_yaml::parse("c", "{change_type: HIRE}").unwrap(), &mut problems).unwrap();
+    let kept =
+        Condition::read(&hirewire_yaml::parse("c", "{change_type: [HIRE, UNHIRE]}").unwrap(), &mut problems).unwrap();
     let store = Store::open(&folder.path().join("context.sqlite"), vec![kept]).unwrap();
     Context { store: Arc::new(store), _folder: folder }
 }

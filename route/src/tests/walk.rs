@@ -7,7 +7,8 @@ use hirewire_schemas::Entity;
 use hirewire_service::Secret;
 use serde_json::{Value, json};
 
-use super::support::{Answer, Options, Receiver, TRACE, arrival, by_key, change, context, run, slot, until};
+use super::support::{Answer, Options, Receiver, TRACE, arrival, by_key, change, context, retry, run, slot, until};
+use crate::deliver::backoff::Retry;
 use crate::deliver::outcome::Code;
 use crate::http::signing::Signer;
 use crate::source::SourceEvent;
@@ -218,28 +219,32 @@ async fn a_held_sink_goes_on_when_a_probe_gets_through() {
 async fn a_revocation_waits_for_the_attempt_under_way_and_starts_no_other() {
     let receiver = Receiver::start(|body| match body["application_id"].as_str() {
         Some("slow") => Answer::Silence,
-        Some("failing") => Answer::Status(503),
+        Some("failing") => Answer::Later,
         _ => Answer::Status(200),
     })
     .await;
     let context = context();
     context.put_common();
-    let options = Options { timeout: Duration::from_millis(400), ..Options::default() };
+    let patient = Retry { longest_asked: Duration::from_secs(60), ..retry() };
+    let options = Options { timeout: Duration::from_millis(400), retry: patient, ..Options::default() };
     let running = run(&carried("assessment"), &receiver, &context, options);
     running.assign(&[0, 1]);
     for (offset, application) in (0..).zip(["fine", "slow", "failing", "fine"]) {
         context.put_application(application);
         running.record(arrival(0, offset, application, &change(application, offset + 1, "STAGE")));
     }
-    until("first commit and the slow one under way", || {
-        running.commits.head(0) == 1 && receiver.all().iter().any(|received| received.application() == "slow")
+    until("first commit, the slow one under way and the failing one in its back-off", || {
+        let all = receiver.all();
+        let came = |name: &str| all.iter().any(|received| received.application() == name);
+        running.commits.head(0) == 1 && came("slow") && came("failing")
     })
     .await;
     let (done, mut revoked) = tokio::sync::oneshot::channel::<()>();
     running.events.send(SourceEvent::Revoked { slots: vec![slot(0)], done: Box::new(done) }).unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(revoked.try_recv().is_err_and(|error| error == tokio::sync::oneshot::error::TryRecvError::Empty));
-    assert!(tokio::time::timeout(Duration::from_secs(5), revoked).await.unwrap().is_err(), "dropped, not sent");
+    let drained = tokio::time::timeout(Duration::from_secs(3), revoked).await;
+    assert!(drained.expect("a back-off is not waited for").is_err(), "dropped, not sent");
     let sent = receiver.all().len();
     context.put_application("other");
     running.record(arrival(0, 9, "other", &change("other", 1, "STAGE")));
@@ -321,6 +326,25 @@ async fn a_redirect_is_a_failure_and_never_followed() {
     receiver.answer(|_| Answer::Status(204));
     until("delivered", || running.commits.head(0) == 1).await;
     running.end().await;
+}
+
+#[tokio::test]
+async fn a_status_decides_however_slow_or_long_the_rest_of_the_answer_is() {
+    for answer in [Answer::Drip, Answer::Endless] {
+        let receiver = Receiver::start(move |_| answer).await;
+        let context = context();
+        context.put_common();
+        context.put_application("a");
+        let running = run(&carried("assessment"), &receiver, &context, Options::default());
+        running.assign(&[0]);
+        let started = std::time::Instant::now();
+        running.record(arrival(0, 0, "a", &change("a", 1, "STAGE")));
+        until("delivered", || running.commits.head(0) == 1).await;
+        assert!(started.elapsed() < Duration::from_secs(3));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(receiver.all().len(), 1, "no send after a 2xx");
+        running.end().await;
+    }
 }
 
 #[tokio::test]
