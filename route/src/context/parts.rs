@@ -22,7 +22,7 @@ impl Join for Store {
                 Part::Application => one(self, Entity::Application, ids.application.as_deref())?,
                 Part::Candidate => self.candidate(ids.candidate.as_deref())?,
                 Part::Job => one(self, Entity::Job, ids.job.as_deref())?,
-                Part::Opening => first(self, Entity::Opening, ids.application.as_deref())?,
+                Part::Opening => self.opening(ids.application.as_deref())?,
                 Part::Offer => json!({"accepted": self.accepted_offer(ids.application.as_deref())?}),
                 Part::Manager => self.manager(ids.job.as_deref())?,
                 Part::Documents => self.documents(&ids)?,
@@ -99,6 +99,16 @@ impl Store {
             (current, offer.get("version").and_then(Value::as_i64).unwrap_or_default())
         };
         Ok(accepted.max_by_key(rank).unwrap_or(Value::Null))
+    }
+
+    /// The opening that the application fills, else the one that its accepted offer is for.
+    fn opening(&self, application_id: Option<&str>) -> Result<Value, JoinError> {
+        let filled = first(self, Entity::Opening, application_id)?;
+        if !filled.is_null() {
+            return Ok(filled);
+        }
+        let offer = self.accepted_offer(application_id)?;
+        one(self, Entity::Opening, offer.get("opening_id").and_then(Value::as_str))
     }
 
     /// The job's hiring manager, with what the user's own record adds.
@@ -217,7 +227,12 @@ mod tests {
             (Entity::User, "u1", json!({"name": "G.", "email": "g@example.com"})),
             (Entity::Department, "d", json!({"name": "Research"})),
             (Entity::Offer, "o1", json!({"application_id": "a", "status": coded("ACCEPTED"), "version": 1})),
-            (Entity::Offer, "o2", json!({"application_id": "a", "status": coded("ACCEPTED"), "version": 2})),
+            (
+                Entity::Offer,
+                "o2",
+                json!({"application_id": "a", "status": coded("ACCEPTED"), "version": 2, "opening_id": "p"}),
+            ),
+            (Entity::Opening, "p", json!({"code": "7-1", "application_id": null})),
             (Entity::Offer, "o3", json!({"application_id": "a", "status": coded("DRAFT"), "version": 3})),
             (Entity::Attachment, "f1", json!({"application_id": "a", "candidate_id": "c"})),
             (Entity::Attachment, "f2", json!({"application_id": "b", "candidate_id": "c"})),
@@ -228,6 +243,7 @@ mod tests {
         assert_eq!(parts.pointer("/offer/accepted/version"), Some(&json!(2)));
         let manager = json!({"id": "u1", "name": "Grace", "email": "g@example.com", "employee_id": null});
         assert_eq!(parts.pointer("/manager"), Some(&manager));
+        assert_eq!(parts.pointer("/opening/code"), Some(&json!("7-1")));
         assert_eq!(parts.pointer("/departments"), Some(&json!([{"name": "Research"}])));
         assert_eq!(parts.pointer("/documents").and_then(Value::as_array).map(Vec::len), Some(2));
     }
