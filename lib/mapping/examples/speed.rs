@@ -1,6 +1,6 @@
 //! How long mapping takes beside one validating scan of the same bytes, and how often it allocates.
 //!
-//! `cargo run --release -p hirewire-mapping --example speed -- vendors/greenhouse`
+//! `cargo run --release -p hirewire-mapping --example speed -- FOLDER [KEY_OF_EVENT]`: a folder with a mapping.yaml and fixtures
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::hint::black_box;
@@ -22,24 +22,28 @@ impl Context for Nobody {
 }
 
 fn main() {
-    let vendor = std::env::args().nth(1).unwrap_or_else(|| "vendors/greenhouse".to_owned());
-    let vendor = Path::new(&vendor);
-    let text = std::fs::read_to_string(vendor.join("mapping.yaml")).unwrap();
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().unwrap();
+    let event = arguments.next().unwrap_or_else(|| "action".to_owned());
+    let folder = Path::new(&folder);
+    let text = std::fs::read_to_string(folder.join("mapping.yaml")).unwrap();
     let node = hirewire_yaml::parse("mapping.yaml", &text).unwrap();
     let schema_of = |name: &str| hirewire_schemas::schema(name).map(|schema| &schema.avro);
     let plan = Plan::compile(&node, None, &schema_of).unwrap();
-    for name in ["webhook__candidate_stage_change", "webhook__hire_candidate", "webhook__offer_created"] {
-        let path = vendor.join("fixtures").join(name).with_extension("json");
-        let Ok(body) = std::fs::read(path) else { continue };
+    let mut fixtures: Vec<_> =
+        std::fs::read_dir(folder.join("fixtures")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    fixtures.sort();
+    for path in fixtures {
+        let Ok(body) = std::fs::read(&path) else { continue };
+        let Some(event) = tool::text_at(&body, &event) else { continue };
         // As a source sends it: without the spaces of the documentation.
         let body = serde_json::from_slice::<serde_json::Value>(&body).unwrap().to_string().into_bytes();
-        measure(name, &plan, &body);
+        measure(&event, &plan, &body);
     }
 }
 
-fn measure(name: &str, plan: &Plan, body: &[u8]) {
-    let event = tool::text_at(body, "action");
-    let input = Input { body, event: event.as_deref(), ..Input::default() };
+fn measure(event: &str, plan: &Plan, body: &[u8]) {
+    let input = Input { body, event: Some(event), ..Input::default() };
     let mut scratch = Scratch::default();
     let facts = plan.apply(&mut scratch, &input, &mut Nobody).unwrap().len();
     let scan = per_round(|| {
@@ -48,7 +52,7 @@ fn measure(name: &str, plan: &Plan, body: &[u8]) {
     let mapping = per_round(|| {
         black_box(plan.apply(&mut scratch, black_box(&input), &mut Nobody).is_ok());
     });
-    println!("{name}: {} bytes, {facts} facts: scan {scan} ns, mapping {mapping} ns", body.len());
+    println!("{event}: {} bytes, {facts} facts: scan {scan} ns, mapping {mapping} ns", body.len());
 }
 
 /// The fastest of several runs, in nanoseconds a round.

@@ -162,7 +162,7 @@ pub(crate) enum Condition {
 /// Writes one value of a known shape.
 #[derive(Debug)]
 pub(crate) struct Emit {
-    /// `Application.stage.name`
+    /// `Record.field.inner`
     pub(crate) target: String,
     pub(crate) op: Op,
     pub(crate) when: Option<Condition>,

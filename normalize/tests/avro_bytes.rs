@@ -2,14 +2,14 @@
 //! payload is mutated, nothing panics, no leaf goes uncounted, and the same input gives the same facts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::string_slice)]
 
-mod support;
+mod vendor_support;
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::writer::datum::GenericDatumWriter;
 use hirewire_mapping::{Context, Fact, Input, Mapped, Plan, Scratch, Slice, tool};
 use serde_json::Value as Json;
-use support::{fixtures, id, plan_of, schema_of, vendors};
+use vendor_support::{fixtures, id, plan_of, schema_of, vendors};
 
 /// Knows every second look-up.
 struct World;

@@ -1,11 +1,11 @@
 //! Every vendor folder: its mapping compiles, its fixtures give the golden records, and no leaf of them is lost.
 //!
-//! `UPDATE=1 cargo test -p hirewire-mapping --test vendors` writes the golden files: read them before you commit.
+//! `UPDATE=1 cargo test -p hirewire-normalize --test vendors` writes the golden files: read them before you commit.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::string_slice, clippy::print_stdout)]
 
-mod support;
+mod vendor_support;
 
-use support::{fixtures, map_fixture, plan_of, pretty, vendors};
+use vendor_support::{fixtures, map_fixture, plan_of, pretty, vendors};
 
 #[test]
 fn fixtures_give_their_golden_records() {
