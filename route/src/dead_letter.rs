@@ -43,6 +43,7 @@ impl DeadLetter {
         add("__connect.errors.exception.message", failure.what.clone());
         add("__connect.errors.exception.stacktrace", String::new());
         add("dlq.reason", failure.code.name().to_owned());
+        add("dlq.remedy", failure.code.remedy().to_owned());
         add("dlq.attempts", failure.attempts.to_string());
         add("dlq.first_failed_at", failure.first_failed_at.to_string());
         add("dlq.destination", sink.to_owned());

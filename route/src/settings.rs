@@ -125,8 +125,9 @@ impl General {
         let mut general = Self { drain: Duration::from_secs(5), sinks_dir: None };
         if let Some(mut map) = node.and_then(|node| node.map(problems)) {
             read_duration(&mut map, "drain", &mut general.drain, problems);
-            if general.drain >= Duration::from_secs(10) {
-                problems.add(map.node(), "`drain` must stay below the session timeout of 10s", "write 5s");
+            // The group's session ends after 10 s, and the consumer waits a second longer than the engine.
+            if general.drain > Duration::from_secs(8) {
+                problems.add(map.node(), "`drain` can be at most 8s: the group's session ends after 10s", "write 5s");
             }
             general.sinks_dir = map.get("sinks_dir").and_then(|node| node.text(problems)).map(PathBuf::from);
             map.finish(problems);

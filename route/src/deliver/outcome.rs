@@ -125,6 +125,25 @@ impl Code {
             Self::Panicked => "ROUTE_PANICKED",
         }
     }
+
+    /// What a person should do.
+    pub(crate) const fn remedy(self) -> &'static str {
+        match self {
+            Self::Rejected => "mend what the receiver did not accept, here or there, then send the record again",
+            Self::Unstorable => {
+                "mend the table or the mapping for the value that does not fit, then send the record again"
+            }
+            Self::RetriesExhausted => "bring the receiver back, then send the record again",
+            Self::ContextMissing => {
+                "bring the missing data into the ATS, wait for it to arrive, then send the record again"
+            }
+            Self::Undecodable => "find out who wrote the record, and whether the registry is the right one",
+            Self::Malformed => "find out who wrote a record without the envelope that every canonical record has",
+            Self::Panicked => {
+                "report this bug with the record's position, then send the record again with a mended release"
+            }
+        }
+    }
 }
 
 /// The table. A retry never changes what a dead letter is for, and a hold loses nothing.

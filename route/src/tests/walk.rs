@@ -109,6 +109,7 @@ async fn a_dead_letter_is_untouched_and_says_why() {
     assert_eq!(header("__connect.errors.offset"), "5");
     assert_eq!(header("__connect.errors.exception.message"), "HTTP 422");
     assert_eq!(header("dlq.reason"), Code::Rejected.name());
+    assert_eq!(header("dlq.remedy"), Code::Rejected.remedy());
     assert_eq!(header("dlq.attempts"), "1");
     assert_eq!(header("dlq.destination"), "assessment");
     assert_eq!(header("dlq.schema_id"), "7");
