@@ -169,8 +169,11 @@ fn place(scripts: &mut [Script], play_ms: i64, rng: &mut Rng) {
         let mut length: i64 = script.steps.iter().map(|(gap, _)| gap).sum();
         if length > play_ms - 1_000 {
             // Too long for the play: as fast as the payloads' resolution allows.
-            for (gap, _) in &mut script.steps {
-                *gap = (*gap).min(MIN_GAP_MS + 50);
+            for (gap, step) in &mut script.steps {
+                // A hire lasts a while, or nobody could act on it.
+                if *step != Step::Unhire {
+                    *gap = (*gap).min(MIN_GAP_MS + 50);
+                }
             }
             length = script.steps.iter().map(|(gap, _)| gap).sum();
         }
