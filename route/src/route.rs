@@ -49,6 +49,8 @@ pub(crate) enum Skip {
     Historic,
     BeforeStart,
     NothingToCancel,
+    /// The source has deleted whom it is about, and with that what the request requires.
+    Deleted,
 }
 
 impl Skip {
@@ -59,6 +61,7 @@ impl Skip {
             Self::Historic => "historic",
             Self::BeforeStart => "before_start",
             Self::NothingToCancel => "nothing_to_cancel",
+            Self::Deleted => "deleted",
         }
     }
 }

@@ -107,9 +107,9 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
             }
             Decision::Store(table) => Content::Row(table.row(event)),
             Decision::Send(plan) => match self.compose(route, plan, event, lease).await? {
-                Some(request) => Content::Request(request),
-                None => {
-                    self.skipped(route, Skip::NothingToCancel);
+                Ok(request) => Content::Request(request),
+                Err(reason) => {
+                    self.skipped(route, reason);
                     return Ok(());
                 }
             },
@@ -132,15 +132,14 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
         }
     }
 
-    /// Joins and renders; waits, bounded, for what the request requires. `None`: what it would take back was never
-    /// sent.
+    /// Joins and renders; waits, bounded, for what the request requires. The inner error: why it need not be sent.
     async fn compose(
         &self,
         route: &Route,
         plan: &RequestPlan,
         event: &Event,
         lease: &Lease,
-    ) -> Result<Option<Request>, Break> {
+    ) -> Result<Result<Request, Skip>, Break> {
         let started = Instant::now();
         let mut since = None;
         let mut waiting = None;
@@ -149,8 +148,8 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
         loop {
             changes.mark_unchanged();
             let missing = match self.try_compose(route, plan, event) {
-                Composed::Ready(request) => return Ok(Some(request)),
-                Composed::NothingToCancel => return Ok(None),
+                Composed::Ready(request) => return Ok(Ok(request)),
+                Composed::Needless(reason) => return Ok(Err(reason)),
                 // What our own store lacks is no fault of the data: it does not age the delivery.
                 Composed::NotYet(what) => {
                     since = None;
@@ -206,7 +205,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
                         let key = route.key(original.event_id()).to_string();
                         tree.insert("cancelled".to_owned(), json!({"key": key, "change": original.tree}));
                     }
-                    None => return Composed::NothingToCancel,
+                    None => return Composed::Needless(Skip::NothingToCancel),
                 },
                 Ok(Earlier::Unknown) => return Composed::NotYet("the ledger before this change".to_owned()),
                 Err(error) => return unreadable(error),
@@ -217,7 +216,11 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
         tree.insert("delivery".to_owned(), json!({"key": key, "route": &*route.name, "request": plan.name}));
         match plan.render(&Value::Object(tree)) {
             Ok(request) => Composed::Ready(request),
-            Err(missing) => Composed::Missing(missing),
+            Err(missing) => match self.context.is_gone(event) {
+                Ok(true) => Composed::Needless(Skip::Deleted),
+                Ok(false) => Composed::Missing(missing),
+                Err(error) => unreadable(error),
+            },
         }
     }
 
@@ -253,7 +256,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
 
 enum Composed {
     Ready(Request),
-    NothingToCancel,
+    Needless(Skip),
     /// The context store has not read so far, or cannot be read now.
     NotYet(String),
     /// Paths that the request requires and that lead to nothing.

@@ -95,6 +95,12 @@ pub(crate) trait Join: Send + Sync + 'static {
     /// When the store cannot be read.
     fn join(&self, event: &Event, wanted: &[Part]) -> Result<Map<String, Value>, JoinError>;
 
+    /// Whether the source has deleted whom the change is about: what is missing then will never come.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn is_gone(&self, event: &Event) -> Result<bool, JoinError>;
+
     /// Whether the store has read on to this change, and so to everything that was published with it.
     ///
     /// # Errors

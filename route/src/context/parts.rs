@@ -34,6 +34,13 @@ impl Join for Store {
         Ok(parts)
     }
 
+    fn is_gone(&self, event: &Event) -> Result<bool, JoinError> {
+        let ids = Ids::of(self, event)?;
+        let application = one_even_deleted(self, Entity::Application, ids.application.as_deref())?;
+        let candidate = self.last_candidate(ids.candidate.as_deref())?;
+        Ok(is_deleted(&application) || is_deleted(&candidate))
+    }
+
     fn reached(&self, event: &Event) -> Result<bool, JoinError> {
         match (event.application_id(), event.sequence_no()) {
             (Some(application_id), Some(sequence_no)) => self.has_read(application_id, sequence_no),
@@ -76,14 +83,19 @@ impl Ids {
 }
 
 impl Store {
-    /// A candidate that was merged into another is that other; a chain of merges is followed.
     fn candidate(&self, id: Option<&str>) -> Result<Value, JoinError> {
+        let candidate = self.last_candidate(id)?;
+        Ok(if is_deleted(&candidate) { Value::Null } else { candidate })
+    }
+
+    /// A candidate that was merged into another is that other; a chain of merges is followed.
+    fn last_candidate(&self, id: Option<&str>) -> Result<Value, JoinError> {
         let mut candidate = one_even_deleted(self, Entity::Candidate, id)?;
         for _ in 0..8 {
             let Some(into) = candidate.get("merged_into_id").and_then(Value::as_str) else { break };
             candidate = one_even_deleted(self, Entity::Candidate, Some(into))?;
         }
-        Ok(if is_deleted(&candidate) { Value::Null } else { candidate })
+        Ok(candidate)
     }
 
     /// The accepted offer; of several, the current one with the highest version.
@@ -246,6 +258,21 @@ mod tests {
         assert_eq!(parts.pointer("/opening/code"), Some(&json!("7-1")));
         assert_eq!(parts.pointer("/departments"), Some(&json!([{"name": "Research"}])));
         assert_eq!(parts.pointer("/documents").and_then(Value::as_array).map(Vec::len), Some(2));
+    }
+
+    #[test]
+    fn who_was_deleted_is_gone_and_who_was_merged_is_not() {
+        let deleted = || json!({"meta": {"op": "DELETE"}, "candidate_id": "c"});
+        let (_folder, store) = store(&[(Entity::Application, "a", deleted())]);
+        assert!(store.is_gone(&hire()).unwrap());
+        let (_folder, store) = self::store(&[
+            (Entity::Application, "a", json!({"candidate_id": "c"})),
+            (Entity::Candidate, "c", json!({"merged_into_id": "c2", "meta": {"op": "DELETE"}})),
+            (Entity::Candidate, "c2", json!({"name": {"given": "Ada"}})),
+        ]);
+        assert!(!store.is_gone(&hire()).unwrap());
+        let (_folder, store) = self::store(&[]);
+        assert!(!store.is_gone(&hire()).unwrap(), "not known yet is not gone");
     }
 
     #[test]
