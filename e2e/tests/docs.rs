@@ -291,6 +291,41 @@ fn every_complete_example_passes_the_check() {
     }
 }
 
+/// Our own crates that a crate depends on outside of its tests.
+fn dependencies(of: &str) -> Vec<String> {
+    let manifest = read(&format!("{of}/Cargo.toml"));
+    let section = manifest.split_once("\n[dependencies]\n").unwrap().1.split("\n[").next().unwrap();
+    let names = section.lines().filter_map(|line| line.strip_prefix("hirewire-")?.split(['.', ' ']).next());
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn crates_depend_on_no_more_than_the_map_allows() {
+    let page = read("docs/ARCHITECTURE.md");
+    let map = page.split_once("\n| crate |").unwrap().1.split("\n\n").next().unwrap();
+    let named = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let mut seen = 0;
+    for row in map.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').collect();
+        let (crates, allowed) = (named(cells[1]), named(cells[3]));
+        seen += crates.len();
+        for one in crates {
+            for dependency in dependencies(&one) {
+                let library =
+                    root().join("lib").join(&dependency).exists() && allowed.iter().any(|name| name == "lib/");
+                let free = library || cells[3].contains("everything") || allowed.contains(&dependency);
+                assert!(free, "{one} depends on {dependency}, which the map in docs/ARCHITECTURE.md does not allow");
+            }
+            let rdkafka =
+                read(&format!("{one}/Cargo.toml")).split("[dev-dependencies]").next().unwrap().contains("\nrdkafka");
+            assert!(!rdkafka || one == "lib/kafka", "{one} names rdkafka");
+        }
+    }
+    let members = read("Cargo.toml");
+    let members = members.split_once("members = [").unwrap().1.split(']').next().unwrap();
+    assert_eq!(seen, literals(members).len(), "a crate is missing in the map");
+}
+
 #[test]
 fn files_and_tests_that_the_documents_name_are_there() {
     let mut pages = vec!["README.md".to_owned(), "CHANGELOG.md".to_owned()];
