@@ -1,0 +1,122 @@
+//! Raw records as ingest writes them, put into the raw topic without ingest; and what the topics hold afterwards.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use bytes::Bytes;
+use hirewire_kafka::{Admin, Isolation, Producer, ProducerOptions, Record, read_table};
+use hirewire_service::TraceParent;
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::bodies::{Bodies, CREATED, Event, MOVED, STAGES};
+use crate::follow::application_key;
+use crate::place::{CONNECTION, Place, TENANT, VENDOR};
+
+/// Event number `index` when `applications` take turns: each is created, then moves through the stages for ever.
+pub(crate) fn event(index: usize, applications: usize, first_at: i64) -> Event {
+    let (application, round) = (index % applications, index / applications);
+    Event {
+        action: if round == 0 { CREATED } else { MOVED },
+        application,
+        stage: round % STAGES.len(),
+        applied_at: first_at,
+        last_activity_at: first_at + i64::try_from(round).unwrap_or_default() * 60,
+    }
+}
+
+/// The record that ingest makes of a webhook: the same key, headers and bytes (`ingest/src/envelope.rs`).
+pub(crate) fn raw_record(topic: &Arc<str>, bodies: &Bodies, event: &Event, delivery: usize) -> anyhow::Result<Record> {
+    let delivery = format!("{delivery:08}-bench");
+    let headers = [
+        ("ce_specversion", "1.0".to_owned()),
+        ("ce_id", format!("{CONNECTION}/{delivery}")),
+        ("ce_source", format!("/{TENANT}/{CONNECTION}")),
+        ("ce_type", format!("hirewire.raw.webhook.{}", event.action)),
+        ("ce_time", Timestamp::now().to_string()),
+        ("content-type", "application/json".to_owned()),
+        ("traceparent", TraceParent::new_root().to_string()),
+        ("hirewire-tenant", TENANT.to_owned()),
+        ("hirewire-connection", CONNECTION.to_owned()),
+        ("hirewire-vendor", VENDOR.to_owned()),
+        ("hirewire-origin", "webhook".to_owned()),
+        ("hirewire-event", event.action.to_owned()),
+        ("hirewire-header-greenhouse-event-id", delivery),
+    ];
+    Ok(Record {
+        topic: Arc::clone(topic),
+        partition: None,
+        key: Some(Bytes::copy_from_slice(&application_key(event.application))),
+        value: Some(bodies.body(event)?.into()),
+        headers: headers.into_iter().map(|(name, value)| (Arc::from(name), Bytes::from(value))).collect(),
+        timestamp_ms: None,
+    })
+}
+
+/// Unix seconds.
+pub(crate) fn now_secs() -> anyhow::Result<i64> {
+    Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?)
+}
+
+/// Writes `events` events. Returns the mean size of a value in bytes.
+pub(crate) async fn fill(
+    place: &Place,
+    bodies: &Bodies,
+    events: usize,
+    applications: usize,
+    first_at: i64,
+) -> anyhow::Result<usize> {
+    let options = ProducerOptions {
+        max_in_flight: 8192,
+        delivery_timeout: Duration::from_secs(60),
+        linger: Duration::from_millis(5),
+    };
+    let producer = Producer::new(&place.kafka, &options)?;
+    let topic: Arc<str> = place.names.raw(VENDOR).into();
+    // Below the number of applications: an application's next event is sent only when its last one is safe.
+    let places = Arc::new(Semaphore::new(4096.min(applications.div_ceil(2))));
+    let mut sending = JoinSet::new();
+    let mut bytes = 0;
+    for index in 0..events {
+        let held = Arc::clone(&places).acquire_owned().await?;
+        let record = raw_record(&topic, bodies, &event(index, applications, first_at), index)?;
+        bytes += record.value.as_ref().map_or(0, Bytes::len);
+        let producer = producer.clone();
+        sending.spawn(async move {
+            let sent = producer.send(record).await;
+            drop(held);
+            sent
+        });
+        while let Some(sent) = sending.try_join_next() {
+            sent?.context("the raw topic cannot be filled")?;
+        }
+    }
+    while let Some(sent) = sending.join_next().await {
+        sent?.context("the raw topic cannot be filled")?;
+    }
+    Ok(bytes / events.max(1))
+}
+
+/// The ends of all partitions.
+pub(crate) fn ends(place: &Place, topic: &str) -> anyhow::Result<Vec<i64>> {
+    let admin = Admin::new(&place.kafka)?;
+    tokio::task::block_in_place(|| {
+        (0..place.partitions).map(|partition| Ok(admin.watermarks(topic, partition)?.1)).collect()
+    })
+}
+
+/// Committed records of a topic.
+pub(crate) fn count(place: &Place, topic: &str) -> anyhow::Result<usize> {
+    let mut count = 0;
+    tokio::task::block_in_place(|| {
+        for partition in 0..place.partitions {
+            read_table(&place.kafka, topic, partition, 0, Isolation::Committed, &mut |_| {
+                count += 1;
+                Ok(())
+            })?;
+        }
+        Ok(count)
+    })
+}
