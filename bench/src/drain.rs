@@ -48,7 +48,7 @@ pub(crate) async fn drain(
         }
         process.must_run()?;
         anyhow::ensure!(moved.elapsed() < Duration::from_secs(60), "{group} has committed nothing for 60 s");
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
     let seconds = ready.elapsed().as_secs_f64();
     let cpu_seconds = process.cpu()?.seconds();

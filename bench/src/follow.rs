@@ -54,6 +54,8 @@ impl Ledger {
         while !follower.caught_up() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        // Then it begins to follow, and its client may take a second to find the partitions' leaders.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
         Ok(Self { _follower: follower, seen })
     }
 

@@ -117,6 +117,7 @@ impl NormalizeArguments {
 
     /// More events of the same applications, one by one.
     async fn steady(&self, place: &Place, bodies: &Bodies, first_at: i64) -> anyhow::Result<Option<Times>> {
+        let warm_up = self.rate as usize;
         let events = (self.rate * self.paced_seconds) as usize;
         if events == 0 {
             return Ok(None);
@@ -128,8 +129,8 @@ impl NormalizeArguments {
         let producer = Producer::new(&place.kafka, &options)?;
         let topic: Arc<str> = place.names.raw(VENDOR).into();
         let failed = Arc::new(Mutex::new(None));
-        let mut sent: Vec<(usize, Instant)> = Vec::with_capacity(events);
-        paced(self.rate, events, |index| {
+        let mut sent: Vec<(usize, Instant)> = Vec::with_capacity(warm_up + events);
+        paced(self.rate, warm_up + events, |index| {
             // The rounds go on where the drained ones ended, so that each event is a move.
             let index = self.events.next_multiple_of(self.applications) + index;
             let event = event(index, self.applications, first_at);
@@ -144,16 +145,19 @@ impl NormalizeArguments {
             Ok(())
         })
         .await?;
-        until_quiet(events, || ledger.records()).await;
+        until_quiet(warm_up + events, || ledger.records()).await;
         if let Some(error) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(error.into());
         }
         let read = ledger.times();
         let mut turn = vec![0; self.applications];
         let mut times = Vec::with_capacity(events);
-        for (application, sent) in sent {
+        for (index, (application, sent)) in sent.into_iter().enumerate() {
             let (Some(turn), Some(read)) = (turn.get_mut(application), read.get(application)) else { continue };
-            times.extend(read.get(*turn).map(|read| read.saturating_duration_since(sent)));
+            // In the first second this program's own clients find their brokers.
+            if index >= warm_up {
+                times.extend(read.get(*turn).map(|read| read.saturating_duration_since(sent)));
+            }
             *turn += 1;
         }
         anyhow::ensure!(times.len() == events, "{} of {events} ledger records came", times.len());
