@@ -160,7 +160,7 @@ impl Faults {
             api_5xx: 0.0,
             api_truncated: 0.0,
             receiver: 0.0,
-            receiver_slow_ms: 1_500,
+            receiver_slow_ms: 2_600,
         }
     }
 

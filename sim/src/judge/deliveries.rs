@@ -88,7 +88,10 @@ fn receiver_counts(input: &DeliveryInput<'_>, receiver: &str, findings: &mut Vec
         // What was on its way when the application or its person vanished may never arrive.
         let vanished = truth.first().is_some_and(|change| anonymised.contains(&change.application));
         let gone = vanished || truth.iter().any(|change| change.kind == ChangeKind::Deleted);
-        one_application(receiver, application, &wanted, &arrived, truth, gone, &mut counts, findings);
+        // People find an application by the vendor's id.
+        let label =
+            truth.first().map_or(application.to_owned(), |change| format!("application {}", change.application));
+        one_application(receiver, &label, &wanted, &arrived, truth, gone, &mut counts, findings);
     }
     for (application, arrived) in got {
         counts.duplicated += arrived.len() as u64;
