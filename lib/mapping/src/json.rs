@@ -29,6 +29,8 @@ pub(crate) struct Node {
     pub(crate) end: u32,
     /// The node after this one and all that is in it. Of a key: the next key, or the end of the object.
     pub(crate) next: u32,
+    /// The container; of a value in an object, its key. The root is its own.
+    pub(crate) parent: u32,
     pub(crate) kind: Kind,
     /// The span has escapes: [`unescape`] it before use.
     pub(crate) escaped: bool,
@@ -66,6 +68,8 @@ pub(crate) struct Tape {
     nodes: Vec<Node>,
     /// Containers that are not closed yet.
     open: Vec<u32>,
+    /// Of the next node.
+    parent: u32,
     members: Members,
     plain: String,
 }
@@ -80,6 +84,7 @@ impl Tape {
         self.nodes.clear();
         self.open.clear();
         self.members.clear();
+        self.parent = 0;
         let text =
             std::str::from_utf8(bytes).map_err(|error| JsonError { fault: Fault::Utf8, at: error.valid_up_to() })?;
         if u32::try_from(bytes.len()).is_err() {
@@ -88,6 +93,7 @@ impl Tape {
         let mut scan = Scan { bytes, at: 0 };
         self.value(&mut scan)?;
         while let Some(container) = self.open.last().copied() {
+            self.parent = container;
             scan.space();
             let is_object = self.nodes[container as usize].kind == Kind::Object;
             let first = self.nodes.len() == container as usize + 1;
@@ -126,6 +132,11 @@ impl Tape {
                 return Err(scan.fault("expected a colon"));
             }
             scan.at += 1;
+            self.parent = key;
+            self.value(scan)?;
+            // Of a container this is set again when it closes.
+            self.nodes[key as usize].next = cast(self.nodes.len());
+            return Ok(());
         }
         self.value(scan)
     }
@@ -181,23 +192,17 @@ impl Tape {
         let node = &mut self.nodes[open as usize];
         node.end = cast(scan.at);
         node.next = next;
-        self.link_key(open, next);
+        let parent = node.parent;
+        if open > 0 && self.nodes[parent as usize].kind == Kind::Key {
+            self.nodes[parent as usize].next = next;
+        }
     }
 
     fn push(&mut self, start: usize, end: usize, kind: Kind, escaped: bool) -> u32 {
         let index = cast(self.nodes.len());
-        self.nodes.push(Node { start: cast(start), end: cast(end), next: index + 1, kind, escaped });
-        self.link_key(index, index + 1);
+        let parent = self.parent;
+        self.nodes.push(Node { start: cast(start), end: cast(end), next: index + 1, parent, kind, escaped });
         index
-    }
-
-    /// The key in front of a value points behind that value.
-    fn link_key(&mut self, value: u32, next: u32) {
-        if let Some(key) = (value as usize).checked_sub(1).and_then(|before| self.nodes.get_mut(before))
-            && key.kind == Kind::Key
-        {
-            key.next = next;
-        }
     }
 
     /// Enters a key of `object`; an error if it stood there before.
@@ -331,13 +336,19 @@ fn cast(number: usize) -> u32 {
 /// A hash of all bytes of a key.
 pub(crate) fn key_hash(key: &[u8]) -> u32 {
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let (words, rest) = key.as_chunks::<8>();
     let mut state = key.len() as u64;
-    for word in words {
-        state = (state ^ u64::from_le_bytes(*word)).wrapping_mul(SPREAD);
-        state ^= state >> 32;
-    }
-    let tail = rest.iter().fold(0_u64, |tail, byte| (tail << 8) | u64::from(*byte));
+    let tail = if let Some(last) = key.last_chunk::<8>() {
+        let (words, _) = key.as_chunks::<8>();
+        for word in words {
+            state = (state ^ u64::from_le_bytes(*word)).wrapping_mul(SPREAD);
+            state ^= state >> 32;
+        }
+        u64::from_le_bytes(*last)
+    } else if let (Some(first), Some(last)) = (key.first_chunk::<4>(), key.last_chunk::<4>()) {
+        u64::from(u32::from_le_bytes(*first)) | (u64::from(u32::from_le_bytes(*last)) << 32)
+    } else {
+        key.iter().fold(0, |tail, byte| (tail << 8) | u64::from(*byte))
+    };
     ((state ^ tail).wrapping_mul(SPREAD) >> 32) as u32
 }
 

@@ -35,6 +35,8 @@ fn value_of(tape: &Tape, text: &str, node: usize) -> Value {
             while key < here.next as usize {
                 members.insert(plain(key), value_of(tape, text, key + 1));
                 assert_eq!(tape.nodes()[key].next, tape.nodes()[key + 1].next);
+                assert_eq!(tape.nodes()[key].parent as usize, node);
+                assert_eq!(tape.nodes()[key + 1].parent as usize, key);
                 key = tape.nodes()[key].next as usize;
             }
             Value::Object(members)
@@ -43,6 +45,7 @@ fn value_of(tape: &Tape, text: &str, node: usize) -> Value {
             let mut items = Vec::new();
             let mut item = node + 1;
             while item < here.next as usize {
+                assert_eq!(tape.nodes()[item].parent as usize, node);
                 items.push(value_of(tape, text, item));
                 item = tape.nodes()[item].next as usize;
             }

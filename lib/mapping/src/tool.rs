@@ -45,12 +45,13 @@ pub struct Report {
     pub coverage: Coverage,
 }
 
-/// Maps one delivery, or the rows of a stream: a list of rows, an object whose `rows` (a dotted path) is a list of
-/// rows, or a single row.
+/// Maps one delivery, or the rows of a stream: a list of rows, an object whose `rows` (a dotted path), or whose member
+/// with the stream's name, is a list of rows, or a single row.
 #[must_use]
 pub fn map_file(plan: &Plan, input: &Input<'_>, rows: Option<&str>, world: &World<'_, '_>) -> Report {
     let mut report = Report::default();
     let mut scratch = Scratch::default();
+    let rows = rows.or(input.stream);
     let bodies = if input.event.is_some() { Ok(vec![input.body]) } else { split(input.body, rows) };
     match bodies {
         Err(reject) => report.dead_letter(&reject),

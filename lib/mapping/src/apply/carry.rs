@@ -207,37 +207,16 @@ impl<'p> Run<'_, 'p> {
 
     /// The innermost record around a leaf: its fact and its root. Beside all records: the first fact and the payload.
     fn owner_of(&self, leaf: usize, owners: &[u32]) -> (usize, u32) {
-        let (mut fact, mut root) = (0, 0);
-        let mut node = 0;
+        let mut node = leaf;
         loop {
-            if owners[node as usize] != 0 {
-                (fact, root) = (owners[node as usize] as usize - 1, node);
+            if owners[node] != 0 {
+                return (owners[node] as usize - 1, u32::try_from(node).unwrap_or(0));
             }
-            match self.child_around(node, leaf) {
-                Some((child, _)) => node = child,
-                None => return (fact, root),
+            if node == 0 {
+                return (0, 0);
             }
+            node = self.nodes[node].parent as usize;
         }
-    }
-
-    /// The value under `node` that holds `leaf`, and its key or position.
-    fn child_around(&self, node: u32, leaf: usize) -> Option<(u32, Place)> {
-        let here = self.nodes[node as usize];
-        if leaf <= node as usize {
-            return None;
-        }
-        let mut child = node + 1;
-        let mut position = 0;
-        let keyed = here.kind == Kind::Object;
-        while child < here.next {
-            let next = self.nodes[child as usize].next;
-            if leaf < next as usize {
-                return Some(if keyed { (child + 1, Place::Key(child)) } else { (child, Place::Item(position)) });
-            }
-            child = next;
-            position += 1;
-        }
-        None
     }
 
     fn write(&mut self, one: &Carried) {
@@ -277,26 +256,32 @@ impl<'p> Run<'_, 'p> {
 
     /// The path of a leaf as records show it. Beside all records it begins with `/`.
     fn path_from(&self, root: u32, leaf: u32, path: &mut String) {
-        use std::fmt::Write as _;
         let record = self.scratch.facts.iter().any(|fact| fact.root == root);
         if !record {
             path.push('/');
         }
-        let mut node = root;
-        while let Some((child, place)) = self.child_around(node, leaf as usize) {
-            match place {
-                Place::Key(key) => {
-                    if !path.is_empty() && !path.ends_with('/') {
-                        path.push('.');
-                    }
-                    path.push_str(span(self.text, self.nodes[key as usize]));
-                }
-                Place::Item(position) => {
-                    // Writing into a String cannot fail.
-                    let _always = write!(path, "[{position}]").is_ok();
-                }
+        self.path_steps(root, leaf, path);
+    }
+
+    /// From the outermost step inwards: nesting is bounded by the tape.
+    fn path_steps(&self, root: u32, node: u32, path: &mut String) {
+        use std::fmt::Write as _;
+        if node == root {
+            return;
+        }
+        let parent = self.nodes[node as usize].parent;
+        let above = self.nodes[parent as usize];
+        if above.kind == Kind::Key {
+            self.path_steps(root, above.parent, path);
+            if !path.is_empty() && !path.ends_with('/') {
+                path.push('.');
             }
-            node = child;
+            path.push_str(span(self.text, above));
+        } else {
+            self.path_steps(root, parent, path);
+            let position = self.items(parent).take_while(|item| *item != node).count();
+            // Writing into a String cannot fail.
+            let _always = write!(path, "[{position}]").is_ok();
         }
     }
 
@@ -397,12 +382,6 @@ impl<'p> Run<'_, 'p> {
         let [_, unread, read, ignored, carried] = counts;
         Coverage { read, ignored, carried, unread }
     }
-}
-
-/// Where a value stands in its container.
-enum Place {
-    Key(u32),
-    Item(usize),
 }
 
 fn json_type(kind: Kind) -> &'static str {

@@ -5,7 +5,7 @@ use super::{Run, Scope};
 use crate::avro::{begin_array, end_array, put_bytes, put_decimal, put_long};
 use crate::decimal::{DecimalError, unscaled};
 use crate::fact::{Note, NoteKind};
-use crate::json::Kind;
+use crate::json::{Kind, span};
 use crate::plan::{Convert, Emit, FieldOp, Op, Over, Part, Source, SymbolTable, TextRule, fold};
 use crate::time::Format;
 use crate::{Reject, RejectCode, time};
@@ -311,6 +311,27 @@ impl Run<'_, '_> {
     }
 
     fn scalar(&mut self, emit: &Emit, source: &Source, convert: &Convert, scope: Scope) -> Result<Outcome, Reject> {
+        if let Source::Path(path) = source {
+            // The most frequent operation of all needs no buffer.
+            return match self.resolve(path, scope)? {
+                Got::Node(node) if !self.nodes[node as usize].escaped => {
+                    self.mark_read(node);
+                    let here = self.nodes[node as usize];
+                    let text = is_scalar(here.kind).then(|| span(self.text, here));
+                    self.converted(emit, source, convert, here.kind, text, false)
+                }
+                Got::Node(node) => {
+                    self.mark_read(node);
+                    let mut buffer = self.buffer();
+                    let text = self.node_text(node, &mut buffer);
+                    let outcome = self.converted(emit, source, convert, Kind::Text, Some(text), false);
+                    self.give_back(buffer);
+                    outcome
+                }
+                Got::Null => Ok(Outcome::Null),
+                Got::Absent | Got::Text => Ok(Outcome::Absent),
+            };
+        }
         let mut buffer = self.buffer();
         let got = self.source(source, scope, &mut buffer)?;
         let kind = match got {
@@ -321,15 +342,30 @@ impl Run<'_, '_> {
             Got::Text => Kind::Text,
             Got::Node(node) => self.nodes[node as usize].kind,
         };
-        let result = match self.scalar_text(got, &mut buffer) {
+        let text = self.scalar_text(got, &mut buffer);
+        let outcome = self.converted(emit, source, convert, kind, text, got == Got::Text);
+        self.give_back(buffer);
+        outcome
+    }
+
+    /// Writes `text`; `None` is something that has no text.
+    fn converted(
+        &mut self,
+        emit: &Emit,
+        source: &Source,
+        convert: &Convert,
+        kind: Kind,
+        text: Option<&str>,
+        outside: bool,
+    ) -> Result<Outcome, Reject> {
+        let result = match text {
             Some(text) => {
                 let out = &mut self.scratch.out;
                 out.extend_from_slice(&emit.prefix);
-                put_scalar(text, kind, convert, got == Got::Text, out)
+                put_scalar(text, kind, convert, outside, out)
             }
             None => Err((RejectCode::UnexpectedType, expected(kind, convert))),
         };
-        self.give_back(buffer);
         result.map_err(|(code, what)| Reject { source: source.to_string(), what, ..empty(code, emit) })
     }
 
