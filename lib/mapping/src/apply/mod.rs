@@ -3,6 +3,7 @@
 //! Order of work: all rules write their fields, then what is ignored is marked, then what nobody read is carried.
 
 mod carry;
+mod convert;
 mod emit;
 mod source;
 

@@ -4,6 +4,7 @@
 //! overlay has `version`, `tables` (whose words
 //! win over the mapping's) and `fields` (record → field → value, in place of what the mapping says).
 
+mod constant;
 mod named;
 mod rule;
 mod source;

@@ -1,0 +1,190 @@
+//! The letters of JSON: spaces, texts, numbers, escapes; checked, and given as spans.
+
+use super::{Fault, JsonError};
+
+/// Where the reading stands.
+pub(super) struct Scan<'t> {
+    pub(super) bytes: &'t [u8],
+    pub(super) at: usize,
+}
+
+impl Scan<'_> {
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    pub(super) fn fault(&self, what: &'static str) -> JsonError {
+        JsonError { fault: Fault::Syntax(what), at: self.at }
+    }
+
+    pub(super) fn space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    /// From the opening quote to behind the closing one: (from, to, has escapes) of what is between.
+    pub(super) fn string(&mut self) -> Result<(usize, usize, bool), JsonError> {
+        self.at += 1;
+        let from = self.at;
+        let mut escaped = false;
+        loop {
+            self.plain_run();
+            match self.peek() {
+                Some(b'"') => {
+                    let to = self.at;
+                    self.at += 1;
+                    return Ok((from, to, escaped));
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                Some(_) => return Err(self.fault("a control character inside a text")),
+                None => return Err(self.fault("a text that does not end")),
+            }
+        }
+    }
+
+    /// Skips what needs no look: eight bytes at a time.
+    fn plain_run(&mut self) {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        const TOPS: u64 = 0x8080_8080_8080_8080;
+        while let Some(chunk) = self.bytes.get(self.at..self.at + 8) {
+            let mut word = [0_u8; 8];
+            word.copy_from_slice(chunk);
+            let word = u64::from_le_bytes(word);
+            let zero_in = |x: u64| x.wrapping_sub(ONES) & !x & TOPS;
+            let control = word.wrapping_sub(ONES * 0x20) & !word & TOPS;
+            let stop = control | zero_in(word ^ (ONES * u64::from(b'"'))) | zero_in(word ^ (ONES * u64::from(b'\\')));
+            if stop != 0 {
+                // The lowest flag is exact; those above it may be echoes of a borrow.
+                self.at += stop.trailing_zeros() as usize / 8;
+                return;
+            }
+            self.at += 8;
+        }
+        while let Some(byte) = self.peek() {
+            if byte == b'"' || byte == b'\\' || byte < 0x20 {
+                return;
+            }
+            self.at += 1;
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), JsonError> {
+        self.at += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 1;
+                Ok(())
+            }
+            Some(b'u') => {
+                self.at += 1;
+                match self.hex4()? {
+                    0xD800..=0xDBFF => {
+                        if self.bytes.get(self.at..self.at + 2) != Some(b"\\u") {
+                            return Err(self.fault("a surrogate without its pair"));
+                        }
+                        self.at += 2;
+                        match self.hex4()? {
+                            0xDC00..=0xDFFF => Ok(()),
+                            _ => Err(self.fault("a surrogate without its pair")),
+                        }
+                    }
+                    0xDC00..=0xDFFF => Err(self.fault("a surrogate without its pair")),
+                    _ => Ok(()),
+                }
+            }
+            _ => Err(self.fault("an escape that JSON does not have")),
+        }
+    }
+
+    fn hex4(&mut self) -> Result<u32, JsonError> {
+        let digits = self.bytes.get(self.at..self.at + 4).unwrap_or_default();
+        let mut value = 0;
+        for digit in digits {
+            let Some(digit) = char::from(*digit).to_digit(16) else {
+                return Err(self.fault("\\u needs four hexadecimal digits"));
+            };
+            value = value * 16 + digit;
+        }
+        if digits.len() < 4 {
+            return Err(self.fault("\\u needs four hexadecimal digits"));
+        }
+        self.at += 4;
+        Ok(value)
+    }
+
+    pub(super) fn number(&mut self) -> Result<(), JsonError> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => {
+                self.digits();
+            }
+            _ => return Err(self.fault("a number without digits")),
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            if !self.digits() {
+                return Err(self.fault("a number without digits after the point"));
+            }
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            if !self.digits() {
+                return Err(self.fault("a number without digits in the exponent"));
+            }
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> bool {
+        let from = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        self.at > from
+    }
+}
+
+/// Appends the meaning of a span that `parse` has accepted.
+pub(crate) fn unescape(raw: &str, out: &mut String) {
+    let mut rest = raw;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        out.push_str(plain);
+        let mut letters = escape.chars();
+        match letters.next() {
+            Some('b') => out.push('\u{8}'),
+            Some('f') => out.push('\u{c}'),
+            Some('n') => out.push('\n'),
+            Some('r') => out.push('\r'),
+            Some('t') => out.push('\t'),
+            Some('u') => {
+                let high = take_hex4(&mut letters);
+                let code = if (0xD800..0xDC00).contains(&high) {
+                    letters.next();
+                    letters.next();
+                    0x10000 + ((high - 0xD800) << 10) + (take_hex4(&mut letters).wrapping_sub(0xDC00) & 0x3FF)
+                } else {
+                    high
+                };
+                out.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+            }
+            Some(other) => out.push(other),
+            None => {}
+        }
+        rest = letters.as_str();
+    }
+    out.push_str(rest);
+}
+
+fn take_hex4(letters: &mut std::str::Chars<'_>) -> u32 {
+    letters.by_ref().take(4).fold(0, |value, digit| value * 16 + digit.to_digit(16).unwrap_or(0))
+}
