@@ -47,6 +47,42 @@ fn stage_key(slice: &[u8]) -> Option<&[u8]> {
     None
 }
 
+/// How much an encoded stage tells beside its id: its name, and what it is for.
+#[must_use]
+pub fn stage_says(slice: &[u8]) -> u8 {
+    let mut rest = slice;
+    let mut says = || {
+        if read_long(&mut rest)? == 0 {
+            return None;
+        }
+        if read_long(&mut rest)? != 0 {
+            let _id = read_bytes(&mut rest)?;
+        }
+        let named = read_long(&mut rest)? != 0;
+        if named {
+            let _name = read_bytes(&mut rest)?;
+        }
+        // UNKNOWN and UNMAPPED say nothing.
+        let categorised = read_long(&mut rest)? > 1;
+        Some(2 * u8::from(categorised) + u8::from(named))
+    };
+    says().unwrap_or_default()
+}
+
+/// All that an encoded stage can tell.
+pub const STAGE_SAYS_ALL: u8 = 3;
+
+/// An encoded stage from its id and the name and category of its own record.
+#[must_use]
+pub fn stage_slice(id: &[u8], name: &[u8], category: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64 + name.len() + category.len());
+    out.extend([2, 2]);
+    crate::wire::put_bytes(&mut out, id);
+    out.extend_from_slice(name);
+    out.extend_from_slice(category);
+    out
+}
+
 fn source(ledger: &mut Ledger, claim: &Claim<'_>, provenance: Provenance) -> Source {
     let origin = &claim.origin;
     let topic = ledger.topic(origin.topic);
@@ -75,7 +111,7 @@ pub fn observe(ledger: &mut Ledger, claim: &Claim<'_>, prospect: bool, catalog: 
     let stage = match claim.field(fields.stage) {
         Slice::NotMapped | Slice::Absent => None,
         Slice::Bytes(slice) => match stage_key(slice) {
-            Some(key) => Some(Some(ledger.stage(key, slice))),
+            Some(key) => Some(Some(ledger.stage(key, slice, stage_says))),
             None => prospect.then_some(None),
         },
     };
@@ -145,7 +181,7 @@ pub fn observe_visit(ledger: &mut Ledger, claim: &Claim<'_>, catalog: &Catalog) 
         _ => Provenance::HistoryEndpoint,
     };
     let source = source(ledger, claim, provenance);
-    let stage = ledger.stage(key, slice);
+    let stage = ledger.stage(key, slice, stage_says);
     let job = claim.bytes(fields.job_id).filter(|slice| *slice != [0]).map(|slice| ledger.job(slice, slice));
     let entered = instant(claim.bytes(fields.entered_at));
     let exited = instant(claim.bytes(fields.exited_at));

@@ -61,6 +61,14 @@ pub struct RejectionFields {
     pub kind: usize,
 }
 
+/// Positions of the fields of Stage that the ledger reads.
+#[derive(Clone, Copy)]
+pub struct StageFields {
+    pub name: usize,
+    pub category: usize,
+    pub job_id: usize,
+}
+
 pub struct Catalog {
     kinds: Vec<KindInfo>,
     by_record: HashMap<&'static str, Kind>,
@@ -68,8 +76,7 @@ pub struct Catalog {
     pub rejection: Kind,
     pub application_fields: ApplicationFields,
     pub rejection_fields: RejectionFields,
-    /// `job_id` of Stage.
-    pub stage_job: usize,
+    pub stage_fields: StageFields,
     pub visit_fields: VisitFields,
     pub stage_change: Published,
     pub issue: Published,
@@ -154,7 +161,8 @@ impl Catalog {
         let application_fields = application_fields(kinds[application].schema)?;
         let reject = |name: &str| field(kinds[rejection].schema, name);
         let rejection_fields = RejectionFields { rejected_at: reject("rejected_at")?, kind: reject("kind")? };
-        let stage_job = field(kinds[kind("Stage")?].schema, "job_id")?;
+        let stage = |name: &str| field(kinds[kind("Stage")?].schema, name);
+        let stage_fields = StageFields { name: stage("name")?, category: stage("category")?, job_id: stage("job_id")? };
         let visit = hirewire_schemas::schema(VISIT).ok_or_else(|| MissingSchema(VISIT.to_owned()))?;
         let visit_fields = VisitFields {
             stage: field(visit, "stage")?,
@@ -169,7 +177,7 @@ impl Catalog {
             rejection,
             application_fields,
             rejection_fields,
-            stage_job,
+            stage_fields,
             visit_fields,
             stage_change: published(names.stage_change())?,
             issue: published(names.issue())?,

@@ -1,6 +1,6 @@
 //! Small records that mappings look up (stages, reasons, sources, users ...): canonical records in, field slices out.
 //!
-//! One table per process, fed by a follower of all their topics and, at once, by what a worker itself has committed.
+//! One table per process, fed by a follower of all their topics and, at once, by what this process's workers make of raw records.
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, PoisonError, RwLock};
@@ -14,7 +14,7 @@ use crate::reconcile::Operation;
 use crate::shape::Shape;
 
 /// The fields of a record, by index.
-type Fields = Box<[Bytes]>;
+pub type Fields = Box<[Bytes]>;
 
 #[derive(Default)]
 pub struct Lookups {
@@ -42,9 +42,8 @@ impl Lookups {
         self.records.read().unwrap_or_else(PoisonError::into_inner).contains_key(id)
     }
 
-    /// Puts a canonical record (without frame, by our own schema). `None`: erased.
-    pub fn put(&self, id: Id, record: Option<&Bytes>, shape: &RecordShape) {
-        let fields = record.and_then(|record| shape.split(record));
+    /// Puts a record's fields. `None`: it is deleted.
+    pub fn put(&self, id: Id, fields: Option<Fields>) {
         {
             let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
             match fields {
@@ -107,8 +106,9 @@ impl RecordShape {
         Some(Self { fields, before_operation })
     }
 
-    /// The slices, unless it was deleted or does not fit.
-    fn split(&self, record: &Bytes) -> Option<Fields> {
+    /// The slices of a record (without frame, by our own schema), unless it was deleted or does not fit.
+    #[must_use]
+    pub fn split(&self, record: &Bytes) -> Option<Fields> {
         let mut rest: &[u8] = record;
         for shape in &self.before_operation {
             shape.skip(&mut rest)?;

@@ -7,7 +7,6 @@ use hirewire_schemas::ids::{canonical_id, key};
 
 use crate::claim::Id;
 use crate::lookups::Lookups;
-use crate::work::Work;
 
 /// Ids kept; then all are forgotten.
 const MOST_KEPT: usize = 50_000;
@@ -41,8 +40,6 @@ impl IdCache {
 pub struct World<'a> {
     pub ids: &'a mut IdCache,
     pub lookups: &'a Lookups,
-    /// What the open transaction has changed already.
-    pub own: &'a Work,
     pub tenant: &'a str,
     pub connection: &'a str,
 }
@@ -54,6 +51,6 @@ impl Context for World<'_> {
 
     fn lookup(&mut self, record: &str, remote_id: &str, field: usize, out: &mut Vec<u8>) -> bool {
         let id = self.ids.id(self.tenant, self.connection, record, remote_id);
-        self.own.read(&id, field, out) || self.lookups.read(&id, field, out)
+        self.lookups.read(&id, field, out)
     }
 }

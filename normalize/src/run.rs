@@ -129,7 +129,7 @@ fn work(
     }
     let options = options(settings, &deps);
     let (kafka, shutdown) = (deps.kafka.clone(), deps.shutdown.clone());
-    let shared = Arc::new(shared(settings, deps, catalog, metrics, lookups, shapes));
+    let shared = Arc::new(shared(settings, deps, catalog, metrics, lookups));
     let done = retry(&shutdown, component, || {
         let shared = Arc::clone(&shared);
         let make = move |partition| {
@@ -202,9 +202,9 @@ fn follow(
         let Some(id) = record.key.as_deref().and_then(|key| Id::try_from(key).ok()) else { return };
         let Some(shape) = shapes.get(kind) else { return };
         match &record.value {
-            None => lookups.put(id, None, shape),
+            None => lookups.put(id, None),
             Some(value) => match as_ours(&catalog, *kind, value, &codec) {
-                Ok(fields) => lookups.put(id, Some(&fields), shape),
+                Ok(fields) => lookups.put(id, shape.split(&fields)),
                 Err(what) => {
                     tracing::warn!(topic = %record.topic, offset = record.offset, what, "a look-up cannot be read")
                 }
@@ -239,14 +239,7 @@ fn options(settings: &Settings, deps: &Deps) -> PartitionedOptions {
     }
 }
 
-fn shared(
-    settings: &Settings,
-    deps: Deps,
-    catalog: &Arc<Catalog>,
-    metrics: &Metrics,
-    lookups: Arc<Lookups>,
-    shapes: HashMap<Kind, Arc<RecordShape>>,
-) -> Shared {
+fn shared(settings: &Settings, deps: Deps, catalog: &Arc<Catalog>, metrics: &Metrics, lookups: Arc<Lookups>) -> Shared {
     let restricted = deps.vendors.iter().map(|vendor| deps.names.raw_restricted(vendor)).collect();
     // Deployments that share a folder must not share states.
     let store_dir = deps.data_dir.join("normalize").join(deps.names.group("state"));
@@ -256,7 +249,6 @@ fn shared(
         catalog: Arc::clone(catalog),
         sources,
         lookups,
-        shapes,
         metrics: metrics.clone(),
         partitions: deps.partitions,
         lookup_wait: settings.lookup_wait,

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use hirewire_kafka::{Admin, Inbound, Isolation, Outbox, Stop, partition_for, read_table};
 use hirewire_mapping::{Input, Plan, Reject, Scratch};
 
-use crate::catalog::{Catalog, Kind, VISIT};
+use crate::catalog::{Catalog, VISIT};
 use crate::claim::{Claim, Id, Origin};
 use crate::dead_letter::{Code, Letter};
 use crate::fragments::{self, Sent};
 use crate::issue::Issues;
-use crate::lookups::{Lookups, RecordShape};
+use crate::lookups::Lookups;
 use crate::metrics::Metrics;
 use crate::names::{IdCache, World};
 use crate::raw::Raw;
@@ -35,7 +35,6 @@ pub struct Shared {
     pub catalog: Arc<Catalog>,
     pub sources: HashMap<String, Source>,
     pub lookups: Arc<Lookups>,
-    pub shapes: HashMap<Kind, Arc<RecordShape>>,
     pub metrics: Metrics,
     pub partitions: i32,
     pub lookup_wait: Duration,
@@ -61,6 +60,8 @@ pub struct NormalizeStep {
     scratch: Scratch,
     committed: Vec<Committed>,
     missing: HashMap<Id, Instant>,
+    /// How long the open transaction has waited for look-ups.
+    waited: Duration,
     flushed: Instant,
 }
 
@@ -79,6 +80,7 @@ impl NormalizeStep {
             scratch: Scratch::default(),
             committed: Vec::new(),
             missing: HashMap::new(),
+            waited: Duration::ZERO,
             flushed: Instant::now(),
         }
     }
@@ -138,7 +140,6 @@ impl NormalizeStep {
             let mut world = World {
                 ids: &mut self.ids,
                 lookups: &shared.lookups,
-                own: &self.work,
                 tenant: &source.tenant,
                 connection: raw.connection,
             };
@@ -207,7 +208,10 @@ impl NormalizeStep {
         if fresh.is_empty() {
             return false;
         }
-        if shared.lookups.wait_for(&fresh, shared.lookup_wait) {
+        // The transaction must end long before the broker ends it.
+        let known = shared.lookups.wait_for(&fresh, shared.lookup_wait.saturating_sub(self.waited));
+        self.waited += now.elapsed();
+        if known {
             return true;
         }
         for (record, _) in missing {
@@ -376,6 +380,7 @@ impl hirewire_kafka::Step for NormalizeStep {
 
     fn before_commit(&mut self, out: &mut Outbox) -> Result<(), Stop> {
         self.committed = self.work.finish(out);
+        self.waited = Duration::ZERO;
         Ok(())
     }
 
@@ -386,11 +391,6 @@ impl hirewire_kafka::Step for NormalizeStep {
         let count = self.committed.len();
         for done in self.committed.drain(..) {
             store.put(done.id, Some(done.state)).map_err(failed)?;
-            if let Some((kind, record)) = done.lookup
-                && let Some(shape) = self.shared.shapes.get(&kind)
-            {
-                self.shared.lookups.put(done.id, Some(&record), shape);
-            }
         }
         if count > 0 {
             // The records and at least one transaction marker; only this worker writes to the partition.
@@ -406,6 +406,7 @@ impl hirewire_kafka::Step for NormalizeStep {
     fn aborted(&mut self) -> Result<(), Stop> {
         self.sent.abort();
         self.work.abort();
+        self.waited = Duration::ZERO;
         self.committed.clear();
         Ok(())
     }

@@ -7,13 +7,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hirewire_kafka::{Outbox, Record, Stop};
+use hirewire_schemas::FieldSchema;
 use hirewire_schemas::ids::state_event_id;
 
-use crate::application::{Conclusions, is_prospect, observe, observe_rejection, observe_visit};
-use crate::catalog::{Catalog, Kind, VISIT};
+use crate::application::{
+    Conclusions, STAGE_SAYS_ALL, is_prospect, observe, observe_rejection, observe_visit, stage_says, stage_slice,
+};
+use crate::catalog::{Catalog, Kind, KindInfo, VISIT};
 use crate::change::write_change;
 use crate::claim::{Claim, Id};
-use crate::ledger::Micros;
+use crate::ledger::{Ledger, Micros};
 use crate::lookups::Lookups;
 use crate::metrics::Metrics;
 use crate::reconcile::{EntityState, Ids, Merged, merge, put_state_record, write_canonical};
@@ -47,8 +50,6 @@ impl Touched {
 pub struct Committed {
     pub id: Id,
     pub state: Bytes,
-    /// A look-up's canonical record, without frame; None inside: it is deleted.
-    pub lookup: Option<(Kind, Bytes)>,
 }
 
 pub struct Work {
@@ -88,6 +89,7 @@ impl Work {
         let catalog = Arc::clone(&self.catalog);
         let info = catalog.info(kind);
         self.metrics.facts.with_label_values(&[info.record]).inc();
+        let lookups = Arc::clone(&self.lookups);
         let touched = self.touch(store, kind, place.id, claim, claim.remote_id)?;
         expire(touched, claim, info.schema.fields.len());
         if held_only && !touched.existed && !touched.merged.state {
@@ -109,6 +111,11 @@ impl Work {
         }
         touched.merged.content |= done.content;
         touched.merged.state |= done.state;
+        if info.lookup && done.content {
+            // At once, for other partitions wait for it: after an abort the same record gives the same again.
+            let fields = touched.state.deleted.is_none().then(|| fields_of(&touched.state, info));
+            lookups.put(place.id, fields);
+        }
         if kind == catalog.application {
             let prospect_said = claim.bytes(catalog.application_fields.kind);
             let prospect = is_prospect(
@@ -209,10 +216,7 @@ impl Work {
         let mut ledger = touched.state.ledger.take();
         let mut changed = touched.merged.content;
         if let Some(ledger) = ledger.as_mut().filter(|_| touched.ledger_news) {
-            ledger.learn_stage_jobs(|stage| {
-                let (stage, mut job) = (Id::try_from(stage).ok()?, Vec::new());
-                self.lookups.read(&stage, catalog.stage_job, &mut job).then_some(job).filter(|job| *job != [0])
-            });
+            self.ask_lookups(ledger);
             let events = ledger.publish();
             changed |= !events.is_empty();
             for event in &events {
@@ -225,7 +229,6 @@ impl Work {
         if !changed && !touched.merged.state && !touched.ledger_news {
             return None;
         }
-        let mut lookup = None;
         if changed && touched.state.forget_after.is_none() {
             touched.state.revision += 1;
             let event_id = state_event_id(
@@ -258,14 +261,30 @@ impl Work {
             let value = Bytes::from(value);
             let key = if info.keyed_by_application { touched.state.owner.unwrap_or(*id) } else { *id };
             out.send(self.record_of(&info.topic, &key, value.clone(), &touched.trace));
-            lookup = info.lookup.then(|| (touched.kind, value.slice(info.frame.len()..)));
         }
         touched.state.ledger = ledger;
         let mut value = catalog.state.frame.to_vec();
         put_state_record(&mut value, info, touched.ids(id), &touched.state, &mut self.spare);
         let value = Bytes::from(value);
         out.send(self.record_of(&catalog.state.topic, id, value.clone(), &[]));
-        Some(Committed { id: *id, state: value.slice(catalog.state.frame.len()..), lookup })
+        Some(Committed { id: *id, state: value.slice(catalog.state.frame.len()..) })
+    }
+
+    /// What the stages' own records tell: their job, and names and categories that rows leave out.
+    fn ask_lookups(&self, ledger: &mut Ledger) {
+        let fields = self.catalog.stage_fields;
+        let read = |stage: &[u8], field: usize| {
+            let (id, mut out) = (Id::try_from(stage).ok()?, Vec::new());
+            self.lookups.read(&id, field, &mut out).then_some(out)
+        };
+        ledger.learn_stage_jobs(|stage| read(stage, fields.job_id).filter(|job| *job != [0]));
+        ledger.improve_stages(|stage, bytes| {
+            if stage_says(bytes) == STAGE_SAYS_ALL {
+                return None;
+            }
+            let better = stage_slice(stage, &read(stage, fields.name)?, &read(stage, fields.category)?);
+            (stage_says(&better) > stage_says(bytes)).then_some(better)
+        });
     }
 
     fn record(&self, topic: &Arc<str>, key: &Id, value: Vec<u8>, trace: &[u8]) -> Record {
@@ -284,22 +303,19 @@ impl Work {
         }
     }
 
-    /// Appends a field of an entity that the transaction has touched; false if it has not.
-    pub fn read(&self, id: &Id, field: usize, out: &mut Vec<u8>) -> bool {
-        let Some(touched) = self.touched.get(id).filter(|touched| touched.merged.content) else { return false };
-        let info = self.catalog.info(touched.kind);
-        let Some(default) = info.schema.fields.get(field).map(|field| &field.default_bytes) else { return false };
-        if !info.lookup || touched.state.deleted.is_some() {
-            return false;
-        }
-        out.extend_from_slice(touched.state.field(field).map_or(&default[..], |value| value));
-        true
-    }
-
     pub fn abort(&mut self) {
         self.touched.clear();
         self.order.clear();
     }
+}
+
+/// Each field's encoding, as look-ups keep them.
+fn fields_of(state: &EntityState, info: &KindInfo) -> Box<[Bytes]> {
+    let field = |(index, field): (usize, &FieldSchema)| match state.field(index) {
+        Some(value) => value.clone(),
+        None => Bytes::copy_from_slice(&field.default_bytes),
+    };
+    info.schema.fields.iter().enumerate().map(field).collect()
 }
 
 /// A remembered deletion of something unknown ends after its time.

@@ -288,3 +288,28 @@ fn late_and_repeated_deliveries_between_polls_end_in_the_true_history() {
         assert_eq!(story(&consumer), truth(&world), "seed {seed} {kind:?}");
     }
 }
+
+#[test]
+fn a_stage_learnt_late_before_a_hire_does_not_hire_again() {
+    for seed in 0..4000 {
+        let mut world = World::new(seed, 12);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut all = Vec::new();
+        let mut late = Vec::new();
+        for (i, hook) in prompt(&mut world).into_iter().enumerate() {
+            let stage = matches!(world.truth[i].change, ChangeType::Stage | ChangeType::JobTransfer);
+            if stage && rng.u8(..3) == 0 { late.push(hook) } else { all.push(hook) }
+        }
+        all.extend(late);
+        all.extend(closing(&mut world, Rows::PerVisit));
+        let consumer = play(&all);
+        for change in
+            [ChangeType::Hire, ChangeType::Unhire, ChangeType::Rejection, ChangeType::Unrejection, ChangeType::Deleted]
+        {
+            let truly = world.truth.iter().filter(|t| t.change == change).count();
+            let live =
+                consumer.events.values().filter(|e| e.revision == Revision::Live && e.what.change == change).count();
+            assert_eq!(live, truly, "seed {seed} {change:?}");
+        }
+    }
+}

@@ -40,9 +40,22 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Position of a stage; its newest encoding is kept.
-    pub fn stage(&mut self, key: &[u8], bytes: &[u8]) -> StageIx {
-        intern(&mut self.stages, key, bytes)
+    /// Position of a stage. Of its encodings the newest is kept, but none that says less than one before.
+    pub fn stage(&mut self, key: &[u8], bytes: &[u8], says: impl Fn(&[u8]) -> u8) -> StageIx {
+        let known = self.stages.iter().position(|named| *named.key == *key);
+        match known {
+            Some(index) if says(bytes) < says(&self.stages[index].bytes) => u16::try_from(index).unwrap_or(u16::MAX),
+            _ => intern(&mut self.stages, key, bytes),
+        }
+    }
+
+    /// Offers each stage's key and encoding; what comes back takes the encoding's place.
+    pub fn improve_stages(&mut self, better: impl Fn(&[u8], &[u8]) -> Option<Vec<u8>>) {
+        for named in &mut self.stages {
+            if let Some(bytes) = better(&named.key, &named.bytes) {
+                named.bytes = bytes.into();
+            }
+        }
     }
 
     pub fn job(&mut self, key: &[u8], bytes: &[u8]) -> JobIx {

@@ -159,26 +159,44 @@ fn uncarried(old_len: usize, kept: &[Option<usize>]) -> Option<usize> {
     if next_old < old_len && !fresh { kept.len().checked_sub(1) } else { None }
 }
 
-/// Where the LIVE events begin: behind everything that explains the past.
-fn live_from(present: Option<State>, moves: &[Move], tail: usize, replaces: bool) -> usize {
-    if !replaces {
+/// Where the LIVE events begin: behind everything that explains the past. What replaces an event that was told already is no
+/// second move of the present, though its from-side is another now.
+fn live_from(old: &[Effective], moves: &[Move], tail: usize, replaced: &[Effective]) -> usize {
+    let (Some(last), Some(present)) = (moves.last(), old.last().map(|e| e.to)) else { return tail };
+    if replaced.is_empty() {
         return tail;
     }
-    let Some(present) = present else { return tail };
-    if let Some(j) = (tail..moves.len()).rev().find(|j| moves[*j].from == present && j > &tail) {
-        return j;
+    if last.to == present {
+        return moves.len();
     }
-    match moves.last() {
-        Some(last) if last.to != present => moves.len() - 1,
-        _ => moves.len(),
+    let mut retold = tail;
+    for e in replaced {
+        if let Some(j) = (retold..moves.len()).find(|j| retells(&moves[*j], e)) {
+            retold = j + 1;
+        }
     }
+    let leaves_present = |j: &usize| moves[*j].from == present;
+    if retold > tail {
+        return (retold..moves.len()).find(leaves_present).unwrap_or(retold);
+    }
+    (tail + 1..moves.len()).rev().find(leaves_present).unwrap_or(moves.len() - 1)
+}
+
+/// The same happening, told with another from-side or time.
+fn retells(m: &Move, e: &Effective) -> bool {
+    let moves_stage = |change: ChangeType| matches!(change, ChangeType::Stage | ChangeType::JobTransfer);
+    if moves_stage(m.change) && moves_stage(e.change) {
+        return m.to.stage == e.to.stage;
+    }
+    let rejects = |change: ChangeType| matches!(change, ChangeType::Rejection | ChangeType::Withdrawal);
+    m.change == e.change || (rejects(m.change) && rejects(e.change))
 }
 
 fn tell(published: &mut Published, moves: Vec<Move>, kept: &[Option<usize>]) -> Vec<Event> {
     let old = std::mem::take(&mut published.effective);
     let tail = kept.iter().rposition(Option::is_some).map_or(0, |j| j + 1);
     let last_kept = kept.iter().flatten().max().map_or(0, |i| i + 1);
-    let live = live_from(old.last().map(|e| e.to), &moves, tail, last_kept < old.len());
+    let live = live_from(&old, &moves, tail, &old[last_kept..]);
     let mut events: Vec<Event> = Vec::new();
     let mut next_old = 0;
     for (j, what) in moves.into_iter().enumerate() {

@@ -8,8 +8,8 @@ use super::facts::{Facts, Visit, width_of};
 use super::track::{Assertion, Run, runs, settle};
 use super::value::{ChangeType, Micros, SECOND, Source, StageIx};
 
-/// A snapshot's clock may run behind a row's by this much.
-const SLACK: Micros = 2 * SECOND;
+/// A snapshot's clock may run behind a row's by this much, over its resolution: two moves are never so close.
+const SLACK: Micros = SECOND / 4;
 
 pub(crate) type Stage = Option<StageIx>;
 

@@ -12,7 +12,7 @@ use hirewire_mapping::Plan;
 use hirewire_normalize::Connection;
 use hirewire_normalize::catalog::Catalog;
 use hirewire_normalize::issue::Issues;
-use hirewire_normalize::lookups::{Lookups, RecordShape};
+use hirewire_normalize::lookups::Lookups;
 use hirewire_normalize::metrics::Metrics;
 use hirewire_normalize::step::{NormalizeStep, Shared, Source};
 use hirewire_normalize::store::Store;
@@ -52,11 +52,6 @@ pub(crate) fn id(record: &str, remote_id: &str) -> String {
 impl Cluster {
     pub(crate) fn new() -> Self {
         let catalog = Arc::new(Catalog::new(&Names::new(""), &|_| Some(7)).unwrap());
-        let shapes = catalog
-            .lookups()
-            .iter()
-            .map(|info| (catalog.kind(info.record).unwrap(), Arc::new(RecordShape::of(info.schema).unwrap())))
-            .collect();
         let dir = tempfile::tempdir().unwrap();
         let connection = Connection {
             name: CONNECTION.to_owned(),
@@ -68,7 +63,6 @@ impl Cluster {
             catalog,
             sources: HashMap::from([(CONNECTION.to_owned(), Source::from(connection))]),
             lookups: Arc::new(Lookups::default()),
-            shapes,
             metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
             partitions: PARTITIONS,
             lookup_wait: std::time::Duration::ZERO,
