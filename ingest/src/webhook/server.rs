@@ -37,7 +37,6 @@ pub async fn serve(listener: TcpListener, router: Router, limits: &ServerLimits,
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .max_header_size(limits.max_header_bytes)
         .max_buf_size(limits.max_header_bytes.max(8192));
     let places = Arc::new(Semaphore::new(limits.max_connections));
     let mut connections = JoinSet::new();

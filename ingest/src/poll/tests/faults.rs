@@ -171,7 +171,9 @@ async fn a_page_that_the_vendor_forgot_begins_the_window_again() {
 
 #[tokio::test]
 async fn a_broker_that_does_not_commit_moves_nothing_and_is_asked_again() {
-    let (vendor, all) = vendor_with(4).await;
+    let vendor = Vendor::start().await;
+    // Within the overlap: what is marked as kept too early would be left out the second time.
+    let all: Vec<String> = (1..=4).map(|id| vendor.put("jobs", id, ago(5))).collect();
     let ledger = Arc::new(Ledger::default());
     *ledger.answers.lock().unwrap() = vec![NotCommitted::Again("a test".into()); 2];
     let connection = connection(&vendor, "");
