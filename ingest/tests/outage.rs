@@ -56,7 +56,7 @@ async fn of_ten_thousand_deliveries_each_200_is_in_the_raw_topic_and_all_else_wa
                 let started = Instant::now();
                 let request = client.post(&url).header("signature", sign(SECRET, &body)).body(body.clone());
                 let answer = request.send().await.unwrap();
-                assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+                assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
                 match answer.status().as_u16() {
                     200 => kept.push(body),
                     503 => assert!(answer.headers().contains_key("retry-after")),

@@ -160,7 +160,7 @@ async fn when_the_broker_fails_or_hangs_the_answer_is_503_within_the_time_and_ne
         let answer = receiver(&inbox).send(delivery(BODY)).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.retry_after.as_deref(), Some("5"));
-        assert!(started.elapsed() < Duration::from_secs(2));
+        assert!(started.elapsed() < Duration::from_secs(5), "the sink hangs for ever, the answer does not");
     }
 }
 

@@ -166,7 +166,7 @@ fn route_into(inbox: &Inbox, directory: Directory, metrics: &prometheus::Registr
         max_body_bytes: MAX_BODY,
         max_in_flight_bytes: BUDGET,
         body_timeout: Duration::from_millis(300),
-        keep_timeout: Duration::from_millis(300),
+        keep_timeout: Duration::from_millis(1000),
     };
     let topics = Topics::new(&Names::default(), ["greenhouse"]);
     let metrics = Metrics::new(metrics).unwrap();
