@@ -15,7 +15,7 @@ use fastrand::Rng;
 use rusqlite::{Connection, params};
 
 use crate::clock::now_ms;
-use crate::effects::TrueChange;
+use crate::effects::{RowWrite, TrueChange};
 use crate::outbox;
 use crate::plan::{Plan, Planned, Step};
 use crate::settings::Scenario;
@@ -98,20 +98,23 @@ impl Player {
     }
 
     /// What was there before the start, in one transaction: a half-made simulation has no scenario.
-    fn make(&mut self, start: i64, rows: &[crate::effects::RowWrite]) -> Result<(), StoreError> {
+    fn make(&mut self, start: i64, rows: &[RowWrite]) -> Result<(), StoreError> {
         let past = self.take_past();
         let tx = store::begin(&mut self.connection)?;
         for row in rows {
             store::write_row(&tx, row, 0, &self.escaped)?;
         }
+        // Of the past only what rows came to is left to be seen.
+        let mut last: BTreeMap<(&'static str, i64), RowWrite> = BTreeMap::new();
         for planned in &past {
             let effects = self.world.apply(planned, start + planned.offset_ms);
-            for row in &effects.rows {
-                store::write_row(&tx, row, 0, &self.escaped)?;
-            }
+            last.extend(effects.rows.into_iter().map(|row| ((row.stream, row.id), row)));
             for change in &effects.truth {
                 store::write_truth(&tx, change)?;
             }
+        }
+        for row in last.values() {
+            store::write_row(&tx, row, 0, &self.escaped)?;
         }
         store::set_meta(&tx, "start_ms", &start.to_string())?;
         store::set_meta(&tx, "scenario", &serde_json::to_string(&self.scenario)?)?;

@@ -129,11 +129,11 @@ async fn a_window_shows_what_changed_in_it_after_the_lag() {
     let inbox = Inbox::default();
     settings.webhook_url = Some(inbox.listen().await);
     let sim = Simulator::start(settings).await.unwrap();
-    let token = token(&sim).await;
-    assert!(list(&sim, &token, "applications", "").await.is_empty());
+    assert!(list(&sim, &token(&sim).await, "applications", "").await.is_empty());
     sim.play().unwrap();
     until("the play", Duration::from_secs(60), || sim.finished().unwrap()).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
+    let token = token(&sim).await;
     let all = list(&sim, &token, "applications", "").await;
     let mut times: Vec<String> = all.iter().map(|row| row["updated_at"].as_str().unwrap().to_owned()).collect();
     times.sort();
