@@ -169,6 +169,34 @@ fn a_corrected_history_is_compared_by_what_is_effective() {
 }
 
 #[test]
+fn a_hire_is_live_though_the_stage_before_it_was_learnt_late() {
+    let mut evidence = evidence();
+    let mut ledger = faithful(&evidence);
+    // The vendor lost the move to the offer stage; a row told of it after the hire.
+    evidence.webhooks[2].state = "dropped".to_owned();
+    evidence.webhooks[2].acked_at = None;
+    evidence.truth[2].unobservable_if_lost = false;
+    let mut hire = ledger[3].clone();
+    (hire.event_id, hire.sequence_no) = ("early".to_owned(), 3);
+    (hire.from_stage, hire.to_stage) = (ledger[2].from_stage.clone(), ledger[2].from_stage.clone());
+    ledger[2].sequence_no = 4;
+    ledger[2].supersedes = vec!["early".to_owned()];
+    ledger[3].sequence_no = 5;
+    ledger[4].sequence_no = 6;
+    for n in [2, 3] {
+        ledger[n].revision = "CORRECTION".to_owned();
+    }
+    ledger.push(hire);
+    let found = verdict(&evidence, &ledger);
+    assert!(found.is_clean(), "{:#?}", found.findings);
+    // Without the live one nobody would have acted.
+    ledger.pop();
+    ledger[2].supersedes.clear();
+    let found = verdict(&evidence, &ledger);
+    assert_eq!(found.stage_changes.live_expected_but_correction, 1);
+}
+
+#[test]
 fn every_kind_of_mistake_in_the_ledger_is_counted() {
     let evidence = evidence();
     type Spoil = fn(&mut Vec<LedgerEntry>);

@@ -251,7 +251,14 @@ impl One<'_> {
             if first_later.is_some_and(|first| first <= acked) {
                 continue;
             }
-            let live = self.entries.iter().any(|entry| entry.is_live() && self.right_side_fits(change, entry));
+            let live = if matches!(change.kind, ChangeKind::Created | ChangeKind::Stage | ChangeKind::JobTransfer) {
+                self.entries.iter().any(|entry| entry.is_live() && self.right_side_fits(change, entry))
+            } else {
+                // A hire is a hire, though the stage that it keeps may have been learnt only later.
+                let nth = self.truth.get(..=n).unwrap_or(&[]).iter().filter(|earlier| earlier.kind == change.kind);
+                let told = self.entries.iter().filter(|entry| entry.is_live() && self.same_kind(change, entry));
+                told.count() >= nth.count()
+            };
             if !live {
                 count += 1;
                 findings.push(format!(
