@@ -19,9 +19,9 @@ pub(crate) struct Truth {
 /// How the source keeps its history rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Rows {
-    PerVisit,
-    PerStageLatest,
-    PerStageFirst,
+    Visits,
+    StagesLatest,
+    StagesFirst,
 }
 
 /// One fact on its way.
@@ -137,7 +137,7 @@ impl World {
                 break;
             }
         }
-        Self { truth, rejected_at, timed_hires: seed % 2 == 0, rows_with_job: seed % 3 == 0, rng }
+        Self { truth, rejected_at, timed_hires: seed.is_multiple_of(2), rows_with_job: seed.is_multiple_of(3), rng }
     }
 
     pub(crate) fn end(&self) -> Micros {
@@ -232,10 +232,10 @@ impl World {
                 open.version = event.at;
             }
             let Some(stage) = event.to.stage else { continue };
-            let again = visits.iter_mut().find(|v| v.stage == stage && kind != Rows::PerVisit);
+            let again = visits.iter_mut().find(|v| v.stage == stage && kind != Rows::Visits);
             match again {
                 Some(row) => {
-                    if kind == Rows::PerStageLatest {
+                    if kind == Rows::StagesLatest {
                         row.entered = Some(event.at);
                     }
                     row.exited = None;
