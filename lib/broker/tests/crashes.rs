@@ -208,13 +208,60 @@ fn a_torn_tail_is_cut_and_the_rest_is_there() {
             1 => bytes.extend_from_slice(&[0xab; 5]),
             // A frame that was begun and has half its bytes.
             2 => bytes.extend_from_slice(&[0, 0, 1, 0, 1, 2, 3, 4, 9, 9, 9]),
-            _ => {}
+            // One that has all its bytes, but not the right ones.
+            _ => bytes.extend_from_slice(&[0, 0, 0, 3, 1, 2, 3, 4, 9, 9, 9]),
         }
         std::fs::write(&journal, bytes).unwrap();
         process.restart();
         let expected: Vec<String> = (0..count).map(|number: i32| number.to_string()).collect();
         assert_eq!(values(&read_all(&bootstrap, "t", 0, true)), expected);
     }
+}
+
+#[test]
+fn a_torn_tail_is_no_damage_to_the_start_after_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut process = Process::start(dir.path());
+    let bootstrap = process.address.to_string();
+    create_topic(&bootstrap, "t", 1, &[]);
+    // No checkpoint can be written, so all journal files stay.
+    std::fs::create_dir(dir.path().join("checkpoint.new")).unwrap();
+    let producer = idempotent(&bootstrap);
+    let runtime = runtime();
+    for value in ["0", "1", "2"] {
+        let record: FutureRecord<'_, str, str> = FutureRecord::to("t").payload(value);
+        runtime.block_on(producer.send(record, PATIENCE)).unwrap();
+        process.kill();
+        let journal = newest_journal(dir.path());
+        let mut bytes = std::fs::read(&journal).unwrap();
+        bytes.extend_from_slice(&[0, 0, 0, 3, 1, 2, 3, 4, 9, 9, 9]);
+        std::fs::write(&journal, bytes).unwrap();
+        process.restart();
+    }
+    assert_eq!(values(&read_all(&bootstrap, "t", 0, true)), ["0", "1", "2"]);
+}
+
+#[test]
+fn a_transaction_goes_on_over_a_crash_with_all_that_it_had() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut process = Process::start(dir.path());
+    let bootstrap = process.address.to_string();
+    create_topic(&bootstrap, "in", 1, &[]);
+    create_topic(&bootstrap, "out", 1, &[]);
+    let consumer: BaseConsumer = config(&bootstrap).set("group.id", "g").create().unwrap();
+    let producer = transactional(&bootstrap, "p", 30_000);
+    producer.begin_transaction().unwrap();
+    send(&producer, "out", 0, "x");
+    producer.flush(PATIENCE).unwrap();
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset("in", 0, Offset::Offset(3)).unwrap();
+    producer.send_offsets_to_transaction(&offsets, &consumer.group_metadata().unwrap(), PATIENCE).unwrap();
+    process.kill();
+    process.restart();
+    assert!(read_all(&bootstrap, "out", 0, true).is_empty());
+    producer.commit_transaction(PATIENCE).unwrap();
+    assert_eq!(values(&read_all(&bootstrap, "out", 0, true)), ["x"]);
+    assert_eq!(committed_offset(&bootstrap), 3);
 }
 
 #[test]

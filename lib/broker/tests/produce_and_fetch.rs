@@ -101,3 +101,21 @@ fn offsets_are_found_by_time() {
     assert_eq!(ask(9_000_000), Offset::End);
     assert_eq!(consumer.fetch_watermarks("t", 0, PATIENCE).unwrap(), (0, 50));
 }
+
+#[test]
+fn a_reader_that_waits_is_woken_by_the_next_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Running::start(dir.path());
+    create_topic(&broker.bootstrap(), "t", 1, &[]);
+    let consumer: BaseConsumer =
+        config(&broker.bootstrap()).set("group.id", "g").set("fetch.wait.max.ms", "30000").create().unwrap();
+    let mut place = TopicPartitionList::new();
+    place.add_partition_offset("t", 0, Offset::Beginning).unwrap();
+    consumer.assign(&place).unwrap();
+    assert!(consumer.poll(std::time::Duration::from_secs(1)).is_none());
+    let producer = idempotent(&broker.bootstrap());
+    let record: FutureRecord<'_, str, str> = FutureRecord::to("t").payload("x");
+    runtime().block_on(producer.send(record, PATIENCE)).unwrap();
+    let message = consumer.poll(std::time::Duration::from_secs(10)).expect("long before the fetch ends by itself");
+    assert_eq!(message.unwrap().payload(), Some(b"x".as_slice()));
+}

@@ -1,6 +1,7 @@
 //! What the broker's tests share: a broker on a thread of its own, or in a child process that can be killed.
 #![allow(dead_code, unreachable_pub)]
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -71,6 +72,18 @@ impl Drop for Running {
     }
 }
 
+/// Whether a broker answers: one that is still opening has its port already, but says nothing.
+fn answers(address: SocketAddr) -> bool {
+    let ask = || -> std::io::Result<usize> {
+        let mut stream = std::net::TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        // ApiVersions, version 0, without a client id.
+        stream.write_all(&[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff])?;
+        stream.read(&mut [0; 4])
+    };
+    ask().is_ok_and(|bytes| bytes > 0)
+}
+
 /// The test binary itself, as a broker process. The test that uses it has a companion test `broker_process`.
 pub struct Process {
     child: Child,
@@ -106,7 +119,7 @@ impl Process {
     fn wait_until_open(&mut self) {
         wait_for("the broker process to open", || {
             assert!(self.child.try_wait().unwrap().is_none(), "the broker process has ended");
-            std::net::TcpStream::connect(self.address).is_ok()
+            answers(self.address)
         });
     }
 
