@@ -208,3 +208,167 @@ fn note_times(state: &mut EntityState, claim: &Claim<'_>, done: &mut Merged) {
         done.state = true;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Catalog;
+    use crate::claim::Origin;
+    use crate::ledger::Provenance;
+    use hirewire_schemas::Names;
+
+    const ORIGIN: Origin<'static> = Origin {
+        tenant: "t",
+        connection: "c",
+        vendor: "v",
+        provenance: Provenance::Poll,
+        observed_at: 9,
+        ingested_at: 9,
+        topic: "raw",
+        partition: 0,
+        offset: 0,
+        delivery: 0,
+        mapping_version: "1",
+        absent_fields: &[0],
+        trace: &[],
+    };
+
+    struct Department {
+        catalog: Catalog,
+        state: EntityState,
+    }
+
+    impl Department {
+        fn new() -> Self {
+            let catalog = Catalog::new(&Names::new(""), &|_| Some(1)).unwrap();
+            let count = catalog.info(catalog.kind("Department").unwrap()).schema.fields.len();
+            Self { catalog, state: EntityState::new(count, "v") }
+        }
+
+        fn claim<'a>(&self, version: Option<Micros>, whole: bool, name: Slice<'a>) -> Claim<'a> {
+            let mut fields = vec![Slice::NotMapped; self.state.fields.len()];
+            fields[1] = name;
+            Claim {
+                record: "Department",
+                remote_id: "1",
+                rule: "r",
+                owner: None,
+                whole,
+                delete: false,
+                version,
+                created_at: None,
+                updated_at: None,
+                deleted_at: None,
+                url: None,
+                custom_fields: None,
+                element: None,
+                change: None,
+                cause: None,
+                fields,
+                origin: ORIGIN,
+            }
+        }
+
+        fn tell(&mut self, claim: &Claim<'_>) -> Merged {
+            let info = self.catalog.info(self.catalog.kind("Department").unwrap());
+            merge(&mut self.state, info, claim)
+        }
+
+        fn name(&self) -> Option<&[u8]> {
+            self.state.field(1).map(|value| &value[..])
+        }
+    }
+
+    const A: Slice<'static> = Slice::Bytes(b"\x02\x02A");
+    const B: Slice<'static> = Slice::Bytes(b"\x02\x02B");
+    const NULL: &[u8] = &[0];
+
+    #[test]
+    fn the_newer_version_wins_whatever_comes_first() {
+        for order in [[0, 1], [1, 0]] {
+            let mut department = Department::new();
+            let claims = [department.claim(Some(5), true, A), department.claim(Some(6), true, B)];
+            for index in order {
+                department.tell(&claims[index]);
+            }
+            assert_eq!(department.name(), Some(&b"\x02\x02B"[..]));
+        }
+    }
+
+    #[test]
+    fn a_stale_claim_changes_nothing_and_is_told_apart() {
+        let mut department = Department::new();
+        let (new, old) = (department.claim(Some(6), true, B), department.claim(Some(5), true, A));
+        assert!(department.tell(&new).content);
+        assert_eq!(department.tell(&old), Merged { content: false, state: false, stale: true });
+        assert_eq!(department.tell(&new), Merged::default(), "a repetition is no news");
+    }
+
+    #[test]
+    fn a_claim_without_version_fills_what_is_absent_and_yields_to_any_version() {
+        let mut department = Department::new();
+        let (copy, newer_copy) = (department.claim(None, false, A), department.claim(None, false, B));
+        department.tell(&copy);
+        department.tell(&newer_copy);
+        assert_eq!(department.name(), Some(&b"\x02\x02B"[..]));
+        let versioned = department.claim(Some(1), true, A);
+        department.tell(&versioned);
+        department.tell(&newer_copy);
+        assert_eq!(department.name(), Some(&b"\x02\x02A"[..]));
+    }
+
+    #[test]
+    fn a_whole_claim_clears_what_its_payload_lacks_and_a_part_keeps_it() {
+        let mut department = Department::new();
+        let (first, part) = (department.claim(Some(1), true, A), department.claim(Some(2), false, Slice::Absent));
+        let whole = department.claim(Some(3), true, Slice::Absent);
+        department.tell(&first);
+        assert!(!department.tell(&part).content);
+        assert!(department.tell(&whole).content);
+        assert_eq!(department.name(), Some(NULL));
+    }
+
+    #[test]
+    fn nothing_revives_what_was_deleted() {
+        let mut department = Department::new();
+        let mut deletion = department.claim(None, true, Slice::NotMapped);
+        deletion.delete = true;
+        let late = department.claim(Some(99), true, A);
+        department.tell(&deletion);
+        assert!(department.tell(&late).stale);
+        assert_eq!(department.name(), None);
+    }
+
+    #[test]
+    fn rows_of_an_array_stand_in_the_order_of_their_ids() {
+        let mut department = Department::new();
+        let mut row = |id: &'static str, bytes: &'static [u8], version| {
+            let mut claim = department.claim(Some(version), false, Slice::NotMapped);
+            claim.element = Some(Row { field: 1, group: "g", row_id: id, bytes, delete: bytes.is_empty() });
+            department.tell(&claim)
+        };
+        row("10", b"ten", 1);
+        row("9", b"nine", 1);
+        row("10", b"", 2);
+        assert!(row("10", b"ten", 1).stale, "a deleted row is not revived by an older one");
+        let ids: Vec<&str> = department.state.rows.iter().map(|row| row.row_id.as_str()).collect();
+        assert_eq!(ids, ["9", "10"]);
+        assert!(department.state.rows[1].value.is_none());
+    }
+
+    #[test]
+    fn the_stored_form_is_the_whole_of_a_state() {
+        let mut department = Department::new();
+        let mut claim = department.claim(Some(1), true, A);
+        claim.custom_fields = Some(&[2, 2, 97, 2, 98, 0, 0, 0]);
+        claim.url = Some("https://example.com/1");
+        department.tell(&claim);
+        let mut bytes = Vec::new();
+        department.state.encode(&mut bytes);
+        let stored = Bytes::from(bytes);
+        assert_eq!(EntityState::decode(&stored, department.state.fields.len()).unwrap(), department.state);
+        for end in 0..stored.len() {
+            assert!(EntityState::decode(&stored.slice(..end), department.state.fields.len()).is_err(), "cut at {end}");
+        }
+    }
+}
