@@ -118,6 +118,7 @@ fn faithful(evidence: &Evidence) -> Vec<LedgerEntry> {
             from_job_id: change.from_job.map(|id| canonical("Job", &id.to_string())),
             to_job_id: change.to_job.map(|id| canonical("Job", &id.to_string())),
             occurred_at_micros: Some(change.at * 1000),
+            first_load_only: false,
         })
         .collect()
 }

@@ -194,7 +194,7 @@ fn wanted(input: &DeliveryInput<'_>, receiver: &str, entries: &[&LedgerEntry], t
 }
 
 fn is_history(evidence: &Evidence, entry: &LedgerEntry) -> bool {
-    entry.occurred_at_micros.is_some_and(|at| at / 1000 < evidence.start_ms)
+    entry.first_load_only || entry.occurred_at_micros.is_some_and(|at| at / 1000 < evidence.start_ms)
 }
 
 #[expect(clippy::too_many_arguments, reason = "one call, made for reading")]

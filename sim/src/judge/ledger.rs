@@ -28,6 +28,8 @@ pub struct LedgerEntry {
     pub from_job_id: Option<String>,
     pub to_job_id: Option<String>,
     pub occurred_at_micros: Option<i64>,
+    /// Whether nothing but the first load of the account shows it: then no sink acts on it, live or not.
+    pub first_load_only: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -124,6 +124,7 @@ async fn play(arguments: &DemoArguments, plan: &Plan, folder: &Folder, vendors: 
     }
     let webhooks = format!("http://{}/v1/webhooks/{}", config.ingest.listen, setup::CONNECTION);
     demo.simulator.set_webhook_url(&webhooks);
+    demo.wait_for_first_load().await?;
     demo.simulator.play()?;
     let outcome = demo.watch().await?;
     demo.end(&brokers).await?;
@@ -163,10 +164,30 @@ struct Demo<'a> {
 
 /// After a faultless verdict nothing may change for this long: a late double would still show.
 const CALM: Duration = Duration::from_secs(6);
+/// The company does not wait longer for its account to be read.
+const FIRST_LOAD: Duration = Duration::from_secs(60);
 /// A verdict with faults is final when nothing moved for this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Demo<'_> {
+    /// The company's day begins when its account was read once: what the first load alone tells moves no sink.
+    async fn wait_for_first_load(&mut self) -> anyhow::Result<()> {
+        let patience = Instant::now() + FIRST_LOAD;
+        loop {
+            let listed = self.simulator.polled_until();
+            if STREAMS_OF_HISTORY.iter().all(|stream| listed.contains_key(*stream)) || Instant::now() > patience {
+                return Ok(());
+            }
+            tokio::select! {
+                ended = self.stack.ended() => ended?,
+                () = tokio::time::sleep(Duration::from_millis(50)) => {}
+            }
+            if let Some(processes) = &mut self.processes {
+                processes.tend().await?;
+            }
+        }
+    }
+
     /// Until everything was played and delivered, or nothing moves any more.
     async fn watch(&mut self) -> anyhow::Result<Outcome> {
         let mut last_state = (0, 0);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hirewire_schemas::ids::canonical_id;
-use hirewire_schemas::records::{StageChange, StageRef};
+use hirewire_schemas::records::{Provenance, StageChange, StageRef};
 use hirewire_sim::Running;
 use hirewire_sim::judge::{LedgerEntry, LedgerStage, Summary, judge, webhook_counts};
 
@@ -77,7 +77,16 @@ fn entry(change: &StageChange) -> LedgerEntry {
         from_job_id: change.from_job_id.clone(),
         to_job_id: change.to_job_id.clone(),
         occurred_at_micros: change.occurred_at,
+        first_load_only: first_load_only(change),
     }
+}
+
+/// Whether nothing but the first load shows it.
+fn first_load_only(change: &StageChange) -> bool {
+    if change.evidence.is_empty() {
+        return change.meta.provenance == Provenance::Backfill;
+    }
+    change.evidence.iter().all(|fact| fact.provenance == Provenance::Backfill)
 }
 
 fn stage(stage: &StageRef) -> LedgerStage {
