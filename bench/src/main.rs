@@ -64,6 +64,12 @@ struct Cluster {
     /// Of every topic.
     #[arg(long, default_value_t = 4)]
     partitions: i32,
+    /// The configuration's `normalize:` section, to compare settings, e.g. "{cache_bytes: 67108864}".
+    #[arg(long, default_value = "{}")]
+    normalize: String,
+    /// Most that a consumer fetches ahead.
+    #[arg(long, default_value_t = 16384)]
+    prefetch_kib: u32,
 }
 
 fn main() -> ExitCode {

@@ -90,13 +90,16 @@ impl Place {
         std::fs::write(
             &config,
             format!(
-                "kafka: {{bootstrap_servers: \"{brokers}\", topic_prefix: \"{prefix}\", partitions: {}}}\n\
+                "kafka: {{bootstrap_servers: \"{brokers}\", topic_prefix: \"{prefix}\", partitions: {}, prefetch_kib: {}}}\n\
                  registry: {{url: \"{registry_url}\"}}\n\
                  data_dir: state\n\
+                 normalize: {}\n\
                  ingest: {{listen: \"{webhooks}\"}}\n\
                  connections:\n  {CONNECTION}:\n    tenant: {TENANT}\n    vendor: {VENDOR}\n    \
                  webhook: {{secrets: [{{file: \"{}\"}}]}}\n{}",
                 cluster.partitions,
+                cluster.prefetch_kib,
+                cluster.normalize,
                 path.join("secrets/webhook").display(),
                 sinks(&path.join("secrets"))
             ),
