@@ -25,6 +25,9 @@ pub(crate) struct StartupArguments {
 
 #[derive(Debug, Serialize)]
 struct Start {
+    /// Until it printed its lines.
+    printed_ms: f64,
+    /// Until `/readyz` was 200.
     ready_ms: f64,
     /// From the start of the process.
     first_event_ms: f64,
@@ -45,20 +48,23 @@ impl StartupArguments {
         let after = Machine::now()?;
         let middle =
             |of: fn(&Start) -> f64| median(starts.iter().map(of).collect()).context("no repetition was asked for");
+        let printed = middle(|start| start.printed_ms)?;
         let ready = middle(|start| start.ready_ms)?;
         let first = middle(|start| start.first_event_ms)?;
         let row = middle(|start| start.webhook_to_row_ms)?;
         let rss = middle(|start| start.rss_mb)?;
-        let cells = |values: [f64; 4]| values.map(|value| format!("{value:.0}")).to_vec();
-        let mut rows = vec![["ms", "ready", "first event", "webhook -> row", "RSS MB"].map(str::to_owned).to_vec()];
+        let cells = |values: [f64; 5]| values.map(|value| format!("{value:.0}")).to_vec();
+        let mut rows =
+            vec![["ms", "printed", "/readyz", "first event", "webhook -> row", "RSS MB"].map(str::to_owned).to_vec()];
         for (index, start) in starts.iter().enumerate() {
-            let values = [start.ready_ms, start.first_event_ms, start.webhook_to_row_ms, start.rss_mb];
+            let values =
+                [start.printed_ms, start.ready_ms, start.first_event_ms, start.webhook_to_row_ms, start.rss_mb];
             rows.push([vec![(index + 1).to_string()], cells(values)].concat());
         }
-        rows.push([vec!["median".to_owned()], cells([ready, first, row, rss])].concat());
+        rows.push([vec!["median".to_owned()], cells([printed, ready, first, row, rss])].concat());
         let text = format!("`hirewire up` on an empty folder\n{}{}\n", table(&rows), figures::about(&before, &after));
         let json = json!({
-            "bench": "startup", "ready_ms": ready, "first_event_ms": first, "webhook_to_row_ms": row, "rss_mb": rss,
+            "bench": "startup", "printed_ms": printed, "ready_ms": ready, "first_event_ms": first, "webhook_to_row_ms": row, "rss_mb": rss,
             "repetitions": starts, "before": before, "after": after,
         });
         figures::result(&text, &json);
@@ -73,9 +79,8 @@ async fn start(binary: &Path, data: &Path) -> anyhow::Result<Start> {
     let client = reqwest::Client::builder().no_proxy().build()?;
     let began = Instant::now();
     let mut up = Process::start("up", binary, &["up", "--data", &data.display().to_string()], &logs)?;
-    // The first line comes when everything is ready; the sample's lines follow.
     let mut printed = up.line().await?;
-    let ready = began.elapsed();
+    let first_line = began.elapsed();
     while !printed.contains("hirewire tail") {
         printed += "\n";
         printed += &up.line().await?;
@@ -87,6 +92,8 @@ async fn start(binary: &Path, data: &Path) -> anyhow::Result<Start> {
     let signature = after("Signature: sha256 ")?;
     let body = std::fs::read(after("--data-binary @")?)?;
     let url = printed.split_whitespace().find(|word| word.contains("/v1/webhooks/")).context("no webhook address")?;
+    let admin = printed.split_whitespace().find_map(|word| word.strip_suffix("/metrics")).context("no admin port")?;
+    let ready = tokio::spawn(ready(client.clone(), format!("{admin}/readyz"), began));
     let sent = Instant::now();
     let answer = client
         .post(url)
@@ -104,14 +111,25 @@ async fn start(binary: &Path, data: &Path) -> anyhow::Result<Start> {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let (first, row) = (began.elapsed(), sent.elapsed());
+    let ready = ready.await??;
     let rss_mb = up.memory()?.now_mb;
     up.stop().await?;
     Ok(Start {
+        printed_ms: milliseconds(first_line),
         ready_ms: milliseconds(ready),
         first_event_ms: milliseconds(first),
         webhook_to_row_ms: milliseconds(row),
         rss_mb,
     })
+}
+
+/// How long after `began` the admin port says that all is ready.
+async fn ready(client: reqwest::Client, url: String, began: Instant) -> anyhow::Result<Duration> {
+    while !client.get(&url).send().await?.status().is_success() {
+        anyhow::ensure!(began.elapsed() < Duration::from_secs(60), "not ready after 60 s");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(began.elapsed())
 }
 
 /// Before the sink has made its tables, every question fails: no row yet.
