@@ -89,6 +89,11 @@ impl Stack {
             health: self.health.clone(),
             shutdown: self.shutdown.clone(),
         };
+        self.awaits(match role {
+            Role::Webhook => &["ingest webhook"],
+            Role::Poll => &["ingest poll"],
+            Role::All => &["ingest webhook", "ingest poll"],
+        });
         let settings = config.ingest.clone();
         let connections = config.connections.iter().map(|connection| connection.ingest.clone()).collect();
         self.services.spawn(async move {
@@ -120,6 +125,7 @@ impl Stack {
             health: self.health.clone(),
             shutdown: self.shutdown.clone(),
         };
+        self.awaits(&["normalize"]);
         let settings = config.normalize.clone();
         self.services.spawn(async move {
             ("normalize", hirewire_normalize::run(settings, deps).await.map_err(anyhow::Error::from))
@@ -138,9 +144,17 @@ impl Stack {
             health: self.health.clone(),
             shutdown: self.shutdown.clone(),
         };
+        self.awaits(&["route"]);
         let settings = config.route.clone();
         self.services
             .spawn(async move { ("route", hirewire_route::run(settings, deps).await.map_err(anyhow::Error::from)) });
+    }
+
+    /// Names parts before they start: until they speak for themselves the process is not ready.
+    fn awaits(&self, parts: &[&str]) {
+        for part in parts {
+            let _registered = self.health.component(part);
+        }
     }
 
     /// The metrics of this process now.

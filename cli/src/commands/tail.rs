@@ -58,12 +58,16 @@ impl TailArguments {
         .await??;
         let mut printed = 0;
         while self.limit.is_none_or(|limit| printed < limit) {
-            let next = tokio::select! {
-                next = received.recv() => next,
-                () = tokio::time::sleep(QUIET), if !self.follow && follower.caught_up() => None,
-                _ = tokio::signal::ctrl_c() => None,
+            let inbound = tokio::select! {
+                Some(inbound) = received.recv() => inbound,
+                () = tokio::time::sleep(QUIET) => {
+                    if !self.follow && follower.caught_up() {
+                        break;
+                    }
+                    continue;
+                }
+                _ = tokio::signal::ctrl_c() => break,
             };
-            let Some(inbound) = next else { break };
             if self.key.as_deref().is_none_or(|key| inbound.key.as_deref() == Some(key.as_bytes())) {
                 out::line(&shown(&inbound, &codec).await?.to_string());
                 printed += 1;

@@ -1,5 +1,6 @@
 //! Each service in a process of its own; some are killed on the way and started again.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ pub(super) struct Processes {
 struct Service {
     name: &'static str,
     arguments: &'static [&'static str],
+    admin: SocketAddr,
     child: Child,
 }
 
@@ -36,7 +38,8 @@ impl Processes {
         let binary = std::env::current_exe().context("this program cannot find itself")?;
         let mut running = Vec::new();
         for (name, arguments) in SERVICES {
-            running.push(Service { name, arguments, child: spawn(&binary, config, name, arguments)? });
+            let admin = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free port")?.local_addr()?;
+            running.push(Service { name, arguments, admin, child: spawn(&binary, config, name, arguments, admin)? });
         }
         Ok(Self {
             binary,
@@ -47,6 +50,33 @@ impl Processes {
             next_kill: Instant::now() + Duration::from_secs(3),
             killed: 0,
         })
+    }
+
+    /// Waits until each service says that it is ready: a route acts from the moment on when it was first enabled.
+    pub(super) async fn wait_until_ready(&mut self, limit: Duration) -> anyhow::Result<()> {
+        let until = Instant::now() + limit;
+        for service in &mut self.running {
+            let url = format!("http://{}/readyz", service.admin);
+            loop {
+                let answer = reqwest::get(&url).await;
+                if answer.as_ref().is_ok_and(|answer| answer.status().is_success()) {
+                    break;
+                }
+                if let Some(status) = service.child.try_wait()? {
+                    anyhow::bail!("{} ended while it started: {status}", service.name);
+                }
+                if Instant::now() > until {
+                    let waiting = match answer {
+                        Ok(answer) => answer.text().await?,
+                        Err(error) => error.to_string(),
+                    };
+                    anyhow::bail!("{} is not ready after {} s: {waiting}", service.name, limit.as_secs());
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        self.next_kill = Instant::now() + Duration::from_secs(3);
+        Ok(())
     }
 
     /// Kills one, if it is time; starts again what has ended. To be called often.
@@ -66,7 +96,7 @@ impl Processes {
                 use std::os::unix::process::ExitStatusExt;
                 // Ended by our SIGKILL: that is the exercise. Ended by itself: it must have been told to.
                 anyhow::ensure!(status.signal().is_some(), "{} ended by itself: {status}", service.name);
-                service.child = spawn(&self.binary, &self.config, service.name, service.arguments)?;
+                service.child = spawn(&self.binary, &self.config, service.name, service.arguments, service.admin)?;
             }
         }
         Ok(())
@@ -95,14 +125,15 @@ impl Processes {
 }
 
 /// Standard error goes to a file beside the configuration, one for each service.
-fn spawn(binary: &Path, config: &Path, name: &str, arguments: &[&str]) -> anyhow::Result<Child> {
+fn spawn(binary: &Path, config: &Path, name: &str, arguments: &[&str], admin: SocketAddr) -> anyhow::Result<Child> {
     let folder = config.parent().unwrap_or_else(|| Path::new("."));
     let log = std::fs::File::options().create(true).append(true).open(folder.join(format!("{name}.log")))?;
     Command::new(binary)
         .args(arguments)
         .arg("--config")
         .arg(config)
-        .args(["--admin", "127.0.0.1:0"])
+        .arg("--admin")
+        .arg(admin.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)

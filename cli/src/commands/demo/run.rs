@@ -114,7 +114,9 @@ async fn play(arguments: &DemoArguments, plan: &Plan, folder: &Folder, vendors: 
         folder: folder.path(),
     };
     if arguments.processes {
-        demo.processes = Some(Processes::start(&config_file, plan.seed, arguments.kills)?);
+        let mut processes = Processes::start(&config_file, plan.seed, arguments.kills)?;
+        processes.wait_until_ready(Duration::from_secs(60)).await?;
+        demo.processes = Some(processes);
     } else {
         demo.stack.admin(config.admin_listen).await?;
         demo.stack.ingest(&config, Role::All).await?;
