@@ -243,6 +243,9 @@ impl One<'_> {
     /// the ledger has nothing that was published live.
     fn not_live(&self, logs: &[&WebhookLog], findings: &mut Vec<String>) -> u64 {
         let mut count = 0;
+        if self.truth.iter().any(|change| self.lost(change)) {
+            return 0;
+        }
         for (n, change) in self.truth.iter().enumerate() {
             let log = change.webhook.as_deref().and_then(|id| self.logs.get(id));
             let Some(acked) = log.and_then(|log| log.acked_at).filter(|_| !change.past) else { continue };
