@@ -53,9 +53,10 @@ impl Sample {
         Ok(format!(
             "\nSend a signed sample webhook:\n  curl -i -H 'Signature: sha256 {signature}' -H 'Greenhouse-Event-ID: sample-1' \\\n    \
              -H 'Content-Type: application/json' --data-binary @{} \\\n    http://{}/v1/webhooks/{CONNECTION}\n\
-             See the stage change that it became:\n  hirewire tail stage-change --brokers {} --registry {}",
+             See the stage change that it became:\n  {} tail stage-change --brokers {} --registry {}",
             self.body.display(),
             listening.webhooks,
+            std::env::current_exe()?.display(),
             listening.broker,
             listening.registry,
         ))

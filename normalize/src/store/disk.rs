@@ -70,8 +70,13 @@ impl Disk {
         let all = || -> rusqlite::Result<()> {
             let transaction = self.connection.transaction()?;
             {
-                let mut put = transaction.prepare_cached("INSERT OR REPLACE INTO states (id, state) VALUES (?, ?)")?;
+                let mut put = transaction.prepare_cached(
+                    "INSERT INTO states (id, state) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state",
+                )?;
                 let mut forget = transaction.prepare_cached("DELETE FROM states WHERE id = ?")?;
+                // In the order of the index: neighbours share its pages.
+                let mut states: Vec<_> = states.collect();
+                states.sort_unstable_by_key(|(id, _)| *id);
                 for (id, state) in states {
                     match state {
                         Some(state) => put.execute(params![&id[..], &state[..]])?,
@@ -101,7 +106,7 @@ fn connect(path: &Path) -> rusqlite::Result<(Connection, i32)> {
     connection.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -2048; PRAGMA mmap_size = 0;
          PRAGMA locking_mode = NORMAL;
-         CREATE TABLE IF NOT EXISTS states (id BLOB PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
+         CREATE TABLE IF NOT EXISTS states (id BLOB PRIMARY KEY, state BLOB NOT NULL);
          CREATE TABLE IF NOT EXISTS about (format INTEGER NOT NULL, next_offset INTEGER NOT NULL);",
     )?;
     let known: Option<i32> = connection.query_row("SELECT format FROM about", (), |row| row.get(0)).optional()?;

@@ -18,13 +18,13 @@ use crate::event::Event;
 use crate::request::condition::Condition;
 
 /// Another number throws the file away.
-const LAYOUT: i64 = 2;
+const LAYOUT: i64 = 3;
 
 const SCHEMA: &str = "
 CREATE TABLE record (
     entity TEXT NOT NULL, id TEXT NOT NULL, application_id TEXT, candidate_id TEXT, tree TEXT NOT NULL,
     PRIMARY KEY (entity, id)
-) WITHOUT ROWID;
+);
 CREATE INDEX record_of_application ON record (application_id, entity) WHERE application_id IS NOT NULL;
 CREATE INDEX record_of_candidate ON record (candidate_id, entity) WHERE candidate_id IS NOT NULL;
 CREATE TABLE position (topic TEXT NOT NULL, part INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, part));
@@ -32,7 +32,7 @@ CREATE TABLE ledger (application_id TEXT PRIMARY KEY, last_sequence_no INTEGER N
 CREATE TABLE kept_change (
     application_id TEXT NOT NULL, sequence_no INTEGER NOT NULL, tree TEXT NOT NULL,
     PRIMARY KEY (application_id, sequence_no)
-) WITHOUT ROWID;
+);
 ";
 
 /// A record as the follower hands it in.
@@ -217,7 +217,10 @@ fn put_record(transaction: &Connection, seen: &Seen) -> Result<(), rusqlite::Err
         }
         Some(tree) => {
             let owner = |name: &str| tree.get(name).and_then(Value::as_str);
-            let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO record VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            let mut insert = transaction.prepare_cached(
+                "INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (entity, id) DO UPDATE SET
+                 application_id = excluded.application_id, candidate_id = excluded.candidate_id, tree = excluded.tree",
+            )?;
             insert.execute(params![
                 seen.entity.kebab(),
                 seen.id,
