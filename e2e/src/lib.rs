@@ -1,7 +1,7 @@
 //! The binary as its users run it: found, started, ended.
 //!
-//! Tests in `tests/` see all services through it. Cargo builds the binary before these tests only when the whole
-//! workspace is tested, which the test command does; alone, build it first (`cargo build --release`).
+//! Tests in `tests/` see all services through it. Cargo does not build it for them: `ci/test` does so first, and alone
+//! they need a `cargo build --release`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
