@@ -112,7 +112,9 @@ async fn a_secret_that_cannot_be_read_is_our_fault_and_503_even_with_another_tha
     let known = folder.path().join("known");
     std::fs::write(&known, SECRET).unwrap();
     let inbox = Inbox::default();
+    std::fs::write(&missing, "there at the start only").unwrap();
     let receiver = receiver_with(&inbox, &[&known, &missing]);
+    std::fs::remove_file(&missing).unwrap();
     assert_eq!(receiver.send(delivery(BODY)).await.status, StatusCode::OK, "the readable secret proves it");
     let mut request = delivery(BODY);
     request.headers_mut().insert("signature", sign("other", BODY).parse().unwrap());

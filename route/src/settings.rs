@@ -2,7 +2,7 @@
 
 mod http;
 
-pub(crate) use http::{read_allow, read_ca, read_secret};
+pub(crate) use http::{read_allow, read_ca};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

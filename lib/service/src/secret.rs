@@ -42,7 +42,8 @@ pub enum SecretError {
 }
 
 impl Secret {
-    /// Reads `{file: PATH}` or `{env: NAME}`. A literal is refused.
+    /// Reads `{file: PATH}` or `{env: NAME}`. A literal is refused, and so is a secret that is not there: it would be
+    /// missed at the first use, in the middle of the night.
     pub fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         if node.scalar().is_some() {
             problems.add(node, "a secret written into the settings", "write {file: PATH} or {env: NAME}");
@@ -51,7 +52,12 @@ impl Secret {
         let (kind, value) = node.tagged(&["file", "env"], problems)?;
         let text = value.text(problems)?;
         let source = if kind == "file" { Source::File(text.into()) } else { Source::Env(text.to_owned()) };
-        Some(Self { source, cached: Arc::default() })
+        let secret = Self { source, cached: Arc::default() };
+        if let Err(error) = secret.bytes() {
+            problems.add(node, error.to_string(), "");
+            return None;
+        }
+        Some(secret)
     }
 
     /// A secret that this process made itself.

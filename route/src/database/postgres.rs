@@ -18,7 +18,7 @@ use super::{BATCH_TIMEOUT, Job};
 use crate::deliver::outcome::Attempt;
 use crate::http::guard::{Guard, refusal_in};
 use crate::row::{Row, read_identifier};
-use crate::settings::{read_allow, read_ca, read_secret};
+use crate::settings::{read_allow, read_ca};
 use crate::system::System;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ impl PostgresSettings {
     pub(crate) fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
         let url = map.require("url", problems).and_then(|node| read_url(node, problems));
-        let password = map.get("password").map_or(Some(None), |node| read_secret(node, problems).map(Some));
+        let password = map.get("password").map_or(Some(None), |node| Secret::read(node, problems).map(Some));
         let schema = map.get("schema").map_or(Some("hirewire".to_owned()), |node| read_identifier(node, problems));
         let ca = map.get("ca").map_or(Some(None), |node| read_ca(node, problems).map(Some));
         let (hosts, networks) = read_allow(&mut map, problems);
@@ -87,7 +87,7 @@ impl PostgresSettings {
 
 /// A text without a password, or a secret.
 fn read_url(node: &Node, problems: &mut Problems) -> Option<Url> {
-    let Some(text) = node.scalar() else { return read_secret(node, problems).map(Url::Secret) };
+    let Some(text) = node.scalar() else { return Secret::read(node, problems).map(Url::Secret) };
     match text.parse::<Config>() {
         Ok(config) if config.get_password().is_some() => {
             problems.add(

@@ -99,18 +99,6 @@ fn read_network(node: &Node, problems: &mut Problems) -> Option<Network> {
     network
 }
 
-/// A secret that must be readable when the process starts; later it is read anew for each use.
-pub(crate) fn read_secret(node: &Node, problems: &mut Problems) -> Option<Secret> {
-    let secret = Secret::read(node, problems)?;
-    match secret.bytes() {
-        Ok(_) => Some(secret),
-        Err(error) => {
-            problems.add(node, error.to_string(), "");
-            None
-        }
-    }
-}
-
 /// The certificate of an authority that is trusted for this sink, beside the system's.
 pub(crate) fn read_ca(node: &Node, problems: &mut Problems) -> Option<Vec<u8>> {
     let path = node.text(problems)?;
@@ -129,7 +117,7 @@ fn read_signer(node: &Node, problems: &mut Problems) -> Option<Signer> {
         if items.is_empty() || items.len() > 2 {
             problems.add(node, "one secret signs, or two during a rotation", "list one or two secrets");
         }
-        let read: Vec<_> = items.iter().map(|item| read_secret(item, problems)).collect();
+        let read: Vec<_> = items.iter().map(|item| Secret::read(item, problems)).collect();
         read.into_iter().collect::<Option<Vec<_>>>()
     });
     map.finish(problems);
@@ -144,16 +132,16 @@ fn read_signer(node: &Node, problems: &mut Problems) -> Option<Signer> {
 fn read_auth(node: &Node, problems: &mut Problems) -> Option<Auth> {
     let (kind, value) = node.tagged(&["bearer", "basic", "header"], problems)?;
     if kind == "bearer" {
-        return read_secret(value, problems).map(Auth::Bearer);
+        return Secret::read(value, problems).map(Auth::Bearer);
     }
     let mut map = value.map(problems)?;
     let auth = if kind == "basic" {
         let user = map.require("user", problems).and_then(|node| node.text(problems)).map(str::to_owned);
-        let password = map.require("password", problems).and_then(|node| read_secret(node, problems));
+        let password = map.require("password", problems).and_then(|node| Secret::read(node, problems));
         user.zip(password).map(|(user, password)| Auth::Basic { user, password })
     } else {
         let name = map.require("name", problems).and_then(|node| read_header_name(node, problems));
-        let secret = map.require("value", problems).and_then(|node| read_secret(node, problems));
+        let secret = map.require("value", problems).and_then(|node| Secret::read(node, problems));
         name.zip(secret).map(|(name, value)| Auth::Header { name, value })
     };
     map.finish(problems);
