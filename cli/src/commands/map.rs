@@ -71,13 +71,17 @@ impl MapArguments {
                 )
             })?),
         };
+        // The delivery that this file would have been: read when it was written.
+        let written = std::fs::metadata(&self.file)?.modified()?.duration_since(std::time::UNIX_EPOCH)?;
+        let written = i64::try_from(written.as_micros())?;
+        let provenance = if event.is_some() { "WEBHOOK" } else { "POLL" };
         let input = Input {
             body: &body,
             event: event.as_deref(),
             stream: self.stream.as_deref(),
             params: &self.params,
             headers: &self.headers,
-            received_micros: None,
+            received_micros: Some(written),
         };
         let id = |record: &str, remote_id: &str| {
             ids::canonical_id(&self.tenant, &self.connection, record, remote_id).to_string()
@@ -87,6 +91,9 @@ impl MapArguments {
             _ => id(record, remote_id),
         };
         let meta = [
+            ("provenance", MetaValue::Symbol(provenance.to_owned())),
+            ("observed_at", MetaValue::Micros(written)),
+            ("ingested_at", MetaValue::Micros(written)),
             ("tenant_id", MetaValue::Text(self.tenant.clone())),
             ("connection_id", MetaValue::Text(self.connection.clone())),
             ("source_system", MetaValue::Text(self.vendor.clone())),
