@@ -8,7 +8,6 @@ use anyhow::Context;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::commands::Listening;
 use crate::vendors::Vendors;
 
 /// The connection of the sample.
@@ -46,7 +45,7 @@ impl Sample {
     }
 
     /// A line that sends the signed sample, and the command that shows what came of it.
-    pub(crate) fn what_next(&self, listening: &Listening) -> anyhow::Result<String> {
+    pub(crate) fn what_next(&self, webhooks: SocketAddr, broker: &str, registry: &str) -> anyhow::Result<String> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret)?;
         mac.update(&std::fs::read(&self.body)?);
         let signature = hex::encode(mac.finalize().into_bytes());
@@ -55,10 +54,10 @@ impl Sample {
              -H 'Content-Type: application/json' --data-binary @{} \\\n    http://{}/v1/webhooks/{CONNECTION}\n\
              See the stage change that it became:\n  {} tail stage-change --brokers {} --registry {}",
             self.body.display(),
-            listening.webhooks,
+            webhooks,
             std::env::current_exe()?.display(),
-            listening.broker,
-            listening.registry,
+            broker,
+            registry,
         ))
     }
 }

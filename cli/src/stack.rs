@@ -157,6 +157,25 @@ impl Stack {
         }
     }
 
+    /// Waits until every part says that it is ready.
+    pub(crate) async fn wait_until_ready(&mut self, limit: Duration) -> anyhow::Result<()> {
+        let health = self.health.clone();
+        let ready = async {
+            while !health.waiting().is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            () = ready => Ok(()),
+            ended = self.ended() => ended.and_then(|()| anyhow::bail!("stopped before everything was ready")),
+            () = tokio::time::sleep(limit) => anyhow::bail!(
+                "not ready after {} s; waiting for:\n{}",
+                limit.as_secs(),
+                self.health.waiting().join("\n")
+            ),
+        }
+    }
+
     /// The metrics of this process now.
     pub(crate) fn metrics_text(&self) -> anyhow::Result<String> {
         Ok(admin::metrics_text(&self.metrics)?)

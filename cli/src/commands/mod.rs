@@ -11,8 +11,6 @@ mod tail;
 mod topics;
 mod up;
 
-pub(crate) use up::Listening;
-
 use std::process::ExitCode;
 
 use clap::Subcommand;

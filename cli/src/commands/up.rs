@@ -38,21 +38,21 @@ impl UpArguments {
         };
         let mut stack = Stack::default();
         let listening = start(&mut stack, &config, vendors).await?;
-        wait_until_ready(&mut stack, Duration::from_secs(60)).await?;
+        stack.wait_until_ready(Duration::from_secs(60)).await?;
         out::line(&listening.describe(&config));
         if let Some(sample) = sample {
-            out::line(&sample.what_next(&listening)?);
+            out::line(&sample.what_next(listening.webhooks, &listening.broker, &listening.registry)?);
         }
         until_stopped(stack).await
     }
 }
 
 /// Where the parts listen.
-pub(crate) struct Listening {
-    pub(crate) broker: String,
-    pub(crate) registry: String,
-    pub(crate) webhooks: SocketAddr,
-    pub(crate) admin: SocketAddr,
+struct Listening {
+    broker: String,
+    registry: String,
+    webhooks: SocketAddr,
+    admin: SocketAddr,
 }
 
 impl Listening {
@@ -70,7 +70,7 @@ impl Listening {
 }
 
 /// Starts what the configuration says: embedded parts, topics, services.
-pub(crate) async fn start(stack: &mut Stack, config: &Config, vendors: &Vendors) -> anyhow::Result<Listening> {
+async fn start(stack: &mut Stack, config: &Config, vendors: &Vendors) -> anyhow::Result<Listening> {
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("cannot create {}", config.data_dir.display()))?;
     if let Some(listen) = config.embedded.broker {
@@ -90,19 +90,4 @@ pub(crate) async fn start(stack: &mut Stack, config: &Config, vendors: &Vendors)
         webhooks,
         admin,
     })
-}
-
-/// Waits until every part says that it is ready.
-pub(crate) async fn wait_until_ready(stack: &mut Stack, limit: Duration) -> anyhow::Result<()> {
-    let health = stack.health.clone();
-    let ready = async {
-        while !health.waiting().is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::select! {
-        () = ready => Ok(()),
-        ended = stack.ended() => ended.and_then(|()| anyhow::bail!("stopped before everything was ready")),
-        () = tokio::time::sleep(limit) => anyhow::bail!("not ready after {} s; waiting for:\n{}", limit.as_secs(), stack.health.waiting().join("\n")),
-    }
 }

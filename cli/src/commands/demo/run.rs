@@ -19,7 +19,6 @@ use super::readback::Readback;
 use super::setup::{self, Place};
 use super::{DemoArguments, Faults, report, verdict};
 use crate::commands::topics::{self, Wanted};
-use crate::commands::up::wait_until_ready;
 use crate::config::{Config, ConfigFile};
 use crate::out;
 use crate::stack::Stack;
@@ -122,7 +121,7 @@ async fn play(arguments: &DemoArguments, plan: &Plan, folder: &Folder, vendors: 
         demo.stack.ingest(&config, Role::All).await?;
         demo.stack.normalize(&config, vendors);
         demo.stack.route(&config);
-        wait_until_ready(&mut demo.stack, Duration::from_secs(60)).await?;
+        demo.stack.wait_until_ready(Duration::from_secs(60)).await?;
     }
     let webhooks = format!("http://{}/v1/webhooks/{}", config.ingest.listen, setup::CONNECTION);
     demo.simulator.set_webhook_url(&webhooks);
