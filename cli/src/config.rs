@@ -109,7 +109,8 @@ fn read_root(root: &Node, folder: &Path, vendors: &Vendors, problems: &mut Probl
         partitions: cluster.partitions,
         replication: cluster.replication,
         registry_url: registry_url?,
-        data_dir: folder.join(data_dir),
+        // By its components: `folder/.` is the folder.
+        data_dir: folder.join(data_dir).components().collect(),
         admin_listen: admin_listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9644))),
         embedded: embedded?,
         ingest: ingest?,

@@ -156,7 +156,7 @@ fn retry<T>(
             Ok(done) => return Ok(Some(done)),
             Err(stop) if !stop.retryable => return Err(stop),
             Err(stop) => {
-                tracing::warn!(%stop, "normalize starts again");
+                tracing::warn!(code = stop.code, what = stop.what, "normalize starts again");
                 component.waiting(format!("a new start after {}", stop.code));
                 if began.elapsed() > LONGEST_PAUSE {
                     pause = FIRST_PAUSE;

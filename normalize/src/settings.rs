@@ -58,10 +58,21 @@ impl Settings {
                 *slot = usize::try_from(value).unwrap_or(usize::MAX);
             }
         }
+        // Both are spent inside an open transaction, which ends by itself after 15 s.
+        if settings.commit_interval + settings.lookup_wait > LONGEST_OPEN {
+            problems.add(
+                map.node(),
+                "`commit_interval` and `lookup_wait` are more than 10s together",
+                "a transaction ends by itself after 15s",
+            );
+        }
         map.finish(problems);
         Some(settings)
     }
 }
+
+/// Most time that settings may keep a transaction open.
+const LONGEST_OPEN: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

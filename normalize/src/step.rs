@@ -282,6 +282,9 @@ impl NormalizeStep {
         let Some(claim) = claim else {
             return self.bury(input, Code::DamagedFragment, "the fragment cannot be read".to_owned(), None, out);
         };
+        if claim.record != VISIT && self.shared.catalog.kind(claim.record).is_none() {
+            return self.bury(input, Code::UnknownRecord, format!("record {}", claim.record), None, out);
+        }
         self.shared.metrics.fragments.with_label_values(&["received"]).inc();
         let owner = self.owner_of(&claim);
         let id = self.id_of(&claim);
@@ -354,8 +357,7 @@ fn restore_one(store: &mut Store, record: &Inbound, partition: i32) -> Result<()
         Stop::permanent(
             "state-unreadable",
             format!(
-                "state record at offset {} of partition {partition} is damaged or of another release: run the release that wrote it, \
-                 or re-create the state topic to build state anew from the raw topics",
+                "state record at offset {} of partition {partition} is damaged or of another release: run the release that wrote it",
                 record.offset
             ),
         )
