@@ -19,7 +19,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::mpsc;
 
-use crate::partitioned::on_consumer_error;
+use crate::partitioned::{on_consumer_error, start_at_beginning};
 use crate::{Inbound, Settings, Stop, client};
 
 /// What a [`GroupConsumer`] needs to know.
@@ -121,15 +121,7 @@ impl ConsumerContext for Member {
 impl Member {
     fn assign(&self, consumer: &BaseConsumer<Self>, assigned: &TopicPartitionList) -> Result<(), KafkaError> {
         let mut offsets = consumer.committed_offsets(assigned.clone(), Duration::from_secs(30))?;
-        let missing: Vec<(String, i32)> = offsets
-            .elements()
-            .iter()
-            .filter(|element| !matches!(element.offset(), Offset::Offset(_)))
-            .map(|element| (element.topic().to_owned(), element.partition()))
-            .collect();
-        for (topic, partition) in missing {
-            offsets.set_partition_offset(&topic, partition, Offset::Beginning)?;
-        }
+        start_at_beginning(&mut offsets)?;
         consumer.assign(&offsets)?;
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         windows.clear();

@@ -138,7 +138,7 @@ pub(crate) enum ToWorker {
 }
 
 /// Records that wait for a worker; beyond it the consumer stops reading.
-const INBOX_RECORDS: usize = 2048;
+const INBOX_RECORDS: usize = 512;
 
 impl ClientContext for Members {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = false;
@@ -178,7 +178,7 @@ impl Members {
         let mut offsets = consumer
             .committed_offsets(assigned.clone(), Duration::from_secs(30))
             .map_err(|error| Stop::kafka("read committed offsets", &error))?;
-        start_at_beginning(&mut offsets)?;
+        start_at_beginning(&mut offsets).map_err(|error| Stop::kafka("set a start offset", &error))?;
         consumer.assign(&offsets).map_err(|error| Stop::kafka("assign", &error))
     }
 
@@ -302,19 +302,14 @@ fn wait_for_fences(fenced: &Receiver<Result<(), Stop>>, count: usize) -> Result<
 }
 
 /// A partition that was never committed starts at its beginning.
-fn start_at_beginning(offsets: &mut TopicPartitionList) -> Result<(), Stop> {
+pub(crate) fn start_at_beginning(offsets: &mut TopicPartitionList) -> Result<(), KafkaError> {
     let missing: Vec<(String, i32)> = offsets
         .elements()
         .iter()
         .filter(|element| !matches!(element.offset(), Offset::Offset(_)))
         .map(|element| (element.topic().to_owned(), element.partition()))
         .collect();
-    for (topic, partition) in missing {
-        offsets
-            .set_partition_offset(&topic, partition, Offset::Beginning)
-            .map_err(|error| Stop::kafka("set a start offset", &error))?;
-    }
-    Ok(())
+    missing.iter().try_for_each(|(topic, partition)| offsets.set_partition_offset(topic, *partition, Offset::Beginning))
 }
 
 fn deliver(inbox: &SyncSender<ToWorker>, mut message: ToWorker, until: Instant) -> bool {
