@@ -61,7 +61,7 @@ impl ConfigFile {
         })?;
         let folder = self.config.parent().unwrap_or_else(|| Path::new("."));
         read(&self.config.display().to_string(), &text, folder, vendors)
-            .map_err(|problems| anyhow::anyhow!("the configuration has {} mistakes:\n{problems}", problems.len()))
+            .map_err(|problems| anyhow::anyhow!("the configuration has mistakes:\n{problems}"))
     }
 }
 
@@ -79,7 +79,16 @@ fn read_root(root: &Node, folder: &Path, vendors: &Vendors, problems: &mut Probl
     let cluster = kafka_node.and_then(|node| read_cluster(node, problems));
     let registry_url = map.require("registry", problems).and_then(|node| {
         let mut map = node.map(problems)?;
-        let url = map.require("url", problems).and_then(|node| node.text(problems));
+        let url = map.require("url", problems).and_then(|node| {
+            let url = node.text(problems)?;
+            let shaped = ["http://", "https://"]
+                .iter()
+                .any(|scheme| url.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
+            if !shaped {
+                problems.add(node, format!("\"{url}\" is not a URL"), "for example http://127.0.0.1:8081");
+            }
+            shaped.then_some(url)
+        });
         map.finish(problems);
         url.map(|url| url.trim_end_matches('/').to_owned())
     });

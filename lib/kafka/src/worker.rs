@@ -37,6 +37,24 @@ enum End {
     Abandon,
 }
 
+/// Why a transaction did not commit: Kafka's reasons can be met by doing the work again, the step's cannot.
+enum Failure {
+    Transaction(TransactionError),
+    Stop(Stop),
+}
+
+impl From<TransactionError> for Failure {
+    fn from(error: TransactionError) -> Self {
+        Self::Transaction(error)
+    }
+}
+
+impl From<Stop> for Failure {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}
+
 /// How often the same work is tried before the partition gives up and says so.
 const MAX_ATTEMPTS: u32 = 20;
 
@@ -98,7 +116,7 @@ impl Worker {
     /// Commits the batch; whatever happens, the step's view and the broker's agree when this returns.
     fn finish(&mut self, producer: &mut TransactionalProducer, batch: &Batch) -> Result<(), Stop> {
         let mut result = match &batch.failed {
-            Some(error) => Err(error.clone()),
+            Some(error) => Err(Failure::Transaction(error.clone())),
             None => self.commit(producer, &batch.inputs),
         };
         for attempt in 1.. {
@@ -109,25 +127,29 @@ impl Worker {
                     self.metrics.records_out.inc_by((batch.sent + sent) as u64);
                     return self.step.committed();
                 }
-                Err(TransactionError::Fenced(why)) => {
+                Err(Failure::Stop(stop)) => {
+                    self.step.aborted()?;
+                    return Err(stop);
+                }
+                Err(Failure::Transaction(TransactionError::Fenced(why))) => {
                     self.step.aborted()?;
                     return Err(Stop::retryable("fenced", format!("partition {}: {why}", self.partition)));
                 }
-                Err(TransactionError::Refused(why)) => {
+                Err(Failure::Transaction(TransactionError::Refused(why))) => {
                     self.step.aborted()?;
                     return Err(Stop::permanent(
                         "record-refused",
                         format!("partition {}: {why}; raise the broker's message.max.bytes", self.partition),
                     ));
                 }
-                Err(error) if attempt > MAX_ATTEMPTS => {
+                Err(Failure::Transaction(error)) if attempt > MAX_ATTEMPTS => {
                     self.step.aborted()?;
                     return Err(Stop::retryable(
                         "transaction-failed",
                         format!("partition {}: {error}, {attempt} times", self.partition),
                     ));
                 }
-                Err(TransactionError::Aborted(why)) => {
+                Err(Failure::Transaction(TransactionError::Aborted(why))) => {
                     tracing::info!(
                         partition = self.partition,
                         attempt,
@@ -139,14 +161,14 @@ impl Worker {
                     self.step.aborted()?;
                     match abort {
                         Ok(()) => result = self.again(producer, &batch.inputs),
-                        Err(error @ TransactionError::Fenced(_)) => result = Err(error),
+                        Err(error @ TransactionError::Fenced(_)) => result = Err(Failure::Transaction(error)),
                         Err(_) => {
                             self.replace(producer, "abort-failed")?;
                             result = self.again(producer, &batch.inputs);
                         }
                     }
                 }
-                Err(TransactionError::Indefinite(why)) => {
+                Err(Failure::Transaction(TransactionError::Indefinite(why))) => {
                     tracing::warn!(
                         partition = self.partition,
                         attempt,
@@ -168,24 +190,24 @@ impl Worker {
     }
 
     /// The same inputs in a new transaction.
-    fn again(&mut self, producer: &mut TransactionalProducer, inputs: &[Inbound]) -> Result<usize, TransactionError> {
+    fn again(&mut self, producer: &mut TransactionalProducer, inputs: &[Inbound]) -> Result<usize, Failure> {
         std::thread::sleep(Duration::from_millis(20));
         let mut outbox = Outbox::default();
         producer.begin()?;
         for input in inputs {
-            self.step.process(input, &mut outbox).map_err(|stop| TransactionError::Refused(stop.to_string()))?;
+            self.step.process(input, &mut outbox)?;
             flush(&mut outbox, producer)?;
         }
         self.commit(producer, inputs)
     }
 
     /// Sends the step's last records and commits with the offsets after `inputs`.
-    fn commit(&mut self, producer: &mut TransactionalProducer, inputs: &[Inbound]) -> Result<usize, TransactionError> {
+    fn commit(&mut self, producer: &mut TransactionalProducer, inputs: &[Inbound]) -> Result<usize, Failure> {
         let mut outbox = Outbox::default();
-        self.step.before_commit(&mut outbox).map_err(|stop| TransactionError::Refused(stop.to_string()))?;
+        self.step.before_commit(&mut outbox)?;
         let sent = flush(&mut outbox, producer)?;
         let started = Instant::now();
-        let offsets = offsets_after(inputs).map_err(|stop| TransactionError::Refused(stop.to_string()))?;
+        let offsets = offsets_after(inputs)?;
         let group =
             self.group_metadata().ok_or_else(|| TransactionError::Fenced("the consumer is closed".to_owned()))?;
         producer.commit(Some((&offsets, &group)))?;

@@ -1,7 +1,9 @@
 //! A vendor in a test's own process: tokens, lists with windows and cursors, and faults on demand.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::Body;
@@ -9,6 +11,8 @@ use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use hyper::body::Frame;
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
 
@@ -27,6 +31,18 @@ pub(super) enum Fault {
     Circle,
     /// Nothing: this request is answered as it should be.
     None,
+}
+
+/// A body that breaks off, and the connection with it.
+struct Broken(Option<Bytes>);
+
+impl hyper::body::Body for Broken {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(Some(self.0.take().map(Frame::data).ok_or_else(|| std::io::Error::other("broken off"))))
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -184,10 +200,10 @@ fn list(account: &mut Account, address: &str, request: &Request) -> Response<Bod
     if matches!(fault, Fault::CutBody) {
         body.truncate(body.len() - 4);
     }
-    let mut response = plain(200, body);
-    if matches!(fault, Fault::CutConnection) {
-        response.headers_mut().insert("content-length", "100000".parse().unwrap());
-    }
+    let mut response = match fault {
+        Fault::CutConnection => Response::new(Body::new(Broken(Some(body.into())))),
+        _ => plain(200, body),
+    };
     let next = match fault {
         Fault::Circle => params.get("cursor").cloned().or(Some("round".into())),
         _ if more => Some(format!("{}~{window}~{}", account.generation, rows.last().unwrap().id)),
