@@ -81,7 +81,7 @@ async fn start(binary: &Path, data: &Path) -> anyhow::Result<Start> {
     let mut up = Process::start("up", binary, &["up", "--data", &data.display().to_string()], &logs)?;
     let mut printed = up.line().await?;
     let first_line = began.elapsed();
-    while !printed.contains("hirewire tail") {
+    while !printed.contains(" tail stage-change") {
         printed += "\n";
         printed += &up.line().await?;
     }
