@@ -68,38 +68,16 @@ pub(crate) fn show(shape: &Shape, bytes: &mut &[u8], out: &mut String) -> Option
         }
         Shape::Array(items) => {
             out.push('[');
-            let mut first = true;
-            loop {
-                let count = read_long(bytes)?;
-                if count == 0 {
-                    break;
-                }
-                for _ in 0..count {
-                    if !std::mem::take(&mut first) {
-                        out.push(',');
-                    }
-                    show(items, bytes, out)?;
-                }
-            }
+            show_blocks(bytes, out, |bytes, out| show(items, bytes, out))?;
             out.push(']');
         }
         Shape::Map(values) => {
             out.push('{');
-            let mut first = true;
-            loop {
-                let count = read_long(bytes)?;
-                if count == 0 {
-                    break;
-                }
-                for _ in 0..count {
-                    if !std::mem::take(&mut first) {
-                        out.push(',');
-                    }
-                    quote(std::str::from_utf8(read_bytes(bytes)?).ok()?, out);
-                    out.push(':');
-                    show(values, bytes, out)?;
-                }
-            }
+            show_blocks(bytes, out, |bytes, out| {
+                quote(std::str::from_utf8(read_bytes(bytes)?).ok()?, out);
+                out.push(':');
+                show(values, bytes, out)
+            })?;
             out.push('}');
         }
         Shape::Nullable(union) => {
@@ -112,6 +90,27 @@ pub(crate) fn show(shape: &Shape, bytes: &mut &[u8], out: &mut String) -> Option
         Shape::Unsupported(_) => return None,
     }
     Some(())
+}
+
+/// The items of an array's or map's blocks, with commas between them.
+fn show_blocks(
+    bytes: &mut &[u8],
+    out: &mut String,
+    mut one: impl FnMut(&mut &[u8], &mut String) -> Option<()>,
+) -> Option<()> {
+    let mut first = true;
+    loop {
+        let count = read_long(bytes)?;
+        if count == 0 {
+            return Some(());
+        }
+        for _ in 0..count {
+            if !std::mem::take(&mut first) {
+                out.push(',');
+            }
+            one(bytes, out)?;
+        }
+    }
 }
 
 /// Appends `text` as a JSON string.
