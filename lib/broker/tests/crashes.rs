@@ -1,18 +1,18 @@
 //! `kill -9` of the broker process under load: nothing acknowledged is lost, doubled or torn.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
+mod running;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::*;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use running::*;
 
 /// Not a test: the broker of this file's tests, when the binary is started as one.
 #[test]

@@ -1,16 +1,16 @@
 //! Consumer groups as clients see them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
+mod running;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::*;
 use rdkafka::admin::AdminOptions;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use running::*;
 
 fn member(bootstrap: &str, strategy: &str, more: &[(&str, &str)]) -> BaseConsumer {
     let mut config = config(bootstrap);

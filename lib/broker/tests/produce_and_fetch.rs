@@ -1,13 +1,13 @@
 //! Plain and idempotent producing, reading, and what survives a restart.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
+mod running;
 
-use common::*;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::FutureRecord;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use running::*;
 
 #[test]
 fn what_is_acknowledged_is_read_back_also_after_a_restart() {

@@ -1,15 +1,15 @@
 //! What the background does to logs: retention, compaction, deletion of records.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
+mod running;
 
 use std::collections::BTreeMap;
 
-use common::*;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use running::*;
 
 fn put(producer: &FutureProducer, key: &str, value: Option<&str>) {
     let mut record: FutureRecord<'_, str, str> = FutureRecord::to("t").key(key);
@@ -183,7 +183,7 @@ fn deleted_records_are_gone_and_topics_take_their_files_with_them() {
     drop(broker);
     let broker = Running::start(dir.path());
     assert_eq!(watermarks(&broker.bootstrap()), (7, 10));
-    let admin = common::admin(&broker.bootstrap());
+    let admin = running::admin(&broker.bootstrap());
     runtime().block_on(admin.delete_topics(&["t"], &options)).unwrap().remove(0).unwrap();
     wait_for("the files to go", || std::fs::read_dir(dir.path().join("topics")).unwrap().count() == 0);
     create_topic(&broker.bootstrap(), "t", 1, &[]);

@@ -1,16 +1,16 @@
 //! Transactions as clients see them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
+mod running;
 
 use std::time::{Duration, Instant};
 
-use common::*;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
+use running::*;
 
 #[test]
 fn committed_records_are_seen_and_aborted_ones_are_not() {

@@ -1,17 +1,17 @@
 //! Every advertised API in every advertised version: asked over a socket, answered in that version, without an error.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod common;
+mod running;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use common::*;
 use hirewire_broker::{OLDEST_PRODUCE, SUPPORTED};
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use running::*;
 
 struct Wire {
     stream: TcpStream,
