@@ -371,6 +371,71 @@ async fn what_happens_from_now_on_reaches_every_sink_once_and_in_order() {
     assert_eq!(ground.read_all(&ground.names.internal("route")).len(), 3);
 }
 
+/// One receiver refuses connections, then takes them and says nothing: the others get everything meanwhile, and it
+/// gets everything, in order and once, after it has come back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_receiver_harms_no_other_and_catches_up_in_order() {
+    const ROUND: usize = 12;
+    let ground = Ground::lay().await;
+    let (onboarding, assessment) =
+        (Receiver::start(|_| Answer::Status(200)).await, Receiver::start(|_| Answer::Status(200)).await);
+    let (dead, socket) = Receiver::refusing();
+    let database = ground.folder.path().join("analytics.sqlite");
+    let config = config(&[("onboarding", &onboarding), ("assessment", &assessment), ("payroll", &dead)], &database);
+    // The dead one is asked often, so that the test is short; no record is given up.
+    let config = config
+        .replace("/payroll', allow", "/payroll', timeout: 2s, allow")
+        .replace("retry: {first: 10ms}", "retry: {first: 10ms, longest: 300ms}");
+    let service = ground.start(&config, &ground.folder.path().join("data")).await;
+    ground.put(Entity::Job, JOB, JOB, json!({"name": "Engineer"})).await;
+    let round = async |numbers: std::ops::Range<usize>| {
+        for number in numbers {
+            let application = application_id(number);
+            ground.put_context(&application).await;
+            for (sequence_no, kind) in (1..).zip(["CREATED", "STAGE", "HIRE", "UNHIRE"]) {
+                ground.put_change(&application, sequence_no, kind, now(), "WEBHOOK").await;
+            }
+        }
+    };
+    let stored = || service.counter("hirewire_route_deliveries_total", "analytics");
+    let others_have_all_of = async |applications: usize| {
+        until("the other sinks to have everything", || {
+            onboarding.taken().len() >= 2 * applications
+                && assessment.taken().len() >= applications
+                && stored() >= 4 * applications as u64
+        })
+        .await;
+    };
+
+    round(0..ROUND).await;
+    others_have_all_of(ROUND).await;
+    assert!(dead.all().is_empty(), "it refuses every connection");
+
+    dead.answer(|_| Answer::Silence);
+    dead.listen(socket.listen(1024).unwrap());
+    until("the dead one to be tried", || !dead.all().is_empty()).await;
+    round(ROUND..2 * ROUND).await;
+    others_have_all_of(2 * ROUND).await;
+    assert!(dead.taken().is_empty(), "it answers nothing");
+
+    dead.answer(|_| Answer::Status(200));
+    until("the dead one to have caught up", || dead.taken().len() >= 4 * ROUND).await;
+    service.stop().await;
+    for (receiver, expected) in [(&onboarding, ["hire", "hire_cancelled"]), (&dead, ["pay", "pay_cancelled"])] {
+        let types = types(&receiver.taken());
+        assert_eq!(types.len(), 2 * ROUND);
+        assert!(types.values().all(|types| *types == expected), "{types:?}");
+    }
+    assert_eq!(assessment.taken().len(), 2 * ROUND);
+    assert_eq!(stored_changes(&database), 8 * ROUND as i64);
+    assert!(ground.read_all(&ground.names.route_dead_letter("payroll")).is_empty(), "nothing was given up");
+}
+
+fn stored_changes(database: &Path) -> i64 {
+    let connection = rusqlite::Connection::open(database).unwrap();
+    connection.query_row("SELECT count(*) FROM stage_change", [], |row| row.get(0)).unwrap()
+}
+
 /// Two replicas that enable a route at the same moment write twice: the first record counts for ever, and compaction
 /// must not take it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hirewire_schemas::Entity;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 
 use crate::context::store::Store;
@@ -171,13 +171,26 @@ pub(super) struct Receiver {
 impl Receiver {
     pub(super) async fn start(script: impl FnMut(&Value) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let receiver = Self {
-            address: listener.local_addr().unwrap(),
-            seen: Arc::default(),
-            connections: Arc::default(),
-            script: Arc::new(Mutex::new(Box::new(script))),
-        };
-        let serving = receiver.clone();
+        let receiver = Self::at(listener.local_addr().unwrap(), script);
+        receiver.listen(listener);
+        receiver
+    }
+
+    /// One that refuses every connection, on a port that stays its own, until the socket listens.
+    pub(super) fn refusing() -> (Self, TcpSocket) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        (Self::at(socket.local_addr().unwrap(), |_| Answer::Reset), socket)
+    }
+
+    fn at(address: SocketAddr, script: impl FnMut(&Value) -> Answer + Send + 'static) -> Self {
+        let script: Script = Box::new(script);
+        let script = Arc::new(Mutex::new(script));
+        Self { address, seen: Arc::default(), connections: Arc::default(), script }
+    }
+
+    pub(super) fn listen(&self, listener: TcpListener) {
+        let serving = self.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 *serving.connections.lock().unwrap() += 1;
@@ -185,7 +198,6 @@ impl Receiver {
                 tokio::spawn(async move { one.serve(stream).await });
             }
         });
-        receiver
     }
 
     pub(super) fn answer(&self, script: impl FnMut(&Value) -> Answer + Send + 'static) {
