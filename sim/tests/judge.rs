@@ -118,6 +118,9 @@ fn faithful(evidence: &Evidence) -> Vec<LedgerEntry> {
             from_job_id: change.from_job.map(|id| canonical("Job", &id.to_string())),
             to_job_id: change.to_job.map(|id| canonical("Job", &id.to_string())),
             occurred_at_micros: Some(change.at * 1000),
+            precision: "EXACT".to_owned(),
+            not_before_micros: None,
+            not_after_micros: None,
             first_load_only: false,
         })
         .collect()
@@ -202,7 +205,7 @@ fn every_kind_of_mistake_in_the_ledger_is_counted() {
     let evidence = evidence();
     type Spoil = fn(&mut Vec<LedgerEntry>);
     type Read = fn(&Verdict) -> u64;
-    let cases: [(&str, Spoil, Read); 8] = [
+    let cases: [(&str, Spoil, Read); 10] = [
         ("missing", |l| drop(l.remove(4)), |v| v.stage_changes.missing),
         (
             "extra",
@@ -212,6 +215,8 @@ fn every_kind_of_mistake_in_the_ledger_is_counted() {
         ("wrong from", |l| l[2].from_stage = l[1].from_stage.clone(), |v| v.stage_changes.wrong_from),
         ("wrong to", |l| l[2].to_stage = None, |v| v.stage_changes.wrong_to),
         ("wrong status", |l| l[3].to_status = "ACTIVE".into(), |v| v.stage_changes.wrong_to),
+        ("wrong time", |l| l[2].occurred_at_micros = Some(2_020_001_000), |v| v.stage_changes.wrong_time),
+        ("a time worth nothing", |l| l[2].precision = "UNKNOWN".into(), |v| v.stage_changes.wrong_time),
         ("gap", |l| l[4].sequence_no = 7, |v| v.stage_changes.sequence_gaps),
         ("wrong type", |l| l[4].change_type = "REOPEN".into(), |v| v.stage_changes.missing.min(v.stage_changes.extra)),
         ("unknown application", |l| l[0].application_remote_id = "1".into(), |v| v.stage_changes.extra),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::align::{Pair, align};
 use super::summary::StageChangeCounts;
+use super::time::lie;
 use super::{CanonicalId, Evidence};
 use crate::effects::{ChangeKind, TrueChange, TrueStage};
 use crate::store::WebhookLog;
@@ -28,6 +29,10 @@ pub struct LedgerEntry {
     pub from_job_id: Option<String>,
     pub to_job_id: Option<String>,
     pub occurred_at_micros: Option<i64>,
+    /// What that time is worth: `EXACT`, `BOUNDED` or `OBSERVED`.
+    pub precision: String,
+    pub not_before_micros: Option<i64>,
+    pub not_after_micros: Option<i64>,
     /// Whether nothing but the first load of the account shows it: then no sink acts on it, live or not.
     pub first_load_only: bool,
 }
@@ -155,6 +160,10 @@ impl One<'_> {
                         own.wrong_to += 1;
                         wrong.push(format!("wrong to in {}, found {}", show(change), show_entry(entry)));
                     }
+                    if let Some(why) = lie(change.at, entry) {
+                        own.wrong_time += 1;
+                        wrong.push(format!("wrong time ({why}) in {}, found {}", show(change), show_time(entry)));
+                    }
                 }
                 Pair::Missing(i) => {
                     own.missing += 1;
@@ -167,7 +176,8 @@ impl One<'_> {
             }
         }
         if lost {
-            // The vendor lost what nothing else tells: what does not fit here is nobody's fault.
+            // The vendor lost what nothing else tells: what does not fit here is nobody's fault, and neither are the
+            // times of what may stand beside the wrong neighbour.
             counts.unobservable += own.missing + own.wrong_from + own.wrong_to;
             counts.expected += own.found;
             counts.found += own.found;
@@ -180,6 +190,7 @@ impl One<'_> {
         counts.extra += own.extra;
         counts.wrong_from += own.wrong_from;
         counts.wrong_to += own.wrong_to;
+        counts.wrong_time += own.wrong_time;
     }
 
     fn lost(&self, change: &TrueChange) -> bool {
@@ -314,4 +325,10 @@ fn show_entry(entry: &LedgerEntry) -> String {
         entry.to_status,
         entry.occurred_at_micros.map_or("?".to_owned(), |at| crate::clock::iso_ms(at / 1000))
     )
+}
+
+fn show_time(entry: &LedgerEntry) -> String {
+    let iso = |at: Option<i64>| at.map_or("-".to_owned(), |at| crate::clock::iso_ms(at / 1000));
+    let (below, above) = (iso(entry.not_before_micros), iso(entry.not_after_micros));
+    format!("{}, {} [{below}, {above}]", show_entry(entry), entry.precision)
 }

@@ -7,6 +7,7 @@ mod align;
 mod deliveries;
 mod ledger;
 mod summary;
+mod time;
 
 use std::collections::BTreeMap;
 

@@ -15,7 +15,11 @@ pub struct Summary {
     pub canonical: BTreeMap<String, u64>,
     pub stage_changes: StageChangeCounts,
     pub deliveries: BTreeMap<String, DeliveryCounts>,
+    /// Of normalize. The simulated vendor sends nothing that cannot be mapped: each one is a fault.
     pub dead_letters: u64,
+    /// The same by code.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dead_letter_codes: BTreeMap<String, u64>,
     pub elapsed_ms: u64,
 }
 
@@ -23,7 +27,9 @@ impl Summary {
     /// Whether the exit code is 0.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.stage_changes.is_clean() && self.deliveries.values().all(DeliveryCounts::is_clean)
+        self.dead_letters == 0
+            && self.stage_changes.is_clean()
+            && self.deliveries.values().all(DeliveryCounts::is_clean)
     }
 }
 
@@ -47,6 +53,9 @@ pub struct StageChangeCounts {
     pub extra: u64,
     pub wrong_from: u64,
     pub wrong_to: u64,
+    /// Times that cannot be true, by their own precision and bounds.
+    #[serde(default)]
+    pub wrong_time: u64,
     /// Places where `sequence_no` of an application does not go on with the next number.
     pub sequence_gaps: u64,
     /// Changes that were told in time and in order, and yet were published as learnt late.
@@ -62,6 +71,7 @@ impl StageChangeCounts {
             && self.extra == 0
             && self.wrong_from == 0
             && self.wrong_to == 0
+            && self.wrong_time == 0
             && self.sequence_gaps == 0
             && self.live_expected_but_correction == 0
     }
@@ -86,5 +96,18 @@ impl DeliveryCounts {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.expected == self.delivered && self.duplicated == 0 && self.out_of_order == 0 && self.dead == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_letter_or_a_wrong_time_is_not_clean() {
+        assert!(Summary::default().is_clean());
+        assert!(!Summary { dead_letters: 1, ..Summary::default() }.is_clean());
+        let wrong = StageChangeCounts { wrong_time: 1, ..StageChangeCounts::default() };
+        assert!(!Summary { stage_changes: wrong, ..Summary::default() }.is_clean());
     }
 }

@@ -27,7 +27,8 @@ struct Seen {
     canonical: BTreeMap<Entity, BTreeSet<Bytes>>,
     /// Framed changes, each partition's in order.
     ledger: Vec<Bytes>,
-    dead_letters: u64,
+    /// Dead letters of normalize, by code.
+    dead_letters: BTreeMap<String, u64>,
     /// Dead letters by sink.
     undelivered: BTreeMap<String, u64>,
     records: u64,
@@ -112,7 +113,7 @@ impl Readback {
                 .iter()
                 .map(|(entity, keys)| (entity.kebab().to_owned(), keys.len() as u64))
                 .collect(),
-            dead_letters: seen.dead_letters,
+            dead_letters: seen.dead_letters.clone(),
             undelivered: seen.undelivered.clone(),
             records: seen.records,
         }
@@ -128,7 +129,8 @@ impl Readback {
 pub(super) struct Counted {
     pub(super) raw_events: u64,
     pub(super) canonical: BTreeMap<String, u64>,
-    pub(super) dead_letters: u64,
+    /// By code.
+    pub(super) dead_letters: BTreeMap<String, u64>,
     pub(super) undelivered: BTreeMap<String, u64>,
     /// Records that normalize and route wrote: while it grows, they are not quiet.
     pub(super) records: u64,
@@ -143,7 +145,10 @@ impl Seen {
                 self.canonical.entry(*entity).or_default().extend(inbound.key);
             }
             Counts::Ledger => self.ledger.extend(inbound.value),
-            Counts::Dead => self.dead_letters += 1,
+            Counts::Dead => {
+                let code = inbound.header_str("dlq.reason").unwrap_or("without a code").to_owned();
+                *self.dead_letters.entry(code).or_default() += 1;
+            }
             Counts::Undelivered(sink) => *self.undelivered.entry(sink.clone()).or_default() += 1,
         }
     }

@@ -1,5 +1,6 @@
 //! The outcome as a table, and as one line of JSON.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use hirewire_sim::judge::Summary;
@@ -50,16 +51,17 @@ fn table(summary: &Summary, kept: &str) -> String {
             "canonical      {}",
             summary.canonical.iter().map(|(entity, count)| format!("{entity} {count}")).collect::<Vec<_>>().join(", ")
         ),
-        format!("dead letters   {}", summary.dead_letters),
+        format!("dead letters   {}{}", summary.dead_letters, by_code(&summary.dead_letter_codes)),
         String::new(),
         format!(
-            "stage changes  expected {}, found {}, missing {}, extra {}, wrong from {}, wrong to {}, gaps {}",
+            "stage changes  expected {}, found {}, missing {}, extra {}, wrong from {}, wrong to {}, wrong time {}, gaps {}",
             changes.expected,
             changes.found,
             changes.missing,
             changes.extra,
             changes.wrong_from,
             changes.wrong_to,
+            changes.wrong_time,
             changes.sequence_gaps
         ),
         String::new(),
@@ -85,4 +87,25 @@ fn table(summary: &Summary, kept: &str) -> String {
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// ` (INVALID_JSON 2, OUT_OF_RANGE 1)`; the codes stand in docs/errors.md.
+fn by_code(codes: &BTreeMap<String, u64>) -> String {
+    let codes: Vec<String> = codes.iter().map(|(code, count)| format!("{code} {count}")).collect();
+    if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_letter_of_normalize_fails_the_demo_and_the_table_names_its_code() {
+        let mut outcome = Outcome { summary: Summary::default(), findings: Vec::new(), kept: String::new() };
+        assert!(outcome.is_good());
+        outcome.summary.dead_letters = 2;
+        outcome.summary.dead_letter_codes.insert("INVALID_JSON".to_owned(), 2);
+        assert!(!outcome.is_good());
+        assert!(table(&outcome.summary, "").contains("dead letters   2 (INVALID_JSON 2)"));
+    }
 }

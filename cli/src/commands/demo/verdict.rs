@@ -55,7 +55,8 @@ pub(super) async fn of(
         canonical: counts.canonical,
         stage_changes: verdict.stage_changes,
         deliveries: verdict.deliveries,
-        dead_letters: counts.dead_letters,
+        dead_letters: counts.dead_letters.values().sum(),
+        dead_letter_codes: counts.dead_letters,
         elapsed_ms: u64::try_from(elapsed.as_millis())?,
     };
     Ok(Verdict { summary, findings: verdict.findings })
@@ -77,6 +78,9 @@ fn entry(change: &StageChange) -> LedgerEntry {
         from_job_id: change.from_job_id.clone(),
         to_job_id: change.to_job_id.clone(),
         occurred_at_micros: change.occurred_at,
+        precision: change.occurred_at_precision.symbol().to_owned(),
+        not_before_micros: change.occurred_not_before,
+        not_after_micros: change.occurred_not_after,
         first_load_only: first_load_only(change),
     }
 }
