@@ -1,13 +1,21 @@
-//! How long mapping takes beside one validating scan of the same bytes, and how often it allocates.
+//! How long mapping takes beside one validating scan of the same bytes, and how often it allocates, over varied payloads.
 //!
-//! `cargo run --release -p hirewire-mapping --example speed -- FOLDER [KEY_OF_EVENT]`: a folder with a mapping.yaml and fixtures
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+//! `cargo run --release -p hirewire-mapping --example speed -- MAPPING PAYLOADS [--key KEY] [--events N] [--passes N]`
+//!
+//! PAYLOADS is a file or a folder of JSON files, or a `.jsonl` file with a payload a line. KEY is the member that names
+//! the event (`action`). Each payload is repeated with other digits, letters and escapes until there are N. Floors and
+//! plan take turns in every pass, on one thread, timed by what the thread got of the processor where the system tells it.
+//! `--only plan` (or `scan`, `serde`) with few passes is for a profiler that counts instructions.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::string_slice)]
 
 use std::hint::black_box;
-use std::path::Path;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
 
 use hirewire_mapping::{Context, Input, Plan, Scratch, tool};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
 
 /// Ids of zeros, no look-up known: the cost of both is the caller's.
 struct Nobody;
@@ -21,48 +29,189 @@ impl Context for Nobody {
     }
 }
 
-fn main() {
+struct Payload {
+    event: String,
+    body: Vec<u8>,
+}
+
+struct Settings {
+    mapping: PathBuf,
+    payloads: PathBuf,
+    key: String,
+    events: usize,
+    passes: usize,
+    only: Option<String>,
+}
+
+fn settings() -> Settings {
+    let mut places = Vec::new();
+    let (mut key, mut events, mut passes, mut only) = ("action".to_owned(), 3_000, 41, None);
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().unwrap();
-    let event = arguments.next().unwrap_or_else(|| "action".to_owned());
-    let folder = Path::new(&folder);
-    let text = std::fs::read_to_string(folder.join("mapping.yaml")).unwrap();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--key" => key = arguments.next().expect("--key KEY"),
+            "--events" => events = arguments.next().and_then(|n| n.parse().ok()).expect("--events N"),
+            "--passes" => passes = arguments.next().and_then(|n| n.parse().ok()).expect("--passes N"),
+            "--only" => only = arguments.next(),
+            _ => places.push(PathBuf::from(argument)),
+        }
+    }
+    let [mapping, payloads] = <[PathBuf; 2]>::try_from(places).expect("MAPPING PAYLOADS");
+    Settings { mapping, payloads, key, events, passes, only }
+}
+
+fn main() {
+    let settings = settings();
+    let text = std::fs::read_to_string(&settings.mapping).unwrap();
     let node = hirewire_yaml::parse("mapping.yaml", &text).unwrap();
     let schema_of = |name: &str| hirewire_schemas::schema(name).map(|schema| &schema.avro);
     let plan = Plan::compile(&node, None, &schema_of).unwrap();
-    let mut fixtures: Vec<_> =
-        std::fs::read_dir(folder.join("fixtures")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    fixtures.sort();
-    for path in fixtures {
-        let Ok(body) = std::fs::read(&path) else { continue };
-        let Some(event) = tool::text_at(&body, &event) else { continue };
-        // As a source sends it: without the spaces of the documentation.
-        let body = serde_json::from_slice::<serde_json::Value>(&body).unwrap().to_string().into_bytes();
-        measure(&event, &plan, &body);
-    }
-}
-
-fn measure(event: &str, plan: &Plan, body: &[u8]) {
-    let input = Input { body, event: Some(event), ..Input::default() };
+    let payloads = varied(&read(&settings.payloads), &settings.key, settings.events);
     let mut scratch = Scratch::default();
-    let facts = plan.apply(&mut scratch, &input, &mut Nobody).unwrap().len();
-    let scan = per_round(|| {
-        black_box(serde_json::from_slice::<serde::de::IgnoredAny>(black_box(body)).is_ok());
+    let (mut bytes, mut facts, mut leaves) = (0, 0, 0);
+    for payload in &payloads {
+        let mapped = plan.apply(&mut scratch, &payload.input(), &mut Nobody).unwrap();
+        bytes += payload.body.len();
+        facts += mapped.len();
+        let coverage = mapped.coverage();
+        leaves += coverage.read + coverage.ignored + coverage.carried;
+    }
+    let count = payloads.len();
+    let mean = |total: usize| total as f64 / count as f64;
+    println!(
+        "{count} payloads, each of {:.0} bytes, {:.1} leaves, {:.1} facts",
+        mean(bytes),
+        mean(leaves),
+        mean(facts)
+    );
+    let chosen = |name: &str| settings.only.as_deref().is_none_or(|only| only == name);
+    let mut times: [Vec<f64>; 3] = Default::default();
+    let mut allocations = 0;
+    for _ in 0..settings.passes {
+        if chosen("serde") {
+            times[0].push(pass(&payloads, |payload| {
+                serde_json::from_slice::<serde::de::IgnoredAny>(&payload.body).is_ok()
+            }));
+        }
+        if chosen("scan") {
+            times[1].push(pass(&payloads, |payload| tool::is_json(&payload.body)));
+        }
+        if chosen("plan") {
+            let region = Region::new(ALLOCATOR);
+            times[2].push(pass(&payloads, |payload| plan.apply(&mut scratch, &payload.input(), &mut Nobody).is_ok()));
+            let change = region.change();
+            allocations += change.allocations + change.reallocations;
+        }
+    }
+    let [serde, scan, mapping] = times.map(|mut times| {
+        times.sort_by(f64::total_cmp);
+        [0.5, 0.1, 0.9].map(|part| times.get((times.len() as f64 * part) as usize).copied().unwrap_or(f64::NAN))
     });
-    let mapping = per_round(|| {
-        black_box(plan.apply(&mut scratch, black_box(&input), &mut Nobody).is_ok());
-    });
-    println!("{event}: {} bytes, {facts} facts: scan {scan} ns, mapping {mapping} ns", body.len());
+    let show = |name: &str, [median, low, high]: [f64; 3]| {
+        println!("{name:<34} {median:>8.0} ns/event ({low:.0} to {high:.0})");
+    };
+    show("floor: serde_json, nothing kept", serde);
+    show("floor: own scan, nothing kept", scan);
+    show("plan", mapping);
+    println!("plan / floor: {:.2} (serde_json), {:.2} (own scan)", mapping[0] / serde[0], mapping[0] / scan[0]);
+    println!("allocations per event: {:.4}", allocations as f64 / (settings.passes * count) as f64);
 }
 
-/// The fastest of several runs, in nanoseconds a round.
-fn per_round(mut work: impl FnMut()) -> u128 {
-    let rounds: u32 = std::env::var("ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(20_000);
-    let mut best = u128::MAX;
-    for _ in 0..5 {
-        let start = Instant::now();
-        (0..rounds).for_each(|_| work());
-        best = best.min(start.elapsed().as_nanos() / u128::from(rounds));
+impl Payload {
+    fn input(&self) -> Input<'_> {
+        Input { body: &self.body, event: Some(&self.event), ..Input::default() }
     }
-    best
+}
+
+/// Nanoseconds per payload. A profiler counts what happens in here.
+#[inline(never)]
+fn pass(payloads: &[Payload], mut work: impl FnMut(&Payload) -> bool) -> f64 {
+    let start = std::time::Instant::now();
+    let before = processor_nanos();
+    for payload in payloads {
+        assert!(black_box(work(black_box(payload))));
+    }
+    let elapsed = match (before, processor_nanos()) {
+        (Some(before), Some(after)) => (after - before) as f64,
+        _ => start.elapsed().as_nanos() as f64,
+    };
+    elapsed / payloads.len() as f64
+}
+
+fn processor_nanos() -> Option<u64> {
+    std::fs::read_to_string("/proc/thread-self/schedstat").ok()?.split(' ').next()?.parse().ok()
+}
+
+fn read(place: &Path) -> Vec<String> {
+    if place.extension().is_some_and(|extension| extension == "jsonl") {
+        return std::fs::read_to_string(place).unwrap().lines().map(str::to_owned).collect();
+    }
+    let mut files = vec![place.to_owned()];
+    if place.is_dir() {
+        files = std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        files.sort();
+    }
+    files.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
+}
+
+/// What names no event is left out: a row of a stream has no name of its own.
+fn varied(texts: &[String], key: &str, count: usize) -> Vec<Payload> {
+    let named: Vec<(&String, String)> =
+        texts.iter().filter_map(|text| Some((text, tool::text_at(text.as_bytes(), key)?))).collect();
+    assert!(!named.is_empty(), "no payload has the member {key}");
+    let mut random = fastrand::Rng::with_seed(1);
+    (0..count.max(named.len()))
+        .map(|index| {
+            let (text, event) = &named[index % named.len()];
+            Payload { event: event.clone(), body: vary(text, &mut random).into_bytes() }
+        })
+        .collect()
+}
+
+/// The same payload without white space, with other digits in its numbers and times, and other ends of its names.
+fn vary(text: &str, random: &mut fastrand::Rng) -> String {
+    const ENDS: [&str; 8] = ["", "", "", " é", " \\u00eb", " \\ud83d\\ude00", "\\/x", " \\\"q\\\""];
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        let length = match letter {
+            '"' => {
+                let mut end = 1;
+                while !rest[end..].starts_with('"') {
+                    end +=
+                        if rest[end..].starts_with('\\') { 2 } else { rest[end..].chars().next().unwrap().len_utf8() };
+                }
+                let (inner, is_key) = (&rest[1..end], rest[end + 1..].trim_start().starts_with(':'));
+                out.push('"');
+                if is_key || inner.contains('\\') {
+                    out.push_str(inner);
+                } else if inner.ends_with('Z') && inner.as_bytes().get(13) == Some(&b':') {
+                    out.push_str(&inner[..17]);
+                    out.push_str(&format!("{:02}", random.u8(..60)));
+                    out.push_str(&inner[19..]);
+                } else if inner.starts_with(|letter: char| letter.is_uppercase()) {
+                    out.push_str(inner);
+                    out.push_str(ENDS[random.usize(..ENDS.len())]);
+                } else {
+                    out.push_str(inner);
+                }
+                out.push('"');
+                end + 1
+            }
+            '1'..='9' => {
+                let length = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+                (0..length).for_each(|_| out.push(char::from(random.u8(b'1'..=b'9'))));
+                length
+            }
+            letter => {
+                if !letter.is_whitespace() {
+                    out.push(letter);
+                }
+                letter.len_utf8()
+            }
+        };
+        rest = &rest[length..];
+    }
+    out
 }

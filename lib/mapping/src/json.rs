@@ -6,6 +6,7 @@
 
 mod members;
 mod scan;
+mod validate;
 
 use std::fmt;
 
@@ -13,6 +14,7 @@ use members::Members;
 pub(crate) use members::key_hash;
 use scan::Scan;
 pub(crate) use scan::unescape;
+pub(crate) use validate::validate;
 
 /// Containers inside containers: the same limit as `serde_json`.
 pub(crate) const MAX_DEPTH: usize = 127;

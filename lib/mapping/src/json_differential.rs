@@ -57,7 +57,13 @@ fn value_of(tape: &Tape, text: &str, node: usize) -> Value {
 }
 
 fn compare(bytes: &[u8], tape: &mut Tape) {
+    let valid = crate::json::validate(bytes);
     let ours = tape.parse(bytes);
+    match &ours {
+        Ok(_) => assert!(valid),
+        // Behind the key anything may stand.
+        Err(error) => assert!(!valid || error.fault == Fault::DuplicateKey),
+    }
     let theirs = serde_json::from_slice::<Value>(bytes);
     match (ours, theirs) {
         (Ok(text), Ok(theirs)) => assert_eq!(value_of(tape, text, 0), theirs, "{text}"),
