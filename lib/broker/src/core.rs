@@ -102,7 +102,11 @@ impl Core {
         if topic.settings.compact && has_record_without_key(&header, bytes) {
             return Err(ResponseError::InvalidRecord);
         }
-        let append_time = topic.settings.append_time.then(now_ms);
+        let now = now_ms();
+        let append_time = topic.settings.append_time.then_some(now);
+        if append_time.is_none() && !is_of_this_time(topic, &header, now) {
+            return Err(ResponseError::InvalidTimestamp);
+        }
         let mut log = partition.lock();
         if log.deleted {
             return Err(ResponseError::UnknownTopicOrPartition);
@@ -149,6 +153,13 @@ impl Core {
         let op = Op::Append { topic: partition.topic_id, partition: partition.index, batch };
         frame.push_append(&op, Appended { partition: partition.clone(), closes: placed.closes, write });
     }
+}
+
+/// Whether the records' own times are as near to the clock as the topic asks; a record may have none (-1).
+fn is_of_this_time(topic: &Topic, header: &Header, now: i64) -> bool {
+    let (ahead, behind) = (topic.settings.max_ahead_ms, topic.settings.max_behind_ms);
+    let first = header.base_timestamp;
+    header.max_timestamp <= now.saturating_add(ahead) && (first < 0 || first >= now.saturating_sub(behind))
 }
 
 /// A compacted topic takes no record without a key. A compressed batch is not unpacked for that.

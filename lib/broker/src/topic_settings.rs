@@ -4,6 +4,7 @@
 //! for (replication, flushing, tiered storage) are kept and shown, and change nothing.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 /// How Kafka reports a setting's type in DescribeConfigs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,46 +34,56 @@ pub(crate) struct Known {
     pub(crate) name: &'static str,
     pub(crate) default: &'static str,
     pub(crate) kind: Kind,
+    /// What a number must be between.
+    range: RangeInclusive<i64>,
 }
 
 const fn known(name: &'static str, default: &'static str, kind: Kind) -> Known {
-    Known { name, default, kind }
+    between(name, default, kind, i64::MIN, i64::MAX)
+}
+
+const fn at_least(name: &'static str, default: &'static str, kind: Kind, least: i64) -> Known {
+    between(name, default, kind, least, i64::MAX)
+}
+
+const fn between(name: &'static str, default: &'static str, kind: Kind, least: i64, most: i64) -> Known {
+    Known { name, default, kind, range: RangeInclusive::new(least, most) }
 }
 
 /// All topic settings of Kafka 4, with their defaults.
 pub(crate) const KNOWN: &[Known] = &[
     known("cleanup.policy", "delete", Kind::List),
-    known("compression.gzip.level", "-1", Kind::Int),
-    known("compression.lz4.level", "9", Kind::Int),
+    between("compression.gzip.level", "-1", Kind::Int, -1, 9),
+    between("compression.lz4.level", "9", Kind::Int, 1, 17),
     known("compression.type", "producer", Kind::Text),
-    known("compression.zstd.level", "3", Kind::Int),
-    known("delete.retention.ms", "86400000", Kind::Long),
-    known("file.delete.delay.ms", "60000", Kind::Long),
-    known("flush.messages", "9223372036854775807", Kind::Long),
-    known("flush.ms", "9223372036854775807", Kind::Long),
+    between("compression.zstd.level", "3", Kind::Int, -131072, 22),
+    at_least("delete.retention.ms", "86400000", Kind::Long, 0),
+    at_least("file.delete.delay.ms", "60000", Kind::Long, 0),
+    at_least("flush.messages", "9223372036854775807", Kind::Long, 1),
+    at_least("flush.ms", "9223372036854775807", Kind::Long, 0),
     known("follower.replication.throttled.replicas", "", Kind::List),
-    known("index.interval.bytes", "4096", Kind::Int),
+    at_least("index.interval.bytes", "4096", Kind::Int, 0),
     known("leader.replication.throttled.replicas", "", Kind::List),
-    known("local.retention.bytes", "-2", Kind::Long),
-    known("local.retention.ms", "-2", Kind::Long),
-    known("max.compaction.lag.ms", "9223372036854775807", Kind::Long),
-    known("max.message.bytes", "1048588", Kind::Int),
-    known("message.timestamp.after.max.ms", "3600000", Kind::Long),
-    known("message.timestamp.before.max.ms", "9223372036854775807", Kind::Long),
+    at_least("local.retention.bytes", "-2", Kind::Long, -2),
+    at_least("local.retention.ms", "-2", Kind::Long, -2),
+    at_least("max.compaction.lag.ms", "9223372036854775807", Kind::Long, 1),
+    at_least("max.message.bytes", "1048588", Kind::Int, 0),
+    at_least("message.timestamp.after.max.ms", "3600000", Kind::Long, 0),
+    at_least("message.timestamp.before.max.ms", "9223372036854775807", Kind::Long, 0),
     known("message.timestamp.type", "CreateTime", Kind::Text),
     known("min.cleanable.dirty.ratio", "0.5", Kind::Double),
-    known("min.compaction.lag.ms", "0", Kind::Long),
-    known("min.insync.replicas", "1", Kind::Int),
+    at_least("min.compaction.lag.ms", "0", Kind::Long, 0),
+    at_least("min.insync.replicas", "1", Kind::Int, 1),
     known("preallocate", "false", Kind::Boolean),
     known("remote.log.copy.disable", "false", Kind::Boolean),
     known("remote.log.delete.on.disable", "false", Kind::Boolean),
     known("remote.storage.enable", "false", Kind::Boolean),
     known("retention.bytes", "-1", Kind::Long),
-    known("retention.ms", "604800000", Kind::Long),
-    known("segment.bytes", "1073741824", Kind::Int),
-    known("segment.index.bytes", "10485760", Kind::Int),
-    known("segment.jitter.ms", "0", Kind::Long),
-    known("segment.ms", "604800000", Kind::Long),
+    at_least("retention.ms", "604800000", Kind::Long, -1),
+    at_least("segment.bytes", "1073741824", Kind::Int, MIN_SEGMENT_BYTES),
+    at_least("segment.index.bytes", "10485760", Kind::Int, 4),
+    at_least("segment.jitter.ms", "0", Kind::Long, 0),
+    at_least("segment.ms", "604800000", Kind::Long, 1),
     known("unclean.leader.election.enable", "false", Kind::Boolean),
 ];
 
@@ -91,6 +102,9 @@ pub(crate) struct TopicSettings {
     pub(crate) segment_ms: i64,
     pub(crate) max_message_bytes: usize,
     pub(crate) append_time: bool,
+    /// How far a record's own time may lie behind and ahead of the broker's clock, in ms.
+    pub(crate) max_behind_ms: i64,
+    pub(crate) max_ahead_ms: i64,
     pub(crate) delete_retention_ms: i64,
     pub(crate) min_compaction_lag_ms: i64,
     pub(crate) min_cleanable_ratio: f64,
@@ -102,6 +116,14 @@ pub(crate) enum SettingError {
     Unknown(String),
     #[error("invalid value {value} for {name}: {expected}")]
     Invalid { name: String, value: String, expected: &'static str },
+}
+
+impl SettingError {
+    fn name(&self) -> &str {
+        match self {
+            SettingError::Unknown(name) | SettingError::Invalid { name, .. } => name,
+        }
+    }
 }
 
 impl TopicSettings {
@@ -122,20 +144,19 @@ impl TopicSettings {
         if policies.iter().any(|policy| !matches!(*policy, "delete" | "compact")) {
             return invalid("cleanup.policy", "delete, compact, or both");
         }
-        if long("segment.bytes") < MIN_SEGMENT_BYTES {
-            return invalid("segment.bytes", "at least 1048576");
+        if text("compression.gzip.level") == "0" {
+            return invalid("compression.gzip.level", "-1, or 1 to 9");
         }
-        for (name, least) in
-            [("retention.ms", -1), ("retention.bytes", -1), ("segment.ms", 1), ("max.message.bytes", 0)]
-        {
-            if long(name) < least {
-                return invalid(name, "not below its least value");
+        if is_true(text("remote.storage.enable")) {
+            return invalid("remote.storage.enable", "false: this broker has no tiered storage");
+        }
+        for name in ["follower.replication.throttled.replicas", "leader.replication.throttled.replicas"] {
+            if !is_replica_list(text(name)) {
+                return invalid(name, "pairs of partition:broker, or *");
             }
         }
-        for name in ["delete.retention.ms", "min.compaction.lag.ms", "min.insync.replicas"] {
-            if long(name) < 0 {
-                return invalid(name, "not negative");
-            }
+        if long("max.compaction.lag.ms") < long("min.compaction.lag.ms") {
+            return invalid("max.compaction.lag.ms", "at least min.compaction.lag.ms");
         }
         if !matches!(text("message.timestamp.type"), "CreateTime" | "LogAppendTime") {
             return invalid("message.timestamp.type", "CreateTime or LogAppendTime");
@@ -152,11 +173,30 @@ impl TopicSettings {
             segment_ms: long("segment.ms"),
             max_message_bytes: usize::try_from(long("max.message.bytes")).unwrap_or(0),
             append_time: text("message.timestamp.type") == "LogAppendTime",
+            max_behind_ms: long("message.timestamp.before.max.ms"),
+            max_ahead_ms: long("message.timestamp.after.max.ms"),
             delete_retention_ms: long("delete.retention.ms"),
             min_compaction_lag_ms: long("min.compaction.lag.ms"),
             min_cleanable_ratio: text("min.cleanable.dirty.ratio").parse().unwrap_or(0.5),
             overrides,
         })
+    }
+
+    /// Of settings that an earlier version wrote: what this one refuses is left out, and told.
+    pub(crate) fn recovered(mut overrides: BTreeMap<String, String>) -> (Self, Vec<SettingError>) {
+        let mut refused = Vec::new();
+        loop {
+            match Self::new(overrides.clone()) {
+                Ok(settings) => return (settings, refused),
+                Err(problem) => {
+                    if overrides.remove(problem.name()).is_none() {
+                        // A rule over two settings, of which one is at its default.
+                        overrides.clear();
+                    }
+                    refused.push(problem);
+                }
+            }
+        }
     }
 
     pub(crate) fn value(&self, name: &str) -> &str {
@@ -169,11 +209,23 @@ fn value_of<'a>(overrides: &'a BTreeMap<String, String>, name: &str) -> &'a str 
     overrides.get(name).map_or_else(default, String::as_str)
 }
 
+fn is_true(value: &str) -> bool {
+    value.eq_ignore_ascii_case("true")
+}
+
+fn is_replica_list(value: &str) -> bool {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let pair =
+        |item: &str| item.split_once(':').is_some_and(|(left, right)| number(left.trim()) && number(right.trim()));
+    value.is_empty() || value == "*" || value.split(',').all(pair)
+}
+
 fn check_kind(known: &Known, value: &str) -> Result<(), SettingError> {
+    let in_range = |number: Option<i64>| number.is_some_and(|number| known.range.contains(&number));
     let (right, expected) = match known.kind {
-        Kind::Boolean => (matches!(value, "true" | "false"), "true or false"),
-        Kind::Int => (value.parse::<i32>().is_ok(), "a number of 32 bits"),
-        Kind::Long => (value.parse::<i64>().is_ok(), "a number of 64 bits"),
+        Kind::Boolean => (is_true(value) || value.eq_ignore_ascii_case("false"), "true or false"),
+        Kind::Int => (in_range(value.parse::<i32>().ok().map(i64::from)), "a number of 32 bits in the setting's range"),
+        Kind::Long => (in_range(value.parse().ok()), "a number of 64 bits in the setting's range"),
         Kind::Double => (value.parse::<f64>().is_ok_and(|ratio| (0.0..=1.0).contains(&ratio)), "a number from 0 to 1"),
         Kind::Text | Kind::List => (true, ""),
     };
@@ -206,9 +258,24 @@ mod tests {
             ("cleanup.policy", "shred"),
             ("segment.bytes", "100"),
             ("min.cleanable.dirty.ratio", "2"),
+            ("min.insync.replicas", "0"),
+            ("flush.messages", "0"),
+            ("compression.gzip.level", "0"),
+            ("compression.zstd.level", "23"),
+            ("follower.replication.throttled.replicas", "x"),
+            ("remote.storage.enable", "true"),
         ] {
             assert!(matches!(settings(&[(name, value)]), Err(SettingError::Invalid { .. })), "{name}={value}");
         }
+    }
+
+    #[test]
+    fn what_an_earlier_version_took_and_this_one_refuses_is_left_out_alone() {
+        let pairs = [("retention.ms", "5"), ("flush.messages", "0"), ("min.compaction.lag.ms", "9")];
+        let overrides = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let (settings, refused) = TopicSettings::recovered(overrides.into());
+        assert_eq!((settings.retention_ms, settings.min_compaction_lag_ms), (5, 9));
+        assert!(matches!(&refused[..], [SettingError::Invalid { name, .. }] if name == "flush.messages"));
     }
 
     #[test]

@@ -98,9 +98,20 @@ impl Partition {
         }
     }
 
-    /// The position from which batches at or after `time` may be found, per segment that can hold one. Blocks.
+    /// The first batch with a record at or after `time`. Blocks.
     pub(crate) fn batches_since(&self, time: i64, below: i64) -> io::Result<Option<Bytes>> {
-        let (path, start, end, next) = {
+        let mut attempts = 0;
+        loop {
+            match self.batches_since_once(time, below) {
+                // As in `read_blocking`.
+                Err(problem) if problem.kind() == io::ErrorKind::NotFound && attempts < REPLANS => attempts += 1,
+                other => return other,
+            }
+        }
+    }
+
+    fn batches_since_once(&self, time: i64, below: i64) -> io::Result<Option<Bytes>> {
+        let (path, start, end, next, written) = {
             let log = self.lock();
             let Some(at) = log.segments.iter().position(|segment| segment.max_timestamp >= time) else {
                 return Ok(None);
@@ -110,15 +121,19 @@ impl Partition {
                 Some(index) => Start::Position(position_of_time(index, time)),
                 None => Start::Index { path: segment.index_path(&self.dir), entries: segment.saved_entries },
             };
-            (segment.data_path(&self.dir), start, segment.bytes, log.segments.get(at + 1).map(|next| next.base_offset))
+            let next = log.segments.get(at + 1).map(|next| next.base_offset);
+            // Written behind the acknowledgements: a new segment may have no file yet.
+            let written = Some(log.written).filter(|written| *written > segment.base_offset);
+            (segment.data_path(&self.dir), start, segment.bytes, next, written)
         };
-        let from = match start {
-            Start::Position(position) => position,
-            Start::Index { path, entries } => position_of_time(&read_index(&path, entries)?, time),
-        };
-        let written = self.lock().written;
-        if let Some(found) = scan(&path, from, end, below.min(written), |header| header.max_timestamp >= time)? {
-            return Ok(Some(found));
+        if let Some(written) = written {
+            let from = match start {
+                Start::Position(position) => position,
+                Start::Index { path, entries } => position_of_time(&read_index(&path, entries)?, time),
+            };
+            if let Some(found) = scan(&path, from, end, below.min(written), |header| header.max_timestamp >= time)? {
+                return Ok(Some(found));
+            }
         }
         // Not in the file: among the batches that are still only in memory.
         let log = self.lock();
@@ -238,4 +253,22 @@ fn read_up_to(file: &File, position: u64, len: usize) -> io::Result<Vec<u8>> {
     }
     buffer.truncate(filled);
     Ok(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::batch;
+
+    #[test]
+    fn a_batch_whose_segment_has_no_file_yet_is_found_by_its_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let partition = Partition::new(uuid::Uuid::nil(), 0, dir.path());
+        let bytes = batch::marker(0, 1, 0, true, 1000);
+        let header = Header::parse(&bytes).unwrap();
+        partition.lock().append(&header, &bytes, u64::MAX, 0);
+        partition.durable(1, None);
+        assert_eq!(partition.batches_since(1000, 1).unwrap(), Some(bytes));
+        assert_eq!(partition.batches_since(1001, 1).unwrap(), None);
+    }
 }

@@ -216,12 +216,11 @@ impl<'a> Recovery<'a> {
     }
 
     fn put_topic(&self, id: Uuid, name: String, partitions: i32, settings: Vec<(String, String)>) {
-        // Settings were checked when they were set; one that this version no longer takes falls back to the defaults.
-        let settings = TopicSettings::new(settings.into_iter().collect()).or_else(|problem| {
-            warn!(topic = name, error = %problem, "the topic's settings are not understood: its defaults are used");
-            TopicSettings::new(BTreeMap::new())
-        });
-        let Ok(settings) = settings else { return };
+        // Settings were checked when they were set, but perhaps by another version.
+        let (settings, refused) = TopicSettings::recovered(settings.into_iter().collect());
+        for problem in refused {
+            warn!(topic = name, error = %problem, "a setting of the topic is not understood: its default is used");
+        }
         let topics = &self.state.topics;
         let old = topics.by_id(id);
         let topic = topics.build(id, name.into(), settings, partitions, old.as_deref());
