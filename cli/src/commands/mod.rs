@@ -3,6 +3,7 @@
 mod broker;
 mod check;
 mod demo;
+mod health;
 mod map;
 mod registry;
 mod service;
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Topics(topics::TopicsCommand),
     /// Checks a configuration; with --connect also the broker.
     Check(check::CheckArguments),
+    /// Asks a running process whether it is ready.
+    Health(health::HealthArguments),
     /// Maps one vendor file to canonical records.
     Map(map::MapArguments),
     /// Prints a topic's records as JSON lines.
@@ -58,7 +61,9 @@ impl Command {
             | Self::Registry(_)
             | Self::Up(_)
             | Self::Sim(_) => "info",
-            Self::Demo(_) | Self::Topics(_) | Self::Check(_) | Self::Map(_) | Self::Tail(_) => "error",
+            Self::Demo(_) | Self::Topics(_) | Self::Check(_) | Self::Health(_) | Self::Map(_) | Self::Tail(_) => {
+                "error"
+            }
         }
     }
 
@@ -73,6 +78,7 @@ impl Command {
             Self::Registry(arguments) => arguments.run().await,
             Self::Topics(command) => command.run(&vendors).await,
             Self::Check(arguments) => arguments.run(&vendors).await,
+            Self::Health(arguments) => arguments.run(&vendors).await,
             Self::Map(arguments) => arguments.run(&vendors),
             Self::Tail(arguments) => arguments.run().await,
             Self::Sim(command) => command.run(&vendors).await,

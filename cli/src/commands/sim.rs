@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use hirewire_service::Shutdown;
 use hirewire_sim::{Scenario, SimSettings, Simulator};
 
 use crate::out;
@@ -48,6 +49,9 @@ impl SimCommand {
         settings.api_listen = arguments.listen;
         settings.receivers_listen = arguments.receivers;
         settings.webhook_url = arguments.webhook_url;
+        // Also on SIGTERM: as the first process of a container it would otherwise be deaf to it.
+        let shutdown = Shutdown::new();
+        shutdown.on_signal()?;
         let running = Simulator::start(settings).await?;
         out::line(&format!("API             {}", running.api_url));
         out::line(&format!("token           {}", running.token_url));
@@ -61,7 +65,7 @@ impl SimCommand {
         let mut told = 0;
         loop {
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => break,
+                () = shutdown.requested() => break,
                 () = tokio::time::sleep(Duration::from_secs(1)) => {}
             }
             let progress = running.progress()?;
