@@ -198,6 +198,11 @@ impl Catalog {
         &self.kinds[kind]
     }
 
+    /// To be changed before work begins, or never.
+    pub fn info_mut(&mut self, kind: Kind) -> &mut KindInfo {
+        &mut self.kinds[kind]
+    }
+
     /// Topics of the look-ups.
     #[must_use]
     pub fn lookups(&self) -> Vec<&KindInfo> {

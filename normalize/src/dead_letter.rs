@@ -21,6 +21,8 @@ pub enum Code {
     DamagedFragment,
     /// A record that the schemas do not have.
     UnknownRecord,
+    /// Our own code panicked on it.
+    Panicked,
     Mapping(RejectCode),
 }
 
@@ -33,6 +35,7 @@ impl Code {
             Self::UnknownConnection => "UNKNOWN_CONNECTION",
             Self::DamagedFragment => "DAMAGED_FRAGMENT",
             Self::UnknownRecord => "UNKNOWN_RECORD",
+            Self::Panicked => "PANICKED",
             Self::Mapping(code) => code.as_str(),
         }
     }
@@ -50,6 +53,9 @@ impl Code {
             }
             Self::DamagedFragment => "Bring all normalize processes to one release, then replay.",
             Self::UnknownRecord => "Bring the mapping and the schemas to one release, then replay.",
+            Self::Panicked => {
+                "A bug of ours: report the place that the message names; with a release that has it mended, replay."
+            }
             Self::Mapping(code) => match code {
                 RejectCode::InvalidUtf8 | RejectCode::InvalidJson => {
                     "The source sent a damaged body: ask it to send it again, or wait for the next poll, which brings the same facts."

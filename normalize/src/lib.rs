@@ -6,7 +6,7 @@
 //! | payload → claims, placed in the partition that owns them | [`step`], [`claim`], [`fragments`], [`names`], [`lookups`] |
 //! | claims → state | [`work`], [`reconcile`], [`store`] |
 //! | an application's claims → its ledger | [`application`], [`ledger`], [`change`] |
-//! | what cannot be processed | [`dead_letter`], [`issue`] |
+//! | what cannot be processed | [`dead_letter`], [`issue`], [`guard`] |
 //! | start and settings | [`run`], [`Settings`], [`catalog`], [`metrics`] |
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
@@ -16,6 +16,7 @@ pub mod change;
 pub mod claim;
 pub mod dead_letter;
 pub mod fragments;
+pub mod guard;
 pub mod issue;
 pub mod ledger;
 pub mod lookups;

@@ -13,6 +13,7 @@ use crate::catalog::{Catalog, VISIT};
 use crate::claim::{Claim, Id, Origin};
 use crate::dead_letter::{Code, Letter};
 use crate::fragments::{self, Sent};
+use crate::guard::{Guilty, guarded};
 use crate::issue::Issues;
 use crate::lookups::Lookups;
 use crate::metrics::Metrics;
@@ -43,6 +44,7 @@ pub struct Shared {
     /// Topics whose dead letters are restricted too.
     pub restricted: Vec<String>,
     pub issues: Issues,
+    pub guilty: Guilty,
 }
 
 /// How long a look-up that did not come is not waited for again.
@@ -63,6 +65,8 @@ pub struct NormalizeStep {
     /// How long the open transaction has waited for look-ups.
     waited: Duration,
     flushed: Instant,
+    /// A panic left the open transaction in an unknown state: it must not be committed.
+    spoilt: bool,
 }
 
 impl NormalizeStep {
@@ -82,6 +86,7 @@ impl NormalizeStep {
             missing: HashMap::new(),
             waited: Duration::ZERO,
             flushed: Instant::now(),
+            spoilt: false,
         }
     }
 
@@ -91,6 +96,31 @@ impl NormalizeStep {
         let mut step = Self::new(partition, shared);
         step.store = Some(store);
         step
+    }
+
+    fn take(&mut self, input: &Inbound, out: &mut Outbox) -> Result<(), Stop> {
+        let suspect = self.shared.guilty.is_suspect(self.partition);
+        if suspect {
+            self.work.note_touched();
+        }
+        if *input.topic == *self.shared.catalog.fragment.topic {
+            self.fragment(input, out)?;
+        } else {
+            self.raw(input, out)?;
+        }
+        if suspect {
+            self.work.rehearse();
+        }
+        Ok(())
+    }
+
+    /// Forgets all that a panic may have left half done.
+    fn spoil(&mut self) {
+        self.spoilt = true;
+        self.work.abort();
+        self.sent.abort();
+        self.ids = IdCache::default();
+        self.scratch = Scratch::default();
     }
 
     fn raw(&mut self, input: &Inbound, out: &mut Outbox) -> Result<(), Stop> {
@@ -372,21 +402,41 @@ impl hirewire_kafka::Step for NormalizeStep {
         Ok(())
     }
 
+    /// After a panic the rest of the inputs is processed all the same, for nothing: others that panic are found at once.
     fn process(&mut self, input: &Inbound, out: &mut Outbox) -> Result<(), Stop> {
-        if *input.topic == *self.shared.catalog.fragment.topic {
-            self.fragment(input, out)
-        } else {
-            self.raw(input, out)
+        if let Some(place) = self.shared.guilty.place(input) {
+            return self.bury(input, Code::Panicked, format!("a bug of ours at {place}"), None, out);
+        }
+        match guarded(|| self.take(input, out)) {
+            Ok(done) => done,
+            Err(place) => {
+                self.shared.guilty.blame(input, place);
+                self.spoil();
+                Ok(())
+            }
         }
     }
 
     fn before_commit(&mut self, out: &mut Outbox) -> Result<(), Stop> {
-        self.committed = self.work.finish(out);
+        if !self.spoilt {
+            match guarded(|| self.work.finish(out)) {
+                Ok(committed) => self.committed = committed,
+                Err(_) => {
+                    self.shared.guilty.suspect(self.partition);
+                    self.spoil();
+                }
+            }
+        }
         self.waited = Duration::ZERO;
+        if self.spoilt {
+            let what = format!("a record of partition {} set off a bug of ours", self.partition);
+            return Err(Stop::retryable("work-again", what));
+        }
         Ok(())
     }
 
     fn committed(&mut self) -> Result<(), Stop> {
+        self.shared.guilty.absolve(self.partition);
         self.sent.commit();
         let Some(store) = &mut self.store else { return Ok(()) };
         let failed = |error: crate::store::DiskError| Stop::retryable("local-store", error.to_string());
@@ -410,6 +460,7 @@ impl hirewire_kafka::Step for NormalizeStep {
         self.work.abort();
         self.waited = Duration::ZERO;
         self.committed.clear();
+        self.spoilt = false;
         Ok(())
     }
 }

@@ -27,6 +27,7 @@ use crate::wire::{Damaged, Reader};
 const REMEMBER_DELETION: Micros = 24 * 3600 * crate::ledger::SECOND;
 
 /// One entity in work.
+#[derive(Clone)]
 struct Touched {
     kind: Kind,
     tenant: String,
@@ -60,6 +61,8 @@ pub struct Work {
     touched: HashMap<Id, Touched>,
     /// In the order of first touch.
     order: Vec<Id>,
+    /// Touched since [`Self::note_touched`].
+    latest: Option<Vec<Id>>,
     spare: Vec<u8>,
 }
 
@@ -74,7 +77,16 @@ pub struct Place {
 impl Work {
     #[must_use]
     pub fn new(catalog: Arc<Catalog>, metrics: Metrics, partition: i32, lookups: Arc<Lookups>) -> Self {
-        Self { catalog, metrics, partition, lookups, touched: HashMap::new(), order: Vec::new(), spare: Vec::new() }
+        Self {
+            catalog,
+            metrics,
+            partition,
+            lookups,
+            touched: HashMap::new(),
+            order: Vec::new(),
+            latest: None,
+            spare: Vec::new(),
+        }
     }
 
     /// Applies a claim. `held_only`: nobody knows the owner, so only what is held here counts.
@@ -159,6 +171,9 @@ impl Work {
         remote_id: &str,
     ) -> Result<&mut Touched, Stop> {
         use std::collections::hash_map::Entry;
+        if let Some(latest) = &mut self.latest {
+            latest.push(id);
+        }
         match self.touched.entry(id) {
             Entry::Occupied(entry) => {
                 let touched = entry.into_mut();
@@ -303,8 +318,23 @@ impl Work {
         }
     }
 
+    /// From here on what is touched is noted, for [`Self::rehearse`].
+    pub fn note_touched(&mut self) {
+        self.latest = Some(Vec::new());
+    }
+
+    /// Finishes copies of what was noted, for nothing: what panics at the end of the transaction panics here.
+    pub fn rehearse(&mut self) {
+        for id in self.latest.take().unwrap_or_default() {
+            if let Some(touched) = self.touched.get(&id).cloned() {
+                let _unused = self.finish_one(&id, touched, &mut Outbox::default());
+            }
+        }
+    }
+
     pub fn abort(&mut self) {
         self.touched.clear();
+        self.latest = None;
         self.order.clear();
     }
 }
