@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hirewire_schemas::Entity;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -22,6 +23,8 @@ const KEYS: Uuid = Uuid::from_u128(0x6f0d_7d0e_53f4_4c5b_9a3e_2c6c_27be_91a4);
 pub(crate) struct Route {
     pub(crate) name: Arc<str>,
     pub(crate) system: Arc<System>,
+    /// `None`: all that the system takes.
+    pub(crate) entity: Option<Entity>,
     pub(crate) when: Condition,
     /// `None`: from the beginning.
     pub(crate) start: Option<Timestamp>,
@@ -73,7 +76,7 @@ impl Route {
     }
 
     pub(crate) fn decide(&self, event: &Event) -> Decision<'_> {
-        if !self.when.holds(&event.tree) {
+        if self.entity.is_some_and(|entity| entity != event.entity) || !self.when.holds(&event.tree) {
             return Decision::Skip(Skip::NotMatched);
         }
         match &self.system.takes {
@@ -137,6 +140,7 @@ mod tests {
         Route {
             name: "r".into(),
             system: system::carried(name),
+            entity: None,
             when: Condition::default(),
             start: Some("2026-01-02T00:00:00Z".parse().unwrap()),
             corrections: false,
@@ -148,7 +152,7 @@ mod tests {
         let tree: Value = json!({"meta": {"event_id": "e1", "observed_at": at, "provenance": provenance},
             "change_type": kind, "revision": revision, "occurred_at": at, "occurred_at_precision": "EXACT",
             "evidence": [{"provenance": provenance}]});
-        Event::new(hirewire_schemas::Entity::StageChange, tree).unwrap()
+        Event::new(Entity::StageChange, tree).unwrap()
     }
 
     #[test]
@@ -174,6 +178,16 @@ mod tests {
             let event = change("STAGE", revision, "1999-01-01T00:00:00Z", "BACKFILL");
             assert!(matches!(route.decide(&event), Decision::Store(_)));
         }
+    }
+
+    #[test]
+    fn a_route_of_one_entity_takes_no_other() {
+        let mut route = route("analytics");
+        let event = change("STAGE", "LIVE", "2026-01-03T00:00:00Z", "WEBHOOK");
+        route.entity = Some(Entity::Application);
+        assert!(matches!(route.decide(&event), Decision::Skip(Skip::NotMatched)));
+        route.entity = Some(Entity::StageChange);
+        assert!(matches!(route.decide(&event), Decision::Store(_)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hirewire_schemas::Entity;
 use hirewire_service::settings::duration;
 use hirewire_yaml::{Map, Node, Problems, did_you_mean};
 use jiff::Timestamp;
@@ -54,6 +55,8 @@ pub(crate) enum Kind {
 #[derive(Clone)]
 pub(crate) struct RouteSettings {
     pub(crate) name: Arc<str>,
+    /// `None`: all that the system takes.
+    pub(crate) entity: Option<Entity>,
     pub(crate) when: Condition,
     pub(crate) from: From,
     pub(crate) corrections: bool,
@@ -229,7 +232,12 @@ fn read_route(name: &str, node: &Node, sinks: &mut BTreeMap<String, Option<SinkS
     let sink_node = map.require("sink", problems);
     let sink = sink_node.and_then(|node| node.text(problems));
     let entity = map.get("entity").map(|node| (node, read_entity(node, problems)));
-    let when = map.get("when").map_or(Some(Condition::default()), |node| Condition::read(node, problems));
+    let of_system = sink.and_then(|name| sinks.get(name)?.as_ref()).map(|sink| sink.system.entities());
+    let entities = match entity {
+        Some((_, entity)) => entity.into_iter().collect(),
+        None => of_system.unwrap_or_default(),
+    };
+    let when = map.get("when").map_or(Some(Condition::default()), |node| Condition::read(node, &entities, problems));
     let from_node = map.get("from");
     let from = from_node.map_or(Some(From::Now), |node| read_from(node, problems));
     let corrections = map.get("corrections").map_or(Some(false), |node| node.boolean(problems));
@@ -257,7 +265,8 @@ fn read_route(name: &str, node: &Node, sinks: &mut BTreeMap<String, Option<SinkS
         problems.add(node, what, "remove `from`, or write `from: beginning`");
     }
     if let (Some(when), Some(from), Some(corrections)) = (when, from, corrections) {
-        sink.routes.push(RouteSettings { name: name.into(), when, from, corrections, requires_within });
+        let entity = entity.and_then(|(_, entity)| entity);
+        sink.routes.push(RouteSettings { name: name.into(), entity, when, from, corrections, requires_within });
     }
 }
 
@@ -343,13 +352,18 @@ routes:
   payrol: {http: {url: 'https://x.example'}, retries: {}}
   analytics: {http: {url: 'https://x.example'}}
   payroll: {http: {url: 'https://user:pw@x.example'}}
-  assessment: {http: {url: 'http://x.example'}}
+  assessment: {http: {url: 'https://x.example'}}
+  records: {system: analytics, sqlite: {path: p}}
+  plain: {system: assessment, http: {url: 'http://x.example'}}
   a-secret: {system: payroll, http: {url: 'https://x.example', auth: {bearer: {file: /no/such/file}}}}
 routes:
   a: {sink: onbording}
   b: {sink: analytics, from: yesterday}
   c: {sinc: payroll}
   d: {sink: payroll, entity: job, requires_within: 5}
+  e: {sink: assessment, when: {change_typ: HIRE}}
+  f: {sink: records, when: {change_type: HIRED}}
+  g: {sink: records, entity: application, when: {status: HIRED, change_type: HIRE}}
 ",
         )
         .err()
@@ -362,13 +376,17 @@ routes:
             "hirewire.yaml:4: unknown key \"retries\" (did you mean \"retry\"?)",
             "hirewire.yaml:5: the system \"analytics\" is a database",
             "hirewire.yaml:6: the URL holds a user name or password",
-            "hirewire.yaml:7: http without TLS is for allowed networks only",
-            "hirewire.yaml:8: secret file /no/such/file cannot be read; create it or mend its permissions",
-            "hirewire.yaml:10: there is no sink \"onbording\" (did you mean \"onboarding\"?)",
-            "hirewire.yaml:11: \"yesterday\" is no instant",
-            "hirewire.yaml:12: `sink` is missing",
-            "hirewire.yaml:12: unknown key \"sinc\"",
-            "hirewire.yaml:13: \"5\" is not a duration",
+            "hirewire.yaml:9: http without TLS is for allowed networks only",
+            "hirewire.yaml:10: secret file /no/such/file cannot be read; create it or mend its permissions",
+            "hirewire.yaml:12: there is no sink \"onbording\" (did you mean \"onboarding\"?)",
+            "hirewire.yaml:13: \"yesterday\" is no instant",
+            "hirewire.yaml:14: `sink` is missing",
+            "hirewire.yaml:14: unknown key \"sinc\"",
+            "hirewire.yaml:15: \"5\" is not a duration",
+            "hirewire.yaml:16: stage-change has no field \"change_typ\" (did you mean \"change_type\"?)",
+            "hirewire.yaml:17: `change_type` is never \"HIRED\" (did you mean \"HIRE\"?)",
+            "hirewire.yaml:17: application has no field \"change_type\"",
+            "hirewire.yaml:18: application has no field \"change_type\"",
         ] {
             assert!(problems.contains(expected), "{expected}\nnot in\n{problems}");
         }

@@ -279,7 +279,7 @@ mod tests {
 
     fn hires() -> Condition {
         let mut problems = hirewire_yaml::Problems::new();
-        Condition::read(&hirewire_yaml::parse("c", "{change_type: HIRE}").unwrap(), &mut problems).unwrap()
+        Condition::read(&hirewire_yaml::parse("c", "{change_type: HIRE}").unwrap(), &[], &mut problems).unwrap()
     }
 
     fn change(sequence_no: i64, kind: &str) -> Seen {

@@ -1,12 +1,15 @@
 //! `when:` of a route or a request: which records it is for.
 //!
 //! `{change_type: [HIRE, UNHIRE], to_stage.category: ASSESSMENT, not: {cause: MERGE}, differs: [from_stage.id,
-//! to_stage.id]}`. All lines must hold; a list is "one of".
+//! to_stage.id]}`. All lines must hold; a list is "one of". A condition is checked against the schemas of the entities
+//! that it is for: what could never hold is a mistake.
 
-use hirewire_yaml::{Node, Problems, Value as Yaml};
+use hirewire_schemas::Entity;
+use hirewire_yaml::{Node, Problems, Value as Yaml, did_you_mean};
 use serde_json::Value;
 
 use super::path::{Path, Scope, text_of};
+use super::place::{Place, place};
 
 /// Empty: every record.
 #[derive(Debug, Clone, Default)]
@@ -22,15 +25,16 @@ enum Test {
 }
 
 impl Condition {
-    pub(crate) fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+    /// For records of `entities`: each must have what the condition asks for. None: only the form is checked.
+    pub(crate) fn read(node: &Node, entities: &[Entity], problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
         let mut tests = Vec::new();
         let before = problems.len();
         for (key, name, value) in map.entries() {
             let test = match name {
-                "not" => Self::read(value, problems).map(Test::Not),
-                "differs" => differs(value, problems),
-                _ => one_of(key, name, value, problems),
+                "not" => Self::read(value, entities, problems).map(Test::Not),
+                "differs" => differs(value, entities, problems),
+                _ => one_of(key, name, value, entities, problems),
             };
             tests.extend(test);
         }
@@ -56,28 +60,80 @@ pub(crate) fn read_path(node: &Node, problems: &mut Problems) -> Option<Path> {
     path
 }
 
-fn one_of(key: &Node, name: &str, value: &Node, problems: &mut Problems) -> Option<Test> {
+fn one_of(key: &Node, name: &str, value: &Node, entities: &[Entity], problems: &mut Problems) -> Option<Test> {
     let Some(path) = Path::parse(name) else {
         problems.add(key, format!("\"{name}\" is not a path"), "write names with dots, as in `to_stage.category`");
         return None;
     };
-    let values = match &value.value {
-        Yaml::List(items) => items.iter().map(|item| item.text(problems).map(str::to_owned)).collect::<Option<_>>()?,
-        _ => vec![value.text(problems)?.to_owned()],
+    let nodes = match &value.value {
+        Yaml::List(items) => items.iter().collect(),
+        _ => vec![value],
     };
-    if values.is_empty() {
+    if nodes.is_empty() {
         problems.add(value, "an empty list, which no record can meet", "name at least one value");
         return None;
     }
-    Some(Test::OneOf(path, values))
+    let values: Vec<&str> = nodes.iter().map(|node| node.text(problems)).collect::<Option<_>>()?;
+    for entity in entities {
+        let Some(place) = find(*entity, &path, key, problems) else { continue };
+        for (node, value) in nodes.iter().zip(&values) {
+            can_be(&place, name, value, node, problems);
+        }
+    }
+    Some(Test::OneOf(path, values.into_iter().map(str::to_owned).collect()))
 }
 
-fn differs(value: &Node, problems: &mut Problems) -> Option<Test> {
+/// What stands there in the entity's record; a path that leads nowhere is a mistake.
+fn find(entity: Entity, path: &Path, node: &Node, problems: &mut Problems) -> Option<Place> {
+    match place(entity, path) {
+        Ok(place) => Some(place),
+        Err(lost) => {
+            problems.add(node, lost.what, did_you_mean(&lost.step, lost.known.iter().map(String::as_str)));
+            None
+        }
+    }
+}
+
+fn can_be(place: &Place, name: &str, value: &str, node: &Node, problems: &mut Problems) {
+    match place {
+        Place::Symbols(symbols) if symbols.iter().any(|symbol| symbol == value) => {}
+        Place::Symbols(symbols) => problems.add(
+            node,
+            format!("`{name}` is never \"{value}\""),
+            did_you_mean(value, symbols.iter().map(String::as_str)),
+        ),
+        Place::Flag if !matches!(value, "true" | "false") => {
+            problems.add(node, format!("`{name}` is never \"{value}\""), "write true or false");
+        }
+        Place::Whole if value.parse::<i64>().is_err() => {
+            problems.add(node, format!("`{name}` is never \"{value}\""), "write a whole number");
+        }
+        Place::Group(fields) => {
+            let hint = if fields.is_empty() { String::new() } else { format!("one of: {}", fields.join(", ")) };
+            problems.add(node, format!("`{name}` is a group of fields: name one of them"), hint);
+        }
+        Place::List => {
+            problems.add(
+                node,
+                format!("`{name}` is a list: say which element"),
+                format!("`{name}[0]…`, `{name}[field=VALUE]…`"),
+            );
+        }
+        Place::Flag | Place::Whole | Place::Text => {}
+    }
+}
+
+fn differs(value: &Node, entities: &[Entity], problems: &mut Problems) -> Option<Test> {
     let [left, right] = value.list(problems)? else {
         problems.add(value, "`differs` compares two paths", "write `differs: [from_stage.id, to_stage.id]`");
         return None;
     };
-    Some(Test::Differs(read_path(left, problems)?, read_path(right, problems)?))
+    let (left_path, right_path) = (read_path(left, problems)?, read_path(right, problems)?);
+    for entity in entities {
+        find(*entity, &left_path, left, problems);
+        find(*entity, &right_path, right, problems);
+    }
+    Some(Test::Differs(left_path, right_path))
 }
 
 #[cfg(test)]
@@ -88,7 +144,8 @@ mod tests {
 
     fn read(text: &str) -> Result<Condition, Problems> {
         let mut problems = Problems::new();
-        let condition = Condition::read(&hirewire_yaml::parse("w.yaml", text).unwrap(), &mut problems);
+        let node = hirewire_yaml::parse("w.yaml", text).unwrap();
+        let condition = Condition::read(&node, &[Entity::StageChange], &mut problems);
         problems.into_result(condition)
     }
 
@@ -115,5 +172,25 @@ mod tests {
     fn mistakes_come_at_once() {
         let problems = read("a..b: x\nc: []\ndiffers: [a]\nnot: 7\n").unwrap_err();
         assert_eq!(problems.iter().map(|problem| problem.line).collect::<Vec<_>>(), [1, 2, 3, 4], "{problems}");
+    }
+
+    #[test]
+    fn what_could_never_hold_is_refused_with_line_and_hint() {
+        let problems = read(
+            "change_type:\n  - HIRE\n  - HIRED\nto_stage.categry: OFFER\nto_stage: x\nevidence: x\nsequence_no: one\n\
+             inferred: yes\nnot: {cause: IMPORTED}\ndiffers: [from_stage.id, too_stage.id]\njob_id: anything\n",
+        )
+        .unwrap_err();
+        assert_eq!(
+            problems.to_string(),
+            "w.yaml:3: `change_type` is never \"HIRED\" (did you mean \"HIRE\"?)\n\
+             w.yaml:4: `to_stage` has no field \"categry\" (did you mean \"category\"?)\n\
+             w.yaml:5: `to_stage` is a group of fields: name one of them (one of: id, name, category)\n\
+             w.yaml:6: `evidence` is a list: say which element (`evidence[0]…`, `evidence[field=VALUE]…`)\n\
+             w.yaml:7: `sequence_no` is never \"one\" (write a whole number)\n\
+             w.yaml:8: `inferred` is never \"yes\" (write true or false)\n\
+             w.yaml:9: `cause` is never \"IMPORTED\" (did you mean \"IMPORT\"?)\n\
+             w.yaml:10: stage-change has no field \"too_stage\" (did you mean \"to_stage\"?)"
+        );
     }
 }

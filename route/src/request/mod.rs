@@ -5,6 +5,7 @@
 
 pub(crate) mod condition;
 pub(crate) mod path;
+mod place;
 pub(crate) mod template;
 mod url_path;
 
@@ -53,7 +54,10 @@ impl RequestPlan {
     pub(crate) fn read(name: &str, node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
         let entity = map.require("entity", problems).and_then(|node| read_entity(node, problems));
-        let when = map.get("when").map_or(Some(Condition::default()), |node| Condition::read(node, problems));
+        let when = map.get("when").map_or(Some(Condition::default()), |node| {
+            let entities: Vec<Entity> = entity.into_iter().collect();
+            Condition::read(node, &entities, problems)
+        });
         let requires = map.get("requires").map_or(Some(Vec::new()), |node| read_paths(node, problems));
         let cancels =
             map.get("cancels").map_or(Some(None), |node| node.text(problems).map(|name| Some(name.to_owned())));

@@ -15,7 +15,7 @@ pub(crate) struct Path {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
+pub(crate) enum Step {
     Name(String),
     Index(usize),
     Filter { name: String, values: Vec<String> },
@@ -70,6 +70,10 @@ impl Path {
             Some(Step::Name(name)) => name,
             _ => "",
         }
+    }
+
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
     }
 
     pub(crate) fn is_absolute(&self) -> bool {

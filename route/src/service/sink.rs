@@ -130,6 +130,7 @@ impl SinkTask {
         let routes = self.settings.routes.iter().map(|route| Route {
             name: Arc::clone(&route.name),
             system: Arc::clone(&self.settings.system),
+            entity: route.entity,
             when: route.when.clone(),
             start: match route.from {
                 From::Now => self.starts.get(&route.name).copied(),

@@ -290,7 +290,8 @@ pub(super) fn context() -> Context {
     let folder = tempfile::tempdir().unwrap();
     let mut problems = hirewire_yaml::Problems::new();
     let kept =
-        Condition::read(&hirewire_yaml::parse("c", "{change_type: [HIRE, UNHIRE]}").unwrap(), &mut problems).unwrap();
+        Condition::read(&hirewire_yaml::parse("c", "{change_type: [HIRE, UNHIRE]}").unwrap(), &[], &mut problems)
+            .unwrap();
     let store = Store::open(&folder.path().join("context.sqlite"), vec![kept]).unwrap();
     Context { store: Arc::new(store), _folder: folder }
 }
@@ -406,6 +407,7 @@ pub(super) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, 
     let route = Route {
         name: Arc::clone(&name),
         system: Arc::clone(system),
+        entity: None,
         when: Condition::default(),
         start: Some("2026-01-01T00:00:00Z".parse().unwrap()),
         corrections: false,
