@@ -16,7 +16,7 @@ use tokio_postgres::{Client, Config};
 use super::writer::{WriteError, answer, column_lists, gather, groups};
 use super::{BATCH_TIMEOUT, Job};
 use crate::deliver::outcome::Attempt;
-use crate::http::guard::{Guard, refusal_in};
+use crate::http::guard::{Guard, Refusal, refusal_in};
 use crate::row::{Row, read_identifier};
 use crate::settings::{read_allow, read_ca};
 use crate::system::System;
@@ -29,6 +29,8 @@ pub(crate) struct PostgresSettings {
     url: Url,
     password: Option<Secret>,
     guard: Guard,
+    /// No host is listed, and the URL, a secret, may name any.
+    any_host: bool,
     /// Trusted beside the system's authorities; PEM.
     ca: Option<Vec<u8>>,
     /// The schema that holds the tables.
@@ -45,14 +47,29 @@ enum Url {
 impl PostgresSettings {
     pub(crate) fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
-        let url = map.require("url", problems).and_then(|node| read_url(node, problems));
+        let url_node = map.require("url", problems);
+        let url = url_node.and_then(|node| read_url(node, problems));
         let password = map.get("password").map_or(Some(None), |node| Secret::read(node, problems).map(Some));
         let schema = map.get("schema").map_or(Some("hirewire".to_owned()), |node| read_identifier(node, problems));
         let ca = map.get("ca").map_or(Some(None), |node| read_ca(node, problems).map(Some));
         let (hosts, networks) = read_allow(&mut map, problems);
         map.finish(problems);
-        let guard = Guard::new(hosts?, networks?);
-        Some(Self { url: url?, password: password?, guard, ca: ca?, schema: schema? })
+        let (url, mut hosts) = (url?, hosts?);
+        let own = match &url {
+            Url::Text(text) => host_of(&text.parse::<Config>().ok()?),
+            // It may change; it is checked whenever a connection is made.
+            Url::Secret(_) => None,
+        };
+        let any_host = hosts.is_empty() && own.is_none();
+        if hosts.is_empty() {
+            hosts.extend(own.clone());
+        }
+        let guard = Guard::new(hosts, networks?);
+        if own.is_some_and(|host| !guard.lists(&host)) {
+            problems.add(url_node?, Refusal::Host.to_string(), "add the host to `allow.hosts`");
+            return None;
+        }
+        Some(Self { url, password: password?, guard, any_host, ca: ca?, schema: schema? })
     }
 
     /// Secrets are read anew for each connection.
@@ -147,9 +164,21 @@ async fn connect(settings: &PostgresSettings, system: &System) -> Result<Client,
     Ok(client)
 }
 
+/// The host of a URL that goes over a network; it has one.
+fn host_of(config: &Config) -> Option<String> {
+    match config.get_hosts().first() {
+        Some(Host::Tcp(host)) => Some(host.clone()),
+        _ => None,
+    }
+}
+
 /// Pins the connection to an address that the guard lets through. A Unix socket is this machine's own.
 async fn guard(settings: &PostgresSettings, config: &mut Config) -> Result<(), WriteError> {
-    let Some(Host::Tcp(host)) = config.get_hosts().first().cloned() else { return Ok(()) };
+    let Some(host) = host_of(config) else { return Ok(()) };
+    if !settings.any_host && !settings.guard.lists(&host) {
+        tracing::warn!(refusal = %Refusal::Host, "the database's host is refused: mend `allow.hosts` of the sink");
+        return Err(WriteError::Refused);
+    }
     let plain = config.get_ssl_mode() != SslMode::Require;
     match settings.guard.resolve(&host, plain).await {
         Ok(addresses) => {
@@ -249,5 +278,42 @@ fn reason(error: &tokio_postgres::Error) -> WriteError {
             tracing::warn!(sqlstate = state.code(), "the database failed");
             WriteError::Away
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<PostgresSettings, Problems> {
+        let mut problems = Problems::new();
+        let settings = PostgresSettings::read(&hirewire_yaml::parse("p.yaml", text).unwrap(), &mut problems);
+        problems.into_result(settings)
+    }
+
+    #[tokio::test]
+    async fn hosts_that_are_not_listed_are_refused_at_start_and_those_of_a_secret_url_at_the_connection() {
+        let text =
+            |hosts: &str| format!("url: 'postgres://u@127.0.0.1:1/d'\nallow: {{networks: ['127.0.0.0/8']{hosts}}}");
+        assert!(read(&text("")).is_ok());
+        assert!(read(&text(", hosts: [127.0.0.1]")).is_ok());
+        let refused = read(&text(", hosts: [db.example.com]")).err().unwrap().to_string();
+        assert_eq!(refused, "p.yaml:1: the host is not in the allow-list (add the host to `allow.hosts`)");
+
+        let folder = tempfile::tempdir().unwrap();
+        let url = folder.path().join("url");
+        std::fs::write(&url, "postgres://u:p@127.0.0.1:1/d").unwrap();
+        let text = |hosts: &str| {
+            let file = url.display();
+            format!("url: {{file: {file}}}\nallow: {{networks: ['127.0.0.0/8']{hosts}}}")
+        };
+        let outcome = async |hosts: &str| {
+            let settings = read(&text(hosts)).unwrap();
+            let mut config = settings.config().unwrap();
+            guard(&settings, &mut config).await
+        };
+        assert_eq!(outcome("").await, Ok(()));
+        assert_eq!(outcome(", hosts: [127.0.0.1]").await, Ok(()));
+        assert_eq!(outcome(", hosts: [db.example.com]").await, Err(WriteError::Refused));
     }
 }

@@ -51,6 +51,11 @@ impl Guard {
         Self { hosts, networks, lookup }
     }
 
+    /// Whether the list of hosts has it. A list that is empty has none.
+    pub(crate) fn lists(&self, host: &str) -> bool {
+        self.hosts.contains(&host.trim_end_matches('.').to_ascii_lowercase())
+    }
+
     /// Checks everything of a URL that can be checked without resolving its host.
     ///
     /// # Errors
@@ -63,11 +68,10 @@ impl Guard {
             return Err(Refusal::Credentials);
         }
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or(Refusal::NoHost)?;
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
-        if !self.hosts.contains(&host) {
+        if !self.lists(host) {
             return Err(Refusal::Host);
         }
-        match literal(&host) {
+        match literal(host) {
             Some(address) => self.check_address(address, url.scheme() == "http"),
             None => Ok(()),
         }
@@ -119,7 +123,7 @@ impl Guard {
 
 /// An address written as the host of a URL, whose parser has already undone other spellings (octal, hex, one number).
 fn literal(host: &str) -> Option<IpAddr> {
-    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    host.trim_end_matches('.').trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 fn system_lookup() -> Lookup {
