@@ -3,7 +3,7 @@
 //! | step of the walk | module |
 //! |---|---|
 //! | a raw record's headers | [`raw`] |
-//! | payload → claims, placed in the partition that owns them | [`step`], [`claim`], [`fragments`], [`names`], [`lookups`] |
+//! | payload → claims, placed in the partition that owns them | [`step`], [`claim`], [`fragments`], [`names`], [`lookups`], [`moved`] |
 //! | claims → state | [`work`], [`reconcile`], [`store`] |
 //! | an application's claims → its ledger | [`application`], [`ledger`], [`change`] |
 //! | what cannot be processed | [`dead_letter`], [`issue`], [`guard`] |
@@ -21,6 +21,7 @@ pub mod issue;
 pub mod ledger;
 pub mod lookups;
 pub mod metrics;
+pub mod moved;
 pub mod names;
 pub mod raw;
 pub mod reconcile;

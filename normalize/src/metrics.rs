@@ -16,6 +16,7 @@ pub struct Metrics {
     pub leaves: IntCounterVec,
     pub missing_lookups: IntCounterVec,
     pub restored: IntCounter,
+    pub moved: IntCounter,
 }
 
 impl Metrics {
@@ -30,6 +31,11 @@ impl Metrics {
         let restored =
             IntCounter::new("hirewire_normalize_restored_states_total", "States read from Kafka at a start.")?;
         registry.register(Box::new(restored.clone()))?;
+        let moved = IntCounter::new(
+            "hirewire_normalize_moved_records_total",
+            "Records deleted in a partition because they live with another owner.",
+        )?;
+        registry.register(Box::new(moved.clone()))?;
         Ok(Self {
             events: vec("events_total", "Raw records by origin.", &["vendor", "origin"])?,
             unknown_events: vec(
@@ -47,6 +53,7 @@ impl Metrics {
             leaves: vec("source_leaves_total", "Leaves of payloads by what became of them.", &["outcome"])?,
             missing_lookups: vec("missing_lookups_total", "Look-ups that did not come in time.", &["record"])?,
             restored,
+            moved,
         })
     }
 }

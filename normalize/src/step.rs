@@ -17,6 +17,7 @@ use crate::guard::{Guilty, guarded};
 use crate::issue::Issues;
 use crate::lookups::Lookups;
 use crate::metrics::Metrics;
+use crate::moved::{self, HOME, LEAVE};
 use crate::names::{IdCache, World};
 use crate::raw::Raw;
 use crate::store::Store;
@@ -262,11 +263,11 @@ impl NormalizeStep {
             for to in (0..self.shared.partitions).filter(|to| *to != here) {
                 self.forward(claim, &id, to, out);
             }
-            return self.apply(claim, id, true);
+            return self.apply(claim, id, true, out);
         };
         let to = partition_for(&owner, self.shared.partitions);
         if to == self.partition {
-            return self.apply(claim, owner, false);
+            return self.apply(claim, owner, false, out);
         }
         self.forward(claim, &owner, to, out);
         Ok(())
@@ -296,13 +297,45 @@ impl NormalizeStep {
         self.ids.id(claim.origin.tenant, claim.origin.connection, claim.record, claim.remote_id)
     }
 
-    fn apply(&mut self, claim: &Claim<'_>, owner: Id, held_only: bool) -> Result<(), Stop> {
+    fn apply(&mut self, claim: &Claim<'_>, owner: Id, held_only: bool, out: &mut Outbox) -> Result<(), Stop> {
         let id = if claim.record == VISIT { owner } else { self.id_of(claim) };
-        let store = self
-            .store
-            .as_mut()
-            .ok_or_else(|| Stop::retryable("not-restored", "a record came before state was restored"))?;
-        self.work.apply(store, claim, Place { id, owner }, held_only)
+        let store = self.store.as_mut().ok_or_else(not_restored)?;
+        match self.work.apply(store, claim, Place { id, owner }, held_only)? {
+            Some(arrived) => self.notify(&moved::notice(HOME, claim, &arrived), out),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells a record's home, or the owner that the record has left, here or through a fragment.
+    fn notify(&mut self, notice: &Claim<'_>, out: &mut Outbox) -> Result<(), Stop> {
+        let Some(said) = moved::said(notice) else { return Ok(()) };
+        let to = if notice.record == LEAVE { said.owner } else { self.home_of(notice) };
+        let partition = partition_for(&to, self.shared.partitions);
+        if partition != self.partition {
+            self.forward(notice, &to, partition, out);
+            return Ok(());
+        }
+        self.take_notice(notice, out)
+    }
+
+    fn take_notice(&mut self, notice: &Claim<'_>, out: &mut Outbox) -> Result<(), Stop> {
+        let (home, tenant) = (self.home_of(notice), notice.origin.tenant);
+        let id = self.ids.id(tenant, notice.origin.connection, notice.rule, notice.remote_id);
+        let store = self.store.as_mut().ok_or_else(not_restored)?;
+        let (answer, what) = if notice.record == HOME {
+            (self.work.note_home(store, notice, home)?, LEAVE)
+        } else {
+            (self.work.leave(store, notice, id)?, HOME)
+        };
+        match answer {
+            Some(answer) => self.notify(&moved::notice(what, notice, &answer), out),
+            None => Ok(()),
+        }
+    }
+
+    fn home_of(&mut self, notice: &Claim<'_>) -> Id {
+        let record = moved::home_record(notice.rule);
+        self.ids.id(notice.origin.tenant, notice.origin.connection, &record, notice.remote_id)
     }
 
     /// A claim that another partition found.
@@ -312,13 +345,17 @@ impl NormalizeStep {
         let Some(claim) = claim else {
             return self.bury(input, Code::DamagedFragment, "the fragment cannot be read".to_owned(), None, out);
         };
+        if moved::is_notice(claim.record) {
+            self.shared.metrics.fragments.with_label_values(&["received"]).inc();
+            return self.take_notice(&claim, out);
+        }
         if claim.record != VISIT && self.shared.catalog.kind(claim.record).is_none() {
             return self.bury(input, Code::UnknownRecord, format!("record {}", claim.record), None, out);
         }
         self.shared.metrics.fragments.with_label_values(&["received"]).inc();
         let owner = self.owner_of(&claim);
         let id = self.id_of(&claim);
-        self.apply(&claim, owner.unwrap_or(id), owner.is_none())
+        self.apply(&claim, owner.unwrap_or(id), owner.is_none(), out)
     }
 
     fn bury(
@@ -372,6 +409,10 @@ impl NormalizeStep {
         tracing::info!(partition = self.partition, from, next, states = count, "state restored");
         Ok(store)
     }
+}
+
+fn not_restored() -> Stop {
+    Stop::retryable("not-restored", "a record came before state was restored")
 }
 
 fn restore_one(store: &mut Store, record: &Inbound, partition: i32) -> Result<(), Stop> {

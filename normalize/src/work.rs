@@ -19,7 +19,8 @@ use crate::claim::{Claim, Id};
 use crate::ledger::{Ledger, Micros};
 use crate::lookups::Lookups;
 use crate::metrics::Metrics;
-use crate::reconcile::{EntityState, Ids, Merged, merge, put_state_record, write_canonical};
+use crate::moved::{self, Notice};
+use crate::reconcile::{Deleted, EntityState, Ids, Merged, merge, put_state_record, write_canonical};
 use crate::store::Store;
 use crate::wire::{Damaged, Reader};
 
@@ -30,6 +31,8 @@ const REMEMBER_DELETION: Micros = 24 * 3600 * crate::ledger::SECOND;
 #[derive(Clone)]
 struct Touched {
     kind: Kind,
+    /// The record's name in the state topic: a home is none of its kind.
+    record: &'static str,
     tenant: String,
     connection: String,
     remote_id: String,
@@ -89,37 +92,62 @@ impl Work {
         }
     }
 
-    /// Applies a claim. `held_only`: nobody knows the owner, so only what is held here counts.
+    /// Applies a claim. `held_only`: nobody knows the owner, so only what is held here counts. What comes back is for the
+    /// record's home: it lives here now.
     ///
     /// # Errors
     /// The store or a state in it cannot be read.
-    pub fn apply(&mut self, store: &mut Store, claim: &Claim<'_>, place: Place, held_only: bool) -> Result<(), Stop> {
+    pub fn apply(
+        &mut self,
+        store: &mut Store,
+        claim: &Claim<'_>,
+        place: Place,
+        held_only: bool,
+    ) -> Result<Option<Notice>, Stop> {
         if claim.record == VISIT {
-            return self.apply_visit(store, claim, place);
+            return self.apply_visit(store, claim, place).map(|()| None);
         }
-        let Some(kind) = self.catalog.kind(claim.record) else { return Ok(()) };
+        let Some(kind) = self.catalog.kind(claim.record) else { return Ok(None) };
         let catalog = Arc::clone(&self.catalog);
         let info = catalog.info(kind);
         self.metrics.facts.with_label_values(&[info.record]).inc();
         let lookups = Arc::clone(&self.lookups);
         let touched = self.touch(store, kind, place.id, claim, claim.remote_id)?;
         expire(touched, claim, info.schema.fields.len());
+        let version = claim.version.unwrap_or(claim.origin.observed_at);
+        if moved::has_left(&touched.state) {
+            if claim.delete || held_only || touched.state.deleted.is_some_and(|left| version <= left.at) {
+                self.metrics.stale.with_label_values(&[info.record]).inc();
+                return Ok(None);
+            }
+            let revision = touched.state.revision;
+            touched.state = EntityState::new(info.schema.fields.len(), claim.origin.vendor);
+            touched.state.revision = revision;
+        }
         if held_only && !touched.existed && !touched.merged.state {
             if claim.delete {
                 touched.state.forget_after = Some(claim.origin.observed_at + REMEMBER_DELETION);
-                touched.state.deleted = Some(crate::reconcile::Deleted { at: claim.origin.observed_at });
+                touched.state.deleted = Some(Deleted { at: claim.origin.observed_at });
                 touched.merged.state = true;
             }
-            return Ok(());
+            return Ok(None);
         }
         if !touched.merged.content {
             // They name what the next published version is made from.
             touched.state.raw_refs.clear();
         }
         let done = merge(&mut touched.state, info, claim);
+        let mut arrived = None;
         if touched.state.owner != Some(place.owner) && !held_only {
             touched.state.owner = Some(place.owner);
             touched.merged.state = true;
+            // What has its application's id lives with it for ever.
+            if place.owner != place.id && !info.keyed_by_application {
+                if touched.state.revision == 0 {
+                    touched.state.revision = moved::first_revision(&place.owner);
+                }
+                arrived = Some(Notice { owner: place.owner, version });
+            }
         }
         touched.merged.content |= done.content;
         touched.merged.state |= done.state;
@@ -149,7 +177,44 @@ impl Work {
             let ledger = application.state.ledger.get_or_insert_default();
             application.ledger_news |= observe_rejection(ledger, kind_of.as_deref(), rejected_at.as_deref());
         }
-        Ok(())
+        Ok(arrived)
+    }
+
+    /// The home with this id learns where its record lives. What comes back is for the owner that it has left.
+    ///
+    /// # Errors
+    /// The store or a state in it cannot be read.
+    pub fn note_home(&mut self, store: &mut Store, claim: &Claim<'_>, id: Id) -> Result<Option<Notice>, Stop> {
+        let (Some(kind), Some(told)) = (self.catalog.kind(claim.rule), moved::said(claim)) else { return Ok(None) };
+        let touched = self.touch(store, kind, id, claim, claim.remote_id)?;
+        touched.record = moved::HOME;
+        touched.merged.state = true;
+        Ok(moved::settle(&mut touched.state, told))
+    }
+
+    /// The record no longer lives with this owner. What comes back is for its home: it does, for more is known here.
+    ///
+    /// # Errors
+    /// The store or a state in it cannot be read.
+    pub fn leave(&mut self, store: &mut Store, claim: &Claim<'_>, id: Id) -> Result<Option<Notice>, Stop> {
+        let (Some(kind), Some(told)) = (self.catalog.kind(claim.rule), moved::said(claim)) else { return Ok(None) };
+        let catalog = Arc::clone(&self.catalog);
+        let touched = self.touch(store, kind, id, claim, claim.remote_id)?;
+        if touched.state.owner != Some(told.owner) || touched.state.deleted.is_some() {
+            return Ok(None);
+        }
+        let known = moved::known_at(&touched.state);
+        if known > told.version {
+            return Ok(Some(Notice { owner: told.owner, version: known }));
+        }
+        let left = Claim { delete: true, deleted_at: Some(told.version), fields: Vec::new(), ..claim.clone() };
+        touched.state.raw_refs.clear();
+        let done = merge(&mut touched.state, catalog.info(kind), &left);
+        touched.state.owner = None;
+        touched.merged.content |= done.content;
+        touched.merged.state = true;
+        self.metrics.moved.inc();
+        Ok(None)
     }
 
     fn apply_visit(&mut self, store: &mut Store, claim: &Claim<'_>, place: Place) -> Result<(), Stop> {
@@ -201,6 +266,7 @@ impl Work {
                 self.order.push(id);
                 Ok(entry.insert(Touched {
                     kind,
+                    record: self.catalog.info(kind).record,
                     tenant: claim.origin.tenant.to_owned(),
                     connection: claim.origin.connection.to_owned(),
                     remote_id: remote_id.to_owned(),
@@ -279,7 +345,7 @@ impl Work {
         }
         touched.state.ledger = ledger;
         let mut value = catalog.state.frame.to_vec();
-        put_state_record(&mut value, info, touched.ids(id), &touched.state, &mut self.spare);
+        put_state_record(&mut value, touched.record, touched.ids(id), &touched.state, &mut self.spare);
         let value = Bytes::from(value);
         out.send(self.record_of(&catalog.state.topic, id, value.clone(), &[]));
         Some(Committed { id: *id, state: value.slice(catalog.state.frame.len()..) })

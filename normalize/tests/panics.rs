@@ -91,7 +91,7 @@ fn cursed(cluster: &mut Cluster, remote_id: &str) {
     state.ledger = Some(Box::new(ledger));
     let mut value = catalog.state.frame.to_vec();
     let ids = Ids { id: &key, tenant: TENANT, connection: CONNECTION, remote_id };
-    put_state_record(&mut value, info, ids, &state, &mut Vec::new());
+    put_state_record(&mut value, info.record, ids, &state, &mut Vec::new());
     cluster.published.push(Record {
         topic: Arc::clone(&catalog.state.topic),
         partition: Some(partition_for(&key, 4)),

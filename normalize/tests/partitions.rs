@@ -326,3 +326,60 @@ fn a_rejection_found_by_a_poll_keeps_the_last_stage() {
         "rest keeps the last stage"
     );
 }
+
+/// An attachment as the list shows it.
+fn attachment(cluster: &mut Cluster, candidate: u64, updated_at: &str) {
+    let mut rows: serde_json::Value = serde_json::from_str(&fixture("poll__attachments.json")).unwrap();
+    rows[0]["candidate_id"] = serde_json::json!(candidate);
+    rows[0]["updated_at"] = serde_json::json!(updated_at);
+    let subject = ("Candidate", candidate.to_string());
+    cluster.send("poll", "attachments", updated_at, (subject.0, &subject.1), &rows[0].to_string());
+}
+
+/// Partition, operation and candidate of each published attachment.
+fn attachments(cluster: &Cluster) -> Vec<(i32, String, String)> {
+    let partitions = cluster.topic("ats.attachment.v1").into_iter().map(|record| record.partition.unwrap());
+    let records = cluster.of(Entity::Attachment);
+    partitions.zip(&records).map(|(p, r)| (p, text(r, "meta.op"), text(r, "candidate_id"))).collect()
+}
+
+#[test]
+fn a_record_that_gets_another_owner_is_deleted_in_the_old_partition_and_may_come_back() {
+    let of = |n: u64| hirewire_kafka::partition_for(id("Candidate", &n.to_string()).as_bytes(), 4);
+    let (old, new) = (1, (2..).find(|n| of(*n) != of(1)).unwrap());
+    let upsert = |n: u64| (of(n), "UPSERT".to_owned(), id("Candidate", &n.to_string()));
+    let delete = |n: u64| (of(n), "DELETE".to_owned(), id("Candidate", &n.to_string()));
+    for abort_first in [false, true] {
+        let mut cluster = Cluster::new();
+        cluster.abort_first = abort_first;
+        attachment(&mut cluster, old, "2026-03-05T10:00:00Z");
+        assert_eq!(attachments(&cluster), [upsert(old)]);
+        attachment(&mut cluster, new, "2026-03-06T10:00:00Z");
+        assert_eq!(attachments(&cluster), [upsert(old), upsert(new), delete(old)]);
+        cluster.move_to_new_owner();
+        attachment(&mut cluster, old, "2026-03-05T12:00:00Z");
+        assert_eq!(attachments(&cluster).len(), 3, "what is older than the move does not bring it back");
+        attachment(&mut cluster, new, "2026-03-06T10:00:00Z");
+        assert_eq!(attachments(&cluster).len(), 3, "a repetition says nothing");
+        attachment(&mut cluster, old, "2026-03-07T10:00:00Z");
+        assert_eq!(attachments(&cluster)[3..], [upsert(old), delete(new)]);
+        let mut ids: Vec<String> =
+            cluster.of(Entity::Attachment).iter().map(|record| text(record, "meta.event_id")).collect();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), 5, "each published version has an id of its own");
+    }
+}
+
+#[test]
+fn of_two_owners_the_one_with_the_newer_knowledge_keeps_the_record() {
+    let of = |n: u64| hirewire_kafka::partition_for(id("Candidate", &n.to_string()).as_bytes(), 4);
+    let (true_owner, other) = (1, (2..).find(|n| of(*n) != of(1)).unwrap());
+    let mut cluster = Cluster::new();
+    attachment(&mut cluster, true_owner, "2026-03-05T10:00:00Z");
+    attachment(&mut cluster, true_owner, "2026-03-09T10:00:00Z");
+    // Its home knows of the first version alone.
+    attachment(&mut cluster, other, "2026-03-07T10:00:00Z");
+    let last = |n: u64| attachments(&cluster).into_iter().rfind(|a| a.0 == of(n)).unwrap().1;
+    assert_eq!((last(true_owner), last(other)), ("UPSERT".to_owned(), "DELETE".to_owned()));
+}

@@ -170,9 +170,9 @@ fn put_rows(out: &mut Vec<u8>, state: &EntityState, field: usize) {
 }
 
 /// Appends the record for the state topic, without frame.
-pub fn put_state_record(out: &mut Vec<u8>, info: &KindInfo, ids: Ids<'_>, state: &EntityState, spare: &mut Vec<u8>) {
+pub fn put_state_record(out: &mut Vec<u8>, record: &str, ids: Ids<'_>, state: &EntityState, spare: &mut Vec<u8>) {
     put_int(out, i64::from(FORMAT));
-    put_bytes(out, info.record.as_bytes());
+    put_bytes(out, record.as_bytes());
     put_bytes(out, ids.id);
     put_bytes(out, ids.tenant.as_bytes());
     put_bytes(out, ids.connection.as_bytes());
