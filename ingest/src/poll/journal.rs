@@ -38,7 +38,9 @@ impl Journal for TransactionalWriter {
             Ok(_) => Ok(()),
             Err(TransactionError::Fenced(_)) => Err(NotCommitted::Fenced),
             Err(TransactionError::Refused(why)) => Err(NotCommitted::Refused(why)),
-            Err(TransactionError::Aborted(why) | TransactionError::Indefinite(why)) => Err(NotCommitted::Again(why)),
+            Err(
+                TransactionError::Aborted(why) | TransactionError::Indefinite(why) | TransactionError::Forbidden(why),
+            ) => Err(NotCommitted::Again(why)),
         }
     }
 }

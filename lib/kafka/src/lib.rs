@@ -18,6 +18,7 @@ mod error;
 mod group;
 mod leases;
 mod metrics;
+mod outcome;
 mod partitioned;
 mod producer;
 mod record;

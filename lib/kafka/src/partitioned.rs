@@ -6,7 +6,7 @@
 //! - Revoked: workers drain (commit what they did), then the partitions are given back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -111,6 +111,7 @@ pub(crate) struct Members {
 struct Running {
     inbox: SyncSender<ToWorker>,
     thread: std::thread::JoinHandle<Result<(), Stop>>,
+    given_back: Arc<AtomicBool>,
 }
 
 /// The member is ready when the last of its workers has restored its state.
@@ -209,6 +210,7 @@ impl Members {
             Restoring { left: Arc::new(AtomicUsize::new(numbers.len())), component: self.component.clone() };
         for p in numbers {
             let (inbox, outbox) = sync_channel(INBOX_RECORDS);
+            let given_back = Arc::new(AtomicBool::new(false));
             let worker = Worker {
                 partition: *p,
                 settings: self.settings.clone(),
@@ -220,13 +222,17 @@ impl Members {
                 metrics: self.metrics.clone(),
                 step: (self.make_step)(*p)?,
                 restoring: restoring.clone(),
+                given_back: given_back.clone(),
             };
             let fenced = fenced.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("partition-{p}"))
                 .spawn(move || worker.run(&outbox, &fenced))
                 .map_err(|error| Stop::retryable("no-thread", error.to_string()))?;
-            self.workers.lock().unwrap_or_else(PoisonError::into_inner).insert(*p, Running { inbox, thread });
+            self.workers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(*p, Running { inbox, thread, given_back });
         }
         drop(fenced);
         wait_for_fences(&all_fenced, numbers.len())
@@ -254,7 +260,8 @@ impl Members {
                 std::thread::sleep(Duration::from_millis(1));
             }
             if !running.thread.is_finished() {
-                // Its commit will be refused: the group's generation has moved on.
+                // It ends at the next look at this flag, or the next owner's producer fences it.
+                running.given_back.store(true, Ordering::Release);
                 tracing::warn!(partition = p, "a worker did not drain in time and is left to be fenced");
                 continue;
             }

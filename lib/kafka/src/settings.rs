@@ -1,6 +1,7 @@
 //! How to reach the brokers: the settings file's form, checked, then turned into librdkafka's.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hirewire_service::Secret;
 use hirewire_yaml::{Node, Problems};
@@ -17,6 +18,8 @@ pub struct Settings {
     sasl: Option<Sasl>,
     /// Most bytes that one consumer fetches ahead, in KiB.
     prefetch_kib: u64,
+    transaction_timeout: Duration,
+    session_timeout: Duration,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -59,7 +62,15 @@ impl Settings {
             map.skip(layout);
         }
         map.finish(problems);
-        Some(Self { bootstrap_servers: servers?, client_id, tls, sasl, prefetch_kib })
+        Some(Self {
+            bootstrap_servers: servers?,
+            client_id,
+            tls,
+            sasl,
+            prefetch_kib,
+            transaction_timeout: TRANSACTION_TIMEOUT,
+            session_timeout: SESSION_TIMEOUT,
+        })
     }
 
     /// Plain text, no authentication.
@@ -71,6 +82,8 @@ impl Settings {
             tls: None,
             sasl: None,
             prefetch_kib: DEFAULT_PREFETCH_KIB,
+            transaction_timeout: TRANSACTION_TIMEOUT,
+            session_timeout: SESSION_TIMEOUT,
         }
     }
 
@@ -83,6 +96,23 @@ impl Settings {
     #[must_use]
     pub fn with_client_id(&self, client_id: impl Into<String>) -> Self {
         Self { client_id: client_id.into(), ..self.clone() }
+    }
+
+    /// Another bound, at least a second, for how long a producer that died blocks readers. A call to the coordinator may
+    /// take two thirds of it.
+    #[must_use]
+    pub fn with_transaction_timeout(&self, timeout: Duration) -> Self {
+        Self { transaction_timeout: timeout.max(Duration::from_secs(1)), ..self.clone() }
+    }
+
+    /// Another time after which a silent group member is given up.
+    #[must_use]
+    pub fn with_session_timeout(&self, timeout: Duration) -> Self {
+        Self { session_timeout: timeout, ..self.clone() }
+    }
+
+    pub(crate) fn transaction_timeout(&self) -> Duration {
+        self.transaction_timeout
     }
 
     /// What every client needs. Fails when a secret cannot be read.
@@ -140,8 +170,8 @@ impl Settings {
             .set("fetch.queue.backoff.ms", "10")
             .set("fetch.wait.max.ms", "100")
             .set("queued.max.messages.kbytes", self.prefetch_kib.to_string())
-            .set("session.timeout.ms", "10000")
-            .set("heartbeat.interval.ms", "1000")
+            .set("session.timeout.ms", self.session_timeout.as_millis().to_string())
+            .set("heartbeat.interval.ms", (self.session_timeout / 10).as_millis().to_string())
             .set("max.poll.interval.ms", "300000");
         Ok(config)
     }
@@ -161,6 +191,9 @@ impl Settings {
 
 /// One consumer's share of the memory budget.
 const DEFAULT_PREFETCH_KIB: u64 = 16 * 1024;
+/// A producer that died blocks readers for at most this long.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
+const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Tls {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {

@@ -15,6 +15,7 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 
 use crate::client;
+use crate::outcome::From;
 use crate::record::owned_headers;
 use crate::{Position, Record, Settings, Stop};
 
@@ -33,23 +34,9 @@ pub enum TransactionError {
     /// The broker will never take one of the records.
     #[error("record refused: {0}")]
     Refused(String),
-}
-
-impl TransactionError {
-    fn of(error: &KafkaError) -> Self {
-        let code = error.rdkafka_error_code();
-        let text = error.to_string();
-        if matches!(
-            code,
-            Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced | RDKafkaErrorCode::InvalidProducerEpoch)
-        ) {
-            return Self::Fenced(text);
-        }
-        match error {
-            KafkaError::Transaction(error) if error.txn_requires_abort() => Self::Aborted(text),
-            _ => Self::Indefinite(text),
-        }
-    }
+    /// The principal may not do this.
+    #[error("not allowed: {0}")]
+    Forbidden(String),
 }
 
 /// Counts what is still on its way, and keeps the first failure and the positions asked for.
@@ -119,21 +106,22 @@ impl ProducerContext for InFlight {
 pub(crate) struct TransactionalProducer {
     producer: ThreadedProducer<InFlight>,
     tickets: usize,
+    /// How long the broker keeps a transaction open.
+    timeout: Duration,
+    /// How long one call to the coordinator may take: less, so that an unknown outcome is met before the broker acts.
+    call_timeout: Duration,
 }
-
-/// How long one call to the transaction coordinator may take.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// A producer that died blocks readers for at most this long.
-const TRANSACTION_TIMEOUT_MS: u32 = 15_000;
 
 impl TransactionalProducer {
     /// Creates the producer and ends whatever its predecessor left open.
     pub(crate) fn new(settings: &Settings, transactional_id: &str, deadline: Duration) -> Result<Self, Stop> {
+        let timeout = settings.transaction_timeout();
+        let call_timeout = timeout * 2 / 3;
         let mut config = settings.producer()?;
         config
             .set("transactional.id", transactional_id)
-            .set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string())
-            .set("message.timeout.ms", (TRANSACTION_TIMEOUT_MS - 1000).to_string())
+            .set("transaction.timeout.ms", timeout.as_millis().to_string())
+            .set("message.timeout.ms", (timeout * 14 / 15).as_millis().to_string())
             .set("linger.ms", "1")
             .set("queue.buffering.max.messages", "500000");
         let producer: ThreadedProducer<InFlight> = config
@@ -141,15 +129,38 @@ impl TransactionalProducer {
             .map_err(|error| Stop::kafka("create a producer", &error))?;
         let until = Instant::now() + deadline;
         loop {
-            match producer.init_transactions(CALL_TIMEOUT.min(deadline)) {
-                Ok(()) => return Ok(Self { producer, tickets: UNTRACKED }),
+            match producer.init_transactions(call_timeout.min(deadline)) {
+                Ok(()) => return Ok(Self { producer, tickets: UNTRACKED, timeout, call_timeout }),
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < until => {
                     tracing::debug!(transactional_id, %error, "init_transactions is tried again");
                     std::thread::sleep(Duration::from_millis(50));
                 }
-                Err(error) => return Err(Stop::kafka(&format!("init_transactions of {transactional_id}"), &error)),
+                Err(error) => {
+                    let doing = format!("init_transactions of {transactional_id}");
+                    let told = TransactionError::of(From::Call { must_abort: false }, &error, None);
+                    return Err(match told {
+                        TransactionError::Forbidden(why) => Stop::retryable(
+                            "not-authorized",
+                            format!("{doing}: {why}; give this principal WRITE on the transactional id"),
+                        ),
+                        TransactionError::Aborted(_)
+                        | TransactionError::Indefinite(_)
+                        | TransactionError::Fenced(_)
+                        | TransactionError::Refused(_) => Stop::kafka(&doing, &error),
+                    });
+                }
             }
         }
+    }
+
+    fn failed(&self, from: From, error: &KafkaError) -> TransactionError {
+        TransactionError::of(from, error, self.producer.client().fatal_error())
+    }
+
+    /// What a call said, with librdkafka's word on whether the transaction must be aborted.
+    fn of_call(&self, error: &KafkaError) -> TransactionError {
+        let must_abort = matches!(error, KafkaError::Transaction(error) if error.txn_requires_abort());
+        self.failed(From::Call { must_abort }, error)
     }
 
     pub(crate) fn begin(&mut self) -> Result<(), TransactionError> {
@@ -158,7 +169,7 @@ impl TransactionalProducer {
         counted.positions.clear();
         counted.failure = None;
         drop(counted);
-        self.producer.begin_transaction().map_err(|error| TransactionError::of(&error))
+        self.producer.begin_transaction().map_err(|error| self.of_call(&error))
     }
 
     /// Adds a record to the open transaction. A full queue is back-pressure: waits for deliveries.
@@ -175,7 +186,7 @@ impl TransactionalProducer {
         outgoing.headers = owned_headers(&record.headers);
         outgoing.key = record.key.as_deref();
         outgoing.payload = record.value.as_deref();
-        let until = Instant::now() + CALL_TIMEOUT;
+        let until = Instant::now() + self.call_timeout;
         loop {
             self.producer.context().lock().outstanding += 1;
             match self.producer.send(outgoing) {
@@ -190,7 +201,7 @@ impl TransactionalProducer {
                         Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
                             return Err(TransactionError::Refused(format!("{} for {}", error, record.topic)));
                         }
-                        _ => return Err(TransactionError::of(&error)),
+                        _ => return Err(self.failed(From::Send, &error)),
                     }
                 }
             }
@@ -199,7 +210,7 @@ impl TransactionalProducer {
 
     /// Waits until every record of the transaction is acknowledged: a bare commit would wait 100 ms for its flush.
     fn settle(&self) -> Result<(), TransactionError> {
-        if !self.producer.context().wait(Duration::from_millis(u64::from(TRANSACTION_TIMEOUT_MS))) {
+        if !self.producer.context().wait(self.timeout) {
             return Err(TransactionError::Indefinite("records were not acknowledged in time".to_owned()));
         }
         // A report comes some microseconds before librdkafka takes the record off its queue; a commit that finds it
@@ -211,18 +222,7 @@ impl TransactionalProducer {
         let failure = self.producer.context().lock().failure.take();
         match failure {
             None => Ok(()),
-            Some(error) => match error.rdkafka_error_code() {
-                Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize) => {
-                    Err(TransactionError::Refused(error.to_string()))
-                }
-                Some(
-                    RDKafkaErrorCode::Fenced
-                    | RDKafkaErrorCode::ProducerFenced
-                    | RDKafkaErrorCode::InvalidProducerEpoch,
-                ) => Err(TransactionError::Fenced(error.to_string())),
-                // Aborting is right, and whether librdkafka still can is told by the abort itself.
-                _ => Err(TransactionError::Aborted(error.to_string())),
-            },
+            Some(error) => Err(self.failed(From::Delivery, &error)),
         }
     }
 
@@ -231,17 +231,38 @@ impl TransactionalProducer {
         &self,
         offsets: Option<(&TopicPartitionList, &ConsumerGroupMetadata)>,
     ) -> Result<(), TransactionError> {
-        self.settle()?;
-        if let Some((offsets, group)) = offsets {
-            self.retrying(|| self.producer.send_offsets_to_transaction(offsets, group, CALL_TIMEOUT))?;
+        if let Err(error) = self.settle() {
+            return Err(self.reason(error, offsets));
         }
-        self.retrying(|| self.producer.commit_transaction(CALL_TIMEOUT))
+        if let Some((offsets, group)) = offsets {
+            self.retrying(|| self.producer.send_offsets_to_transaction(offsets, group, self.call_timeout))
+                .map_err(|error| self.of_call(&error))?;
+        }
+        self.retrying(|| self.producer.commit_transaction(self.call_timeout)).map_err(|error| self.of_call(&error))
     }
 
+    /// A record that was never sent, because the transaction had failed before, does not say why; the next call does.
+    /// Sending offsets changes nothing in a transaction that will be aborted.
+    fn reason(
+        &self,
+        error: TransactionError,
+        offsets: Option<(&TopicPartitionList, &ConsumerGroupMetadata)>,
+    ) -> TransactionError {
+        let (TransactionError::Aborted(_), Some((offsets, group))) = (&error, offsets) else { return error };
+        match self.producer.send_offsets_to_transaction(offsets, group, self.call_timeout) {
+            Err(KafkaError::Transaction(told)) if told.txn_requires_abort() => {
+                self.of_call(&KafkaError::Transaction(told))
+            }
+            _ => error,
+        }
+    }
+
+    /// Fails as [`TransactionError::Fenced`] or [`TransactionError::Indefinite`] only.
     pub(crate) fn abort(&self) -> Result<(), TransactionError> {
-        self.retrying(|| self.producer.abort_transaction(CALL_TIMEOUT))?;
+        self.retrying(|| self.producer.abort_transaction(self.call_timeout))
+            .map_err(|error| self.failed(From::Abort, &error))?;
         // Purged records report their end; none may be counted in the next transaction.
-        if self.producer.context().wait(CALL_TIMEOUT) {
+        if self.producer.context().wait(self.call_timeout) {
             Ok(())
         } else {
             Err(TransactionError::Indefinite("aborted records did not report back".to_owned()))
@@ -257,15 +278,15 @@ impl TransactionalProducer {
 
     /// One coordinator call, retried while librdkafka says that it may be. A timeout that outlasts the bound leaves
     /// the outcome open.
-    fn retrying(&self, call: impl Fn() -> Result<(), KafkaError>) -> Result<(), TransactionError> {
-        let until = Instant::now() + CALL_TIMEOUT;
+    fn retrying(&self, call: impl Fn() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+        let until = Instant::now() + self.call_timeout;
         loop {
             match call() {
                 Ok(()) => return Ok(()),
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < until => {
                     std::thread::sleep(Duration::from_millis(10));
                 }
-                Err(error) => return Err(TransactionError::of(&error)),
+                Err(error) => return Err(error),
             }
         }
     }

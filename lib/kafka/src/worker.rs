@@ -4,6 +4,7 @@
 //! without asking the broker. After an indefinite error the producer is replaced under the same id (which ends the
 //! old transaction one way or the other) and the committed offset tells whether the work was done.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::metrics::PartitionedMetrics;
+use crate::outcome::{self, Action};
 use crate::partitioned::{PartitionedConsumer, Restoring, ToWorker};
 use crate::transaction::TransactionalProducer;
 use crate::{Inbound, Outbox, Settings, Step, Stop, TransactionError};
@@ -28,6 +30,8 @@ pub(crate) struct Worker {
     pub(crate) metrics: PartitionedMetrics,
     pub(crate) step: Box<dyn Step>,
     pub(crate) restoring: Restoring,
+    /// Set when the partition was given back while this worker was still at work.
+    pub(crate) given_back: Arc<AtomicBool>,
 }
 
 /// Why a batch ended.
@@ -54,9 +58,6 @@ impl From<Stop> for Failure {
         Self::Stop(stop)
     }
 }
-
-/// How often the same work is tried before the partition gives up and says so.
-const MAX_ATTEMPTS: u32 = 20;
 
 impl Worker {
     pub(crate) fn run(mut self, inbox: &Receiver<ToWorker>, fenced: &SyncSender<Result<(), Stop>>) -> Result<(), Stop> {
@@ -117,88 +118,61 @@ impl Worker {
     fn finish(&mut self, producer: &mut TransactionalProducer, batch: &Batch) -> Result<(), Stop> {
         let mut result = match &batch.failed {
             Some(error) => Err(Failure::Transaction(error.clone())),
-            None => self.commit(producer, &batch.inputs),
+            None => self.commit(producer, &batch.inputs).map(|sent| batch.sent + sent),
         };
-        for attempt in 1.. {
-            match result {
-                Ok(sent) => {
-                    self.metrics.transactions.with_label_values(&["committed"]).inc();
-                    self.metrics.records_in.inc_by(batch.inputs.len() as u64);
-                    self.metrics.records_out.inc_by((batch.sent + sent) as u64);
-                    return self.step.committed();
-                }
+        let mut attempt = 1;
+        loop {
+            let error = match result {
+                Ok(sent) => return self.committed(batch.inputs.len(), sent),
+                Err(Failure::Transaction(error)) => error,
                 Err(Failure::Stop(stop)) => {
                     self.step.aborted()?;
                     return Err(stop);
                 }
-                Err(Failure::Transaction(TransactionError::Fenced(why))) => {
-                    self.step.aborted()?;
-                    return Err(Stop::retryable("fenced", format!("partition {}: {why}", self.partition)));
-                }
-                Err(Failure::Transaction(TransactionError::Refused(why))) => {
-                    self.step.aborted()?;
-                    return Err(Stop::permanent(
-                        "record-refused",
-                        format!("partition {}: {why}; raise the broker's message.max.bytes", self.partition),
-                    ));
-                }
-                Err(Failure::Transaction(error)) if attempt > MAX_ATTEMPTS => {
-                    self.step.aborted()?;
-                    return Err(Stop::retryable(
-                        "transaction-failed",
-                        format!("partition {}: {error}, {attempt} times", self.partition),
-                    ));
-                }
-                Err(Failure::Transaction(TransactionError::Aborted(why))) => {
-                    tracing::info!(
-                        partition = self.partition,
-                        attempt,
-                        why,
-                        "transaction aborted, the same work is done again"
-                    );
+            };
+            result = match outcome::after(&error, attempt) {
+                Action::AbortAndRepeat => {
+                    tracing::info!(partition = self.partition, attempt, %error, "the same work is done again");
                     self.metrics.transactions.with_label_values(&["aborted"]).inc();
-                    let abort = producer.abort();
-                    self.step.aborted()?;
-                    match abort {
-                        Ok(()) => result = self.again(producer, &batch.inputs),
-                        Err(error @ TransactionError::Fenced(_)) => result = Err(Failure::Transaction(error)),
-                        Err(_) => {
-                            self.replace(producer, "abort-failed")?;
-                            result = self.again(producer, &batch.inputs);
-                        }
+                    match producer.abort() {
+                        Ok(()) => self.again(producer, &batch.inputs),
+                        Err(error) => Err(error.into()),
                     }
                 }
-                Err(Failure::Transaction(TransactionError::Indefinite(why))) => {
-                    tracing::warn!(
-                        partition = self.partition,
-                        attempt,
-                        why,
-                        "transaction outcome unknown, producer replaced"
-                    );
+                Action::ReplaceAndLook => {
+                    tracing::warn!(partition = self.partition, attempt, %error, "producer replaced");
                     self.metrics.transactions.with_label_values(&["indefinite"]).inc();
-                    self.replace(producer, "indefinite")?;
-                    if self.was_committed(&batch.inputs)? {
-                        result = Ok(0);
-                    } else {
-                        self.step.aborted()?;
-                        result = self.again(producer, &batch.inputs);
-                    }
+                    self.replace(producer)?;
+                    if self.was_committed(&batch.inputs)? { Ok(0) } else { self.again(producer, &batch.inputs) }
                 }
-            }
+                Action::End { code, retryable } => {
+                    self.step.aborted()?;
+                    return Err(outcome::stop(code, retryable, self.partition, &error, attempt));
+                }
+            };
+            attempt += 1;
         }
-        Ok(())
     }
 
-    /// The same inputs in a new transaction.
+    fn committed(&mut self, taken: usize, sent: usize) -> Result<(), Stop> {
+        self.metrics.transactions.with_label_values(&["committed"]).inc();
+        self.metrics.records_in.inc_by(taken as u64);
+        self.metrics.records_out.inc_by(sent as u64);
+        self.step.committed()
+    }
+
+    /// The same inputs in a new transaction. How many records were sent.
     fn again(&mut self, producer: &mut TransactionalProducer, inputs: &[Inbound]) -> Result<usize, Failure> {
+        self.step.aborted()?;
         std::thread::sleep(Duration::from_millis(20));
         let mut outbox = Outbox::default();
         producer.begin()?;
+        let mut sent = 0;
         for input in inputs {
             self.step.process(input, &mut outbox)?;
-            flush(&mut outbox, producer)?;
+            sent += flush(&mut outbox, producer)?;
         }
-        self.commit(producer, inputs)
+        Ok(sent + self.commit(producer, inputs)?)
     }
 
     /// Sends the step's last records and commits with the offsets after `inputs`.
@@ -206,6 +180,7 @@ impl Worker {
         let mut outbox = Outbox::default();
         self.step.before_commit(&mut outbox)?;
         let sent = flush(&mut outbox, producer)?;
+        self.still_ours()?;
         let started = Instant::now();
         let offsets = offsets_after(inputs)?;
         let group =
@@ -220,12 +195,21 @@ impl Worker {
         self.consumer.upgrade()?.group_metadata()
     }
 
-    fn replace(&self, producer: &mut TransactionalProducer, reason: &'static str) -> Result<(), Stop> {
-        // A new producer fences whoever has the id: never after the partition went to somebody else.
-        if self.consumer.upgrade().is_none_or(|consumer| consumer.assignment_lost()) {
-            return Err(Stop::retryable("fenced", format!("partition {} was lost to another member", self.partition)));
+    /// Whether this worker may still act for its partition. The group's generation alone does not say so: this member
+    /// may be in the next generation already, without the partition.
+    fn still_ours(&self) -> Result<(), Stop> {
+        let lost = self.given_back.load(Ordering::Acquire)
+            || self.consumer.upgrade().is_none_or(|consumer| consumer.assignment_lost());
+        if !lost {
+            return Ok(());
         }
-        self.metrics.replaced.with_label_values(&[reason]).inc();
+        Err(Stop::retryable("fenced", format!("partition {} was lost to another member", self.partition)))
+    }
+
+    /// A new producer fences whoever has the id: never after the partition went to somebody else.
+    fn replace(&self, producer: &mut TransactionalProducer) -> Result<(), Stop> {
+        self.still_ours()?;
+        self.metrics.replaced.with_label_values(&["indefinite"]).inc();
         *producer = TransactionalProducer::new(&self.settings, &self.transactional_id, Duration::from_secs(60))?;
         Ok(())
     }

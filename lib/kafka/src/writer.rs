@@ -83,7 +83,9 @@ fn serve(
         let mut result = attempt(&mut producer, &job.records);
         let lost = match &result {
             Ok(_) | Err(TransactionError::Fenced(_)) => None,
-            Err(TransactionError::Aborted(_) | TransactionError::Refused(_)) => producer.abort().err(),
+            Err(TransactionError::Aborted(_) | TransactionError::Refused(_) | TransactionError::Forbidden(_)) => {
+                producer.abort().err()
+            }
             Err(indefinite @ TransactionError::Indefinite(_)) => Some(indefinite.clone()),
         };
         match lost {

@@ -1,0 +1,198 @@
+//! What an error of a transaction means, and what to do after it: two pure tables, so that each row can be read and
+//! tested without a broker. The code in comes from librdkafka; the action out is carried out by `worker.rs`.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use crate::{Stop, TransactionError};
+
+/// Which call told of the error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// Begin, send offsets, commit: `must_abort` as librdkafka says it.
+    Call { must_abort: bool },
+    /// Handing over a record.
+    Send,
+    /// A delivery report: the record is not in the transaction, so nothing was committed.
+    Delivery,
+    /// An abort: whatever it is, this producer cannot go on.
+    Abort,
+}
+
+/// What to do next about one piece of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Abort, then do the same work again with this producer.
+    AbortAndRepeat,
+    /// A new producer under the same id ends the old transaction one way or the other; the committed offset then tells
+    /// whether the work is still to be done.
+    ReplaceAndLook,
+    /// This worker must do nothing more.
+    End { code: &'static str, retryable: bool },
+}
+
+/// How often the same work is tried before the partition gives up and says so.
+pub(crate) const MAX_ATTEMPTS: u32 = 20;
+
+impl TransactionError {
+    /// `fatal`: what librdkafka holds against this producer for good. Once it is there, all calls fail with a mere
+    /// "fatal error", and it alone tells a fenced producer from a broken one.
+    pub(crate) fn of(from: From, error: &KafkaError, fatal: Option<(RDKafkaErrorCode, String)>) -> Self {
+        match fatal {
+            Some((code, why)) => class(from, Some(code))(format!("{error}: {why}")),
+            None => class(from, error.rdkafka_error_code())(error.to_string()),
+        }
+    }
+}
+
+/// The class of an error, as the constructor that takes its text.
+fn class(from: From, code: Option<RDKafkaErrorCode>) -> fn(String) -> TransactionError {
+    use RDKafkaErrorCode as Code;
+    match (code, from) {
+        (Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch), _) => TransactionError::Fenced,
+        (_, From::Abort) => TransactionError::Indefinite,
+        (Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize), _) => TransactionError::Refused,
+        (
+            Some(
+                Code::TopicAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::TransactionalIdAuthorizationFailed,
+            ),
+            _,
+        ) => TransactionError::Forbidden,
+        // Aborting is right, and whether librdkafka still can is told by the abort itself.
+        (_, From::Delivery | From::Call { must_abort: true }) => TransactionError::Aborted,
+        // The transaction failed before this record.
+        (Some(Code::State), From::Send) => TransactionError::Aborted,
+        (_, From::Send | From::Call { must_abort: false }) => TransactionError::Indefinite,
+    }
+}
+
+/// What to do after the `attempt`th failure (from 1) of the same work.
+pub(crate) fn after(error: &TransactionError, attempt: u32) -> Action {
+    match error {
+        TransactionError::Fenced(_) => Action::End { code: "fenced", retryable: true },
+        TransactionError::Refused(_) => Action::End { code: "record-refused", retryable: false },
+        TransactionError::Forbidden(_) => Action::End { code: "not-authorized", retryable: true },
+        TransactionError::Aborted(_) | TransactionError::Indefinite(_) if attempt > MAX_ATTEMPTS => {
+            Action::End { code: "transaction-failed", retryable: true }
+        }
+        TransactionError::Aborted(_) => Action::AbortAndRepeat,
+        TransactionError::Indefinite(_) => Action::ReplaceAndLook,
+    }
+}
+
+/// The reason of a worker that ends, for the log and for `docs/errors.md`.
+pub(crate) fn stop(
+    code: &'static str,
+    retryable: bool,
+    partition: i32,
+    error: &TransactionError,
+    attempt: u32,
+) -> Stop {
+    let advice = match error {
+        TransactionError::Fenced(_) => String::new(),
+        TransactionError::Refused(_) => "; raise the broker's message.max.bytes".to_owned(),
+        TransactionError::Forbidden(_) => {
+            "; give this principal WRITE on the topic and the transactional id, READ on the group".to_owned()
+        }
+        TransactionError::Aborted(_) | TransactionError::Indefinite(_) => format!(", {attempt} times"),
+    };
+    Stop { code, what: format!("partition {partition}: {error}{advice}"), retryable }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALL: From = From::Call { must_abort: false };
+    const ABORTABLE: From = From::Call { must_abort: true };
+
+    fn name(error: &TransactionError) -> &'static str {
+        match error {
+            TransactionError::Aborted(_) => "aborted",
+            TransactionError::Indefinite(_) => "indefinite",
+            TransactionError::Fenced(_) => "fenced",
+            TransactionError::Refused(_) => "refused",
+            TransactionError::Forbidden(_) => "forbidden",
+        }
+    }
+
+    #[test]
+    fn each_error_has_its_class() {
+        use RDKafkaErrorCode as Code;
+        for (code, from, wanted) in [
+            // A newer producer: whoever tells it.
+            (Some(Code::Fenced), CALL, "fenced"),
+            (Some(Code::ProducerFenced), ABORTABLE, "fenced"),
+            (Some(Code::InvalidProducerEpoch), CALL, "fenced"),
+            (Some(Code::Fenced), From::Send, "fenced"),
+            (Some(Code::InvalidProducerEpoch), From::Delivery, "fenced"),
+            (Some(Code::ProducerFenced), From::Abort, "fenced"),
+            // A record that the broker never takes.
+            (Some(Code::MessageSizeTooLarge), From::Send, "refused"),
+            (Some(Code::MessageSizeTooLarge), CALL, "refused"),
+            (Some(Code::MessageSizeTooLarge), From::Delivery, "refused"),
+            (Some(Code::InvalidMessageSize), From::Delivery, "refused"),
+            // Rights.
+            (Some(Code::TopicAuthorizationFailed), ABORTABLE, "forbidden"),
+            (Some(Code::TopicAuthorizationFailed), From::Delivery, "forbidden"),
+            (Some(Code::GroupAuthorizationFailed), ABORTABLE, "forbidden"),
+            (Some(Code::TransactionalIdAuthorizationFailed), CALL, "forbidden"),
+            (Some(Code::ClusterAuthorizationFailed), CALL, "forbidden"),
+            // librdkafka can still abort.
+            (Some(Code::IllegalGeneration), ABORTABLE, "aborted"),
+            (Some(Code::UnknownMemberId), ABORTABLE, "aborted"),
+            (Some(Code::InvalidProducerIdMapping), ABORTABLE, "aborted"),
+            (Some(Code::OutOfOrderSequenceNumber), ABORTABLE, "aborted"),
+            (Some(Code::State), From::Send, "aborted"),
+            (Some(Code::MessageTimedOut), From::Delivery, "aborted"),
+            (Some(Code::PurgeQueue), From::Delivery, "aborted"),
+            (Some(Code::OutOfOrderSequenceNumber), From::Delivery, "aborted"),
+            (Some(Code::NotEnoughReplicas), From::Delivery, "aborted"),
+            // Nobody knows.
+            (Some(Code::OperationTimedOut), CALL, "indefinite"),
+            (Some(Code::RequestTimedOut), CALL, "indefinite"),
+            (Some(Code::InvalidTransactionalState), CALL, "indefinite"),
+            (Some(Code::ConcurrentTransactions), CALL, "indefinite"),
+            (Some(Code::State), CALL, "indefinite"),
+            (Some(Code::Fatal), CALL, "indefinite"),
+            (Some(Code::Fatal), From::Send, "indefinite"),
+            (Some(Code::QueueFull), From::Send, "indefinite"),
+            (None, CALL, "indefinite"),
+            // A producer that cannot abort is of no more use.
+            (Some(Code::OperationTimedOut), From::Abort, "indefinite"),
+            (Some(Code::TopicAuthorizationFailed), From::Abort, "indefinite"),
+            (Some(Code::MessageSizeTooLarge), From::Abort, "indefinite"),
+            (None, From::Abort, "indefinite"),
+        ] {
+            assert_eq!(name(&class(from, code)(String::new())), wanted, "{code:?} from {from:?}");
+        }
+    }
+
+    #[test]
+    fn each_class_has_its_action() {
+        let end = |code, retryable| Action::End { code, retryable };
+        for (error, attempt, wanted) in [
+            (TransactionError::Aborted as fn(String) -> TransactionError, 1, Action::AbortAndRepeat),
+            (TransactionError::Aborted, MAX_ATTEMPTS, Action::AbortAndRepeat),
+            (TransactionError::Aborted, MAX_ATTEMPTS + 1, end("transaction-failed", true)),
+            (TransactionError::Indefinite, 1, Action::ReplaceAndLook),
+            (TransactionError::Indefinite, MAX_ATTEMPTS, Action::ReplaceAndLook),
+            (TransactionError::Indefinite, MAX_ATTEMPTS + 1, end("transaction-failed", true)),
+            (TransactionError::Fenced, 1, end("fenced", true)),
+            (TransactionError::Fenced, MAX_ATTEMPTS + 1, end("fenced", true)),
+            (TransactionError::Refused, 1, end("record-refused", false)),
+            (TransactionError::Refused, MAX_ATTEMPTS + 1, end("record-refused", false)),
+            (TransactionError::Forbidden, 1, end("not-authorized", true)),
+            (TransactionError::Forbidden, MAX_ATTEMPTS + 1, end("not-authorized", true)),
+        ] {
+            let error = error("why".to_owned());
+            assert_eq!(after(&error, attempt), wanted, "{error} at attempt {attempt}");
+            if let Action::End { code, retryable } = wanted {
+                let stop = stop(code, retryable, 3, &error, attempt);
+                assert!(stop.what.starts_with("partition 3: ") && stop.what.contains("why"), "{stop}");
+            }
+        }
+    }
+}
