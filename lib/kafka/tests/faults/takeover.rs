@@ -1,0 +1,115 @@
+//! Two that want the same partition: hijack of a transactional id, rebalances within a transaction, and the order of
+//! fencing, restoring and reading offsets.
+
+use std::time::Duration;
+
+use kafka_protocol::messages::ApiKey;
+
+use crate::Place;
+use crate::broker::wait_for;
+use crate::proxy::Fault;
+use crate::scene::{Event, Gate};
+
+/// T2: another deployment uses the same transactional ids. The older one ends, and nothing of it appears afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_older_of_two_with_one_transactional_id_ends_as_fenced() {
+    let place = Place::start().await;
+    for within_a_transaction in [true, false] {
+        let scene = place.scene().await;
+        scene.feed(0..30).await;
+        let (mut old, mut new) = (scene.role("old"), scene.role("new"));
+        let client = old.client.clone();
+        (old.restarts, old.label) = (false, "old ".to_owned());
+        // It still hands over records when the answer to the first of them has come.
+        old.pace = Duration::from_millis(5);
+        (new.group, new.label) = (format!("{}-other", scene.name), "new ".to_owned());
+        let gate = Gate::at(Event::Process("25".to_owned()));
+        if within_a_transaction {
+            old.gates = vec![gate.clone()];
+        }
+        let old = scene.member(old);
+        let before = if within_a_transaction {
+            gate.reached().await;
+            wait_for("its records", || place.proxy.seen(&client, ApiKey::Produce).len() >= 3).await;
+            20
+        } else {
+            scene.until_last("old 29").await;
+            30
+        };
+        let new = scene.member(new);
+        scene.until_last("new 29").await;
+        gate.open();
+        scene.feed(30..40).await;
+        assert_eq!(old.ended().await, [("fenced".to_owned(), true)]);
+        scene.until_last("new 39").await;
+        new.end().await;
+        let seen = scene.visible().await;
+        let of_old: Vec<_> = seen.iter().filter(|value| value.starts_with("old")).cloned().collect();
+        assert_eq!(of_old, (0..before).map(|n| format!("old {n}")).collect::<Vec<_>>(), "records of a zombie");
+        assert_eq!(seen.len(), before + 40);
+    }
+}
+
+/// T5: the partition is taken away while its worker stands between its last record and its offsets. The group already
+/// counts this member to the next generation, the next owner has not fenced anybody yet: only the worker itself can know.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_lost_its_partition_sends_no_offsets() {
+    let place = Place::start().await;
+    let scene = place.scene().await;
+    scene.feed(0..30).await;
+    // The assignor gives the only partition to the first member by name.
+    let (mut first, second) = (scene.role("b"), scene.role("a"));
+    let client = first.client.clone();
+    let gate = Gate::after(Event::Process("19".to_owned()), Event::BeforeCommit);
+    (first.gates, first.drain_deadline) = (vec![gate.clone()], Duration::from_millis(300));
+    let fence = place.proxy.fault(&second.client, ApiKey::InitProducerId, 0, Fault::HoldRequest);
+    let first = scene.member(first);
+    gate.reached().await;
+    let sent = place.proxy.seen(&client, ApiKey::TxnOffsetCommit).len();
+    let second = scene.member(second);
+    fence.met().await;
+    gate.open();
+    wait_for("the worker to give up", || first.happened(&Event::Aborted)).await;
+    assert_eq!(place.proxy.seen(&client, ApiKey::TxnOffsetCommit).len(), sent, "offsets of a revoked partition");
+    fence.release();
+    scene.all_once(vec![first, second], 30).await;
+}
+
+/// On a revoke the open transaction is committed first: no work is done twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_worker_commits_what_it_did() {
+    let place = Place::start().await;
+    let scene = place.scene().await;
+    scene.feed(0..30).await;
+    let (mut first, second) = (scene.role("b"), scene.role("a"));
+    let gate = Gate::at(Event::Process("15".to_owned()));
+    first.gates = vec![gate.clone()];
+    let first = scene.member(first);
+    gate.reached().await;
+    let second = scene.member(second);
+    wait_for("the revoke", || first.count("rebalances_total") == 2).await;
+    gate.open();
+    scene.until_last("29").await;
+    let mut processed = first.processed();
+    assert!(!first.happened(&Event::Aborted));
+    processed.extend(second.processed());
+    assert_eq!(processed, (0..30).map(|n| n.to_string()).collect::<Vec<_>>(), "work was done twice");
+    scene.all_once(vec![first, second], 30).await;
+}
+
+/// State is read, and offsets are asked for, only when nobody else can write any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn restoring_waits_for_the_fence() {
+    let place = Place::start().await;
+    let scene = place.scene().await;
+    scene.feed(0..10).await;
+    let role = scene.role("restoring");
+    let client = role.client.clone();
+    let fence = place.proxy.fault(&client, ApiKey::InitProducerId, 0, Fault::HoldRequest);
+    let member = scene.member(role);
+    fence.met().await;
+    assert!(!member.happened(&Event::Restore), "state was read before the predecessor was fenced");
+    assert!(place.proxy.seen(&client, ApiKey::OffsetFetch).is_empty(), "offsets were read before the fence");
+    fence.release();
+    scene.all_once(vec![member], 10).await;
+}
