@@ -336,8 +336,6 @@ impl FactSpan {
 #[derive(Default)]
 pub struct Scratch {
     pub(crate) tape: Tape,
-    /// Per node of the tape: what became of it.
-    pub(crate) marks: Vec<Mark>,
     /// Nodes in the order of their first reading, so that a reading can be taken back.
     pub(crate) reads: Vec<u32>,
     pub(crate) out: Vec<u8>,

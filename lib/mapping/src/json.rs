@@ -8,10 +8,13 @@ mod members;
 mod scan;
 mod validate;
 
+use std::borrow::Cow;
 use std::fmt;
 
-use members::Members;
-pub(crate) use members::key_hash;
+use crate::fact::Mark;
+use crate::layout::{Layout, NOWHERE, Name, ROOT};
+use crate::path::Key;
+use members::{Members, key_hash};
 use scan::Scan;
 pub(crate) use scan::unescape;
 pub(crate) use validate::validate;
@@ -41,9 +44,15 @@ pub(crate) struct Node {
     pub(crate) next: u32,
     /// The container; of a value in an object, its key. The root is its own.
     pub(crate) parent: u32,
+    /// Of an object: its first slot. A slot holds the node of a member's value, or 0.
+    slots: u32,
+    /// Of an object: which slots it has.
+    place: u32,
     pub(crate) kind: Kind,
     /// The span has escapes: [`unescape`] it before use.
     pub(crate) escaped: bool,
+    /// What became of it. Leaves begin as unread.
+    pub(crate) mark: Mark,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,49 +84,93 @@ impl fmt::Display for JsonError {
 /// Reused from payload to payload.
 #[derive(Default)]
 pub(crate) struct Tape {
-    nodes: Vec<Node>,
-    /// Containers that are not closed yet.
-    open: Vec<u32>,
-    /// Of the next node.
-    parent: u32,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) slots: Vec<u32>,
+    /// Containers around the one that is being read, and [`OUTSIDE`] around the root.
+    open: Vec<Open>,
+    strangers: Vec<Stranger>,
     members: Members,
     plain: String,
 }
 
-impl Tape {
-    pub(crate) fn nodes(&self) -> &[Node] {
-        &self.nodes
-    }
+/// A container that is not closed yet.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    node: u32,
+    slots: u32,
+    /// Of an object: its own. Of a list: that of its items.
+    place: u32,
+    /// Where its strangers begin.
+    strangers: u32,
+    /// The byte that ends it.
+    close: u8,
+    /// Nothing has been read of it.
+    first: bool,
+    /// Its strangers stand in the hash table.
+    many: bool,
+}
 
+const OUTSIDE: Open = Open { node: 0, slots: 0, place: NOWHERE, strangers: 0, close: 0, first: false, many: false };
+
+/// A key that no path names.
+#[derive(Debug, Clone, Copy)]
+struct Stranger {
+    name: Name,
+    key: u32,
+}
+
+/// Up to so many strangers of one object are compared one by one.
+const FEW: usize = 16;
+
+impl Tape {
     /// Checks `bytes` from end to end. Node 0 is the root.
-    pub(crate) fn parse<'t>(&mut self, bytes: &'t [u8]) -> Result<&'t str, JsonError> {
+    ///
+    /// What it calls for every token is inlined, so that position and results stay in registers.
+    pub(crate) fn parse<'t>(&mut self, bytes: &'t [u8], layout: &Layout) -> Result<&'t str, JsonError> {
         self.nodes.clear();
+        self.slots.clear();
         self.open.clear();
+        self.strangers.clear();
         self.members.clear();
-        self.parent = 0;
         let text =
             std::str::from_utf8(bytes).map_err(|error| JsonError { fault: Fault::Utf8, at: error.valid_up_to() })?;
         if u32::try_from(bytes.len()).is_err() {
             return Err(JsonError { fault: Fault::Syntax("longer than 4 GiB"), at: 0 });
         }
         let mut scan = Scan { bytes, at: 0 };
-        self.value(&mut scan)?;
-        while let Some(container) = self.open.last().copied() {
-            self.parent = container;
-            scan.space();
-            let is_object = self.nodes[container as usize].kind == Kind::Object;
-            let first = self.nodes.len() == container as usize + 1;
-            match scan.peek() {
-                Some(b'}') if is_object => self.close(&mut scan),
-                Some(b']') if !is_object => self.close(&mut scan),
-                Some(b',') if !first => {
-                    scan.at += 1;
-                    self.item(&mut scan, text, is_object.then_some(container))?;
+        let (mut here, mut parent, mut place) = (OUTSIDE, 0, ROOT);
+        'values: loop {
+            let node = number(self.nodes.len());
+            let kind = self.value(&mut scan, parent)?;
+            if let Kind::Object | Kind::Array = kind {
+                if self.open.len() == MAX_DEPTH {
+                    return Err(JsonError { fault: Fault::TooDeep, at: scan.at - 1 });
                 }
-                Some(_) if first => self.item(&mut scan, text, is_object.then_some(container))?,
-                Some(_) => return Err(scan.fault("expected a comma or the end of the list or object")),
-                None => return Err(scan.fault("the text ends too early")),
+                self.open.push(here);
+                here = self.begin(node, kind, place, layout);
             }
+            while !self.open.is_empty() {
+                scan.space();
+                match scan.peek() {
+                    Some(byte) if byte == here.close => {
+                        scan.at += 1;
+                        self.close(scan.at, here);
+                        here = self.open.pop().unwrap_or(OUTSIDE);
+                        continue;
+                    }
+                    Some(b',') if !here.first => scan.at += 1,
+                    Some(_) if here.first => here.first = false,
+                    Some(_) => return Err(scan.fault("expected a comma or the end of the list or object")),
+                    None => return Err(scan.fault("the text ends too early")),
+                }
+                (parent, place) = if here.close == b'}' {
+                    self.key(&mut scan, text, layout, &mut here)?
+                } else {
+                    (here.node, here.place)
+                };
+                continue 'values;
+            }
+            break;
         }
         scan.space();
         if scan.at < bytes.len() {
@@ -126,128 +179,179 @@ impl Tape {
         Ok(text)
     }
 
-    /// The next value of a list, or the next key and value of an object.
-    fn item(&mut self, scan: &mut Scan<'_>, text: &str, object: Option<u32>) -> Result<(), JsonError> {
+    /// A key and its colon. Gives its node, and where its value stands.
+    #[inline(always)]
+    fn key(
+        &mut self,
+        scan: &mut Scan<'_>,
+        text: &str,
+        layout: &Layout,
+        here: &mut Open,
+    ) -> Result<(u32, u32), JsonError> {
         scan.space();
-        if let Some(object) = object {
-            if scan.peek() != Some(b'"') {
-                return Err(scan.fault("expected a key in quotes"));
+        if scan.peek() != Some(b'"') {
+            return Err(scan.fault("expected a key in quotes"));
+        }
+        let at = scan.at;
+        let (from, to, escaped) = scan.string()?;
+        let key = number(self.nodes.len());
+        self.push(from, to, here.node, Kind::Key, escaped);
+        let word = if escaped {
+            self.plain.clear();
+            unescape(text.get(from..to).unwrap_or_default(), &mut self.plain);
+            self.plain.as_bytes()
+        } else {
+            scan.bytes.get(from..to).unwrap_or_default()
+        };
+        let name = Name::new(word);
+        let (slot, place) = layout.member(here.place, name, word);
+        match slot.and_then(|slot| self.slots.get_mut((here.slots + slot) as usize)) {
+            Some(slot) if *slot == 0 => *slot = key + 1,
+            Some(_) => return Err(JsonError { fault: Fault::DuplicateKey, at }),
+            None => self.stranger(text, here, name, key).map_err(|fault| JsonError { fault, at })?,
+        }
+        scan.space();
+        if scan.peek() != Some(b':') {
+            return Err(scan.fault("expected a colon"));
+        }
+        scan.at += 1;
+        Ok((key, place))
+    }
+
+    /// Notes a key without a slot; an error if it stood in its object before.
+    fn stranger(&mut self, text: &str, here: &mut Open, name: Name, key: u32) -> Result<(), Fault> {
+        let nodes = &self.nodes;
+        let same = |other: u32| same_key(text, nodes[other as usize], nodes[key as usize]);
+        let known = &self.strangers[here.strangers as usize..];
+        if known.len() < FEW {
+            if known.iter().any(|other| other.name == name && (name.is_whole() || same(other.key))) {
+                return Err(Fault::DuplicateKey);
             }
-            let start = scan.at;
-            let (from, to, escaped) = scan.string()?;
-            let key = self.push(from, to, Kind::Key, escaped);
-            self.note_key(text, object, key).map_err(|fault| JsonError { fault, at: start })?;
-            scan.space();
-            if scan.peek() != Some(b':') {
-                return Err(scan.fault("expected a colon"));
-            }
-            scan.at += 1;
-            self.parent = key;
-            self.value(scan)?;
-            // Of a container this is set again when it closes.
-            self.nodes[key as usize].next = cast(self.nodes.len());
+            self.strangers.push(Stranger { name, key });
             return Ok(());
         }
-        self.value(scan)
+        let hash = |key: u32| key_hash(plain_key(text, nodes[key as usize]).as_bytes());
+        if !here.many {
+            here.many = true;
+            for other in known {
+                self.members.enter(here.node, hash(other.key), other.key, |_| false)?;
+            }
+        }
+        self.members.enter(here.node, hash(key), key, same)
     }
 
-    fn value(&mut self, scan: &mut Scan<'_>) -> Result<(), JsonError> {
+    /// A scalar, or the opening bracket of a container.
+    #[inline(always)]
+    fn value(&mut self, scan: &mut Scan<'_>, parent: u32) -> Result<Kind, JsonError> {
         scan.space();
         let start = scan.at;
-        match scan.peek() {
+        let kind = match scan.peek() {
             Some(b'"') => {
                 let (from, to, escaped) = scan.string()?;
-                self.push(from, to, Kind::Text, escaped);
+                self.push(from, to, parent, Kind::Text, escaped);
+                return Ok(Kind::Text);
             }
-            Some(b'{') => self.enter(scan, Kind::Object)?,
-            Some(b'[') => self.enter(scan, Kind::Array)?,
+            Some(b'{') => {
+                scan.at += 1;
+                Kind::Object
+            }
+            Some(b'[') => {
+                scan.at += 1;
+                Kind::Array
+            }
             Some(b'-' | b'0'..=b'9') => {
                 scan.number()?;
-                self.push(start, scan.at, Kind::Number, false);
+                Kind::Number
             }
-            Some(b't') => self.word(scan, b"true", Kind::True)?,
-            Some(b'f') => self.word(scan, b"false", Kind::False)?,
-            Some(b'n') => self.word(scan, b"null", Kind::Null)?,
+            Some(b't') => scan.word(b"true", Kind::True)?,
+            Some(b'f') => scan.word(b"false", Kind::False)?,
+            Some(b'n') => scan.word(b"null", Kind::Null)?,
             Some(_) => return Err(scan.fault("expected a value")),
             None => return Err(scan.fault("the text ends too early")),
-        }
-        Ok(())
-    }
-
-    fn word(&mut self, scan: &mut Scan<'_>, word: &'static [u8], kind: Kind) -> Result<(), JsonError> {
-        let start = scan.at;
-        if scan.bytes[start..].starts_with(word) {
-            scan.at += word.len();
-            self.push(start, scan.at, kind, false);
-            Ok(())
-        } else {
-            Err(scan.fault("expected a value"))
-        }
-    }
-
-    fn enter(&mut self, scan: &mut Scan<'_>, kind: Kind) -> Result<(), JsonError> {
-        if self.open.len() == MAX_DEPTH {
-            return Err(JsonError { fault: Fault::TooDeep, at: scan.at });
-        }
-        let node = self.push(scan.at, scan.at, kind, false);
-        self.open.push(node);
-        scan.at += 1;
-        Ok(())
-    }
-
-    fn close(&mut self, scan: &mut Scan<'_>) {
-        scan.at += 1;
-        let Some(open) = self.open.pop() else { return };
-        let next = cast(self.nodes.len());
-        let node = &mut self.nodes[open as usize];
-        node.end = cast(scan.at);
-        node.next = next;
-        let parent = node.parent;
-        if open > 0 && self.nodes[parent as usize].kind == Kind::Key {
-            self.nodes[parent as usize].next = next;
-        }
-    }
-
-    fn push(&mut self, start: usize, end: usize, kind: Kind, escaped: bool) -> u32 {
-        let index = cast(self.nodes.len());
-        let parent = self.parent;
-        self.nodes.push(Node { start: cast(start), end: cast(end), next: index + 1, parent, kind, escaped });
-        index
-    }
-
-    /// Enters a key of `object`; an error if it stood there before.
-    fn note_key(&mut self, text: &str, object: u32, key: u32) -> Result<(), Fault> {
-        let node = self.nodes[key as usize];
-        let mut plain = std::mem::take(&mut self.plain);
-        plain.clear();
-        let word = if node.escaped {
-            unescape(span(text, node), &mut plain);
-            plain.as_str()
-        } else {
-            span(text, node)
         };
-        let hash = key_hash(word.as_bytes());
-        let nodes = &self.nodes;
-        let found = self.members.enter(object, hash, key, |other| is_key(text, nodes[other as usize], word));
-        self.plain = plain;
-        found
+        self.push(start, scan.at, parent, kind, false);
+        Ok(kind)
     }
 
-    /// The value of a member.
-    pub(crate) fn member(&self, text: &str, object: u32, key: &str, hash: u32) -> Option<u32> {
-        let found = self.members.find(object, hash, |other| is_key(text, self.nodes[other as usize], key));
-        found.map(|key| key + 1)
+    #[inline(always)]
+    fn begin(&mut self, node: u32, kind: Kind, place: u32, layout: &Layout) -> Open {
+        let mut open = Open { node, first: true, strangers: number(self.strangers.len()), ..OUTSIDE };
+        if kind == Kind::Array {
+            return Open { close: b']', place: layout.items(place), ..open };
+        }
+        open.slots = number(self.slots.len());
+        self.slots.resize(self.slots.len() + layout.width(place), 0);
+        let here = &mut self.nodes[node as usize];
+        (here.slots, here.place) = (open.slots, place);
+        Open { close: b'}', place, ..open }
+    }
+
+    #[inline(always)]
+    fn close(&mut self, end: usize, here: Open) {
+        self.strangers.truncate(here.strangers as usize);
+        let next = number(self.nodes.len());
+        let node = &mut self.nodes[here.node as usize];
+        (node.end, node.next) = (number(end), next);
+        if next == here.node + 1 {
+            node.mark = Mark::Unread;
+        }
+        let parent = node.parent;
+        let above = &mut self.nodes[parent as usize];
+        if above.kind == Kind::Key {
+            above.next = next;
+        }
+    }
+
+    #[inline(always)]
+    fn push(&mut self, start: usize, end: usize, parent: u32, kind: Kind, escaped: bool) {
+        let index = number(self.nodes.len());
+        let (start, end) = (number(start), number(end));
+        let (next, mark) = match kind {
+            // Behind its value. Of a container both are set again when it closes.
+            Kind::Key => (index + 2, Mark::Inner),
+            Kind::Object | Kind::Array => (index + 1, Mark::Inner),
+            _ => (index + 1, Mark::Unread),
+        };
+        self.nodes.push(Node { start, end, next, parent, slots: 0, place: NOWHERE, kind, escaped, mark });
     }
 }
 
-/// Whether a key's meaning is `word`.
-fn is_key(text: &str, node: Node, word: &str) -> bool {
-    if node.escaped {
-        let mut plain = String::new();
-        unescape(span(text, node), &mut plain);
-        return plain == word;
+/// The value of a member of an object, found in its slots or else by comparing keys.
+#[inline]
+pub(crate) fn member(nodes: &[Node], slots: &[u32], text: &str, object: u32, key: &Key) -> Option<u32> {
+    let here = &nodes[object as usize];
+    if here.place == key.place {
+        return slots.get((here.slots + key.slot) as usize).copied().filter(|value| *value != 0);
     }
-    text.as_bytes().get(node.start as usize..node.end as usize) == Some(word.as_bytes())
+    search(nodes, text, object, &key.text)
+}
+
+fn search(nodes: &[Node], text: &str, object: u32, word: &str) -> Option<u32> {
+    let end = nodes[object as usize].next;
+    let mut key = object + 1;
+    while key < end {
+        let node = nodes[key as usize];
+        if plain_key(text, node) == word {
+            return Some(key + 1);
+        }
+        key = node.next;
+    }
+    None
+}
+
+fn same_key(text: &str, one: Node, other: Node) -> bool {
+    plain_key(text, one) == plain_key(text, other)
+}
+
+/// A key's meaning.
+fn plain_key(text: &str, node: Node) -> Cow<'_, str> {
+    let raw = span(text, node);
+    if !node.escaped {
+        return Cow::Borrowed(raw);
+    }
+    let mut plain = String::new();
+    unescape(raw, &mut plain);
+    Cow::Owned(plain)
 }
 
 /// The text between the quotes, or of the number or word.
@@ -255,26 +359,32 @@ pub(crate) fn span(text: &str, node: Node) -> &str {
     text.get(node.start as usize..node.end as usize).unwrap_or_default()
 }
 
-/// Lengths are checked to fit at the start of `parse`; a tape has fewer nodes than its text has bytes.
-fn cast(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
+/// A position or count: the length of a text is checked at the start of `parse`, and a tape has no more nodes than that.
+#[inline(always)]
+#[allow(clippy::cast_possible_truncation)]
+fn number(number: usize) -> u32 {
+    number as u32
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn parse(bytes: &[u8]) -> Result<&str, JsonError> {
+        Tape::default().parse(bytes, &Layout::default())
+    }
+
     fn fault(text: &str) -> Fault {
-        Tape::default().parse(text.as_bytes()).unwrap_err().fault
+        parse(text.as_bytes()).unwrap_err().fault
     }
 
     #[test]
     fn spans_and_next_indexes_describe_the_tree() {
         let text = r#"{"a": [1, "x\n"], "b": null}"#;
         let mut tape = Tape::default();
-        tape.parse(text.as_bytes()).unwrap();
+        tape.parse(text.as_bytes(), &Layout::default()).unwrap();
         let kinds: Vec<(Kind, &str, u32)> =
-            tape.nodes().iter().map(|node| (node.kind, span(text, *node), node.next)).collect();
+            tape.nodes.iter().map(|node| (node.kind, span(text, *node), node.next)).collect();
         assert_eq!(kinds[0], (Kind::Object, text, 7));
         assert_eq!(kinds[2], (Kind::Array, r#"[1, "x\n"]"#, 5));
         assert_eq!(kinds[4], (Kind::Text, r"x\n", 5));
@@ -286,14 +396,14 @@ mod tests {
         assert_eq!(fault(r#"{"a":1,"b":2,"a":3}"#), Fault::DuplicateKey);
         assert_eq!(fault(r#"{"a":1,"\u0061":3}"#), Fault::DuplicateKey);
         let many: Vec<String> = (0..500).map(|n| format!("\"key{n}\":{n}")).collect();
-        assert!(Tape::default().parse(format!("{{{}}}", many.join(",")).as_bytes()).is_ok());
+        assert!(parse(format!("{{{}}}", many.join(",")).as_bytes()).is_ok());
         assert_eq!(fault(&format!("{{{},\"key7\":0}}", many.join(","))), Fault::DuplicateKey);
     }
 
     #[test]
     fn decisions_on_depth_surrogates_nul_and_controls() {
         let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
-        assert!(Tape::default().parse(deep(MAX_DEPTH).as_bytes()).is_ok());
+        assert!(parse(deep(MAX_DEPTH).as_bytes()).is_ok());
         assert_eq!(fault(&deep(MAX_DEPTH + 1)), Fault::TooDeep);
         for text in [r#""\ud800""#, r#""\udc00""#, r#""\ud800\u0041""#, "\"\u{1}\"", "01", "1.", "[1,]", "", "nul"] {
             assert!(matches!(fault(text), Fault::Syntax(_)), "{text}");
@@ -301,6 +411,6 @@ mod tests {
         let mut out = String::new();
         unescape(r"a\u0000\ud83d\ude00\/\u00e9", &mut out);
         assert_eq!(out, "a\0😀/é");
-        assert!(matches!(Tape::default().parse(b"\"\xff\"").unwrap_err(), JsonError { fault: Fault::Utf8, at: 1 }));
+        assert!(matches!(parse(b"\"\xff\"").unwrap_err(), JsonError { fault: Fault::Utf8, at: 1 }));
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::json::{Fault, Kind, Tape, span, unescape};
+use crate::layout::Layout;
 
 const SEEDS: [&str; 14] = [
     r#"{"a": [1, -2.5e+10, 0.0, 1E-3, true, false, null], "b": {"c": "x\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00"}, "": ""}"#,
@@ -22,10 +23,10 @@ const SEEDS: [&str; 14] = [
 ];
 
 fn value_of(tape: &Tape, text: &str, node: usize) -> Value {
-    let here = tape.nodes()[node];
+    let here = tape.nodes[node];
     let plain = |node: usize| {
         let mut out = String::new();
-        unescape(span(text, tape.nodes()[node]), &mut out);
+        unescape(span(text, tape.nodes[node]), &mut out);
         out
     };
     match here.kind {
@@ -34,10 +35,10 @@ fn value_of(tape: &Tape, text: &str, node: usize) -> Value {
             let mut key = node + 1;
             while key < here.next as usize {
                 members.insert(plain(key), value_of(tape, text, key + 1));
-                assert_eq!(tape.nodes()[key].next, tape.nodes()[key + 1].next);
-                assert_eq!(tape.nodes()[key].parent as usize, node);
-                assert_eq!(tape.nodes()[key + 1].parent as usize, key);
-                key = tape.nodes()[key].next as usize;
+                assert_eq!(tape.nodes[key].next, tape.nodes[key + 1].next);
+                assert_eq!(tape.nodes[key].parent as usize, node);
+                assert_eq!(tape.nodes[key + 1].parent as usize, key);
+                key = tape.nodes[key].next as usize;
             }
             Value::Object(members)
         }
@@ -45,9 +46,9 @@ fn value_of(tape: &Tape, text: &str, node: usize) -> Value {
             let mut items = Vec::new();
             let mut item = node + 1;
             while item < here.next as usize {
-                assert_eq!(tape.nodes()[item].parent as usize, node);
+                assert_eq!(tape.nodes[item].parent as usize, node);
                 items.push(value_of(tape, text, item));
-                item = tape.nodes()[item].next as usize;
+                item = tape.nodes[item].next as usize;
             }
             Value::Array(items)
         }
@@ -58,7 +59,7 @@ fn value_of(tape: &Tape, text: &str, node: usize) -> Value {
 
 fn compare(bytes: &[u8], tape: &mut Tape) {
     let valid = crate::json::validate(bytes);
-    let ours = tape.parse(bytes);
+    let ours = tape.parse(bytes, &Layout::default());
     match &ours {
         Ok(_) => assert!(valid),
         // Behind the key anything may stand.

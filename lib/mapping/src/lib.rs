@@ -12,6 +12,7 @@ mod fact;
 mod json;
 #[cfg(test)]
 mod json_differential;
+mod layout;
 mod path;
 mod plan;
 mod shape;

@@ -21,16 +21,18 @@ pub(crate) enum Step {
     Any,
 }
 
-/// The name of a member, with the hash that the tape has of it.
+/// The name of a member, and the slot that objects at this path keep for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) text: String,
-    pub(crate) hash: u32,
+    /// No object stands there until the layout says so.
+    pub(crate) place: u32,
+    pub(crate) slot: u32,
 }
 
 impl Key {
     pub(crate) fn new(text: &str) -> Self {
-        Self { text: text.to_owned(), hash: crate::json::key_hash(text.as_bytes()) }
+        Self { text: text.to_owned(), place: u32::MAX, slot: 0 }
     }
 }
 

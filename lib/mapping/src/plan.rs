@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::layout::Layout;
 use crate::path::{Key, Path};
 use crate::time::Format;
 
@@ -9,6 +10,8 @@ use crate::time::Format;
 #[derive(Debug)]
 pub struct Plan {
     pub(crate) version: String,
+    /// Of all paths of the rules.
+    pub(crate) layout: Layout,
     pub(crate) rules: Vec<Rule>,
     pub(crate) by_event: HashMap<String, Vec<usize>>,
     pub(crate) by_stream: HashMap<String, Vec<usize>>,

@@ -9,6 +9,7 @@ use apache_avro::Schema;
 
 use crate::avro::{put_array, put_bytes, put_long};
 use crate::json::{Kind, Tape, span};
+use crate::layout::Layout;
 use crate::shape::{RecordShape, Shape};
 use crate::show::{quote, show};
 use crate::{Context, Coverage, Fact, Input, Plan, Reject, Scratch, Slice};
@@ -69,9 +70,9 @@ pub fn map_file(plan: &Plan, input: &Input<'_>, rows: Option<&str>, world: &Worl
 #[must_use]
 pub fn text_at(body: &[u8], path: &str) -> Option<String> {
     let mut tape = Tape::default();
-    let text = tape.parse(body).ok()?;
+    let text = tape.parse(body, &Layout::default()).ok()?;
     let node = descend(&tape, text, path)?;
-    let found = tape.nodes()[node];
+    let found = tape.nodes[node];
     let mut out = String::new();
     match found.kind {
         Kind::Text => crate::json::unescape(span(text, found), &mut out),
@@ -90,7 +91,7 @@ pub fn is_json(body: &[u8]) -> bool {
 fn descend(tape: &Tape, text: &str, path: &str) -> Option<usize> {
     let mut node = 0;
     for part in path.split('.').filter(|part| !part.is_empty()) {
-        let here = tape.nodes()[node];
+        let here = tape.nodes[node];
         if here.kind != Kind::Object {
             return None;
         }
@@ -99,10 +100,10 @@ fn descend(tape: &Tape, text: &str, path: &str) -> Option<usize> {
             if key >= here.next as usize {
                 return None;
             }
-            if span(text, tape.nodes()[key]) == part {
+            if span(text, tape.nodes[key]) == part {
                 break key + 1;
             }
-            key = tape.nodes()[key].next as usize;
+            key = tape.nodes[key].next as usize;
         };
     }
     Some(node)
@@ -111,18 +112,18 @@ fn descend(tape: &Tape, text: &str, path: &str) -> Option<usize> {
 /// The bytes of each row.
 fn split<'b>(body: &'b [u8], rows: Option<&str>) -> Result<Vec<&'b [u8]>, Reject> {
     let mut tape = Tape::default();
-    let text = tape.parse(body).map_err(crate::apply::not_json)?;
-    let root = tape.nodes()[0];
+    let text = tape.parse(body, &Layout::default()).map_err(crate::apply::not_json)?;
+    let root = tape.nodes[0];
     let list = match (root.kind, rows) {
         (Kind::Array, _) => Some(0),
-        (_, Some(path)) => descend(&tape, text, path).filter(|node| tape.nodes()[*node].kind == Kind::Array),
+        (_, Some(path)) => descend(&tape, text, path).filter(|node| tape.nodes[*node].kind == Kind::Array),
         (_, None) => None,
     };
     let Some(list) = list else { return Ok(vec![body]) };
     let mut found = Vec::new();
     let mut item = list + 1;
-    while item < tape.nodes()[list].next as usize {
-        let node = tape.nodes()[item];
+    while item < tape.nodes[list].next as usize {
+        let node = tape.nodes[item];
         // The span of a text leaves its quotes out; no row is a text.
         found.push(body.get(node.start as usize..node.end as usize).unwrap_or_default());
         item = node.next as usize;

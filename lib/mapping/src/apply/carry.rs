@@ -3,10 +3,10 @@
 //! A leaf is a text, number, boolean, null, or an empty list or object. It belongs to the innermost record that was
 //! made around it, or to the payload's first fact. Rows that are one item of a list carry nothing.
 
-use super::{Run, source::is_scalar};
+use super::Run;
 use crate::avro::{begin_array, end_array, put_bytes, put_long};
 use crate::fact::{Coverage, FactSpan, Mark, Slot, Span};
-use crate::json::{Kind, Node, span};
+use crate::json::{Kind, span};
 use crate::path::Key;
 use crate::plan::{CustomRule, Rule};
 
@@ -41,19 +41,7 @@ enum What {
     Leaf { root: u32 },
 }
 
-impl Node {
-    fn is_leaf(&self, index: usize) -> bool {
-        is_scalar(self.kind) || self.kind == Kind::Null || (self.kind != Kind::Key && self.next as usize == index + 1)
-    }
-}
-
 impl<'p> Run<'_, 'p> {
-    /// The mark of every node before the first rule.
-    pub(super) fn begin(&mut self) {
-        let leaves = self.nodes.iter().enumerate().map(|(index, node)| node.is_leaf(index));
-        self.scratch.marks.extend(leaves.map(|leaf| if leaf { Mark::Unread } else { Mark::Inner }));
-    }
-
     /// Accounts for every leaf and drops facts that say what an earlier one says.
     pub(super) fn settle(&mut self) -> Coverage {
         self.ignore();
@@ -97,9 +85,9 @@ impl<'p> Run<'_, 'p> {
         }
         for root in &nodes {
             let subtree = *root as usize..self.nodes[*root as usize].next as usize;
-            for mark in &mut self.scratch.marks[subtree] {
-                if *mark == Mark::Unread {
-                    *mark = Mark::Ignored;
+            for node in &mut self.nodes[subtree] {
+                if node.mark == Mark::Unread {
+                    node.mark = Mark::Ignored;
                 }
             }
         }
@@ -143,7 +131,7 @@ impl<'p> Run<'_, 'p> {
         let value = if custom.value.is_some() { part(&custom.value) } else { Some(entry) };
         let Some(value) = value else { return };
         for label in [name, kind].into_iter().flatten() {
-            let mark = &mut self.scratch.marks[label as usize];
+            let mark = &mut self.nodes[label as usize].mark;
             if *mark == Mark::Unread {
                 *mark = Mark::Read;
             }
@@ -165,22 +153,23 @@ impl<'p> Run<'_, 'p> {
     /// Marks all of a subtree as carried; `false` if some of it is read or carried already.
     fn take(&mut self, node: u32) -> bool {
         let subtree = node as usize..self.nodes[node as usize].next as usize;
-        let marks = &mut self.scratch.marks[subtree];
-        if !marks.iter().all(|mark| matches!(mark, Mark::Unread | Mark::Inner)) {
+        let nodes = &mut self.nodes[subtree];
+        if !nodes.iter().all(|node| matches!(node.mark, Mark::Unread | Mark::Inner)) {
             return false;
         }
-        for mark in marks {
-            if *mark == Mark::Unread {
-                *mark = Mark::Carried;
+        for node in nodes {
+            if node.mark == Mark::Unread {
+                node.mark = Mark::Carried;
             }
         }
         true
     }
 
     fn find_leaves(&mut self, carried: &mut Vec<Carried>) {
-        if !self.scratch.marks.contains(&Mark::Unread) || self.scratch.facts.is_empty() {
+        let unread = self.nodes.iter().position(|node| node.mark == Mark::Unread);
+        let (Some(first), false) = (unread, self.scratch.facts.is_empty()) else {
             return;
-        }
+        };
         let mut owners = std::mem::take(&mut self.scratch.carry.owners);
         owners.clear();
         owners.resize(self.nodes.len(), 0);
@@ -190,14 +179,14 @@ impl<'p> Run<'_, 'p> {
                 *owner = u32::try_from(index + 1).unwrap_or(u32::MAX);
             }
         }
-        for node in 0..self.nodes.len() {
-            if self.scratch.marks[node] != Mark::Unread {
+        for node in first..self.nodes.len() {
+            if self.nodes[node].mark != Mark::Unread {
                 continue;
             }
             let (fact, root) = self.owner_of(node, &owners);
             let rule: &'p Rule = &self.plan.rules[self.scratch.facts[fact].rule];
             if rule.element.is_none() {
-                self.scratch.marks[node] = Mark::Carried;
+                self.nodes[node].mark = Mark::Carried;
                 let node = u32::try_from(node).unwrap_or(u32::MAX);
                 carried.push(Carried { fact, order: carried.len(), node, what: What::Leaf { root } });
             }
@@ -376,8 +365,8 @@ impl<'p> Run<'_, 'p> {
 
     fn count(&self) -> Coverage {
         let mut counts = [0; 5];
-        for mark in &self.scratch.marks {
-            counts[*mark as usize] += 1;
+        for node in self.nodes.iter() {
+            counts[node.mark as usize] += 1;
         }
         let [_, unread, read, ignored, carried] = counts;
         Coverage { read, ignored, carried, unread }

@@ -27,7 +27,7 @@ impl Outcome {
 
 impl Run<'_, '_> {
     /// Writes one value, or nothing.
-    pub(super) fn emit(&mut self, emit: &Emit, scope: Scope) -> Result<Outcome, Reject> {
+    pub(super) fn emit(&mut self, emit: &Emit, scope: Scope) -> Result<Outcome, Box<Reject>> {
         if let Some(when) = &emit.when
             && !self.holds(when, scope).map_err(|reject| aimed(emit, reject))?
         {
@@ -54,12 +54,12 @@ impl Run<'_, '_> {
         if emit.required { Err(self.missing(emit)) } else { Ok(outcome) }
     }
 
-    pub(super) fn missing(&self, emit: &Emit) -> Reject {
+    pub(super) fn missing(&self, emit: &Emit) -> Box<Reject> {
         let source = emit.op.source();
-        Reject { source, what: "no value".to_owned(), ..empty(RejectCode::RequiredMissing, emit) }
+        Box::new(Reject { source, what: "no value".to_owned(), ..empty(RejectCode::RequiredMissing, emit) })
     }
 
-    fn operate(&mut self, emit: &Emit, scope: Scope) -> Result<Outcome, Reject> {
+    fn operate(&mut self, emit: &Emit, scope: Scope) -> Result<Outcome, Box<Reject>> {
         match &emit.op {
             Op::Const(bytes) => {
                 self.scratch.out.extend_from_slice(bytes);
@@ -155,7 +155,7 @@ impl Run<'_, '_> {
         found.kind == Kind::Array && found.next == node + 1
     }
 
-    fn record(&mut self, emit: &Emit, fields: &[FieldOp], scope: Scope) -> Result<Outcome, Reject> {
+    fn record(&mut self, emit: &Emit, fields: &[FieldOp], scope: Scope) -> Result<Outcome, Box<Reject>> {
         self.scratch.out.extend_from_slice(&emit.prefix);
         let (mut written, mut null_seen, mut hole) = (false, false, None);
         for field in fields {
@@ -183,7 +183,7 @@ impl Run<'_, '_> {
         }
     }
 
-    fn array(&mut self, emit: &Emit, parts: &[Part], scope: Scope) -> Result<Outcome, Reject> {
+    fn array(&mut self, emit: &Emit, parts: &[Part], scope: Scope) -> Result<Outcome, Box<Reject>> {
         self.scratch.out.extend_from_slice(&emit.prefix);
         let from = begin_array(&mut self.scratch.out);
         let (mut count, mut seen) = (0, false);
@@ -243,7 +243,7 @@ impl Run<'_, '_> {
         Ok(Outcome::Written)
     }
 
-    fn part(&mut self, part: &Part, scope: Scope) -> Result<Outcome, Reject> {
+    fn part(&mut self, part: &Part, scope: Scope) -> Result<Outcome, Box<Reject>> {
         if let Some(filter) = &part.filter
             && !self.holds(filter, scope).map_err(|reject| aimed(&part.item, reject))?
         {
@@ -259,7 +259,7 @@ impl Run<'_, '_> {
         source: &Source,
         scope: Scope,
         write: impl FnOnce(&mut Self, Got, &str) -> Outcome,
-    ) -> Result<Outcome, Reject> {
+    ) -> Result<Outcome, Box<Reject>> {
         let mut buffer = self.buffer();
         let (reads, notes) = (self.scratch.reads.len(), self.scratch.notes.len());
         let got = self.source(source, scope, &mut buffer)?;
@@ -309,7 +309,13 @@ impl Run<'_, '_> {
         Some(found)
     }
 
-    fn scalar(&mut self, emit: &Emit, source: &Source, convert: &Convert, scope: Scope) -> Result<Outcome, Reject> {
+    fn scalar(
+        &mut self,
+        emit: &Emit,
+        source: &Source,
+        convert: &Convert,
+        scope: Scope,
+    ) -> Result<Outcome, Box<Reject>> {
         if let Source::Path(path) = source {
             // The most frequent operation of all needs no buffer.
             return match self.resolve(path, scope)? {
@@ -356,7 +362,7 @@ impl Run<'_, '_> {
         kind: Kind,
         text: Option<&str>,
         outside: bool,
-    ) -> Result<Outcome, Reject> {
+    ) -> Result<Outcome, Box<Reject>> {
         let result = match text {
             Some(text) => {
                 let out = &mut self.scratch.out;
@@ -365,12 +371,12 @@ impl Run<'_, '_> {
             }
             None => Err((RejectCode::UnexpectedType, expected(kind, convert))),
         };
-        result.map_err(|(code, what)| Reject { source: source.to_string(), what, ..empty(code, emit) })
+        result.map_err(|(code, what)| Box::new(Reject { source: source.to_string(), what, ..empty(code, emit) }))
     }
 
-    fn mismatch(&self, emit: &Emit, source: &str, node: u32, wanted: &str) -> Reject {
+    fn mismatch(&self, emit: &Emit, source: &str, node: u32, wanted: &str) -> Box<Reject> {
         let what = format!("{} where {wanted} is expected", kind_name(self.nodes[node as usize].kind));
-        Reject { source: source.to_owned(), what, ..empty(RejectCode::UnexpectedType, emit) }
+        Box::new(Reject { source: source.to_owned(), what, ..empty(RejectCode::UnexpectedType, emit) })
     }
 }
 
@@ -381,7 +387,7 @@ fn empty(code: RejectCode, emit: &Emit) -> Reject {
     Reject { code, rule: String::new(), target: emit.target.clone(), source: String::new(), what: String::new() }
 }
 
-fn aimed(emit: &Emit, mut reject: Reject) -> Reject {
+fn aimed(emit: &Emit, mut reject: Box<Reject>) -> Box<Reject> {
     if reject.target.is_empty() {
         reject.target.clone_from(&emit.target);
     }

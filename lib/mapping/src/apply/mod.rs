@@ -30,7 +30,7 @@ impl Plan {
         let mut tape = std::mem::take(&mut scratch.tape);
         let result = self.fill(scratch, &mut tape, input, context);
         scratch.tape = tape;
-        let (known, coverage) = result?;
+        let (known, coverage) = result.map_err(|reject| *reject)?;
         Ok(Mapped { plan: self, scratch, known, coverage })
     }
 
@@ -40,14 +40,13 @@ impl Plan {
         tape: &mut Tape,
         input: &Input<'_>,
         context: &mut dyn Context,
-    ) -> Result<(bool, Coverage), Reject> {
+    ) -> Result<(bool, Coverage), Box<Reject>> {
         scratch.clear();
-        let text = tape.parse(input.body).map_err(not_json)?;
+        let text = tape.parse(input.body, &self.layout).map_err(|error| Box::new(not_json(error)))?;
         let by_event = input.event.and_then(|event| self.by_event.get(event));
         let rules = by_event.or_else(|| input.stream.and_then(|stream| self.by_stream.get(stream)));
         let Some(rules) = rules else { return Ok((false, Coverage::default())) };
-        let mut run = Run { plan: self, input, context, text, tape, nodes: tape.nodes(), scratch };
-        run.begin();
+        let mut run = Run { plan: self, input, context, text, nodes: &mut tape.nodes, slots: &tape.slots, scratch };
         for index in rules {
             run.rule(*index)?;
         }
@@ -57,7 +56,6 @@ impl Plan {
 
 impl Scratch {
     fn clear(&mut self) {
-        self.marks.clear();
         self.reads.clear();
         self.out.clear();
         self.texts.clear();
@@ -90,13 +88,13 @@ struct Run<'r, 'p> {
     input: &'r Input<'r>,
     context: &'r mut dyn Context,
     text: &'r str,
-    tape: &'r Tape,
-    nodes: &'r [Node],
+    nodes: &'r mut [Node],
+    slots: &'r [u32],
     scratch: &'r mut Scratch,
 }
 
 impl<'p> Run<'_, 'p> {
-    fn rule(&mut self, index: usize) -> Result<(), Reject> {
+    fn rule(&mut self, index: usize) -> Result<(), Box<Reject>> {
         let rule: &'p Rule = &self.plan.rules[index];
         let mut roots = std::mem::take(&mut self.scratch.carry.nodes);
         roots.clear();
@@ -116,7 +114,7 @@ impl<'p> Run<'_, 'p> {
         result
     }
 
-    fn fact(&mut self, index: usize, rule: &'p Rule, root: u32) -> Result<(), Reject> {
+    fn fact(&mut self, index: usize, rule: &'p Rule, root: u32) -> Result<(), Box<Reject>> {
         let scope = Scope { node: root, key: None };
         if let Some(when) = &rule.when
             && !self.holds(when, scope).map_err(|reject| named(rule, reject))?
@@ -185,7 +183,7 @@ impl<'p> Run<'_, 'p> {
         Ok(())
     }
 
-    fn field(&mut self, emit: &Emit, scope: Scope) -> Result<Slot, Reject> {
+    fn field(&mut self, emit: &Emit, scope: Scope) -> Result<Slot, Box<Reject>> {
         let from = self.scratch.out.len();
         Ok(match self.emit(emit, scope)? {
             emit::Outcome::Absent => Slot::Absent,
@@ -199,7 +197,13 @@ impl<'p> Run<'_, 'p> {
     }
 
     /// An id as text. `None`: there is none and the rule is optional.
-    fn identity(&mut self, rule: &Rule, source: &Source, what: &str, scope: Scope) -> Result<Option<Span>, Reject> {
+    fn identity(
+        &mut self,
+        rule: &Rule,
+        source: &Source,
+        what: &str,
+        scope: Scope,
+    ) -> Result<Option<Span>, Box<Reject>> {
         match self.text_note(rule, source, what, scope)? {
             Some(span) if span.from < span.to => Ok(Some(span)),
             _ if rule.optional => Ok(None),
@@ -210,7 +214,13 @@ impl<'p> Run<'_, 'p> {
         }
     }
 
-    fn text_note(&mut self, rule: &Rule, source: &Source, what: &str, scope: Scope) -> Result<Option<Span>, Reject> {
+    fn text_note(
+        &mut self,
+        rule: &Rule,
+        source: &Source,
+        what: &str,
+        scope: Scope,
+    ) -> Result<Option<Span>, Box<Reject>> {
         let mut buffer = self.buffer();
         let got = self.source(source, scope, &mut buffer).map_err(|reject| named(rule, reject))?;
         let found = match got {
@@ -234,7 +244,7 @@ impl<'p> Run<'_, 'p> {
         Ok(found)
     }
 
-    fn instant(&mut self, rule: &Rule, instant: Option<&Instant>, scope: Scope) -> Result<Option<i64>, Reject> {
+    fn instant(&mut self, rule: &Rule, instant: Option<&Instant>, scope: Scope) -> Result<Option<i64>, Box<Reject>> {
         let Some(instant) = instant else { return Ok(None) };
         let Some(span) = self.text_note(rule, &instant.source, instant.what, scope)? else { return Ok(None) };
         let text = span.text(&self.scratch.texts);
@@ -253,7 +263,7 @@ impl<'p> Run<'_, 'p> {
     }
 
     /// All nodes that `path` names, starting at `from` (or at the payload, if it is absolute).
-    fn expand(&self, path: &Path, from: u32, found: &mut Vec<u32>, rule: &Rule) -> Result<(), Reject> {
+    fn expand(&self, path: &Path, from: u32, found: &mut Vec<u32>, rule: &Rule) -> Result<(), Box<Reject>> {
         let start = if path.absolute { 0 } else { from };
         self.expand_steps(&path.steps, start, found).map_err(|kind| {
             let what = format!("{} where an object or list is expected", source::kind_name(kind));
@@ -291,8 +301,8 @@ impl<'p> Run<'_, 'p> {
         }
     }
 
-    fn reject(&self, rule: &Rule, code: RejectCode, target: &str, source: String, what: &str) -> Reject {
-        Reject { code, rule: rule.name.clone(), target: target.to_owned(), source, what: what.to_owned() }
+    fn reject(&self, rule: &Rule, code: RejectCode, target: &str, source: String, what: &str) -> Box<Reject> {
+        Box::new(Reject { code, rule: rule.name.clone(), target: target.to_owned(), source, what: what.to_owned() })
     }
 
     fn keep(&mut self, text: &str) -> Span {
@@ -313,7 +323,8 @@ impl<'p> Run<'_, 'p> {
 
 use crate::plan::Emit;
 
-fn named(rule: &Rule, mut reject: Reject) -> Reject {
+/// Rejects are rare and large: a box keeps every other result small.
+fn named(rule: &Rule, mut reject: Box<Reject>) -> Box<Reject> {
     reject.rule.clone_from(&rule.name);
     reject
 }

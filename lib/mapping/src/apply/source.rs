@@ -20,7 +20,7 @@ pub(super) enum Got {
 
 impl<'r> Run<'r, '_> {
     /// The node that `path` names. A null on the way is null; a missing key is absent.
-    pub(super) fn resolve(&mut self, path: &Path, scope: Scope) -> Result<Got, Reject> {
+    pub(super) fn resolve(&mut self, path: &Path, scope: Scope) -> Result<Got, Box<Reject>> {
         let mut node = if path.absolute { 0 } else { scope.node };
         for step in &path.steps {
             if self.nodes[node as usize].kind == Kind::Null {
@@ -30,13 +30,13 @@ impl<'r> Run<'r, '_> {
                 Ok(Some(child)) => node = child,
                 Ok(None) => return Ok(Got::Absent),
                 Err(kind) => {
-                    return Err(Reject {
+                    return Err(Box::new(Reject {
                         code: RejectCode::UnexpectedType,
                         rule: String::new(),
                         target: String::new(),
                         source: path.to_string(),
                         what: format!("{} where an object or list is expected", kind_name(kind)),
-                    });
+                    }));
                 }
             }
         }
@@ -64,11 +64,11 @@ impl<'r> Run<'r, '_> {
     }
 
     pub(super) fn member(&self, object: u32, key: &Key) -> Option<u32> {
-        self.tape.member(self.text, object, &key.text, key.hash)
+        crate::json::member(self.nodes, self.slots, self.text, object, key)
     }
 
     pub(super) fn items(&self, array: u32) -> impl Iterator<Item = u32> {
-        let (nodes, end) = (self.nodes, self.nodes[array as usize].next);
+        let (nodes, end) = (&*self.nodes, self.nodes[array as usize].next);
         let first = (array + 1 < end).then_some(array + 1);
         std::iter::successors(first, move |item| {
             let next = nodes[*item as usize].next;
@@ -107,7 +107,7 @@ impl<'r> Run<'r, '_> {
     }
 
     /// Evaluates `source`; scalars and empty containers that it finds count as read.
-    pub(super) fn source(&mut self, source: &Source, scope: Scope, buffer: &mut String) -> Result<Got, Reject> {
+    pub(super) fn source(&mut self, source: &Source, scope: Scope, buffer: &mut String) -> Result<Got, Box<Reject>> {
         buffer.clear();
         match source {
             Source::Path(path) => {
@@ -167,7 +167,7 @@ impl<'r> Run<'r, '_> {
         }
     }
 
-    fn join(&mut self, parts: &[Source], separator: &str, scope: Scope, out: &mut String) -> Result<Got, Reject> {
+    fn join(&mut self, parts: &[Source], separator: &str, scope: Scope, out: &mut String) -> Result<Got, Box<Reject>> {
         let mut nothing = Got::Absent;
         let mut found = false;
         let mut part_buffer = self.buffer();
@@ -179,13 +179,13 @@ impl<'r> Run<'r, '_> {
             if let Got::Node(node) = got
                 && !is_scalar(self.nodes[node as usize].kind)
             {
-                return Err(Reject {
+                return Err(Box::new(Reject {
                     code: RejectCode::UnexpectedType,
                     rule: String::new(),
                     target: String::new(),
                     source: part.to_string(),
                     what: format!("{} where a text is expected", kind_name(self.nodes[node as usize].kind)),
-                });
+                }));
             }
             if let Some(text) = self.scalar_text(got, &mut part_buffer)
                 && !text.is_empty()
@@ -216,7 +216,7 @@ impl<'r> Run<'r, '_> {
     }
 
     pub(super) fn mark_read(&mut self, node: u32) {
-        let mark = &mut self.scratch.marks[node as usize];
+        let mark = &mut self.nodes[node as usize].mark;
         if *mark == Mark::Unread {
             *mark = Mark::Read;
             self.scratch.reads.push(node);
@@ -226,11 +226,11 @@ impl<'r> Run<'r, '_> {
     /// Takes back all reading since the log had `length` entries.
     pub(super) fn unread_since(&mut self, length: usize) {
         for node in self.scratch.reads.drain(length..) {
-            self.scratch.marks[node as usize] = Mark::Unread;
+            self.nodes[node as usize].mark = Mark::Unread;
         }
     }
 
-    pub(super) fn holds(&mut self, condition: &Condition, scope: Scope) -> Result<bool, Reject> {
+    pub(super) fn holds(&mut self, condition: &Condition, scope: Scope) -> Result<bool, Box<Reject>> {
         match condition {
             Condition::Exists(path) => Ok(matches!(self.resolve(path, scope)?, Got::Node(_))),
             Condition::Is { source, any_of } => {

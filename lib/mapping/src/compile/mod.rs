@@ -99,7 +99,7 @@ impl Compiler<'_> {
             self.tables.add(tables, None, &mut self.problems);
         }
         let mut reasons = Vec::new();
-        let ignored = ignore.map(|node| self.ignored(node, "", &mut reasons)).unwrap_or_default();
+        let mut ignored = ignore.map(|node| self.ignored(node, "", &mut reasons)).unwrap_or_default();
         let mut compiled = Vec::new();
         if let Some(mut rules) = rules.and_then(|node| node.map(&mut self.problems)) {
             for (key, name, node) in rules.entries() {
@@ -114,9 +114,10 @@ impl Compiler<'_> {
         self.shape_fields.report_unused(&mut self.problems);
         let by_event = index(&compiled, |rule| &rule.1.events);
         let by_stream = index(&compiled, |rule| &rule.1.streams);
-        let rules: Vec<Rule> = compiled.into_iter().map(|(rule, _)| rule).collect();
+        let mut rules: Vec<Rule> = compiled.into_iter().map(|(rule, _)| rule).collect();
+        let layout = crate::layout::build(&mut rules, &mut ignored);
         let absent = self.absent(&rules);
-        Some(Plan { version, rules, by_event, by_stream, ignored, absent, reasons })
+        Some(Plan { version, layout, rules, by_event, by_stream, ignored, absent, reasons })
     }
 
     fn overlay<'n>(&mut self, overlay: &'n Node, fields: &mut OverlayFields<'n>) -> String {

@@ -1,8 +1,8 @@
-//! The keys of a payload in one hash table: a member is found, and a key that stands twice is refused, in one step.
+//! Keys of large objects that no path names, in one hash table: a key that stands twice is refused in one step.
 
 use super::Fault;
 
-/// All keys of a payload by object and hash: open addressing, reused without clearing.
+/// Keys by object and hash: open addressing, reused without clearing.
 #[derive(Default)]
 pub(super) struct Members {
     slots: Vec<Slot>,
@@ -40,19 +40,6 @@ impl Members {
         (0..MAX_PROBES).map(move |step| start.wrapping_add(step) & mask)
     }
 
-    pub(super) fn find(&self, object: u32, hash: u32, same: impl Fn(u32) -> bool) -> Option<u32> {
-        for position in self.probe(object, hash) {
-            let slot = self.slots[position];
-            if slot.payload != self.payload {
-                return None;
-            }
-            if slot.object == object && slot.hash == hash && same(slot.key) {
-                return Some(slot.key);
-            }
-        }
-        None
-    }
-
     pub(super) fn enter(&mut self, object: u32, hash: u32, key: u32, same: impl Fn(u32) -> bool) -> Result<(), Fault> {
         if (self.used + 1) * 2 > self.slots.len() {
             self.grow()?;
@@ -86,7 +73,7 @@ impl Members {
 const ALIKE: Fault = Fault::Syntax("too many keys that were made to look alike");
 
 /// A hash of all bytes of a key.
-pub(crate) fn key_hash(key: &[u8]) -> u32 {
+pub(super) fn key_hash(key: &[u8]) -> u32 {
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut state = key.len() as u64;
     let tail = if let Some(last) = key.last_chunk::<8>() {

@@ -1,6 +1,6 @@
 //! The letters of JSON: spaces, texts, numbers, escapes; checked, and given as spans.
 
-use super::{Fault, JsonError};
+use super::{Fault, JsonError, Kind};
 
 /// Where the reading stands.
 pub(super) struct Scan<'t> {
@@ -9,66 +9,51 @@ pub(super) struct Scan<'t> {
 }
 
 impl Scan<'_> {
+    #[inline(always)]
     pub(super) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
+    #[cold]
     pub(super) fn fault(&self, what: &'static str) -> JsonError {
         JsonError { fault: Fault::Syntax(what), at: self.at }
     }
 
+    #[inline(always)]
     pub(super) fn space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
+        while let Some(byte) = self.peek() {
+            if byte > b' ' || !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                return;
+            }
             self.at += 1;
         }
     }
 
     /// From the opening quote to behind the closing one: (from, to, has escapes) of what is between.
+    #[inline(always)]
     pub(super) fn string(&mut self) -> Result<(usize, usize, bool), JsonError> {
-        self.at += 1;
-        let from = self.at;
-        let mut escaped = false;
+        let from = self.at + 1;
+        let to = plain_run(self.bytes, from);
+        if self.bytes.get(to) == Some(&b'"') {
+            self.at = to + 1;
+            return Ok((from, to, false));
+        }
+        let to = Scan { bytes: self.bytes, at: to }.escaped()?;
+        self.at = to + 1;
+        Ok((from, to, true))
+    }
+
+    /// From the first escape of a text to its closing quote: where that stands.
+    #[inline(never)]
+    fn escaped(mut self) -> Result<usize, JsonError> {
         loop {
-            self.plain_run();
             match self.peek() {
-                Some(b'"') => {
-                    let to = self.at;
-                    self.at += 1;
-                    return Ok((from, to, escaped));
-                }
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
-                }
+                Some(b'"') => return Ok(self.at),
+                Some(b'\\') => self.escape()?,
                 Some(_) => return Err(self.fault("a control character inside a text")),
                 None => return Err(self.fault("a text that does not end")),
             }
-        }
-    }
-
-    /// Skips what needs no look: eight bytes at a time.
-    fn plain_run(&mut self) {
-        const ONES: u64 = 0x0101_0101_0101_0101;
-        const TOPS: u64 = 0x8080_8080_8080_8080;
-        while let Some(chunk) = self.bytes.get(self.at..self.at + 8) {
-            let mut word = [0_u8; 8];
-            word.copy_from_slice(chunk);
-            let word = u64::from_le_bytes(word);
-            let zero_in = |x: u64| x.wrapping_sub(ONES) & !x & TOPS;
-            let control = word.wrapping_sub(ONES * 0x20) & !word & TOPS;
-            let stop = control | zero_in(word ^ (ONES * u64::from(b'"'))) | zero_in(word ^ (ONES * u64::from(b'\\')));
-            if stop != 0 {
-                // The lowest flag is exact; those above it may be echoes of a borrow.
-                self.at += stop.trailing_zeros() as usize / 8;
-                return;
-            }
-            self.at += 8;
-        }
-        while let Some(byte) = self.peek() {
-            if byte == b'"' || byte == b'\\' || byte < 0x20 {
-                return;
-            }
-            self.at += 1;
+            self.at = plain_run(self.bytes, self.at);
         }
     }
 
@@ -116,6 +101,16 @@ impl Scan<'_> {
         Ok(value)
     }
 
+    #[inline(always)]
+    pub(super) fn word(&mut self, word: &'static [u8], kind: Kind) -> Result<Kind, JsonError> {
+        if self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(word)) {
+            self.at += word.len();
+            return Ok(kind);
+        }
+        Err(self.fault("expected a value"))
+    }
+
+    #[inline(always)]
     pub(super) fn number(&mut self) -> Result<(), JsonError> {
         if self.peek() == Some(b'-') {
             self.at += 1;
@@ -145,6 +140,7 @@ impl Scan<'_> {
         Ok(())
     }
 
+    #[inline(always)]
     fn digits(&mut self) -> bool {
         let from = self.at;
         while let Some(b'0'..=b'9') = self.peek() {
@@ -152,6 +148,33 @@ impl Scan<'_> {
         }
         self.at > from
     }
+}
+
+/// Where the first byte stands that needs a look: a quote, a backslash, a control character, or the end.
+#[inline(always)]
+fn plain_run(bytes: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = 0x8080_8080_8080_8080;
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*chunk);
+        let zero_in = |x: u64| x.wrapping_sub(ONES) & !x;
+        let control = word.wrapping_sub(ONES * 0x20) & !word;
+        let quote = zero_in(word ^ (ONES * u64::from(b'"')));
+        let backslash = zero_in(word ^ (ONES * u64::from(b'\\')));
+        let stop = (control | quote | backslash) & TOPS;
+        if stop != 0 {
+            // The lowest flag is exact; those above it may be echoes of a borrow.
+            return at + stop.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while let Some(byte) = bytes.get(at) {
+        if *byte == b'"' || *byte == b'\\' || *byte < 0x20 {
+            break;
+        }
+        at += 1;
+    }
+    at
 }
 
 /// Appends the meaning of a span that `parse` has accepted.

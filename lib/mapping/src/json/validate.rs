@@ -1,7 +1,7 @@
 //! One scan that checks a text and keeps nothing: the floor that mapping is measured against.
 
-use super::MAX_DEPTH;
 use super::scan::Scan;
+use super::{Kind, MAX_DEPTH};
 
 /// Whether `bytes` are JSON in UTF-8, by the same decisions as the tape but for keys that stand twice.
 pub(crate) fn validate(bytes: &[u8]) -> bool {
@@ -40,9 +40,9 @@ fn walk(scan: &mut Scan<'_>) -> Option<()> {
                 }
             }
             b'-' | b'0'..=b'9' => scan.number().ok()?,
-            b't' => word(scan, b"true")?,
-            b'f' => word(scan, b"false")?,
-            b'n' => word(scan, b"null")?,
+            b't' => scan.word(b"true", Kind::True).ok().map(|_| ())?,
+            b'f' => scan.word(b"false", Kind::False).ok().map(|_| ())?,
+            b'n' => scan.word(b"null", Kind::Null).ok().map(|_| ())?,
             _ => return None,
         }
         // A value has ended, or an empty container is about to.
@@ -84,8 +84,4 @@ fn key(scan: &mut Scan<'_>) -> Option<()> {
     scan.at += 1;
     scan.space();
     Some(())
-}
-
-fn word(scan: &mut Scan<'_>, word: &[u8]) -> Option<()> {
-    scan.bytes.get(scan.at..)?.starts_with(word).then(|| scan.at += word.len())
 }
