@@ -1,0 +1,198 @@
+#!/usr/bin/env python3
+"""Writes values.schema.json and the table of README.md from values.yaml, and the part for `config` from docs/configuration.md.
+
+    helm/generate.py            writes both          helm/generate.py --check   exit code 1 when they are not up to date
+
+Every key of values.yaml has a description; a key without one is an error here. Needs PyYAML.
+"""
+import json
+import re
+import sys
+from pathlib import Path
+
+import yaml
+
+HERE = Path(__file__).resolve().parent
+SETTINGS = HERE.parent / "docs" / "configuration.md"
+BEGIN, END = "<!-- values: written by generate.py -->\n", "<!-- end of values -->\n"
+# What the chart writes into hirewire.yaml itself.
+OWN = {"data_dir", "admin.listen", "embedded.broker", "embedded.registry", "ingest.listen"}
+TYPES = {"bool": "boolean", "int": "integer", "float": "number", "str": "string"}
+DURATION = {"type": "string", "pattern": "^[0-9]+(ms|s|m|h|d)$"}
+SECRET = {
+    "type": "object", "additionalProperties": False, "minProperties": 1, "maxProperties": 1,
+    "properties": {"file": {"type": "string", "minLength": 1}, "env": {"type": "string", "minLength": 1}},
+}
+STRINGS = {"type": "array", "items": {"type": "string"}}
+
+
+def main():
+    lines = (HERE / "values.yaml").read_text().splitlines()
+    root = yaml.compose("\n".join(lines))
+    values = Values(lines, root)
+    schema = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "hirewire", **values.object(root, "")}
+    readme = (HERE / "README.md").read_text()
+    if BEGIN not in readme or END not in readme:
+        sys.exit("README.md has lost the marks around its table of values")
+    before, rest = readme.split(BEGIN)
+    wanted = {
+        "values.schema.json": json.dumps(schema, indent=1, ensure_ascii=False) + "\n",
+        "README.md": before + BEGIN + values.table() + END + rest.split(END)[1],
+    }
+    stale = [name for name, text in wanted.items() if not (HERE / name).exists() or (HERE / name).read_text() != text]
+    if "--check" in sys.argv:
+        if stale:
+            sys.exit(f"helm/{' and helm/'.join(stale)}: not what values.yaml and docs/configuration.md say; run helm/generate.py")
+        return
+    for name in stale:
+        (HERE / name).write_text(wanted[name])
+        print(f"written: helm/{name}")
+
+
+class Values:
+    """values.yaml with its comments, as a schema and as rows of a table."""
+
+    def __init__(self, lines, root):
+        self.lines, self.rows = lines, []
+        defaults = next(child for key, child in pairs(root) if key.value == "defaults")
+        self.pod = self.object(defaults, "defaults", keep=False)["properties"]
+
+    def object(self, node, path, keep=True):
+        properties = {}
+        for key, child in pairs(node):
+            below = f"{path}.{key.value}" if path else key.value
+            properties[key.value] = self.value(key, child, below, keep)
+        return {"type": "object", "additionalProperties": False, "properties": properties}
+
+    def value(self, key, node, path, keep):
+        note = self.note(key, path)
+        if "settings" in note:
+            schema = settings()
+        elif path.split(".")[0] in ROLES and self.pod.get(key.value, {}).get("additionalProperties") is True:
+            schema = {**self.pod[key.value], "description": "As in `defaults`."}
+        elif isinstance(node, yaml.MappingNode) and node.value and note.get("schema", {}).get("additionalProperties") is not True:
+            row = len(self.rows)
+            schema = self.object(node, path, keep)
+            if "pod" in note:
+                schema["properties"] = {**self.pod, **schema["properties"]}
+            elif path.split(".")[0] in ROLES and key.value in self.pod:
+                # A part of `defaults` that this role has another default for: all of its keys may be set here.
+                schema = {**self.pod[key.value]}
+            if keep and "description" in note and "pod" in note:
+                self.rows.insert(row, (path, "", note["description"]))
+        else:
+            schema = {"type": {"seq": "array", "map": "object"}.get(kind(node)) or TYPES[kind(node)]}
+        if "description" in note:
+            schema["description"] = note["description"]
+        elif not (isinstance(node, yaml.MappingNode) and node.value) and path.split(".")[0] not in ROLES:
+            sys.exit(f"values.yaml: {path} has no description")
+        schema.update(note.get("schema", {}))
+        if "example" in note:
+            schema["examples"] = [note["example"]]
+        if keep and not ("properties" in schema and "settings" not in note and isinstance(node, yaml.MappingNode) and node.value):
+            self.rows.append((path, show(node), schema.get("description", "As in `defaults`.")))
+        return schema
+
+    def note(self, key, path):
+        """The comments right above a key, at its indentation."""
+        at, column, found = key.start_mark.line - 1, key.start_mark.column, []
+        while at >= 0 and self.lines[at].startswith(" " * column + "#"):
+            found.insert(0, self.lines[at].strip()[1:].strip())
+            at -= 1
+        note, text = {}, []
+        for line in found:
+            word, _, rest = line.partition(" ")
+            if word == "--":
+                text = [rest]
+            elif word == "@schema":
+                note["schema"] = json.loads(rest)
+            elif word == "@example":
+                note["example"] = yaml.safe_load(rest)
+            elif word in ("@pod", "@settings"):
+                note[word[1:]] = True
+            elif word.startswith("@"):
+                sys.exit(f"values.yaml: {path}: {word} is not known")
+            elif text:
+                text.append(line)
+        if text:
+            note["description"] = " ".join(text)
+        return note
+
+    def table(self):
+        rows = ["| key | default | what |", "|---|---|---|"]
+        rows += [f"| `{path}` | {f'`{default}`' if default else ''} | {text.replace('|', chr(92) + '|')} |" for path, default, text in self.rows]
+        return "\n".join(rows) + "\n"
+
+
+ROLES = {"webhook", "poll", "normalize", "route", "registry", "embedded"}
+
+
+def pairs(node):
+    return [(key, child) for key, child in node.value] if isinstance(node, yaml.MappingNode) else []
+
+
+def kind(node):
+    return node.tag.rsplit(":", 1)[1]
+
+
+def show(node):
+    """A default on one line; a long one is in values.yaml."""
+    value = yaml.SafeLoader("").construct_document(node) if not isinstance(node, yaml.ScalarNode) else node.value
+    text = value if isinstance(value, str) and value and kind(node) != "str" else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else "see values.yaml"
+
+
+def settings():
+    """The schema of hirewire.yaml, from the tables `| key | type | default | what |` of docs/configuration.md."""
+    root = {"type": "object", "additionalProperties": False, "properties": {}}
+    rows = re.findall(r"^\| `([a-z_.<>]+)` \| ([^|]+?) +\| *([^|]*?) *\| ?(.*?) ?\|$", SETTINGS.read_text(), re.M)
+    if len(rows) < 50:
+        sys.exit("docs/configuration.md: its tables of settings were not understood")
+    for key, shown, default, what in rows:
+        if key in OWN:
+            continue
+        at, parts = root, key.split(".")
+        for part in parts[:-1]:
+            empty = {"type": "object", "additionalProperties": False, "properties": {}}
+            if part.startswith("<"):
+                at.pop("properties", None)
+                if at["additionalProperties"] is False:
+                    at["additionalProperties"] = empty
+                at = at["additionalProperties"]
+            else:
+                at = at["properties"].setdefault(part, empty)
+        leaf = {**setting(key, shown.replace(", required", "")), "description": what + (f" Default: {default}." if default else "")}
+        at["properties"][parts[-1]] = leaf
+        # `required in `webhook``: of the section itself. What is required at the top is the chart's to say, by mode.
+        if (default.startswith("required in") or "required" in shown) and len(parts) > 2:
+            at.setdefault("required", []).append(parts[-1])
+    return root
+
+
+def setting(key, shown):
+    least = re.search(r"≥ ([0-9_]+)", shown)
+    if shown.startswith(("number", "size", "KiB")):
+        return {"type": "integer", "minimum": int(least.group(1)) if least else 0}
+    if shown.startswith("duration"):
+        return DURATION
+    if shown == "secret":
+        return SECRET
+    if shown == "text or secret":
+        return {"anyOf": [{"type": "string"}, SECRET]}
+    if shown.startswith("list of 1 or 2 secrets"):
+        return {"type": "array", "minItems": 1, "maxItems": 2, "items": SECRET}
+    if shown.startswith("list of"):
+        return STRINGS
+    if shown == "true or false":
+        return {"type": "boolean"}
+    if shown == "condition":
+        return {"type": "object"}
+    if re.fullmatch(r"[A-Z0-9-]+(, [A-Z0-9-]+)+", shown):
+        return {"enum": shown.split(", ")}
+    if shown.startswith(("text", "path", "URL", "address", "`")):
+        return {"type": "string", "minLength": 0 if shown == "text" else 1}
+    sys.exit(f"docs/configuration.md: the type \"{shown}\" of {key} is not known; add it to helm/generate.py")
+
+
+if __name__ == "__main__":
+    main()

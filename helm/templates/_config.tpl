@@ -1,0 +1,88 @@
+{{/* hirewire.yaml: what the chart sets itself over `config`, written so that numbers stay whole numbers. */}}
+
+{{/* A value as YAML. toYaml would write 16777216 as 1.6777216e+07, since Helm reads all numbers as floats. */}}
+{{- define "hirewire.yaml" -}}
+{{- $value := .value -}}
+{{- if kindIs "map" $value -}}
+{{- if not $value }}{}{{ end -}}
+{{- range $key, $child := $value }}
+{{- if not (kindIs "invalid" $child) }}
+{{ $key }}:{{ if or (and (kindIs "map" $child) $child) (and (kindIs "slice" $child) $child) }}{{ include "hirewire.yaml" (dict "value" $child) | trim | nindent 2 }}{{ else }} {{ include "hirewire.yaml" (dict "value" $child) }}{{ end }}
+{{- end }}
+{{- end }}
+{{- else if kindIs "slice" $value -}}
+{{- if not $value }}[]{{ end -}}
+{{- range $child := $value }}
+- {{ include "hirewire.yaml" (dict "value" $child) | trim | indent 2 | trim }}
+{{- end }}
+{{- else if kindIs "bool" $value -}}
+{{ $value }}
+{{- else if or (kindIs "float64" $value) (kindIs "int64" $value) (kindIs "int" $value) -}}
+{{ int64 $value }}
+{{- else -}}
+{{ quote $value }}
+{{- end -}}
+{{- end }}
+
+{{/* The whole of it as a map, for templates that ask what it says. */}}
+{{- define "hirewire.config" -}}
+{{- $config := deepCopy .Values.config -}}
+{{- $own := dict
+  "data_dir" "/var/lib/hirewire"
+  "admin" (dict "listen" (printf "%s:%v" .Values.listenAddress .Values.ports.admin))
+  "ingest" (dict "listen" (printf "%s:%v" .Values.listenAddress .Values.ports.webhook)) -}}
+{{- if eq .Values.mode "embedded" -}}
+{{- $_ := set $own "embedded" (dict "broker" "127.0.0.1:9092" "registry" "127.0.0.1:8081") -}}
+{{- $_ := set $own "kafka" (dict "bootstrap_servers" "127.0.0.1:9092" "partitions" (dig "kafka" "partitions" 4 $config)) -}}
+{{- $_ := set $own "registry" (dict "url" "http://127.0.0.1:8081") -}}
+{{- else if .Values.registry.enabled -}}
+{{- $_ := set $own "registry" (dict "url" (printf "http://%s-registry:%v" (include "hirewire.fullname" .) .Values.ports.registry)) -}}
+{{- end -}}
+{{- toJson (mergeOverwrite $config $own) -}}
+{{- end }}
+
+{{/* Data of the ConfigMap. */}}
+{{- define "hirewire.configData" -}}
+{{- if not .Values.existingConfigMap }}
+hirewire.yaml: |
+  # Written by the chart from `config`.
+  {{- include "hirewire.yaml" (dict "value" (include "hirewire.config" . | fromJson)) | trim | nindent 2 }}
+{{- end }}
+{{- range $name, $text := .Values.overlays }}
+{{ $name }}: |
+  {{- $text | trim | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Every text in a value, a line each. */}}
+{{- define "hirewire.texts" -}}
+{{- if kindIs "map" .value }}{{ range $child := .value }}{{ include "hirewire.texts" (dict "value" $child) }}{{ end }}
+{{- else if kindIs "slice" .value }}{{ range $child := .value }}{{ include "hirewire.texts" (dict "value" $child) }}{{ end }}
+{{- else if kindIs "string" .value }}{{ .value }}
+{{ end -}}
+{{- end }}
+
+{{/* Every `{env: NAME}` in a value, a line each. */}}
+{{- define "hirewire.variables" -}}
+{{- if kindIs "map" .value }}
+{{- if and (eq (len .value) 1) (hasKey .value "env") }}{{ .value.env }}
+{{ else }}{{ range $child := .value }}{{ include "hirewire.variables" (dict "value" $child) }}{{ end }}{{ end -}}
+{{- else if kindIs "slice" .value }}{{ range $child := .value }}{{ include "hirewire.variables" (dict "value" $child) }}{{ end }}
+{{- end -}}
+{{- end }}
+
+{{/* host:port texts with commas between them → ports as a JSON list. */}}
+{{- define "hirewire.ports" -}}
+{{- $ports := list -}}
+{{- range $address := . | splitList "," -}}
+{{- $ports = append $ports (regexFind "[0-9]+$" ($address | trim) | int) -}}
+{{- end -}}
+{{- $ports | uniq | toJson -}}
+{{- end }}
+
+{{/* The port of a URL. */}}
+{{- define "hirewire.urlPort" -}}
+{{- $url := urlParse . -}}
+{{- $port := regexFind ":[0-9]+$" $url.host | trimPrefix ":" -}}
+{{- if $port }}{{ $port }}{{ else if eq $url.scheme "https" }}443{{ else if hasPrefix "postgres" $url.scheme }}5432{{ else }}80{{ end -}}
+{{- end }}

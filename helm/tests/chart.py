@@ -1,0 +1,367 @@
+"""Renders the chart with Helm and looks at what comes out.
+
+`helm/check` runs it with the tools in place. Variables: HELM (the binary), HIREWIRE (a built `hirewire`, optional: every rendered configuration is
+then checked by it), RENDERED (a folder that gets every render, for kubeconform), UPDATE_GOLDEN=1 (writes tests/golden anew).
+"""
+import concurrent.futures
+import difflib
+import json
+import os
+import re
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+import yaml
+
+from cases import REFUSED, VARIANTS
+from mutations import MUTATIONS
+
+CHART = Path(__file__).resolve().parent.parent
+GOLDEN = Path(__file__).resolve().parent / "golden"
+PRESETS = ["values-small.yaml", "values-kafka.yaml", "values-production.yaml"]
+HELM = os.environ.get("HELM", "helm")
+API = ["--kube-version", "1.34.0"]
+
+
+def template(files=(), values=None, chart=CHART, extra=()):
+    """Objects of a render, or a refusal as an exception with Helm's message."""
+    command = [HELM, "template", "rel", str(chart), "--namespace", "hirewire", *API, *extra]
+    for file in files:
+        command += ["-f", str(chart / file)]
+    text = json.dumps(values or {})
+    done = subprocess.run([*command, "-f", "-"], input=text, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Refused(done.stderr)
+    return done.stdout
+
+
+class Refused(Exception):
+    pass
+
+
+def objects(text):
+    return [found for found in yaml.safe_load_all(text) if found]
+
+
+def render(files=(), values=None, chart=CHART, extra=()):
+    return objects(template(files, values, chart, extra))
+
+
+def of_kind(found, kind, name=None):
+    return [each for each in found if each["kind"] == kind and (name is None or each["metadata"]["name"] == name)]
+
+
+def the(found, kind, name):
+    matching = of_kind(found, kind, name)
+    assert len(matching) == 1, f"{len(matching)} objects {kind} {name}: {[(e['kind'], e['metadata']['name']) for e in found]}"
+    return matching[0]
+
+
+def pods(found):
+    """Every pod that the objects make: (name of its owner, labels, spec)."""
+    for each in found:
+        if each["kind"] in ("Deployment", "StatefulSet", "Job"):
+            template = each["spec"]["template"]
+            yield each["metadata"]["name"], template["metadata"]["labels"], template["spec"]
+
+
+# What is claimed of every pod. Each returns what is wrong; tests/mutations.py takes each defence away and must see it here.
+def insecure(found):
+    for name, _, spec in pods(found):
+        context = spec.get("securityContext", {})
+        if context.get("runAsNonRoot") is not True:
+            yield f"{name}: may run as root"
+        if context.get("runAsUser", 0) == 0 or context.get("runAsGroup", 0) == 0:
+            yield f"{name}: runs as root"
+        if context.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+            yield f"{name}: no seccomp profile"
+        if spec.get("automountServiceAccountToken") is not False:
+            yield f"{name}: gets a token"
+        if spec.get("enableServiceLinks") is not False:
+            yield f"{name}: gets other services as variables"
+        if any(spec.get(key) for key in ("hostNetwork", "hostPID", "hostIPC")):
+            yield f"{name}: uses the host's namespaces"
+        for container in spec.get("initContainers", []) + spec["containers"]:
+            context = container.get("securityContext", {})
+            if context.get("allowPrivilegeEscalation") is not False:
+                yield f"{name}: may gain privileges"
+            if context.get("readOnlyRootFilesystem") is not True:
+                yield f"{name}: can write to its root"
+            if context.get("capabilities", {}).get("drop") != ["ALL"] or context.get("capabilities", {}).get("add"):
+                yield f"{name}: keeps capabilities"
+            if context.get("privileged"):
+                yield f"{name}: is privileged"
+            if "memory" not in container.get("resources", {}).get("limits", {}):
+                yield f"{name}: has no limit of memory"
+            if re.search(r":latest$|^[^:@]+$", container["image"]):
+                yield f"{name}: an image without a version"
+        for volume in spec.get("volumes", []):
+            kind = next(key for key in volume if key != "name")
+            if kind not in ("emptyDir", "projected", "secret", "configMap", "persistentVolumeClaim"):
+                yield f"{name}: a volume of the kind {kind}"
+            if kind == "secret" and volume["secret"].get("defaultMode") != 0o440:
+                yield f"{name}: others may read {volume['name']}"
+            if kind == "emptyDir" and "sizeLimit" not in volume["emptyDir"]:
+                yield f"{name}: the volume {volume['name']} has no limit"
+    for account in of_kind(found, "ServiceAccount"):
+        if account.get("automountServiceAccountToken") is not False:
+            yield f"{account['metadata']['name']}: hands out a token"
+    for each in found:
+        if each["kind"] in ("Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding", "Secret"):
+            yield f"{each['kind']} {each['metadata']['name']}: the chart makes none"
+
+
+# component → (who may connect to which port, what it may connect to). 53 is everybody's.
+OPEN = {
+    "webhook": ({8080, 9644}, {9093}),
+    "poll": ({9644}, {9093, 443}),
+    "normalize": ({9644}, {9093, 443}),
+    "route": ({9644}, {9093, 443, 5432}),
+    "bootstrap": (set(), {9093}),
+    "test": (set(), {9093}),
+}
+
+
+def too_open(found, table):
+    """What policies let through beyond the table, or keep from what is needed. A pod that no policy selects is open."""
+    policies = of_kind(found, "NetworkPolicy")
+    everybody = {"app.kubernetes.io/name": "hirewire", "app.kubernetes.io/instance": "rel"}
+    deny = {"podSelector": {"matchLabels": everybody}, "policyTypes": ["Ingress", "Egress"]}
+    if not any(policy["spec"] == deny for policy in policies):
+        yield "nothing denies all pods of the release what is not named"
+    for name, labels, _ in pods(found):
+        chosen = [p for p in policies if p["spec"]["podSelector"].get("matchLabels", {}).items() <= labels.items()]
+        for direction, peers in (("Ingress", "from"), ("Egress", "to")):
+            closed = [p for p in chosen if direction in p["spec"]["policyTypes"]]
+            if not closed:
+                yield f"{name}: no policy of {direction}"
+                continue
+            rules = [rule for p in closed for rule in p["spec"].get(direction.lower()) or []]
+            ports = set()
+            for rule in rules:
+                if not rule.get("ports"):
+                    yield f"{name}: {direction} on every port"
+                ports |= {port["port"] for port in rule.get("ports", [])}
+                for peer in rule.get(peers, []):
+                    block = peer.get("ipBlock", {})
+                    if block.get("cidr") in ("0.0.0.0/0", "::/0") and not block.get("except"):
+                        yield f"{name}: {direction} to private networks"
+            wanted = table[labels["app.kubernetes.io/component"]][direction == "Egress"] | ({53} if direction == "Egress" else set())
+            if ports != wanted:
+                yield f"{name}: {direction} on {sorted(ports)}, should be {sorted(wanted)}"
+
+
+def selectors(found):
+    """What Kubernetes refuses to change in an upgrade."""
+    return {
+        (each["kind"], each["metadata"]["name"]): {
+            key: each["spec"].get(key)
+            for key in ("selector", "serviceName", "volumeClaimTemplates", "podManagementPolicy", "clusterIP")
+            if each["kind"] != "Service" or key == "clusterIP"
+        }
+        for each in found
+        if each["kind"] in ("Deployment", "StatefulSet", "Service")
+    }
+
+
+def keep(name, text):
+    folder = os.environ.get("RENDERED")
+    if folder:
+        (Path(folder) / f"{name}.yaml").write_text(text)
+
+
+def in_parallel(work, items):
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        return list(pool.map(work, items))
+
+
+class Presets(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.texts = dict(zip(PRESETS, in_parallel(lambda preset: template([preset]), PRESETS)))
+        for preset, text in cls.texts.items():
+            keep(preset.removesuffix(".yaml"), text)
+
+    def test_every_pod_is_as_restricted_as_claimed(self):
+        for preset, text in self.texts.items():
+            self.assertEqual([], list(insecure(objects(text))), preset)
+
+    def test_pods_reach_and_are_reached_as_the_table_says_and_no_more(self):
+        self.assertEqual([], list(too_open(objects(self.texts["values-production.yaml"]), OPEN)))
+        small = {"embedded": ({8080}, {443})}
+        self.assertEqual([], list(too_open(objects(self.texts["values-small.yaml"]), small)))
+        kafka = {
+            "webhook": ({8080}, {9092}), "poll": (set(), {9092, 8081, 443}), "normalize": (set(), {9092, 8081}), "route": (set(), {9092, 8081, 443}),
+            "registry": ({8081}, set()), "bootstrap": (set(), {9092}), "test": (set(), {9092}),
+        }
+        self.assertEqual([], list(too_open(objects(self.texts["values-kafka.yaml"]), kafka)))
+
+    def test_names_that_pods_mention_are_made_or_are_secrets_of_the_user(self):
+        for preset, text in self.texts.items():
+            found = objects(text)
+            made = {(each["kind"], each["metadata"]["name"]) for each in found}
+            for name, _, spec in pods(found):
+                account = spec["serviceAccountName"]
+                self.assertTrue(account == "default" or ("ServiceAccount", account) in made, f"{preset} {name} {account}")
+                for volume in spec["volumes"]:
+                    for source in volume.get("projected", {}).get("sources", []):
+                        self.assertIn(("ConfigMap", source["configMap"]["name"]), made, f"{preset} {name}")
+            for each in of_kind(found, "HorizontalPodAutoscaler") + of_kind(found, "ScaledObject"):
+                target = each["spec"]["scaleTargetRef"]
+                self.assertIn((target["kind"], target["name"]), made)
+
+    def test_what_a_hook_needs_is_made_by_the_hook(self):
+        for preset in ("values-kafka.yaml", "values-production.yaml"):
+            found = objects(self.texts[preset])
+            job = the(found, "Job", "rel-hirewire-bootstrap")
+            spec = job["spec"]["template"]["spec"]
+            needed = [("ServiceAccount", spec["serviceAccountName"])]
+            needed += [("ConfigMap", s["configMap"]["name"]) for v in spec["volumes"] for s in v.get("projected", {}).get("sources", [])]
+            needed += [("NetworkPolicy", "rel-hirewire-bootstrap")]
+            for kind, name in needed:
+                annotations = the(found, kind, name)["metadata"]["annotations"]
+                self.assertEqual("pre-install,pre-upgrade", annotations["helm.sh/hook"])
+                self.assertLess(int(annotations["helm.sh/hook-weight"]), int(job["metadata"]["annotations"].get("helm.sh/hook-weight", 0)))
+
+    def test_renders_are_as_before(self):
+        for preset, text in self.texts.items():
+            file = GOLDEN / preset.replace("values-", "")
+            if os.environ.get("UPDATE_GOLDEN"):
+                file.parent.mkdir(exist_ok=True)
+                file.write_text(text)
+            before = file.read_text()
+            diff = "".join(difflib.unified_diff(before.splitlines(True), text.splitlines(True), f"golden/{file.name}", "rendered now", n=4))
+            self.assertTrue(before == text, f"{preset} renders otherwise than before; if that is meant: UPDATE_GOLDEN=1 helm/check\n{diff}")
+
+    def test_an_upgrade_changes_no_immutable_field(self):
+        with tempfile.TemporaryDirectory() as folder:
+            after = copy_chart(folder)
+            text = (after / "Chart.yaml").read_text()
+            (after / "Chart.yaml").write_text(re.sub(r"(?m)^(version|appVersion): .*", r"\1: 9.9.9", text))
+            changed = {"commonLabels": {"new": "label"}, "log": {"filter": "debug"}, "defaults": {"podLabels": {"more": "labels"}}}
+            for preset, text in self.texts.items():
+                self.assertEqual(selectors(objects(text)), selectors(render([preset], changed, after)), preset)
+
+    def test_the_binary_accepts_every_rendered_configuration(self):
+        if not os.environ.get("HIREWIRE"):
+            self.skipTest("HIREWIRE names no binary")
+        for preset, text in self.texts.items():
+            self.assertEqual("", checked_by_the_binary(objects(text)), preset)
+
+
+class Variants(unittest.TestCase):
+    def test_each_variant_renders_what_it_should(self):
+        def run(case):
+            name, files, values, look = case
+            try:
+                text = template(files, values)
+            except Refused as refusal:
+                return f"{name}: refused: {refusal}"
+            keep(f"variant-{re.sub('[^a-z0-9]+', '-', name.lower())}", text)
+            found = objects(text)
+            try:
+                look(found)
+            except (AssertionError, KeyError, IndexError, TypeError) as wrong:
+                return f"{name}: {type(wrong).__name__} {wrong}"
+            if os.environ.get("HIREWIRE") and (mistake := checked_by_the_binary(found)):
+                return f"{name}: {mistake}"
+            return None
+
+        wrong = [each for each in in_parallel(run, VARIANTS) if each]
+        self.assertFalse(wrong, "\n" + "\n".join(wrong))
+        self.assertGreaterEqual(len(VARIANTS), 30)
+
+    def test_wrong_values_are_refused_with_the_key(self):
+        def run(case):
+            files, values, key = case
+            try:
+                template(files, values)
+            except Refused as refusal:
+                return None if key in str(refusal) else f"{values}: the message does not name {key}: {refusal}"
+            return f"{values}: taken"
+
+        wrong = [each for each in in_parallel(run, REFUSED) if each]
+        self.assertFalse(wrong, "\n" + "\n".join(wrong))
+        self.assertGreaterEqual(len(REFUSED), 40)
+
+    def test_mistakes_are_told_at_once(self):
+        with self.assertRaises(Refused) as refused:
+            template([], {"mode": "kafka", "ingress": {"enabled": True}, "gateway": {"enabled": True}})
+        for key in ("config.kafka.bootstrap_servers", "config.registry.url", "ingress.hosts", "gateway.parentRefs"):
+            self.assertIn(key, str(refused.exception))
+
+
+class Defences(unittest.TestCase):
+    def test_each_claim_goes_red_when_its_defence_is_taken_away(self):
+        with tempfile.TemporaryDirectory() as folder:
+            def run(numbered):
+                number, (file, old, new, complaint) = numbered
+                chart = copy_chart(Path(folder) / str(number))
+                text = (chart / file).read_text()
+                if old not in text:
+                    return f"{file} has no {old!r} any more: mend tests/mutations.py"
+                (chart / file).write_text(text.replace(old, new))
+                found = render(["values-production.yaml"], chart=chart)
+                complaints = [*insecure(found), *too_open(found, OPEN)]
+                return None if any(complaint in each for each in complaints) else f"{file}: without {old!r} nothing says {complaint!r}: {complaints}"
+
+            wrong = [each for each in in_parallel(run, enumerate(MUTATIONS)) if each]
+            self.assertFalse(wrong, "\n" + "\n".join(wrong))
+
+
+class Rules(unittest.TestCase):
+    def test_every_metric_of_an_alert_exists(self):
+        root = CHART.parent
+        sources = [*root.glob("*/src/**/*.rs"), *root.glob("lib/*/src/**/*.rs")]
+        code = "".join(path.read_text() for path in sources)
+        rules = yaml.safe_load((CHART / "rules" / "hirewire.yaml").read_text())
+        for group in rules["groups"]:
+            for rule in group["rules"]:
+                for metric in re.findall(r"hirewire_[a-z_]+", rule["expr"]):
+                    metric = re.sub(r"_(bucket|count|sum)$", "", metric)
+                    # Services name their metrics with or without the prefix that all of theirs have.
+                    own = metric.split("_", 2)[2]
+                    self.assertTrue(f'"{metric}"' in code or f'"{own}"' in code, f"{rule['alert']}: nothing measures {metric}")
+                for key in ("summary", "description"):
+                    self.assertIn(key, rule["annotations"], rule["alert"])
+                self.assertIn(rule["labels"]["severity"], ("page", "ticket"))
+
+
+def copy_chart(to):
+    to = Path(to)
+    for path in CHART.rglob("*"):
+        relative = path.relative_to(CHART)
+        if path.is_file() and relative.parts[0] not in ("tests", "check"):
+            (to / relative).parent.mkdir(parents=True, exist_ok=True)
+            (to / relative).write_bytes(path.read_bytes())
+    return to
+
+
+def checked_by_the_binary(found):
+    """What `hirewire check` says of the rendered configuration, with secrets that are there; empty when it is right."""
+    maps = [each for each in of_kind(found, "ConfigMap") if "hirewire.yaml" in each.get("data", {})]
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        for each in maps[:1]:
+            text = each["data"]["hirewire.yaml"]
+            for secret in re.findall(r"/secrets/([^\"]+)", text):
+                path = folder / "secrets" / secret
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("whsec_" + "QUJD" * 8)
+            (folder / "overlays").mkdir()
+            for name, overlay in each["data"].items():
+                if name != "hirewire.yaml":
+                    (folder / "overlays" / name).write_text(overlay)
+            (folder / "hirewire.yaml").write_text(text.replace("/secrets/", f"{folder}/secrets/"))
+            variables = {name: "value" for name in re.findall(r"env: \"([A-Z_]+)\"", text)}
+            command = [os.environ["HIREWIRE"], "check", "--config", str(folder / "hirewire.yaml")]
+            done = subprocess.run(command, env=variables, capture_output=True, text=True)
+            if done.returncode != 0:
+                return done.stderr
+    return ""
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
