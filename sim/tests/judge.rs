@@ -201,6 +201,22 @@ fn a_hire_is_live_though_the_stage_before_it_was_learnt_late() {
 }
 
 #[test]
+fn what_takes_back_a_hire_that_is_told_later_need_not_be_live() {
+    let mut evidence = evidence();
+    let mut ledger = faithful(&evidence);
+    // The webhook of the hire was late; until then the unhire found the application as it leaves it.
+    let taken_back = evidence.webhooks[4].acked_at.unwrap();
+    evidence.webhooks[3].acked_at = Some(taken_back + 1_000);
+    for n in [3, 4] {
+        ledger[n].revision = "CORRECTION".to_owned();
+    }
+    assert_eq!(verdict(&evidence, &ledger).stage_changes.live_expected_but_correction, 0);
+    // Had the hire been told before, the unhire was a move.
+    evidence.webhooks[3].acked_at = Some(taken_back - 1);
+    assert_eq!(verdict(&evidence, &ledger).stage_changes.live_expected_but_correction, 1);
+}
+
+#[test]
 fn every_kind_of_mistake_in_the_ledger_is_counted() {
     let evidence = evidence();
     type Spoil = fn(&mut Vec<LedgerEntry>);

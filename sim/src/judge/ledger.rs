@@ -250,6 +250,14 @@ impl One<'_> {
         }
     }
 
+    /// Taking back a rejection or a hire that nobody told of yet moves nothing: known was the state that it goes back to.
+    fn takes_back_what_was_unknown(&self, n: usize, acked: i64) -> bool {
+        let takes_back = |change: &&TrueChange| matches!(change.kind, ChangeKind::Unrejection | ChangeKind::Unhire);
+        let taken_back = n.checked_sub(1).and_then(|before| self.truth.get(before));
+        let told = taken_back.and_then(|change| self.logs.get(change.webhook.as_deref()?)).and_then(|log| log.acked_at);
+        self.truth.get(n).copied().as_ref().is_some_and(takes_back) && told.is_none_or(|told| told > acked)
+    }
+
     /// Changes whose webhook was acknowledged before anything later of this application could be known, and of which
     /// the ledger has nothing that was published live.
     fn not_live(&self, logs: &[&WebhookLog], findings: &mut Vec<String>) -> u64 {
@@ -264,7 +272,7 @@ impl One<'_> {
                 logs.iter().filter(|other| other.happened_at > change.at).filter_map(|other| other.first_sent_at);
             let rows = self.truth.get(n + 1).map(|next| next.at + self.evidence.least_lag_ms);
             let first_later = later.chain(rows).min();
-            if first_later.is_some_and(|first| first <= acked) {
+            if first_later.is_some_and(|first| first <= acked) || self.takes_back_what_was_unknown(n, acked) {
                 continue;
             }
             let live = if matches!(change.kind, ChangeKind::Created | ChangeKind::Stage | ChangeKind::JobTransfer) {
