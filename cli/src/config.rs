@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
+use hirewire_ingest::Role;
 use hirewire_mapping::Plan;
 use hirewire_schemas::{Names, topics};
 use hirewire_service::settings::listen;
@@ -19,6 +20,18 @@ pub(crate) struct ConfigFile {
     /// The configuration.
     #[arg(long, default_value = "hirewire.yaml", env = "HIREWIRE_CONFIG")]
     pub(crate) config: PathBuf,
+}
+
+/// Whose secrets must be there: those of the services that the reading process runs. Kafka's always.
+#[derive(Clone, Copy)]
+pub(crate) struct Secrets {
+    pub(crate) ingest: Option<Role>,
+    pub(crate) route: bool,
+}
+
+impl Secrets {
+    pub(crate) const ALL: Self = Self { ingest: Some(Role::All), route: true };
+    pub(crate) const NONE: Self = Self { ingest: None, route: false };
 }
 
 /// A checked configuration.
@@ -55,44 +68,45 @@ pub(crate) struct Connection {
 impl ConfigFile {
     /// # Errors
     /// All mistakes of the file, each with its line.
-    pub(crate) fn read(&self, vendors: &Vendors) -> anyhow::Result<Config> {
+    pub(crate) fn read(&self, vendors: &Vendors, secrets: Secrets) -> anyhow::Result<Config> {
         let text = std::fs::read_to_string(&self.config).with_context(|| {
             format!("the configuration {} cannot be read; name it with --config", self.config.display())
         })?;
-        let folder = self.config.parent().unwrap_or_else(|| Path::new("."));
-        read(&self.config.display().to_string(), &text, folder, vendors)
+        read(&self.config.display().to_string(), &text, vendors, secrets)
             .map_err(|problems| anyhow::anyhow!("the configuration has mistakes:\n{problems}"))
     }
 }
 
-/// Reads a configuration's text. Relative paths in it stand beside it, in `folder`.
-pub(crate) fn read(file: &str, text: &str, folder: &Path, vendors: &Vendors) -> Result<Config, Problems> {
+/// Reads a configuration's text. Relative paths in it stand beside `file`.
+pub(crate) fn read(file: &str, text: &str, vendors: &Vendors, secrets: Secrets) -> Result<Config, Problems> {
     let root = parse(file, text)?;
     let mut problems = Problems::new();
-    let config = read_root(&root, folder, vendors, &mut problems);
+    let config = read_root(&root, vendors, secrets, &mut problems);
     problems.into_result(config)
 }
 
-fn read_root(root: &Node, folder: &Path, vendors: &Vendors, problems: &mut Problems) -> Option<Config> {
+fn read_root(root: &Node, vendors: &Vendors, secrets: Secrets, problems: &mut Problems) -> Option<Config> {
     let mut map = root.map(problems)?;
     let kafka_node = map.require("kafka", problems);
     let cluster = kafka_node.and_then(|node| read_cluster(node, problems));
     let registry_url = map.require("registry", problems).and_then(|node| {
         let mut map = node.map(problems)?;
         let url = map.require("url", problems).and_then(|node| {
-            let url = node.text(problems)?;
-            let shaped = ["http://", "https://"]
-                .iter()
-                .any(|scheme| url.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
+            let text = node.text(problems)?;
+            let shaped = reqwest::Url::parse(text)
+                .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.port() != Some(0));
             if !shaped {
-                problems.add(node, format!("\"{url}\" is not a URL"), "for example http://127.0.0.1:8081");
+                problems.add(node, format!("\"{text}\" is not a URL"), "for example http://127.0.0.1:8081");
             }
-            shaped.then_some(url)
+            shaped.then_some(text)
         });
         map.finish(problems);
         url.map(|url| url.trim_end_matches('/').to_owned())
     });
-    let data_dir = map.get("data_dir").and_then(|node| node.text(problems)).unwrap_or("hirewire-data");
+    let data_dir = match map.get("data_dir") {
+        Some(node) => node.path(problems),
+        None => Some(Path::new(&*root.file).with_file_name("hirewire-data")),
+    };
     let admin_listen = map.get("admin").and_then(|node| {
         let mut map = node.map(problems)?;
         let address = map.require("listen", problems).and_then(|node| listen(node, problems));
@@ -106,10 +120,14 @@ fn read_root(root: &Node, folder: &Path, vendors: &Vendors, problems: &mut Probl
     };
     let normalize = hirewire_normalize::Settings::read(map.get("normalize"), problems);
     let (sinks, routes, route) = (map.get("sinks"), map.get("routes"), map.get("route"));
+    let known = problems.absences();
     let route = hirewire_route::Settings::read(sinks, routes, route, problems);
+    if !secrets.route {
+        problems.forget_absences(known);
+    }
     let connections = map
         .get("connections")
-        .map_or_else(|| Some(Vec::new()), |node| read_connections(node, folder, vendors, problems));
+        .map_or_else(|| Some(Vec::new()), |node| read_connections(node, vendors, secrets.ingest, problems));
     map.finish(problems);
     let cluster = cluster?;
     Some(Config {
@@ -118,8 +136,7 @@ fn read_root(root: &Node, folder: &Path, vendors: &Vendors, problems: &mut Probl
         partitions: cluster.partitions,
         replication: cluster.replication,
         registry_url: registry_url?,
-        // By its components: `folder/.` is the folder.
-        data_dir: folder.join(data_dir).components().collect(),
+        data_dir: data_dir?,
         admin_listen: admin_listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9644))),
         embedded: embedded?,
         ingest: ingest?,
@@ -168,17 +185,31 @@ fn read_cluster(node: &Node, problems: &mut Problems) -> Option<Cluster> {
 fn read_embedded(node: &Node, problems: &mut Problems) -> Option<Embedded> {
     let mut map = node.map(problems)?;
     let embedded = Embedded {
-        broker: map.get("broker").and_then(|node| listen(node, problems)),
-        registry: map.get("registry").and_then(|node| listen(node, problems)),
+        broker: map.get("broker").and_then(|node| listen_where_known(node, problems)),
+        registry: map.get("registry").and_then(|node| listen_where_known(node, problems)),
     };
     map.finish(problems);
     Some(embedded)
 }
 
-fn read_connections(node: &Node, folder: &Path, vendors: &Vendors, problems: &mut Problems) -> Option<Vec<Connection>> {
+/// An address that others are told by the same file.
+fn listen_where_known(node: &Node, problems: &mut Problems) -> Option<SocketAddr> {
+    let address = listen(node, problems)?;
+    if address.port() == 0 {
+        problems.add(node, "port 0, which nobody would find", "write the port that the services connect to");
+    }
+    Some(address)
+}
+
+fn read_connections(
+    node: &Node,
+    vendors: &Vendors,
+    role: Option<Role>,
+    problems: &mut Problems,
+) -> Option<Vec<Connection>> {
     let mut map = node.map(problems)?;
     let all: Vec<Option<Connection>> =
-        map.entries().map(|(key, name, node)| read_connection(key, name, node, folder, vendors, problems)).collect();
+        map.entries().map(|(key, name, node)| read_connection(key, name, node, vendors, role, problems)).collect();
     all.into_iter().collect()
 }
 
@@ -186,8 +217,8 @@ fn read_connection(
     key: &Node,
     name: &str,
     node: &Node,
-    folder: &Path,
     vendors: &Vendors,
+    role: Option<Role>,
     problems: &mut Problems,
 ) -> Option<Connection> {
     let legal = !name.is_empty()
@@ -201,10 +232,10 @@ fn read_connection(
         );
     }
     let mut map = node.map(problems)?;
-    let tenant = map.require("tenant", problems).and_then(|node| node.text(problems));
+    let tenant = map.require("tenant", problems).and_then(|node| node.name(problems));
     let vendor_node = map.require("vendor", problems);
     let vendor = vendor_node.and_then(|node| {
-        let vendor = node.text(problems)?;
+        let vendor = node.name(problems)?;
         let known = vendors.names();
         if known.iter().any(|name| name == vendor) {
             return Some(vendor);
@@ -213,7 +244,7 @@ fn read_connection(
         problems.add(node, format!("there is no vendor \"{vendor}\""), hint);
         None
     });
-    let overlay = map.get("overlay").and_then(|node| read_overlay(node, folder, problems));
+    let overlay = map.get("overlay").and_then(|node| read_overlay(node, problems));
     let (webhook, poll) = (map.get("webhook"), map.get("poll"));
     map.finish(problems);
     let (tenant, vendor, vendor_node) = (tenant?, vendor?, vendor_node?);
@@ -221,12 +252,12 @@ fn read_connection(
         .and_then(|(file, text)| keep(hirewire_ingest::manifest::Manifest::parse(&file, &text), problems));
     let plan = compile(vendors, vendor, overlay.as_ref(), vendor_node, problems);
     let ingest = manifest
-        .and_then(|manifest| hirewire_ingest::Connection::read(name, tenant, &manifest, webhook, poll, problems));
+        .and_then(|manifest| hirewire_ingest::Connection::read(name, tenant, &manifest, webhook, poll, role, problems));
     Some(Connection { ingest: Arc::new(ingest?), vendor: vendor.to_owned(), plan: plan? })
 }
 
-fn read_overlay(node: &Node, folder: &Path, problems: &mut Problems) -> Option<Node> {
-    let path = folder.join(node.text(problems)?);
+fn read_overlay(node: &Node, problems: &mut Problems) -> Option<Node> {
+    let path = node.path(problems)?;
     match std::fs::read_to_string(&path) {
         Ok(text) => keep(parse(&path.display().to_string(), &text), problems),
         Err(error) => {
@@ -279,6 +310,82 @@ fn keep<T>(result: Result<T, Problems>, problems: &mut Problems) -> Option<T> {
         Err(more) => {
             problems.extend(more);
             None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = r#"
+kafka: {bootstrap_servers: "127.0.0.1:1"}
+registry: {url: "http://127.0.0.1:1/"}
+data_dir: data
+connections:
+  acme:
+    tenant: acme
+    vendor: greenhouse
+    overlay: overlays/acme.yaml
+    webhook: {secrets: [{file: secrets/webhook}]}
+    poll: {client_id: {file: secrets/id}, client_secret: {file: secrets/key}}
+sinks:
+  payroll: {http: {url: "https://pay.example.com", auth: {bearer: {file: secrets/token}}, ca: secrets/ca}}
+  analytics: {sqlite: {path: analytics.sqlite}}
+routes:
+  payroll: {sink: payroll}
+"#;
+
+    /// The mistakes of a text that stands in `folder`, which has the overlay; the data folder if there are none.
+    fn outcome(folder: &Path, text: &str, secrets: Secrets) -> Result<PathBuf, String> {
+        std::fs::create_dir_all(folder.join("overlays")).unwrap();
+        std::fs::write(folder.join("overlays/acme.yaml"), "version: \"1\"\n").unwrap();
+        let file = folder.join("hirewire.yaml").display().to_string();
+        let config = read(&file, text, &Vendors::open(None).unwrap(), secrets);
+        config.map(|config| config.data_dir).map_err(|problems| problems.to_string())
+    }
+
+    #[test]
+    fn each_process_needs_the_secrets_of_its_own_part_and_finds_them_beside_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = |secrets: Secrets| {
+            let told = outcome(folder.path(), WHOLE, secrets).err().unwrap_or_default();
+            let names = ["webhook", "id", "key", "token", "ca"].into_iter();
+            let named = |name: &&str| told.contains(&folder.path().join("secrets").join(name).display().to_string());
+            (names.filter(named).collect::<Vec<_>>(), told.lines().count())
+        };
+        let ingest = |role| Secrets { ingest: Some(role), ..Secrets::NONE };
+        assert_eq!(missing(Secrets::NONE), (vec![], 0));
+        assert_eq!(missing(ingest(Role::Webhook)), (vec!["webhook"], 1));
+        assert_eq!(missing(ingest(Role::Poll)), (vec!["id", "key"], 2));
+        assert_eq!(missing(Secrets { route: true, ..Secrets::NONE }), (vec!["token", "ca"], 2));
+        assert_eq!(missing(Secrets::ALL), (vec!["webhook", "id", "key", "token", "ca"], 5));
+        assert_eq!(outcome(folder.path(), WHOLE, Secrets::NONE).unwrap(), folder.path().join("data"));
+    }
+
+    #[test]
+    fn what_is_empty_or_nothing_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for (from, to, told) in [
+            ("tenant: acme", "tenant: \"\"", "hirewire.yaml:7: expected a text, found an empty one"),
+            ("data_dir: data", "data_dir: ''", "hirewire.yaml:4: expected a text, found an empty one"),
+            ("overlays/acme.yaml", "''", "hirewire.yaml:9: expected a text, found an empty one"),
+            ("analytics.sqlite", "''", "hirewire.yaml:14: expected a text, found an empty one"),
+            ("http://127.0.0.1:1/", "http://", "hirewire.yaml:3: \"http://\" is not a URL"),
+            ("http://127.0.0.1:1/", "http://127.0.0.1:0", "hirewire.yaml:3: \"http://127.0.0.1:0\" is not a URL"),
+            ("pay.example.com", "pay.example.com:0", "is not a URL that a sink can have"),
+            (
+                "data_dir: data",
+                "embedded: {broker: \"127.0.0.1:0\"}",
+                "hirewire.yaml:4: port 0, which nobody would find",
+            ),
+            ("data_dir: data", "ingest: {body_timeout: 0s}", "hirewire.yaml:4: a time of nothing"),
+            ("data_dir: data", "normalize: {registry_wait: 0ms}", "hirewire.yaml:4: a time of nothing"),
+            ("{sink: payroll}", "{sink: payroll, requires_within: 0s}", "hirewire.yaml:16: a time of nothing"),
+            ("data_dir: data", "ingest: {max_connections: -1}", "hirewire.yaml:4: expected a whole number"),
+        ] {
+            let told_of = outcome(folder.path(), &WHOLE.replace(from, to), Secrets::NONE).err().unwrap_or_default();
+            assert!(told_of.contains(told) && told_of.lines().count() == 1, "{to}: {told_of}");
         }
     }
 }

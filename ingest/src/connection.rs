@@ -7,9 +7,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use hirewire_service::Secret;
-use hirewire_service::settings::duration;
+use hirewire_service::settings::{duration, duration_or_zero};
 use hirewire_yaml::{Map, Node, Problems};
 
+use crate::Role;
 use crate::manifest::{Api, Auth, Manifest, Signature, Webhook, url};
 use crate::webhook::Verifier;
 
@@ -61,15 +62,18 @@ pub struct Poll {
 }
 
 impl Connection {
-    /// Reads the parts of a connection that ingest owns. The caller reads `tenant`, `vendor` and `overlay`.
+    /// Reads the parts of a connection that ingest owns. The caller reads `tenant`, `vendor` and `overlay`. The secrets
+    /// must be there that `role` uses; none: the process is no ingest.
     pub fn read(
         name: &str,
         tenant: &str,
         manifest: &Arc<Manifest>,
         webhook: Option<&Node>,
         poll: Option<&Node>,
+        role: Option<Role>,
         problems: &mut Problems,
     ) -> Option<Self> {
+        let known = problems.absences();
         let inlet = match (webhook, &manifest.webhook) {
             (None, _) => Some(None),
             (Some(node), None) => {
@@ -78,6 +82,10 @@ impl Connection {
             }
             (Some(node), Some(rules)) => read_inlet(node, manifest, rules, problems).map(Some),
         };
+        if !matches!(role, Some(Role::Webhook | Role::All)) {
+            problems.forget_absences(known);
+        }
+        let known = problems.absences();
         let poll = match (poll, &manifest.api) {
             (None, _) => Some(None),
             (Some(node), None) => {
@@ -86,6 +94,9 @@ impl Connection {
             }
             (Some(node), Some(api)) => Poll::read(node, api, problems).map(Some),
         };
+        if !matches!(role, Some(Role::Poll | Role::All)) {
+            problems.forget_absences(known);
+        }
         Some(Self {
             name: name.to_owned(),
             tenant: tenant.to_owned(),
@@ -122,16 +133,15 @@ impl Poll {
             if auth.act_as.is_none() {
                 problems.add(node, "this vendor cannot act as a user", "remove `act_as`");
             }
-            node.text(problems).map(str::to_owned)
+            node.name(problems).map(str::to_owned)
         });
         let base_url = map.get("base_url").map_or(Some(api.base_url.clone()), |node| url(node, problems));
         let token_url = map.get("token_url").map_or(Some(auth.token_url.clone()), |node| url(node, problems));
-        let mut time = |key, default| time(&mut map, key, default, problems);
-        let interval = time("interval", Duration::from_secs(30));
-        let lag = time("lag", api.lag);
-        let overlap = time("overlap", api.overlap);
-        let retry_first = time("retry_first", Duration::from_secs(1));
-        let retry_most = time("retry_most", Duration::from_secs(60));
+        let interval = time(&mut map, "interval", Duration::from_secs(30), problems);
+        let lag = map.get("lag").map_or(Some(api.lag), |node| duration_or_zero(node, problems));
+        let overlap = map.get("overlap").map_or(Some(api.overlap), |node| duration_or_zero(node, problems));
+        let retry_first = time(&mut map, "retry_first", Duration::from_secs(1), problems);
+        let retry_most = time(&mut map, "retry_most", Duration::from_secs(60), problems);
         let attempts = map.get("attempts").map_or(Some(5), |node| node.whole(1, problems));
         map.finish(problems);
         Some(Self {
@@ -190,5 +200,31 @@ impl Directory {
             None => Lookup::NotLoaded,
             Some(by_name) => by_name.get(name).cloned().map_or(Lookup::Unknown, Lookup::Found),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_needs_its_own_secrets_and_no_times_of_nothing() {
+        let file = "vendors/greenhouse/manifest.yaml";
+        let manifest = Manifest::parse(file, include_str!("../../vendors/greenhouse/manifest.yaml")).unwrap();
+        let webhook = hirewire_yaml::parse("h.yaml", "secrets: [{file: /no/webhook}]").unwrap();
+        let absent = |poll: &str, role: Option<Role>| {
+            let poll = hirewire_yaml::parse("h.yaml", poll).unwrap();
+            let mut problems = Problems::new();
+            let read = Connection::read("c", "t", &manifest, Some(&webhook), Some(&poll), role, &mut problems);
+            problems.into_result(read).err().map(|problems| problems.to_string()).unwrap_or_default()
+        };
+        let poll = "client_id: {file: /no/id}\nclient_secret: {file: /no/key}\nlag: 0s\noverlap: 0s";
+        assert_eq!(absent(poll, None), "");
+        assert_eq!(absent(poll, Some(Role::Webhook)).lines().count(), 1);
+        assert_eq!(absent(poll, Some(Role::Poll)).lines().count(), 2);
+        let all = absent(poll, Some(Role::All));
+        assert!(["/no/webhook", "/no/id", "/no/key"].iter().all(|path| all.contains(path)), "{all}");
+        let mistakes = absent(&format!("{poll}\ninterval: 0s\nretry_first: 0ms\nattempts: 0\nact_as: ''"), None);
+        assert_eq!(mistakes.lines().count(), 4, "{mistakes}");
     }
 }

@@ -38,7 +38,8 @@ fn connection(vendor: &Vendor, folder: &std::path::Path) -> Arc<Connection> {
     );
     let node = hirewire_yaml::parse("hirewire.yaml", &text).unwrap();
     let mut problems = Problems::new();
-    let connection = Connection::read(CONNECTION, "acme", &manifest, None, Some(&node), &mut problems);
+    let connection =
+        Connection::read(CONNECTION, "acme", &manifest, None, Some(&node), Some(Role::Poll), &mut problems);
     Arc::new(problems.into_result(connection).unwrap())
 }
 

@@ -132,7 +132,7 @@ impl General {
             if general.drain > Duration::from_secs(8) {
                 problems.add(map.node(), "`drain` can be at most 8s: the group's session ends after 10s", "write 5s");
             }
-            general.sinks_dir = map.get("sinks_dir").and_then(|node| node.text(problems)).map(PathBuf::from);
+            general.sinks_dir = map.get("sinks_dir").and_then(|node| node.path(problems));
             map.finish(problems);
         }
         general
@@ -222,7 +222,7 @@ fn read_kind(map: &mut Map<'_>, problems: &mut Problems) -> Option<Kind> {
 
 fn read_sqlite(node: &Node, problems: &mut Problems) -> Option<PathBuf> {
     let mut map = node.map(problems)?;
-    let path = map.require("path", problems).and_then(|node| node.text(problems)).map(PathBuf::from);
+    let path = map.require("path", problems).and_then(|node| node.path(problems));
     map.finish(problems);
     path
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::config::ConfigFile;
+use crate::config::{ConfigFile, Secrets};
 use crate::out;
 use crate::vendors::Vendors;
 
@@ -19,7 +19,7 @@ pub(crate) struct CheckArguments {
 
 impl CheckArguments {
     pub(crate) async fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
-        let config = self.config.read(vendors)?;
+        let config = self.config.read(vendors, Secrets::ALL)?;
         out::line(&format!(
             "{}: {} connections, {} sinks",
             self.config.config.display(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 
-use crate::config::ConfigFile;
+use crate::config::{ConfigFile, Secrets};
 use crate::out;
 use crate::vendors::Vendors;
 
@@ -31,7 +31,7 @@ impl HealthArguments {
     pub(crate) async fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
         let listen = match self.admin {
             Some(address) => address,
-            None => self.config.read(vendors)?.admin_listen,
+            None => self.config.read(vendors, Secrets::NONE)?.admin_listen,
         };
         let url = format!("http://{}/{}", reachable(listen), if self.live { "livez" } else { "readyz" });
         let client = reqwest::Client::builder().timeout(LIMIT).no_proxy().build().context("no HTTP client")?;

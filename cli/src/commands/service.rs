@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use crate::config::ConfigFile;
+use crate::config::{ConfigFile, Secrets};
 use crate::stack::Stack;
 use crate::vendors::Vendors;
 
@@ -39,12 +39,13 @@ enum Role {
 
 impl IngestArguments {
     pub(crate) async fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
-        let config = self.service.config.read(vendors)?;
         let role = match self.role {
             Role::Webhook => hirewire_ingest::Role::Webhook,
             Role::Poll => hirewire_ingest::Role::Poll,
             Role::All => hirewire_ingest::Role::All,
         };
+        let secrets = Secrets { ingest: Some(role), ..Secrets::NONE };
+        let config = self.service.config.read(vendors, secrets)?;
         let mut stack = Stack::default();
         stack.admin(self.service.admin.unwrap_or(config.admin_listen)).await?;
         stack.ingest(&config, role).await?;
@@ -54,7 +55,7 @@ impl IngestArguments {
 
 impl ServiceArguments {
     pub(crate) async fn normalize(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
-        let config = self.config.read(vendors)?;
+        let config = self.config.read(vendors, Secrets::NONE)?;
         let mut stack = Stack::default();
         stack.admin(self.admin.unwrap_or(config.admin_listen)).await?;
         stack.normalize(&config, vendors);
@@ -62,7 +63,7 @@ impl ServiceArguments {
     }
 
     pub(crate) async fn route(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
-        let config = self.config.read(vendors)?;
+        let config = self.config.read(vendors, Secrets { route: true, ..Secrets::NONE })?;
         let mut stack = Stack::default();
         stack.admin(self.admin.unwrap_or(config.admin_listen)).await?;
         stack.route(&config);

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use hirewire_kafka::{Admin, NewTopic, Settings};
 use hirewire_schemas::{Names, topics};
 
-use crate::config::{Config, ConfigFile};
+use crate::config::{Config, ConfigFile, Secrets};
 use crate::out;
 use crate::vendors::Vendors;
 
@@ -31,7 +31,7 @@ impl TopicsCommand {
             Self::Apply(arguments) => (arguments, true),
             Self::Check(arguments) => (arguments, false),
         };
-        let config = arguments.config.read(vendors)?;
+        let config = arguments.config.read(vendors, Secrets::NONE)?;
         let wanted = Wanted::of(&config, vendors);
         let differences = apply(&config.kafka, &wanted, change).await?;
         for line in &differences {

@@ -11,7 +11,7 @@ use hirewire_ingest::Role;
 
 use crate::commands::service::until_stopped;
 use crate::commands::topics;
-use crate::config::{Config, ConfigFile};
+use crate::config::{Config, ConfigFile, Secrets};
 use crate::out;
 use crate::sample::Sample;
 use crate::stack::Stack;
@@ -30,10 +30,10 @@ pub(crate) struct UpArguments {
 impl UpArguments {
     pub(crate) async fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
         let (config, sample) = match self.config {
-            Some(config) => (ConfigFile { config }.read(vendors)?, None),
+            Some(config) => (ConfigFile { config }.read(vendors, Secrets::ALL)?, None),
             None => {
                 let sample = Sample::write(&self.data, vendors)?;
-                (ConfigFile { config: sample.config.clone() }.read(vendors)?, Some(sample))
+                (ConfigFile { config: sample.config.clone() }.read(vendors, Secrets::ALL)?, Some(sample))
             }
         };
         let mut stack = Stack::default();

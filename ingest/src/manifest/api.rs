@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hirewire_service::settings::duration;
+use hirewire_service::settings::duration_or_zero;
 use hirewire_yaml::{Map, Node, Problems};
 
 use super::{Subject, header, path, required_path, required_text};
@@ -109,8 +109,8 @@ impl Api {
         let rate_limit = map.get("rate_limit").map_or(Some(RateLimit::default()), |n| RateLimit::read(n, problems));
         let first_page = pairs(map.get("first_page"), problems);
         let window = map.require("window", problems).and_then(|node| Window::read(node, problems));
-        let lag = map.require("lag", problems).and_then(|node| duration(node, problems));
-        let overlap = map.require("overlap", problems).and_then(|node| duration(node, problems));
+        let lag = map.require("lag", problems).and_then(|node| duration_or_zero(node, problems));
+        let overlap = map.require("overlap", problems).and_then(|node| duration_or_zero(node, problems));
         let streams = map.require("streams", problems).and_then(|node| {
             let mut entries = node.map(problems)?;
             let read = |(_, name, node)| Stream::read(name, node, window.as_ref(), problems);
@@ -258,7 +258,7 @@ pub(crate) fn url(node: &Node, problems: &mut Problems) -> Option<String> {
     };
     let here = matches!(parsed.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
     let usable = parsed.scheme() == "https" || (parsed.scheme() == "http" && here);
-    if !usable || parsed.query().is_some() || !parsed.username().is_empty() {
+    if !usable || parsed.port() == Some(0) || parsed.query().is_some() || !parsed.username().is_empty() {
         let hint = "https, or http to this machine; without user name and query";
         problems.add(node, "a URL that cannot be used here", hint);
         return None;

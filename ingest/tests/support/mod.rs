@@ -121,8 +121,15 @@ pub fn connection(webhook: Option<&str>, poll: Option<&str>) -> Connection {
     let parse = |text| hirewire_yaml::parse("hirewire.yaml", text).unwrap();
     let (webhook, poll) = (webhook.map(parse), poll.map(parse));
     let mut problems = Problems::new();
-    let connection =
-        Connection::read("acme-greenhouse", "acme", &manifest(), webhook.as_ref(), poll.as_ref(), &mut problems);
+    let connection = Connection::read(
+        "acme-greenhouse",
+        "acme",
+        &manifest(),
+        webhook.as_ref(),
+        poll.as_ref(),
+        Some(hirewire_ingest::Role::All),
+        &mut problems,
+    );
     problems.into_result(connection).unwrap()
 }
 

@@ -42,20 +42,22 @@ pub enum SecretError {
 }
 
 impl Secret {
-    /// Reads `{file: PATH}` or `{env: NAME}`. A literal is refused, and so is a secret that is not there: it would be
-    /// missed at the first use, in the middle of the night.
+    /// Reads `{file: PATH}` or `{env: NAME}`; a relative path stands beside the settings file. A literal is refused. A
+    /// secret that is not there is an absence ([`Problems::add_absent`]): to a process that uses it a mistake, for it
+    /// would be missed at the first use, in the middle of the night.
     pub fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         if node.scalar().is_some() {
             problems.add(node, "a secret written into the settings", "write {file: PATH} or {env: NAME}");
             return None;
         }
         let (kind, value) = node.tagged(&["file", "env"], problems)?;
-        let text = value.text(problems)?;
-        let source = if kind == "file" { Source::File(text.into()) } else { Source::Env(text.to_owned()) };
+        let source = match kind {
+            "file" => Source::File(value.path(problems)?),
+            _ => Source::Env(value.name(problems)?.to_owned()),
+        };
         let secret = Self { source, cached: Arc::default() };
         if let Err(error) = secret.bytes() {
-            problems.add(node, error.to_string(), "");
-            return None;
+            problems.add_absent(node, error.to_string(), "");
         }
         Some(secret)
     }
@@ -141,6 +143,20 @@ mod tests {
         assert!(!format!("{secret:?}").contains("second"));
         std::fs::remove_file(&path).unwrap();
         assert!(secret.bytes().is_err());
+    }
+
+    #[test]
+    fn a_secret_that_is_not_there_is_an_absence_and_one_without_a_name_a_mistake() {
+        for text in ["{file: /no/such/file}", "{env: HIREWIRE_NO_SUCH_VARIABLE}"] {
+            let (secret, problems) = read(text);
+            assert!(secret.is_some(), "{text}");
+            assert_eq!((problems.len(), problems.absences()), (0, 1), "{text}");
+        }
+        for text in ["{file: ''}", "{env: ''}"] {
+            let (secret, problems) = read(text);
+            assert!(secret.is_none(), "{text}");
+            assert_eq!((problems.len(), problems.absences()), (1, 0), "{text}");
+        }
     }
 
     #[test]

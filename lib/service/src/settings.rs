@@ -5,8 +5,18 @@ use std::time::Duration;
 
 use hirewire_yaml::{Node, Problems};
 
-/// `250ms`, `5s`, `2m`, `24h`, `28d`.
+/// `250ms`, `5s`, `2m`, `24h`, `28d`; more than nothing.
 pub fn duration(node: &Node, problems: &mut Problems) -> Option<Duration> {
+    let read = duration_or_zero(node, problems)?;
+    if read.is_zero() {
+        problems.add(node, "a time of nothing", "write a longer one");
+        return None;
+    }
+    Some(read)
+}
+
+/// As [`duration`], where none at all makes sense too.
+pub fn duration_or_zero(node: &Node, problems: &mut Problems) -> Option<Duration> {
     let text = node.text(problems)?;
     let parsed = parse_duration(text);
     if parsed.is_none() {
@@ -53,6 +63,15 @@ pub fn listen(node: &Node, problems: &mut Problems) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_time_at_all_is_refused_where_it_makes_no_sense() {
+        let node = hirewire_yaml::parse("s.yaml", "0s").unwrap();
+        let mut problems = Problems::new();
+        assert_eq!(duration_or_zero(&node, &mut problems), Some(Duration::ZERO));
+        assert_eq!(duration(&node, &mut problems), None);
+        assert_eq!(problems.to_string(), "s.yaml:1: a time of nothing (write a longer one)");
+    }
 
     #[test]
     fn durations_have_a_unit() {

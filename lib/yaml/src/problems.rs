@@ -24,7 +24,10 @@ impl fmt::Display for Problem {
 
 /// All mistakes found so far, in the order of finding. Displays one a line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    found: Vec<Problem>,
+    absent: Vec<Problem>,
+}
 
 impl Problems {
     #[must_use]
@@ -38,25 +41,45 @@ impl Problems {
     }
 
     pub fn push(&mut self, problem: Problem) {
-        self.0.push(problem);
+        self.found.push(problem);
+    }
+
+    /// Records that what `node` names, rightly, is not there. Whoever needs it cannot go on; for others it is none:
+    /// see [`Self::forget_absences`]. The value that was read is whole.
+    pub fn add_absent(&mut self, node: &Node, what: impl Into<String>, hint: impl Into<String>) {
+        let file = node.file.to_string();
+        self.absent.push(Problem { file, line: node.line, what: what.into(), hint: hint.into() });
+    }
+
+    /// How many absences there are so far.
+    #[must_use]
+    pub fn absences(&self) -> usize {
+        self.absent.len()
+    }
+
+    /// Forgets the absences but the first `known`: this process has no use for what is not there.
+    pub fn forget_absences(&mut self, known: usize) {
+        self.absent.truncate(known);
     }
 
     pub fn extend(&mut self, other: Self) {
-        self.0.extend(other.0);
+        self.found.extend(other.found);
+        self.absent.extend(other.absent);
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.found.is_empty() && self.absent.is_empty()
     }
 
+    /// Mistakes of the text itself: absences are not counted.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.found.len()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
-        self.0.iter()
+        self.found.iter().chain(&self.absent)
     }
 
     /// The value if nothing was wrong, else all that was.
@@ -83,7 +106,7 @@ impl Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
+        for (index, problem) in self.iter().enumerate() {
             if index > 0 {
                 writeln!(f)?;
             }
@@ -126,6 +149,21 @@ fn distance(left: &str, right: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_absent_is_a_mistake_until_it_is_forgotten() {
+        let node = crate::parse("s.yaml", "a").unwrap();
+        let mut problems = Problems::new();
+        problems.add_absent(&node, "the first is not there", "");
+        let known = problems.absences();
+        problems.add_absent(&node, "the second is not there", "");
+        assert_eq!((problems.len(), problems.is_empty()), (0, false));
+        assert_eq!(problems.clone().into_result(Some(1)).unwrap_err().iter().count(), 2);
+        problems.forget_absences(known);
+        assert_eq!(problems.to_string(), "s.yaml:1: the first is not there");
+        problems.forget_absences(0);
+        assert_eq!(problems.into_result(Some(1)), Ok(1));
+    }
 
     #[test]
     fn a_near_word_is_proposed_and_a_far_one_gets_the_list() {

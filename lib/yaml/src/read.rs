@@ -1,5 +1,7 @@
 //! Typed getters: each records its mistake and answers `None`, so that a reader goes on to the next.
 
+use std::path::{Path, PathBuf};
+
 use crate::{Node, Problems, Value, did_you_mean};
 
 impl Node {
@@ -37,6 +39,24 @@ impl Node {
             problems.add(self, format!("expected a text, found {}", self.kind()), "");
         }
         text
+    }
+
+    /// As [`Self::text`], and not empty.
+    pub fn name<'a>(&'a self, problems: &mut Problems) -> Option<&'a str> {
+        let text = self.text(problems)?;
+        if text.trim().is_empty() {
+            problems.add(self, "expected a text, found an empty one", "write it, or leave the key out");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A path. A relative one stands beside the file that names it, wherever the process was started.
+    pub fn path(&self, problems: &mut Problems) -> Option<PathBuf> {
+        let text = self.name(problems)?;
+        let folder = Path::new(&*self.file).parent().unwrap_or_else(|| Path::new(""));
+        // By its components: `folder/.` is the folder.
+        Some(folder.join(text).components().collect())
     }
 
     /// `true` or `false`, without quotes.
@@ -196,6 +216,26 @@ mod tests {
              s.yaml:4: \"fats\" is not known here (did you mean \"fast\"?)\n\
              s.yaml:1: unknown key \"listn\" (did you mean \"listen\"?)"
         );
+    }
+
+    #[test]
+    fn relative_paths_stand_beside_their_file_and_nothing_is_empty() {
+        let path = |file: &str, text: &str| {
+            let mut problems = Problems::new();
+            let path = parse(file, text).unwrap().path(&mut problems);
+            path.map(|path| path.display().to_string()).ok_or(problems.to_string())
+        };
+        assert_eq!(path("/etc/hw/h.yaml", "secrets/a").unwrap(), "/etc/hw/secrets/a");
+        assert_eq!(path("conf/h.yaml", "a").unwrap(), "conf/a");
+        assert_eq!(path("h.yaml", "a").unwrap(), "a");
+        assert_eq!(path("/etc/hw/h.yaml", "/run/a").unwrap(), "/run/a");
+        assert_eq!(path("/data/h.yaml", ".").unwrap(), "/data");
+        for empty in ["''", "' '"] {
+            assert_eq!(
+                path("h.yaml", empty).unwrap_err(),
+                "h.yaml:1: expected a text, found an empty one (write it, or leave the key out)"
+            );
+        }
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn read_url(node: &Node, problems: &mut Problems) -> Option<Url> {
             );
             None
         }
-        Ok(config) if config.get_hosts().len() == 1 => Some(Url::Text(text.to_owned())),
+        Ok(config) if config.get_hosts().len() == 1 && config.get_ports() != [0] => Some(Url::Text(text.to_owned())),
         _ => {
             problems.add(node, "this is no URL of a PostgreSQL database", "write postgres://USER@HOST:PORT/DATABASE");
             None

@@ -57,7 +57,12 @@ fn hint(refusal: Refusal) -> &'static str {
 fn read_url(node: &Node, problems: &mut Problems) -> Option<reqwest::Url> {
     let text = node.text(problems)?;
     match reqwest::Url::parse(text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none() => {
+        Ok(url)
+            if matches!(url.scheme(), "http" | "https")
+                && url.port() != Some(0)
+                && url.query().is_none()
+                && url.fragment().is_none() =>
+        {
             Some(url)
         }
         // A URL that holds credentials is not repeated.
@@ -79,7 +84,7 @@ pub(crate) fn read_allow(map: &mut Map<'_>, problems: &mut Problems) -> (Option<
         return (Some(Vec::new()), Some(Vec::new()));
     };
     let hosts = allow.get("hosts").map_or(Some(Vec::new()), |node| {
-        let texts = node.list(problems)?.iter().map(|item| item.text(problems).map(str::to_owned));
+        let texts = node.list(problems)?.iter().map(|item| item.name(problems).map(str::to_owned));
         texts.collect::<Vec<_>>().into_iter().collect()
     });
     let networks = allow.get("networks").map_or(Some(Vec::new()), |node| {
@@ -99,14 +104,22 @@ fn read_network(node: &Node, problems: &mut Problems) -> Option<Network> {
     network
 }
 
-/// The certificate of an authority that is trusted for this sink, beside the system's.
+/// The certificate of an authority that is trusted for this sink, beside the system's. A file that is not there is an
+/// absence, as of a secret, and the certificate empty.
 pub(crate) fn read_ca(node: &Node, problems: &mut Problems) -> Option<Vec<u8>> {
-    let path = node.text(problems)?;
-    let pem = std::fs::read(path).ok().filter(|pem| native_tls::Certificate::from_pem(pem).is_ok());
-    if pem.is_none() {
-        problems.add(node, format!("{path} holds no certificate"), "name a file with one certificate in PEM");
+    let path = node.path(problems)?;
+    let hint = "name a file with one certificate in PEM";
+    match std::fs::read(&path) {
+        Ok(pem) if native_tls::Certificate::from_pem(&pem).is_ok() => Some(pem),
+        Ok(_) => {
+            problems.add(node, format!("{} holds no certificate", path.display()), hint);
+            None
+        }
+        Err(error) => {
+            problems.add_absent(node, format!("{} cannot be read: {error}", path.display()), hint);
+            Some(Vec::new())
+        }
     }
-    pem
 }
 
 fn read_signer(node: &Node, problems: &mut Problems) -> Option<Signer> {
@@ -121,7 +134,13 @@ fn read_signer(node: &Node, problems: &mut Problems) -> Option<Signer> {
         read.into_iter().collect::<Option<Vec<_>>>()
     });
     map.finish(problems);
-    let signer = Signer::new(secrets?);
+    let secrets = secrets?;
+    let present = secrets.iter().all(|secret| secret.bytes().is_ok());
+    let signer = Signer::new(secrets);
+    // Of what is not there nothing can be said but that.
+    if !present {
+        return Some(signer);
+    }
     if let Err(error) = signer.sign("check", 0, b"") {
         problems.add(list?, error.to_string(), "");
         return None;
@@ -136,7 +155,7 @@ fn read_auth(node: &Node, problems: &mut Problems) -> Option<Auth> {
     }
     let mut map = value.map(problems)?;
     let auth = if kind == "basic" {
-        let user = map.require("user", problems).and_then(|node| node.text(problems)).map(str::to_owned);
+        let user = map.require("user", problems).and_then(|node| node.name(problems)).map(str::to_owned);
         let password = map.require("password", problems).and_then(|node| Secret::read(node, problems));
         user.zip(password).map(|(user, password)| Auth::Basic { user, password })
     } else {

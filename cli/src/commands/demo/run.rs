@@ -19,7 +19,7 @@ use super::readback::Readback;
 use super::setup::{self, Place};
 use super::{DemoArguments, Faults, report, verdict};
 use crate::commands::topics::{self, Wanted};
-use crate::config::{Config, ConfigFile};
+use crate::config::{Config, ConfigFile, Secrets};
 use crate::out;
 use crate::stack::Stack;
 use crate::vendors::Vendors;
@@ -90,7 +90,7 @@ async fn play(arguments: &DemoArguments, plan: &Plan, folder: &Folder, vendors: 
         postgres: arguments.postgres.as_deref(),
     };
     let config_file = setup::write(folder.path(), &place, &simulator)?;
-    let config = ConfigFile { config: config_file.clone() }.read(vendors)?;
+    let config = ConfigFile { config: config_file.clone() }.read(vendors, Secrets::ALL)?;
     topics::apply(&config.kafka, &Wanted::of(&config, vendors), true).await?;
     let readback = Readback::start(
         &config.kafka,

@@ -135,7 +135,8 @@ fn connection(vendor: &Vendor, more: &str) -> Arc<Connection> {
     );
     let node = hirewire_yaml::parse("hirewire.yaml", &text).unwrap();
     let mut problems = Problems::new();
-    let connection = Connection::read("acme", "tenant", &manifest, None, Some(&node), &mut problems);
+    let connection =
+        Connection::read("acme", "tenant", &manifest, None, Some(&node), Some(crate::Role::Poll), &mut problems);
     Arc::new(problems.into_result(connection).unwrap())
 }
 
