@@ -208,6 +208,35 @@ fn request(api: ApiKey, version: i16) -> RequestKind {
                 .with_topics(vec![topic])
                 .into()
         }
+        ApiKey::DescribeAcls => DescribeAclsRequest::default().with_pattern_type_filter(1).into(),
+        ApiKey::CreateAcls => {
+            let acl = create_acls_request::AclCreation::default().with_resource_pattern_type(3);
+            CreateAclsRequest::default().with_creations(vec![acl]).into()
+        }
+        ApiKey::DeleteAcls => {
+            let acls = delete_acls_request::DeleteAclsFilter::default().with_pattern_type_filter(1);
+            DeleteAclsRequest::default().with_filters(vec![acls]).into()
+        }
+        ApiKey::DescribeLogDirs => {
+            let topic = describe_log_dirs_request::DescribableLogDirTopic::default()
+                .with_topic(topic())
+                .with_partitions(vec![0]);
+            DescribeLogDirsRequest::default().with_topics(Some(vec![topic])).into()
+        }
+        ApiKey::DescribeProducers => {
+            let topic =
+                describe_producers_request::TopicRequest::default().with_name(topic()).with_partition_indexes(vec![0]);
+            DescribeProducersRequest::default().with_topics(vec![topic]).into()
+        }
+        ApiKey::DescribeTransactions => {
+            DescribeTransactionsRequest::default().with_transactional_ids(vec![transactional_id]).into()
+        }
+        ApiKey::ListTransactions => {
+            let request = ListTransactionsRequest::default()
+                .with_state_filters(vec![text("Empty"), text("Lost")])
+                .with_producer_id_filters(Vec::new());
+            if version >= 1 { request.with_duration_filter(-1) } else { request }.into()
+        }
         ApiKey::DescribeConfigs => {
             let topic = describe_configs_request::DescribeConfigsResource::default()
                 .with_resource_type(2)
@@ -304,6 +333,20 @@ fn check(response: &ResponseKind) {
         ResponseKind::CreateTopics(response) => assert_eq!(response.topics[0].error_code, 0),
         ResponseKind::DeleteTopics(response) => assert_eq!(response.responses[0].error_code, 0),
         ResponseKind::CreatePartitions(response) => assert_eq!(response.results[0].error_code, 0),
+        ResponseKind::DescribeAcls(response) => assert_eq!(response.error_code, 54),
+        ResponseKind::CreateAcls(response) => assert_eq!(response.results[0].error_code, 54),
+        ResponseKind::DeleteAcls(response) => assert_eq!(response.filter_results[0].error_code, 54),
+        ResponseKind::DescribeLogDirs(response) => {
+            assert!(response.results[0].topics[0].partitions[0].partition_size > 0);
+        }
+        ResponseKind::DescribeProducers(response) => assert_eq!(response.topics[0].partitions[0].error_code, 0),
+        ResponseKind::DescribeTransactions(response) => {
+            assert_eq!(response.transaction_states[0].error_code, 0);
+            assert!(!response.transaction_states[0].transaction_state.is_empty());
+        }
+        ResponseKind::ListTransactions(response) => {
+            assert_eq!(response.unknown_state_filters, [text("Lost")]);
+        }
         ResponseKind::InitProducerId(response) => assert_eq!(response.error_code, 0),
         ResponseKind::DescribeConfigs(response) => assert_eq!(response.results[0].configs.len(), 33),
         ResponseKind::AlterConfigs(response) => assert_eq!(response.responses[0].error_code, 0),
@@ -332,6 +375,67 @@ fn every_advertised_version_is_answered() {
             let response = wire.ask(entry.api, version, &request(entry.api, version));
             check(&response);
         }
+    }
+}
+
+#[test]
+fn a_topic_is_found_by_its_id_also_with_an_empty_name_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Running::start(dir.path());
+    create_topic(&broker.bootstrap(), "t", 1, &[]);
+    let mut wire = Wire::connect(&broker);
+    let mut ask = |topic| {
+        let request = MetadataRequest::default().with_topics(Some(vec![topic]));
+        match wire.ask(ApiKey::Metadata, 12, &request.into()) {
+            ResponseKind::Metadata(response) => response.topics[0].clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let wanted = metadata_request::MetadataRequestTopic::default;
+    let id = ask(wanted().with_name(Some(topic()))).topic_id;
+    for name in [None, Some(TopicName::default())] {
+        let found = ask(wanted().with_name(name).with_topic_id(id));
+        assert_eq!((found.error_code, found.name), (0, Some(topic())));
+    }
+    assert_eq!(ask(wanted().with_name(None).with_topic_id(uuid::Uuid::from_u128(9))).error_code, 100);
+}
+
+#[test]
+fn transactions_and_producers_can_be_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Running::start(dir.path());
+    create_topic(&broker.bootstrap(), "t", 1, &[]);
+    let producer = transactional(&broker.bootstrap(), "p", 30_000);
+    rdkafka::producer::Producer::begin_transaction(&producer).unwrap();
+    send(&producer, "t", 0, "x");
+    rdkafka::producer::Producer::flush(&producer, PATIENCE).unwrap();
+    let mut wire = Wire::connect(&broker);
+    let list = |states: &[&str]| {
+        let states = states.iter().map(|state| text(state)).collect();
+        ListTransactionsRequest::default().with_state_filters(states).with_duration_filter(-1).into()
+    };
+    let mut listed = |request: RequestKind| match wire.ask(ApiKey::ListTransactions, 1, &request) {
+        ResponseKind::ListTransactions(response) => response.transaction_states,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(listed(list(&["Ongoing"]))[0].transactional_id.as_str(), "p");
+    assert!(listed(list(&["Empty"])).is_empty());
+    let long = ListTransactionsRequest::default().with_duration_filter(3_600_000);
+    assert!(listed(long.into()).is_empty());
+    match wire.ask(ApiKey::DescribeTransactions, 0, &request(ApiKey::DescribeTransactions, 0)) {
+        ResponseKind::DescribeTransactions(response) => {
+            let state = &response.transaction_states[0];
+            assert_eq!((state.transaction_state.as_str(), state.transaction_timeout_ms), ("Ongoing", 30_000));
+            assert_eq!((&state.topics[0].topic, &state.topics[0].partitions), (&topic(), &vec![0]));
+        }
+        other => panic!("{other:?}"),
+    }
+    match wire.ask(ApiKey::DescribeProducers, 0, &request(ApiKey::DescribeProducers, 0)) {
+        ResponseKind::DescribeProducers(response) => {
+            let state = &response.topics[0].partitions[0].active_producers[0];
+            assert_eq!((state.last_sequence, state.current_txn_start_offset), (0, 0));
+        }
+        other => panic!("{other:?}"),
     }
 }
 

@@ -17,10 +17,15 @@ use crate::groups::membership::Phase;
 use crate::log::journal::Frame;
 use crate::log::op::Op;
 
-pub(crate) fn describe(core: &Core, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
+pub(crate) fn describe(core: &Core, request: DescribeGroupsRequest, version: i16) -> DescribeGroupsResponse {
     let groups = request.groups.into_iter().map(|id| match core.groups.get(id.as_str()) {
         Some(group) => describe_one(id, &group),
-        None => DescribedGroup::default().with_group_id(id).with_group_state(text("Dead")),
+        None if version >= 6 => DescribedGroup::default()
+            .with_error_message(Some(text("there is no such group")))
+            .with_group_id(id)
+            .with_error_code(ResponseError::GroupIdNotFound.code())
+            .with_group_state(text("Dead")),
+        None => DescribedGroup::default().with_error_message(None).with_group_id(id).with_group_state(text("Dead")),
     });
     DescribeGroupsResponse::default().with_groups(groups.collect())
 }
@@ -43,6 +48,7 @@ fn describe_one(id: GroupId, group: &Group) -> DescribedGroup {
             .with_member_assignment(member.assignment.clone())
     });
     DescribedGroup::default()
+        .with_error_message(None)
         .with_group_id(id)
         .with_group_state(text(membership.phase.name()))
         .with_protocol_type(text(&membership.protocol_type))

@@ -25,19 +25,21 @@ pub(crate) async fn metadata(core: &Arc<Core>, request: MetadataRequest, version
         Some(asked) => {
             let mut topics = Vec::with_capacity(asked.len());
             for wanted in asked {
-                let found = match &wanted.name {
+                // Who asks by id leaves the name out; Kafka's own admin client sends an empty one.
+                let name = wanted.name.filter(|_| wanted.topic_id.is_nil());
+                let found = match &name {
                     Some(name) => core.topics.get(name.as_str()),
                     None => core.topics.by_id(wanted.topic_id),
                 };
                 let create = core.settings.auto_create_topics && (request.allow_auto_topic_creation || version < 4);
-                let found = match (found, &wanted.name) {
+                let found = match (found, &name) {
                     (None, Some(name)) if create => topics::create_default(core, name.as_str()).await,
                     (found, Some(_)) => found.ok_or(ResponseError::UnknownTopicOrPartition),
                     (found, None) => found.ok_or(ResponseError::UnknownTopicId),
                 };
                 topics.push(match found {
                     Ok(topic) => describe(core, &topic),
-                    Err(error) => unknown(wanted.name, wanted.topic_id, error),
+                    Err(error) => unknown(name, wanted.topic_id, error, version),
                 });
             }
             topics
@@ -69,8 +71,8 @@ fn describe(core: &Core, topic: &Topic) -> MetadataResponseTopic {
         .with_partitions(partitions.collect())
 }
 
-fn unknown(name: Option<TopicName>, id: Uuid, error: ResponseError) -> MetadataResponseTopic {
-    let name = name.or_else(|| Some(TopicName::default()));
+fn unknown(name: Option<TopicName>, id: Uuid, error: ResponseError, version: i16) -> MetadataResponseTopic {
+    let name = name.or_else(|| (version < 12).then(TopicName::default));
     MetadataResponseTopic::default().with_name(name).with_topic_id(id).with_error_code(error.code())
 }
 

@@ -1,10 +1,12 @@
 //! The handlers, one file per family of APIs: a decoded request in, a response out.
 
+mod acls;
 mod configs;
 mod fetch;
 mod group_membership;
 mod group_offsets;
 mod groups_admin;
+mod introspection;
 mod metadata;
 mod offsets;
 mod produce;
@@ -66,8 +68,15 @@ pub(crate) async fn handle(core: &Arc<Core>, client: Client, request: RequestKin
         RequestKind::OffsetCommit(request) => group_offsets::commit(&core, request).await.into(),
         RequestKind::OffsetFetch(request) => group_offsets::fetch(&core, request, version).await.into(),
         RequestKind::OffsetDelete(request) => group_offsets::delete(&core, request).await.into(),
-        RequestKind::DescribeGroups(request) => groups_admin::describe(&core, request).into(),
+        RequestKind::DescribeGroups(request) => groups_admin::describe(&core, request, version).into(),
         RequestKind::ListGroups(request) => groups_admin::list(&core, &request, version).into(),
+        RequestKind::DescribeProducers(request) => introspection::producers(&core, request).into(),
+        RequestKind::DescribeTransactions(request) => introspection::transactions(&core, request).into(),
+        RequestKind::ListTransactions(request) => introspection::list_transactions(&core, &request, version).into(),
+        RequestKind::DescribeLogDirs(request) => introspection::log_dirs(&core, request, version).into(),
+        RequestKind::DescribeAcls(_) => acls::describe().into(),
+        RequestKind::CreateAcls(request) => acls::create(&request).into(),
+        RequestKind::DeleteAcls(request) => acls::delete(&request).into(),
         RequestKind::DeleteGroups(request) => groups_admin::delete(&core, request).await.into(),
         // Not in the table of supported APIs, so a connection never hands it here.
         _ => return Reply::Nothing,

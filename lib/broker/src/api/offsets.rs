@@ -24,6 +24,9 @@ use crate::log::records;
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
+/// On this machine, and in tiered storage, of which there is none.
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
 
 /// All partitions here have had one leader, in this epoch.
 pub(crate) const LEADER_EPOCH: i32 = 0;
@@ -73,7 +76,8 @@ async fn look_up(partition: Arc<Partition>, time: i64, committed_only: bool) -> 
     };
     let time = match time {
         LATEST => return Ok((end, -1)),
-        EARLIEST => return Ok((start, -1)),
+        EARLIEST | EARLIEST_LOCAL => return Ok((start, -1)),
+        LATEST_TIERED => return Ok((-1, -1)),
         MAX_TIMESTAMP if youngest < 0 => return Ok((-1, -1)),
         MAX_TIMESTAMP => youngest,
         time if time < 0 => return Err(ResponseError::InvalidRequest),

@@ -10,7 +10,9 @@ use kafka_protocol::messages::create_topics_response::{
     CreatableTopicConfigs, CreatableTopicResult, CreateTopicsResponse,
 };
 use kafka_protocol::messages::delete_topics_response::{DeletableTopicResult, DeleteTopicsResponse};
-use kafka_protocol::messages::{CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, TopicName};
+use kafka_protocol::messages::{
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, TopicName,
+};
 use uuid::Uuid;
 
 use super::configs::{SOURCE_DEFAULT, SOURCE_TOPIC};
@@ -90,7 +92,10 @@ fn create_one(core: &Core, wanted: &CreatableTopic, validate_only: bool) -> Resu
     let name = wanted.name.as_str();
     check_name(name)?;
     let count = if !wanted.assignments.is_empty() {
-        i32::try_from(wanted.assignments.len()).unwrap_or(i32::MAX)
+        if !matches!((wanted.num_partitions, wanted.replication_factor), (-1, -1)) {
+            return refuse(ResponseError::InvalidRequest, "an assignment and a number of partitions or replicas");
+        }
+        check_assignment(core, wanted)?
     } else if wanted.num_partitions == -1 {
         core.settings.default_partitions
     } else {
@@ -128,6 +133,22 @@ fn create_one(core: &Core, wanted: &CreatableTopic, validate_only: bool) -> Resu
         }
         Ok(topic)
     })
+}
+
+/// An assignment names each partition once, from 0 on, and this node for each. How many partitions it makes.
+fn check_assignment(core: &Core, wanted: &CreatableTopic) -> Result<i32, Refusal> {
+    let mut indexes: Vec<i32> = wanted.assignments.iter().map(|assigned| assigned.partition_index).collect();
+    indexes.sort_unstable();
+    let count = i32::try_from(indexes.len()).unwrap_or(i32::MAX);
+    let in_a_row = indexes.iter().copied().eq(0..count);
+    let here = |assigned: &[BrokerId]| assigned == [BrokerId(core.settings.node_id)];
+    if in_a_row && wanted.assignments.iter().all(|assigned| here(&assigned.broker_ids)) {
+        return Ok(count);
+    }
+    refuse(
+        ResponseError::InvalidReplicaAssignment,
+        format!("partitions from 0 on, each on broker {}", core.settings.node_id),
+    )
 }
 
 /// Kafka's rule for topic names.

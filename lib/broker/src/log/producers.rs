@@ -26,6 +26,13 @@ pub(crate) struct ProducerState {
     pub(crate) last_ms: i64,
 }
 
+impl ProducerState {
+    /// -1 if nothing of the present epoch is stored.
+    pub(crate) fn last_sequence(&self) -> i32 {
+        self.sent.back().map_or(-1, |sent| sent.last_sequence)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     New,
@@ -45,6 +52,10 @@ pub(crate) struct Producers {
 impl Producers {
     pub(crate) fn get(&self, producer_id: i64) -> Option<&ProducerState> {
         self.by_id.get(&producer_id)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = (i64, &ProducerState)> {
+        self.by_id.iter().map(|(id, state)| (*id, state))
     }
 
     /// Judges a batch that a client sends.

@@ -56,6 +56,9 @@ const fn at(min: i16, max: i16, field: Field) -> Field {
     between(min, max, field.kind)
 }
 
+/// Resource type, name and pattern, principal, host, operation, permission.
+const ACL: &[Field] = &[BYTE, TEXT, BYTE, TEXT, TEXT, BYTE, BYTE];
+
 const LAST: i16 = i16::MAX;
 
 /// The fields in the order of the wire, tagged ones left out.
@@ -171,6 +174,23 @@ fn fields(api: ApiKey) -> Option<&'static [Field]> {
             const TOPICS: Field = array(&[TEXT, array(&[INT, LONG, at(2, LAST, INT), TEXT])]);
             const FIELDS: &[Field] =
                 &[TEXT, TEXT, LONG, SHORT, at(3, LAST, INT), at(3, LAST, TEXT), at(3, LAST, TEXT), TOPICS];
+            FIELDS
+        }
+        ApiKey::DescribeAcls => ACL,
+        ApiKey::CreateAcls | ApiKey::DeleteAcls => {
+            const FIELDS: &[Field] = &[array(ACL)];
+            FIELDS
+        }
+        ApiKey::DescribeLogDirs | ApiKey::DescribeProducers => {
+            const FIELDS: &[Field] = &[array(&[TEXT, INTS])];
+            FIELDS
+        }
+        ApiKey::DescribeTransactions => {
+            const FIELDS: &[Field] = &[TEXTS];
+            FIELDS
+        }
+        ApiKey::ListTransactions => {
+            const FIELDS: &[Field] = &[TEXTS, field(Kind::List(&Kind::Fixed(8))), at(1, LAST, LONG)];
             FIELDS
         }
         ApiKey::DescribeConfigs => {

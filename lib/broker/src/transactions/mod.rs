@@ -29,6 +29,16 @@ pub(crate) enum Status {
 }
 
 impl Status {
+    /// Kafka's name of the state.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Status::Empty => "Empty",
+            Status::Ongoing => "Ongoing",
+            Status::Committed => "CompleteCommit",
+            Status::Aborted => "CompleteAbort",
+        }
+    }
+
     fn code(self) -> u8 {
         match self {
             Status::Empty => 0,
