@@ -2,6 +2,8 @@
 //!
 //! In: decoded canonical records, in order per key. Out: records by id or by owner. A cache: it is thrown away and
 //! read again when its layout changes or it is damaged; the topics are the truth. Positions commit with the records.
+//! A record whose owner changed stands in two partitions, deleted in the old one; partitions have no order among each
+//! other, so a row is kept for each, and what is not deleted counts, the newest of it.
 //! Size: about 1.2 kB an application with its candidate and offer and 2 kB a candidate, as JSON text.
 
 use std::collections::BTreeMap;
@@ -18,12 +20,12 @@ use crate::event::Event;
 use crate::request::condition::Condition;
 
 /// Another number throws the file away.
-const LAYOUT: i64 = 3;
+const LAYOUT: i64 = 4;
 
 const SCHEMA: &str = "
 CREATE TABLE record (
-    entity TEXT NOT NULL, id TEXT NOT NULL, application_id TEXT, candidate_id TEXT, tree TEXT NOT NULL,
-    PRIMARY KEY (entity, id)
+    entity TEXT NOT NULL, id TEXT NOT NULL, part INTEGER NOT NULL, rank INTEGER NOT NULL, application_id TEXT,
+    candidate_id TEXT, tree TEXT NOT NULL, PRIMARY KEY (entity, id, part)
 );
 CREATE INDEX record_of_application ON record (application_id, entity) WHERE application_id IS NOT NULL;
 CREATE INDEX record_of_candidate ON record (candidate_id, entity) WHERE candidate_id IS NOT NULL;
@@ -143,7 +145,7 @@ impl Store {
     pub(crate) fn record(&self, entity: Entity, id: &str) -> Result<Option<Value>, JoinError> {
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let found: Option<String> = reader
-            .prepare_cached("SELECT tree FROM record WHERE entity = ?1 AND id = ?2")
+            .prepare_cached("SELECT tree FROM record WHERE entity = ?1 AND id = ?2 ORDER BY rank DESC LIMIT 1")
             .and_then(|mut query| query.query_row(params![entity.kebab(), id], |row| row.get(0)).optional())
             .map_err(failed)?;
         Ok(found.and_then(|text| serde_json::from_str(&text).ok()))
@@ -155,8 +157,8 @@ impl Store {
     /// When the disk cannot be read.
     pub(crate) fn owned(&self, entity: Entity, owner: Owner, id: &str) -> Result<Vec<Value>, JoinError> {
         let query = match owner {
-            Owner::Application => "SELECT tree FROM record WHERE application_id = ?2 AND entity = ?1 ORDER BY id",
-            Owner::Candidate => "SELECT tree FROM record WHERE candidate_id = ?2 AND entity = ?1 ORDER BY id",
+            Owner::Application => OWNED_BY_APPLICATION,
+            Owner::Candidate => OWNED_BY_CANDIDATE,
         };
         let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let mut query = reader.prepare_cached(query).map_err(failed)?;
@@ -203,6 +205,11 @@ impl Store {
     }
 }
 
+const OWNED_BY_APPLICATION: &str = "SELECT tree FROM record r WHERE application_id = ?2 AND entity = ?1
+     AND NOT EXISTS (SELECT 1 FROM record o WHERE o.entity = r.entity AND o.id = r.id AND o.rank > r.rank) ORDER BY id";
+const OWNED_BY_CANDIDATE: &str = "SELECT tree FROM record r WHERE candidate_id = ?2 AND entity = ?1
+     AND NOT EXISTS (SELECT 1 FROM record o WHERE o.entity = r.entity AND o.id = r.id AND o.rank > r.rank) ORDER BY id";
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Owner {
     Application,
@@ -218,12 +225,15 @@ fn put_record(transaction: &Connection, seen: &Seen) -> Result<(), rusqlite::Err
         Some(tree) => {
             let owner = |name: &str| tree.get(name).and_then(Value::as_str);
             let mut insert = transaction.prepare_cached(
-                "INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (entity, id) DO UPDATE SET
-                 application_id = excluded.application_id, candidate_id = excluded.candidate_id, tree = excluded.tree",
+                "INSERT INTO record VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (entity, id, part) DO UPDATE SET
+                 rank = excluded.rank, application_id = excluded.application_id, candidate_id = excluded.candidate_id,
+                 tree = excluded.tree",
             )?;
             insert.execute(params![
                 seen.entity.kebab(),
                 seen.id,
+                seen.partition,
+                rank(tree),
                 owner("application_id"),
                 owner("candidate_id"),
                 tree.to_string()
@@ -231,6 +241,14 @@ fn put_record(transaction: &Connection, seen: &Seen) -> Result<(), rusqlite::Err
         }
     }
     Ok(())
+}
+
+/// Which of a record's rows counts: the one that is not deleted, of several the newest.
+fn rank(tree: &Value) -> i64 {
+    let meta = |name: &str| tree.get("meta").and_then(|meta| meta.get(name)).and_then(Value::as_str);
+    let seen = meta("observed_at").and_then(|at| at.parse::<jiff::Timestamp>().ok());
+    let seen = seen.map_or(0, |at| at.as_microsecond().max(0));
+    if meta("op") == Some("DELETE") { seen - i64::MAX } else { seen }
 }
 
 fn failed(error: rusqlite::Error) -> JoinError {
@@ -301,6 +319,31 @@ mod tests {
         assert_eq!(store.positions().unwrap(), BTreeMap::from([(("t".to_owned(), 0), 1)]));
         store.put(&[seen(Entity::Offer, "o", None)]).unwrap();
         assert_eq!(store.record(Entity::Offer, "o").unwrap(), None);
+    }
+
+    /// Two partitions are read in any order: the old one tells of the record and that it is gone, the new one has it.
+    #[test]
+    fn a_record_that_moved_to_another_owner_is_not_hidden_by_its_old_place() {
+        let offer = |op: &str, owner: &str, second: i64| json!({"meta": {"op": op, "observed_at": format!("2026-01-01T00:00:0{second}Z")}, "application_id": owner});
+        let told = [(0, offer("UPSERT", "old", 1)), (0, offer("DELETE", "old", 3)), (1, offer("UPSERT", "new", 2))];
+        for order in [[0, 1, 2], [0, 2, 1], [2, 0, 1]] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open(&folder.path().join("c.sqlite"), Vec::new()).unwrap();
+            let record = || store.record(Entity::Offer, "o").unwrap().unwrap();
+            for at in order {
+                let (partition, tree) = told[at].clone();
+                store.put(&[Seen { partition, ..seen(Entity::Offer, "o", Some(tree)) }]).unwrap();
+            }
+            assert_eq!(record(), offer("UPSERT", "new", 2), "{order:?}");
+            assert_eq!(store.owned(Entity::Offer, Owner::Application, "new").unwrap().len(), 1, "{order:?}");
+            assert!(store.owned(Entity::Offer, Owner::Application, "old").unwrap().is_empty(), "{order:?}");
+            // Deleted for good, in its place.
+            let gone = offer("DELETE", "new", 4);
+            store.put(&[Seen { partition: 1, ..seen(Entity::Offer, "o", Some(gone.clone())) }]).unwrap();
+            assert_eq!(record(), gone);
+            store.put(&[Seen { partition: 1, ..seen(Entity::Offer, "o", None) }]).unwrap();
+            assert_eq!(store.record(Entity::Offer, "o").unwrap(), None, "erased everywhere");
+        }
     }
 
     #[test]
