@@ -82,7 +82,7 @@ impl Stack {
         };
         let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
         let deps = hirewire_ingest::Deps {
-            kafka: config.kafka.with_client_id("hirewire-ingest"),
+            kafka: config.kafka.with_role("ingest"),
             names: config.names.clone(),
             registry_url: config.registry_url.clone(),
             metrics: self.metrics.clone(),
@@ -114,7 +114,7 @@ impl Stack {
             plan: connection.plan.clone(),
         });
         let deps = hirewire_normalize::Deps {
-            kafka: config.kafka.with_client_id("hirewire-normalize"),
+            kafka: config.kafka.with_role("normalize"),
             names: config.names.clone(),
             registry_url: config.registry_url.clone(),
             data_dir: config.data_dir.clone(),
@@ -135,7 +135,7 @@ impl Stack {
     /// Starts route.
     pub(crate) fn route(&mut self, config: &Config) {
         let deps = hirewire_route::Deps {
-            kafka: config.kafka.with_client_id("hirewire-route"),
+            kafka: config.kafka.with_role("route"),
             names: config.names.clone(),
             registry_url: config.registry_url.clone(),
             data_dir: config.data_dir.clone(),

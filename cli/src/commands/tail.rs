@@ -46,7 +46,7 @@ impl TailArguments {
         let topic =
             if self.topic.contains('.') { self.topic.clone() } else { names.full(&format!("ats.{}.v1", self.topic)) };
         let codec = Codec::new(&self.registry)?;
-        let settings = Settings::local(&self.brokers).with_client_id("hirewire-tail");
+        let settings = Settings::local(&self.brokers).with_role("tail");
         let (records, mut received) = mpsc::unbounded_channel();
         let shutdown = Shutdown::new();
         let stop = shutdown.clone();

@@ -45,7 +45,8 @@ impl Settings {
         let servers = map.require("bootstrap_servers", problems).and_then(|node| {
             let text = node.text(problems)?;
             let shaped = |one: &str| {
-                one.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+                one.rsplit_once(':')
+                    .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
             };
             if text.split(',').all(|one| shaped(one.trim())) {
                 return Some(text.to_owned());
@@ -53,7 +54,7 @@ impl Settings {
             problems.add(node, format!("\"{text}\" is not a list of brokers"), "write HOST:PORT[,HOST:PORT…]");
             None
         });
-        let client_id = map.get("client_id").and_then(|node| node.text(problems)).unwrap_or("hirewire").to_owned();
+        let client_id = map.get("client_id").and_then(|node| node.name(problems)).unwrap_or("hirewire").to_owned();
         let prefetch_kib =
             map.get("prefetch_kib").and_then(|node| node.whole(64, problems)).unwrap_or(DEFAULT_PREFETCH_KIB);
         let tls = map.get("tls").and_then(|node| Tls::read(node, problems));
@@ -90,6 +91,12 @@ impl Settings {
     #[must_use]
     pub fn bootstrap_servers(&self) -> &str {
         &self.bootstrap_servers
+    }
+
+    /// The same brokers under the configured client id and what this client does, `<client_id>-<role>`.
+    #[must_use]
+    pub fn with_role(&self, role: &str) -> Self {
+        self.with_client_id(format!("{}-{role}", self.client_id))
     }
 
     /// The same brokers under another client id, which brokers show in their logs and metrics.
@@ -198,8 +205,7 @@ const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 impl Tls {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
-        let mut file =
-            |key, problems: &mut Problems| map.get(key).and_then(|node| node.text(problems)).map(PathBuf::from);
+        let mut file = |key, problems: &mut Problems| map.get(key).and_then(|node| node.path(problems));
         let tls = Self {
             ca_file: file("ca_file", problems),
             certificate_file: file("certificate_file", problems),
@@ -218,7 +224,7 @@ impl Sasl {
         let mut map = node.map(problems)?;
         let mechanisms = [("PLAIN", "PLAIN"), ("SCRAM-SHA-256", "SCRAM-SHA-256"), ("SCRAM-SHA-512", "SCRAM-SHA-512")];
         let mechanism = map.require("mechanism", problems).and_then(|node| node.choice(&mechanisms, problems));
-        let username = map.require("username", problems).and_then(|node| node.text(problems)).map(str::to_owned);
+        let username = map.require("username", problems).and_then(|node| node.name(problems)).map(str::to_owned);
         let password = map.require("password", problems).and_then(|node| Secret::read(node, problems));
         map.finish(problems);
         Some(Self { mechanism: mechanism?, username: username?, password: password? })
@@ -228,6 +234,25 @@ impl Sasl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_configured_client_id_is_kept_and_files_stand_beside_the_settings() {
+        let text = "bootstrap_servers: a:1\nclient_id: acme\ntls: {ca_file: ca.pem}\n";
+        let mut problems = Problems::new();
+        let settings = Settings::read(&hirewire_yaml::parse("/etc/hw/k.yaml", text).unwrap(), &mut problems).unwrap();
+        let client = settings.with_role("route").client().unwrap();
+        assert_eq!(client.get("client.id"), Some("acme-route"));
+        assert_eq!(client.get("ssl.ca.location"), Some("/etc/hw/ca.pem"));
+    }
+
+    #[test]
+    fn nothing_is_empty_and_no_port_is_0() {
+        let text = "bootstrap_servers: a:0\nclient_id: ''\ntls: {ca_file: ''}\n";
+        let mut problems = Problems::new();
+        assert!(Settings::read(&hirewire_yaml::parse("k.yaml", text).unwrap(), &mut problems).is_none());
+        let lines: Vec<usize> = problems.iter().map(|problem| problem.line).collect();
+        assert_eq!(lines, [1, 2, 3], "{problems}");
+    }
 
     #[test]
     fn all_mistakes_are_told_at_once() {

@@ -70,7 +70,7 @@ impl Readback {
             topics.insert(names.route_dead_letter(sink), Counts::Undelivered(sink.clone()));
         }
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let (kafka, into) = (kafka.with_client_id("hirewire-demo-judge"), Arc::clone(&seen));
+        let (kafka, into) = (kafka.with_role("demo-judge"), Arc::clone(&seen));
         let follower = tokio::task::spawn_blocking(move || {
             let all: Vec<String> = topics.keys().cloned().collect();
             TableFollower::start(
