@@ -71,6 +71,47 @@ hirewire.yaml: |
 {{- end -}}
 {{- end }}
 
+{{/* What a role uses of the configuration, for which it needs secrets: docs/configuration.md says which process needs which. */}}
+{{- define "hirewire.used" -}}
+{{- $config := .root.Values.config -}}
+{{- if has .role (list "embedded" "check") -}}
+{{- toJson $config -}}
+{{- else -}}
+{{- $used := dict "kafka" (default (dict) $config.kafka) -}}
+{{- if eq .role "route" }}{{ $_ := set $used "sinks" (default (dict) $config.sinks) }}{{ end -}}
+{{- if has .role (list "webhook" "poll") -}}
+{{- $parts := list -}}
+{{- range $connection := default (dict) $config.connections }}{{ $parts = append $parts (dict "part" (index $connection $.role)) }}{{ end -}}
+{{- $_ := set $used "connections" $parts -}}
+{{- end -}}
+{{- toJson $used -}}
+{{- end -}}
+{{- end }}
+
+{{/* Names of the Secrets that a role's pods get, as a JSON list: those that its part of the configuration names. Of a configuration that is not the chart's: all. */}}
+{{- define "hirewire.secretFiles" -}}
+{{- $names := list -}}
+{{- if .root.Values.existingConfigMap -}}
+{{- $names = .root.Values.secrets.files -}}
+{{- else -}}
+{{- $texts := include "hirewire.texts" (dict "value" (include "hirewire.used" . | fromJson)) | trim | splitList "\n" -}}
+{{- range $name := .root.Values.secrets.files -}}
+{{- range $texts }}{{ if hasPrefix (printf "/secrets/%s/" $name) . }}{{ $names = append $names $name }}{{ end }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- $names | uniq | toJson -}}
+{{- end }}
+
+{{/* The same of secrets as variables: entries of `secrets.env`. */}}
+{{- define "hirewire.secretVariables" -}}
+{{- $entries := list -}}
+{{- $names := include "hirewire.variables" (dict "value" (include "hirewire.used" . | fromJson)) | trim | splitList "\n" -}}
+{{- range .root.Values.secrets.env -}}
+{{- if or $.root.Values.existingConfigMap (has .name $names) }}{{ $entries = append $entries . }}{{ end -}}
+{{- end -}}
+{{- toJson $entries -}}
+{{- end }}
+
 {{/* host:port texts with commas between them → ports as a JSON list. */}}
 {{- define "hirewire.ports" -}}
 {{- $ports := list -}}

@@ -1,4 +1,4 @@
-{{/* The pod of a role. root, role; for Jobs also args and hook. */}}
+{{/* The pod of a role. root, role; for Jobs also args, the role whose settings it has (like), whose secrets (secretsOf), its account and its ConfigMap. */}}
 {{- define "hirewire.podTemplate" -}}
 {{- $root := .root -}}
 {{- $role := .role -}}
@@ -6,6 +6,12 @@
 {{- $configured := ne $role "registry" -}}
 {{- $job := hasKey . "args" -}}
 {{- $state := $settings.state -}}
+{{- $files := list -}}
+{{- $variables := list -}}
+{{- if $configured -}}
+{{- $files = include "hirewire.secretFiles" (dict "root" $root "role" (default $role .secretsOf)) | fromJsonArray -}}
+{{- $variables = include "hirewire.secretVariables" (dict "root" $root "role" (default $role .secretsOf)) | fromJsonArray -}}
+{{- end -}}
 metadata:
   labels:
     {{- include "hirewire.selector" (dict "root" $root "role" $role) | nindent 4 }}
@@ -83,11 +89,9 @@ spec:
       env:
         - name: HIREWIRE_LOG
           value: {{ $root.Values.log.filter | quote }}
-        {{- if $configured }}
-        {{- range $root.Values.secrets.env }}
+        {{- range $variables }}
         - name: {{ .name }}
           valueFrom: {secretKeyRef: {name: {{ .secret | quote }}, key: {{ .key | quote }}}}
-        {{- end }}
         {{- end }}
         {{- with $settings.extraEnv }}
         {{- toYaml . | nindent 8 }}
@@ -135,9 +139,9 @@ spec:
         - {name: tmp, mountPath: /tmp}
         {{- if $configured }}
         - {name: config, mountPath: /etc/hirewire, readOnly: true}
-        {{- range $index, $secret := $root.Values.secrets.files }}
-        - {name: secret-{{ $index }}, mountPath: "/secrets/{{ $secret }}", readOnly: true}
         {{- end }}
+        {{- range $index, $secret := $files }}
+        - {name: secret-{{ $index }}, mountPath: "/secrets/{{ $secret }}", readOnly: true}
         {{- end }}
         {{- if and $state (not $job) }}
         - {name: state, mountPath: /var/lib/hirewire}
@@ -164,11 +168,11 @@ spec:
                 - {key: {{ $name | quote }}, path: {{ printf "overlays/%s" $name | quote }}}
                 {{- end }}
           {{- end }}
-    {{- range $index, $secret := $root.Values.secrets.files }}
+    {{- end }}
+    {{- range $index, $secret := $files }}
     - name: secret-{{ $index }}
       # Readable by the pod's group alone.
       secret: {secretName: {{ $secret | quote }}, defaultMode: 0440}
-    {{- end }}
     {{- end }}
     {{- if and $state (not $job) (eq $state.type "ephemeral") }}
     - name: state

@@ -102,7 +102,7 @@ VARIANTS = [
         lambda f: contains(container(f, "normalize")["env"], {"name": "HIREWIRE_VENDORS_DIR", "value": "/vendors"}),
         lambda f: contains(container(f, "normalize")["volumeMounts"], {"name": "vendors", "mountPath": "/vendors"}))),
     ("secrets are mounted whole, so that a rotation is seen", PRODUCTION, {}, all_of(
-        lambda f: contains(container(f, "route")["volumeMounts"], {"name": "secret-3", "mountPath": "/secrets/payroll", "readOnly": True}),
+        lambda f: contains(container(f, "route")["volumeMounts"], {"name": "secret-2", "mountPath": "/secrets/payroll", "readOnly": True}),
         lambda f: lacks(str(container(f, "route")["volumeMounts"]), "subPath"),
         lambda f: contains(container(f, "route")["env"], {"name": "KAFKA_PASSWORD", "valueFrom": {"secretKeyRef": {"name": "kafka-user", "key": "password"}}}))),
     ("a ConfigMap of one's own", [], {"mode": "kafka", "existingConfigMap": "mine"}, all_of(
@@ -248,6 +248,8 @@ REFUSED = [
     (SMALL, {"existingConfigMap": "mine"}, "existingConfigMap"),
     (SMALL, {"secrets": {"files": []}}, "secrets.files"),
     (PRODUCTION, {"secrets": {"env": []}}, "secrets.env"),
+    (SMALL, {"secrets": {"files": ["acme-greenhouse", "unused"]}}, "secrets.files"),
+    (SMALL, {"secrets": {"env": [{"name": "UNUSED", "secret": "a", "key": "b"}]}}, "secrets.env"),
     (PRODUCTION, {"overlays": {"acme.yaml": None}}, "overlays"),
     (SMALL, {"config": {"routes": {"a": {"sink": "nobody"}}}}, "config.routes.a.sink"),
     (SMALL, {"config": {"sinks": {"analytics": HTTP}}}, "config.sinks.analytics"),

@@ -113,6 +113,27 @@ def insecure(found):
             yield f"{each['kind']} {each['metadata']['name']}: the chart makes none"
 
 
+# What each component may know. A service that is broken into knows no other's secrets.
+SECRETS = {
+    "webhook": {"kafka-ca", "kafka-user", "acme-greenhouse"},
+    "poll": {"kafka-ca", "kafka-user", "acme-greenhouse"},
+    "normalize": {"kafka-ca", "kafka-user"},
+    "route": {"kafka-ca", "kafka-user", "onboarding", "payroll", "analytics-db"},
+    "bootstrap": {"kafka-ca", "kafka-user"},
+}
+
+
+def too_knowing(found):
+    for name, labels, spec in pods(found):
+        known = {volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume}
+        for container in spec["containers"]:
+            known |= {entry["valueFrom"]["secretKeyRef"]["name"] for entry in container.get("env", []) if "valueFrom" in entry}
+        wanted = SECRETS.get(labels["app.kubernetes.io/component"])
+        # The test pod that runs `hirewire check` checks all of them.
+        if wanted and known != wanted:
+            yield f"{name}: gets the secrets {sorted(known)}, should get {sorted(wanted)}"
+
+
 # component → (who may connect to which port, what it may connect to). 53 is everybody's.
 OPEN = {
     "webhook": ({8080, 9644}, {9093}),
@@ -197,6 +218,9 @@ class Presets(unittest.TestCase):
             "registry": ({8081}, set()), "bootstrap": (set(), {9092}), "test": (set(), {9092}),
         }
         self.assertEqual([], list(too_open(objects(self.texts["values-kafka.yaml"]), kafka)))
+
+    def test_pods_know_the_secrets_of_their_own_service_alone(self):
+        self.assertEqual([], list(too_knowing(objects(self.texts["values-production.yaml"]))))
 
     def test_names_that_pods_mention_are_made_or_are_secrets_of_the_user(self):
         for preset, text in self.texts.items():
@@ -304,7 +328,7 @@ class Defences(unittest.TestCase):
                     return f"{file} has no {old!r} any more: mend tests/mutations.py"
                 (chart / file).write_text(text.replace(old, new))
                 found = render(["values-production.yaml"], chart=chart)
-                complaints = [*insecure(found), *too_open(found, OPEN)]
+                complaints = [*insecure(found), *too_open(found, OPEN), *too_knowing(found)]
                 return None if any(complaint in each for each in complaints) else f"{file}: without {old!r} nothing says {complaint!r}: {complaints}"
 
             wrong = [each for each in in_parallel(run, enumerate(MUTATIONS)) if each]

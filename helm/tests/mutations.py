@@ -20,6 +20,8 @@ MUTATIONS = [
     ("templates/bootstrap.yaml", "automountServiceAccountToken: false\n", "", "hands out a token"),
     (POD, "  enableServiceLinks: false\n", "", "gets other services as variables"),
     (POD, ", defaultMode: 0440", "", "others may read"),
+    ("templates/_config.tpl", '(list "embedded" "check")', '(list "embedded" "check" "normalize")', "rel-hirewire-normalize: gets the secrets"),
+    ("templates/_config.tpl", 'if eq .role "route"', 'if has .role (list "webhook" "route")', "rel-hirewire-webhook: gets the secrets"),
     (POD, "emptyDir: {sizeLimit: 64Mi}", "emptyDir: {}", "has no limit"),
     (POD, "emptyDir: {sizeLimit: {{ $state.size }}}", "emptyDir: {}", "has no limit"),
     ("templates/_helpers.tpl", ":{{ .tag | default $.Chart.AppVersion }}", ":latest", "an image without a version"),
