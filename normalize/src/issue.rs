@@ -28,7 +28,7 @@ pub struct Issues {
 }
 
 impl Issues {
-    /// A coded value that no rule covers. None: it was told already.
+    /// A coded value that no rule covers. None: it was told already. The id is for [`Self::forget`].
     pub fn unmapped(
         &self,
         catalog: &Catalog,
@@ -37,7 +37,7 @@ impl Issues {
         fact: &Fact<'_>,
         target: &str,
         input: &Inbound,
-    ) -> Option<Record> {
+    ) -> Option<(Uuid, Record)> {
         let id = issue_id(&source.tenant, raw.connection, "UNMAPPED_VALUE", target);
         {
             let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,6 +48,7 @@ impl Issues {
                 return None;
             }
         }
+        let uuid = id;
         let id: Id = key(id);
         let remote_id = format!("UNMAPPED_VALUE {target}");
         let mut value = catalog.issue.frame.to_vec();
@@ -87,13 +88,22 @@ impl Issues {
         Some(raw.observed_at).put(&mut value);
         Some(raw.observed_at).put(&mut value);
         value.push(0);
-        Some(Record {
+        let record = Record {
             topic: catalog.issue.topic.clone(),
             partition: None,
             key: Some(Bytes::copy_from_slice(&id)),
             value: Some(value.into()),
             headers: Vec::new(),
             timestamp_ms: None,
-        })
+        };
+        Some((uuid, record))
+    }
+
+    /// The transaction that told them was aborted.
+    pub fn forget(&self, ids: impl Iterator<Item = Uuid>) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.for_each(|id| {
+            told.remove(&id);
+        });
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use hirewire_kafka::{Admin, Inbound, Isolation, Outbox, Stop, partition_for, read_table};
 use hirewire_mapping::{Input, Plan, Reject, Scratch};
+use uuid::Uuid;
 
 use crate::catalog::{Catalog, VISIT};
 use crate::claim::{Claim, Id, Origin};
@@ -62,6 +63,8 @@ pub struct NormalizeStep {
     sent: Sent,
     scratch: Scratch,
     committed: Vec<Committed>,
+    /// Issues of the open transaction.
+    told: Vec<Uuid>,
     missing: HashMap<Id, Instant>,
     /// How long the open transaction has waited for look-ups.
     waited: Duration,
@@ -84,6 +87,7 @@ impl NormalizeStep {
             sent: Sent::default(),
             scratch: Scratch::default(),
             committed: Vec::new(),
+            told: Vec::new(),
             missing: HashMap::new(),
             waited: Duration::ZERO,
             flushed: Instant::now(),
@@ -201,7 +205,9 @@ impl NormalizeStep {
             for fact in result.facts() {
                 for (rule, _) in fact.unmapped() {
                     shared.metrics.unmapped.with_label_values(&[&source.vendor]).inc();
-                    if let Some(record) = shared.issues.unmapped(&shared.catalog, source, raw, &fact, rule, input) {
+                    if let Some((id, record)) = shared.issues.unmapped(&shared.catalog, source, raw, &fact, rule, input)
+                    {
+                        self.told.push(id);
                         out.send(record);
                     }
                 }
@@ -230,10 +236,13 @@ impl NormalizeStep {
     fn await_lookups(&mut self, shared: &Shared, source: &Source, connection: &str, missing: &[(&str, &str)]) -> bool {
         let now = Instant::now();
         let mut fresh: Vec<Id> = Vec::new();
+        let mut records: Vec<&str> = Vec::new();
         for (record, remote_id) in missing {
             let id = self.ids.id(&source.tenant, connection, record, remote_id);
-            if self.missing.get(&id).is_none_or(|since| now - *since > FORGET_MISSING) {
+            let long_ago = self.missing.get(&id).is_none_or(|since| now - *since > FORGET_MISSING);
+            if long_ago && !fresh.contains(&id) {
                 fresh.push(id);
+                records.push(record);
             }
         }
         if fresh.is_empty() {
@@ -245,7 +254,7 @@ impl NormalizeStep {
         if known {
             return true;
         }
-        for (record, _) in missing {
+        for record in records {
             let known = shared.catalog.kind(record).map_or("unknown", |kind| shared.catalog.info(kind).record);
             shared.metrics.missing_lookups.with_label_values(&[known]).inc();
         }
@@ -478,6 +487,7 @@ impl hirewire_kafka::Step for NormalizeStep {
 
     fn committed(&mut self) -> Result<(), Stop> {
         self.shared.guilty.absolve(self.partition);
+        self.told.clear();
         self.sent.commit();
         let Some(store) = &mut self.store else { return Ok(()) };
         let failed = |error: crate::store::DiskError| Stop::retryable("local-store", error.to_string());
@@ -497,6 +507,7 @@ impl hirewire_kafka::Step for NormalizeStep {
     }
 
     fn aborted(&mut self) -> Result<(), Stop> {
+        self.shared.issues.forget(self.told.drain(..));
         self.sent.abort();
         self.work.abort();
         self.waited = Duration::ZERO;

@@ -28,7 +28,10 @@ fn without_letters(cluster: &Cluster) -> Vec<(String, Option<Vec<u8>>)> {
 
 /// Deletions of applications panic, for the catalog does not know what is kept of them.
 fn broken() -> Cluster {
-    Cluster::with_catalog(|catalog| catalog.info_mut(catalog.application).kept_on_delete.clear())
+    Cluster::with(|shared| {
+        let catalog = Arc::get_mut(&mut shared.catalog).unwrap();
+        catalog.info_mut(catalog.application).kept_on_delete.clear();
+    })
 }
 
 #[test]

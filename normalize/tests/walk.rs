@@ -81,3 +81,27 @@ async fn what_cannot_be_mapped_becomes_a_dead_letter_and_the_stream_goes_on() {
     assert_eq!(letters[0].value.as_deref(), Some(&b"{\"action\": \"candidate_stage_change\", \"payload\": {"[..]));
     normalize.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_another_cluster_is_thrown_away_and_its_state_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().to_str().unwrap();
+    let subject = ("Application", "265277");
+    for _ in 0..2 {
+        let stack = Stack::start().await;
+        let normalize = stack.normalize(store);
+        stack.send("webhook", "candidate_stage_change", "1", subject, STAGE_CHANGE).await;
+        let changes = stack.records(stack.names.stage_change(), 1).await;
+        assert_eq!(text(&changes[0], "sequence_no"), "1");
+        normalize.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_state_record_stops_the_service_and_nothing_begins_anew() {
+    let stack = Stack::start().await;
+    let key = stack.put_state(b"\0\0\0\0\x07 no state of this release").await;
+    let error = stack.normalize("a").ended().await.unwrap_err();
+    assert!(error.to_string().starts_with("state-unreadable: "), "{error}");
+    assert!(!error.to_string().contains(&key), "{error}");
+}

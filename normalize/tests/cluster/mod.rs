@@ -28,6 +28,8 @@ pub(crate) struct Cluster {
     pub(crate) published: Vec<Record>,
     fragments: VecDeque<Inbound>,
     offset: i64,
+    /// Fragments sent so far.
+    pub(crate) forwarded: usize,
     /// Each transaction is aborted once before it is committed.
     pub(crate) abort_first: bool,
     pub(crate) shared: Arc<Shared>,
@@ -52,13 +54,11 @@ pub(crate) fn id(record: &str, remote_id: &str) -> String {
 
 impl Cluster {
     pub(crate) fn new() -> Self {
-        Self::with_catalog(|_| {})
+        Self::with(|_| {})
     }
 
-    pub(crate) fn with_catalog(change: impl FnOnce(&mut Catalog)) -> Self {
-        let mut catalog = Catalog::new(&Names::new(""), &|_| Some(7)).unwrap();
-        change(&mut catalog);
-        let catalog = Arc::new(catalog);
+    pub(crate) fn with(change: impl FnOnce(&mut Shared)) -> Self {
+        let catalog = Arc::new(Catalog::new(&Names::new(""), &|_| Some(7)).unwrap());
         let dir = tempfile::tempdir().unwrap();
         let connection = Connection {
             name: CONNECTION.to_owned(),
@@ -66,7 +66,7 @@ impl Cluster {
             vendor: "greenhouse".to_owned(),
             plan: vendor_plan(),
         };
-        let shared = Arc::new(Shared {
+        let mut shared = Shared {
             catalog,
             sources: HashMap::from([(CONNECTION.to_owned(), Source::from(connection))]),
             lookups: Arc::new(Lookups::default()),
@@ -78,12 +78,15 @@ impl Cluster {
             restricted: vec![Names::new("").raw_restricted("greenhouse")],
             issues: Issues::default(),
             guilty: Guilty::default(),
-        });
+        };
+        change(&mut shared);
+        let shared = Arc::new(shared);
         let mut cluster = Self {
             steps: Vec::new(),
             published: Vec::new(),
             fragments: VecDeque::new(),
             offset: 0,
+            forwarded: 0,
             abort_first: false,
             shared,
             dir,
@@ -175,6 +178,15 @@ impl Cluster {
         }
     }
 
+    /// Inputs whose transaction is aborted before its end, and that are never seen again.
+    pub(crate) fn lose(&mut self, inputs: &[Inbound]) {
+        let step = &mut self.steps[usize::try_from(inputs[0].partition).unwrap()];
+        for input in inputs {
+            step.process(input, &mut Outbox::default()).unwrap();
+        }
+        step.aborted().unwrap();
+    }
+
     /// Processes inputs of one partition in one transaction, after it was aborted once if asked.
     fn transact(&mut self, inputs: &[Inbound]) {
         let step = &mut self.steps[usize::try_from(inputs[0].partition).unwrap()];
@@ -202,6 +214,7 @@ impl Cluster {
         step.committed().unwrap();
         for record in records {
             if *record.topic == *self.shared.catalog.fragment.topic {
+                self.forwarded += 1;
                 self.fragments.push_back(Inbound {
                     topic: record.topic,
                     partition: record.partition.unwrap(),

@@ -38,7 +38,12 @@ pub(crate) struct Normalize {
 impl Normalize {
     pub(crate) async fn stop(self) {
         self.shutdown.request();
-        self.task.await.unwrap().unwrap();
+        self.ended().await.unwrap();
+    }
+
+    /// How it ended, by itself or because it was asked to.
+    pub(crate) async fn ended(self) -> Result<(), hirewire_normalize::Error> {
+        self.task.await.unwrap()
     }
 }
 
@@ -147,6 +152,19 @@ impl Stack {
             timestamp_ms: None,
         };
         self.producer.send(record).await.unwrap();
+    }
+
+    /// Puts a record into the state topic; its key.
+    pub(crate) async fn put_state(&self, value: &'static [u8]) -> String {
+        let key = ids::canonical_id(TENANT, CONNECTION, "Application", "1").to_string();
+        let record = Record {
+            topic: self.names.internal("state").into(),
+            key: Some(key.clone().into()),
+            value: Some(Bytes::from_static(value)),
+            ..Record::default()
+        };
+        self.producer.send(record).await.unwrap();
+        key
     }
 
     /// All committed records of a topic.
