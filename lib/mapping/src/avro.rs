@@ -14,9 +14,21 @@ pub fn put_long(value: i64, out: &mut Vec<u8>) {
 }
 
 /// Appends `bytes` with their length: Avro's `bytes` and `string`.
+#[inline]
 pub fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    out.reserve(bytes.len() + 10);
     put_long(i64::try_from(bytes.len()).unwrap_or(i64::MAX), out);
     out.extend_from_slice(bytes);
+}
+
+/// Appends what is most often a single byte or nothing, as a union's index is.
+#[inline]
+pub(crate) fn put_short(bytes: &[u8], out: &mut Vec<u8>) {
+    match bytes {
+        [] => {}
+        [byte] => out.push(*byte),
+        more => out.extend_from_slice(more),
+    }
 }
 
 /// Appends a decimal's unscaled value: the shortest two's complement, big end first.

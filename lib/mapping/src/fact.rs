@@ -345,6 +345,7 @@ pub struct Scratch {
     pub(crate) facts: Vec<FactSpan>,
     /// Spare strings for values with escapes or of several parts.
     pub(crate) spare: Vec<String>,
+    pub(crate) words: crate::table::Words,
     pub(crate) carry: crate::apply::CarryBuffers,
 }
 

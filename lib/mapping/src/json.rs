@@ -45,9 +45,9 @@ pub(crate) struct Node {
     /// The container; of a value in an object, its key. The root is its own.
     pub(crate) parent: u32,
     /// Of an object: its first slot. A slot holds the node of a member's value, or 0.
-    slots: u32,
+    pub(crate) slots: u32,
     /// Of an object: which slots it has.
-    place: u32,
+    pub(crate) place: u32,
     pub(crate) kind: Kind,
     /// The span has escapes: [`unescape`] it before use.
     pub(crate) escaped: bool,
@@ -118,6 +118,9 @@ struct Stranger {
     name: Name,
     key: u32,
 }
+
+/// Slots of an object before its first key.
+const EMPTY: [u32; 64] = [0; 64];
 
 /// Up to so many strangers of one object are compared one by one.
 const FEW: usize = 16;
@@ -280,7 +283,11 @@ impl Tape {
             return Open { close: b']', place: layout.items(place), ..open };
         }
         open.slots = number(self.slots.len());
-        self.slots.resize(self.slots.len() + layout.width(place), 0);
+        let width = layout.width(place);
+        match EMPTY.get(..width) {
+            Some(empty) => self.slots.extend_from_slice(empty),
+            None => self.slots.resize(self.slots.len() + width, 0),
+        }
         let here = &mut self.nodes[node as usize];
         (here.slots, here.place) = (open.slots, place);
         Open { close: b'}', place, ..open }
@@ -317,15 +324,17 @@ impl Tape {
 }
 
 /// The value of a member of an object, found in its slots or else by comparing keys.
-#[inline]
+#[inline(always)]
 pub(crate) fn member(nodes: &[Node], slots: &[u32], text: &str, object: u32, key: &Key) -> Option<u32> {
     let here = &nodes[object as usize];
     if here.place == key.place {
-        return slots.get((here.slots + key.slot) as usize).copied().filter(|value| *value != 0);
+        let value = slots.get((here.slots + key.slot) as usize).copied().unwrap_or(0);
+        return (value != 0).then_some(value);
     }
     search(nodes, text, object, &key.text)
 }
 
+#[cold]
 fn search(nodes: &[Node], text: &str, object: u32, word: &str) -> Option<u32> {
     let end = nodes[object as usize].next;
     let mut key = object + 1;
@@ -355,6 +364,7 @@ fn plain_key(text: &str, node: Node) -> Cow<'_, str> {
 }
 
 /// The text between the quotes, or of the number or word.
+#[inline]
 pub(crate) fn span(text: &str, node: Node) -> &str {
     text.get(node.start as usize..node.end as usize).unwrap_or_default()
 }

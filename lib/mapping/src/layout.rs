@@ -46,7 +46,7 @@ impl Name {
     }
 
     #[inline]
-    fn hash(self) -> u32 {
+    pub(crate) fn hash(self) -> u32 {
         const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
         let mixed = (self.front ^ self.back.rotate_left(29)).wrapping_add(u64::from(self.length)).wrapping_mul(SPREAD);
         (mixed >> 32) as u32

@@ -17,6 +17,7 @@ mod path;
 mod plan;
 mod shape;
 mod show;
+mod table;
 mod time;
 pub mod tool;
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::layout::Layout;
 use crate::path::{Key, Path};
+use crate::table::Table;
 use crate::time::Format;
 
 /// A compiled mapping: one for a source, or one for each connection that has an overlay.
@@ -85,8 +86,10 @@ pub(crate) struct Rule {
     pub(crate) deleted_at: Option<Instant>,
     pub(crate) url: Option<Source>,
     pub(crate) hints: Vec<(String, Source)>,
-    /// By index of the target's fields; `meta` is never mapped.
-    pub(crate) fields: Vec<Option<Emit>>,
+    /// Number of the target's fields.
+    pub(crate) width: usize,
+    /// Those that are mapped, by index; `meta` never is.
+    pub(crate) fields: Vec<(usize, Emit)>,
     pub(crate) element: Option<ElementRule>,
     pub(crate) customs: Vec<CustomRule>,
     pub(crate) ignored: Vec<Path>,
@@ -148,7 +151,7 @@ pub(crate) enum Source {
     },
     Table {
         of: Box<Source>,
-        table: TextTable,
+        table: Table<String>,
     },
 }
 
@@ -264,13 +267,18 @@ pub(crate) struct TextRule {
     pub(crate) blank_is_null: bool,
 }
 
+impl TextRule {
+    /// Nothing is changed.
+    #[inline]
+    pub(crate) fn is_plain(self) -> bool {
+        !(self.trim || self.strip_html || self.blank_is_null)
+    }
+}
+
 /// Source words → symbols of an enum. Words are compared without case and without space around them.
 #[derive(Debug, Default)]
 pub(crate) struct SymbolTable {
-    /// Sorted by the word.
-    pub(crate) words: Vec<(String, Symbol)>,
-    /// `*word*` patterns, tried in order after the exact words.
-    pub(crate) patterns: Vec<(Pattern, Symbol)>,
+    pub(crate) lines: Table<Symbol>,
     /// A word that stands in no line says nothing, instead of UNMAPPED.
     pub(crate) skip_others: bool,
 }
@@ -280,63 +288,4 @@ pub(crate) struct Symbol {
     pub(crate) index: i64,
     /// `<table>/<word>`, ready for the record.
     pub(crate) rule: String,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct TextTable {
-    /// Sorted by the word.
-    pub(crate) words: Vec<(String, String)>,
-    pub(crate) patterns: Vec<(Pattern, String)>,
-}
-
-/// `word*`, `*word` or `*word*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pattern {
-    pub(crate) word: String,
-    pub(crate) open_front: bool,
-    pub(crate) open_back: bool,
-}
-
-impl Pattern {
-    pub(crate) fn matches(&self, text: &str) -> bool {
-        match (self.open_front, self.open_back) {
-            (true, true) => text.contains(&self.word),
-            (true, false) => text.ends_with(&self.word),
-            (false, true) => text.starts_with(&self.word),
-            (false, false) => text == self.word,
-        }
-    }
-}
-
-/// The value of an exact word, else of the first pattern that fits.
-fn look_up<'t, T>(words: &'t [(String, T)], patterns: &'t [(Pattern, T)], folded: &str) -> Option<&'t T> {
-    if let Ok(position) = words.binary_search_by(|(word, _)| word.as_str().cmp(folded)) {
-        return words.get(position).map(|(_, value)| value);
-    }
-    patterns.iter().find(|(pattern, _)| pattern.matches(folded)).map(|(_, value)| value)
-}
-
-impl SymbolTable {
-    /// `folded` is lower-case and trimmed.
-    pub(crate) fn find(&self, folded: &str) -> Option<&Symbol> {
-        look_up(&self.words, &self.patterns, folded)
-    }
-}
-
-impl TextTable {
-    pub(crate) fn find(&self, folded: &str) -> Option<&str> {
-        look_up(&self.words, &self.patterns, folded).map(String::as_str)
-    }
-}
-
-/// The form in which table words are compared.
-pub(crate) fn fold(text: &str, out: &mut String) {
-    out.clear();
-    let text = text.trim();
-    if text.is_ascii() {
-        out.push_str(text);
-        out.make_ascii_lowercase();
-    } else {
-        out.extend(text.chars().flat_map(char::to_lowercase));
-    }
 }

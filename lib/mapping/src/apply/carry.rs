@@ -18,7 +18,16 @@ pub(crate) struct CarryBuffers {
     owners: Vec<u32>,
     carried: Vec<Carried>,
     path: String,
+    /// How `path` begins for the leaves of one container.
+    begun: Option<Begun>,
     value: String,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Begun {
+    root: u32,
+    container: u32,
+    length: usize,
 }
 
 /// One custom field to be written: all of one fact stand together.
@@ -45,6 +54,7 @@ impl<'p> Run<'_, 'p> {
     /// Accounts for every leaf and drops facts that say what an earlier one says.
     pub(super) fn settle(&mut self) -> Coverage {
         self.ignore();
+        self.scratch.carry.begun = None;
         let mut carried = std::mem::take(&mut self.scratch.carry.carried);
         carried.clear();
         for fact in 0..self.scratch.facts.len() {
@@ -213,9 +223,10 @@ impl<'p> Run<'_, 'p> {
         let json_type = json_type(self.nodes[one.node as usize].kind);
         let mut path = std::mem::take(&mut self.scratch.carry.path);
         let mut buffer = self.buffer();
-        path.clear();
         match one.what {
             What::Named { custom, key, name, kind } => {
+                self.scratch.carry.begun = None;
+                path.clear();
                 path.push_str(&rule.customs[custom].text);
                 path.push('.');
                 path.push_str(span(self.text, self.nodes[key as usize]));
@@ -227,12 +238,16 @@ impl<'p> Run<'_, 'p> {
             }
             What::Whole { .. } | What::Leaf { .. } => {
                 match one.what {
-                    What::Whole { custom } => path.push_str(&rule.customs[custom].text),
+                    What::Whole { custom } => {
+                        self.scratch.carry.begun = None;
+                        path.clear();
+                        path.push_str(&rule.customs[custom].text);
+                    }
                     What::Leaf { root } => self.path_from(root, one.node, &mut path),
                     What::Named { .. } => {}
                 }
-                let name = path.rsplit(['.', '/']).next().unwrap_or(&path);
-                put_bytes(name.as_bytes(), &mut self.scratch.out);
+                let start = path.bytes().rposition(|byte| byte == b'.' || byte == b'/').map_or(0, |dot| dot + 1);
+                put_bytes(path.as_bytes().get(start..).unwrap_or_default(), &mut self.scratch.out);
                 put_bytes(path.as_bytes(), &mut self.scratch.out);
                 put_long(1, &mut self.scratch.out);
                 put_bytes(json_type.as_bytes(), &mut self.scratch.out);
@@ -244,31 +259,56 @@ impl<'p> Run<'_, 'p> {
     }
 
     /// The path of a leaf as records show it. Beside all records it begins with `/`.
-    fn path_from(&self, root: u32, leaf: u32, path: &mut String) {
-        let record = self.scratch.facts.iter().any(|fact| fact.root == root);
-        if !record {
-            path.push('/');
+    fn path_from(&mut self, root: u32, leaf: u32, path: &mut String) {
+        let parent = self.nodes[leaf as usize].parent;
+        let above = self.nodes[parent as usize];
+        let container = if above.kind == Kind::Key { above.parent } else { parent };
+        // Leaves of one object or list come one after the other.
+        let known = self.scratch.carry.begun.filter(|begun| (begun.root, begun.container) == (root, container));
+        match known {
+            Some(begun) => path.truncate(begun.length),
+            None => {
+                path.clear();
+                if !self.scratch.facts.iter().any(|fact| fact.root == root) {
+                    path.push('/');
+                }
+                if leaf != root {
+                    self.path_steps(root, container, path);
+                }
+                self.scratch.carry.begun = Some(Begun { root, container, length: path.len() });
+            }
         }
-        self.path_steps(root, leaf, path);
+        if leaf != root {
+            self.path_step(leaf, path);
+        }
     }
 
     /// From the outermost step inwards: nesting is bounded by the tape.
     fn path_steps(&self, root: u32, node: u32, path: &mut String) {
-        use std::fmt::Write as _;
-        if node == root {
-            return;
+        if node != root {
+            let parent = self.nodes[node as usize].parent;
+            let above = self.nodes[parent as usize];
+            self.path_steps(root, if above.kind == Kind::Key { above.parent } else { parent }, path);
+            self.path_step(node, path);
         }
+    }
+
+    /// The last step to a node.
+    fn path_step(&self, node: u32, path: &mut String) {
         let parent = self.nodes[node as usize].parent;
         let above = self.nodes[parent as usize];
         if above.kind == Kind::Key {
-            self.path_steps(root, above.parent, path);
             if !path.is_empty() && !path.ends_with('/') {
                 path.push('.');
             }
             path.push_str(span(self.text, above));
+            return;
+        }
+        let position = self.items(parent).take_while(|item| *item != node).count();
+        if let Some(digit) = u32::try_from(position).ok().and_then(|position| char::from_digit(position, 10)) {
+            path.extend(['[', digit, ']']);
         } else {
-            self.path_steps(root, parent, path);
-            let position = self.items(parent).take_while(|item| *item != node).count();
+            use std::fmt::Write as _;
             // Writing into a String cannot fail.
             let _always = write!(path, "[{position}]").is_ok();
         }

@@ -1,7 +1,7 @@
 //! The text of one scalar → its encoding in the target's type, or why it cannot be that.
 
 use super::emit::Outcome;
-use super::source::kind_name;
+use super::source::{is_blank, kind_name};
 use crate::avro::{put_bytes, put_decimal, put_long};
 use crate::decimal::{DecimalError, unscaled};
 use crate::json::Kind;
@@ -27,7 +27,7 @@ pub(super) fn put_scalar(
     if let Convert::Text(rule) = convert {
         return Ok(put_text(text, *rule, out));
     }
-    if text.trim().is_empty() {
+    if is_blank(text) {
         return Ok(Outcome::Null);
     }
     let unreadable = |what: &str| (RejectCode::UnreadableValue, what.to_owned());
@@ -86,7 +86,7 @@ fn wanted(formats: &[Format]) -> &'static str {
 }
 
 fn put_text(text: &str, rule: TextRule, out: &mut Vec<u8>) -> Outcome {
-    if rule.blank_is_null && text.trim().is_empty() {
+    if rule.blank_is_null && is_blank(text) {
         return Outcome::Null;
     }
     let trimmed = if rule.trim { text.trim() } else { text };

@@ -1,12 +1,12 @@
 //! Emit operations → Avro bytes, and whether the source had anything to say.
 
 use super::convert::{expected, put_scalar};
-use super::source::{Got, is_scalar, kind_name};
+use super::source::{Got, is_blank, is_scalar, kind_name};
 use super::{Run, Scope};
-use crate::avro::{begin_array, end_array, put_bytes, put_long};
+use crate::avro::{begin_array, end_array, put_bytes, put_long, put_short};
 use crate::fact::{Note, NoteKind};
 use crate::json::{Kind, span};
-use crate::plan::{Convert, Emit, FieldOp, Op, Over, Part, Source, SymbolTable, fold};
+use crate::plan::{Convert, Emit, FieldOp, Op, Over, Part, Source, SymbolTable};
 use crate::{Reject, RejectCode};
 
 /// What an operation found. Only the last two leave bytes behind.
@@ -70,34 +70,34 @@ impl Run<'_, '_> {
             Op::Coded { source, table, raw, no_raw, rule, no_rule } => {
                 self.with_text(emit, source, scope, |run, got, text| {
                     let Some(found) = run.symbol(emit, source, table, got, text) else { return Outcome::Absent };
-                    run.scratch.out.extend_from_slice(&emit.prefix);
+                    put_short(&emit.prefix, &mut run.scratch.out);
                     put_long(found.map_or(UNMAPPED, |symbol| symbol.index), &mut run.scratch.out);
                     // What chose the symbol without a word of the source has no raw text.
                     if matches!(got, Got::Node(_)) || !source.is_fixed() {
-                        run.scratch.out.extend_from_slice(raw);
+                        put_short(raw, &mut run.scratch.out);
                         put_bytes(text.as_bytes(), &mut run.scratch.out);
                     } else {
-                        run.scratch.out.extend_from_slice(no_raw);
+                        put_short(no_raw, &mut run.scratch.out);
                     }
                     match found {
                         Some(symbol) => {
-                            run.scratch.out.extend_from_slice(rule);
+                            put_short(rule, &mut run.scratch.out);
                             put_bytes(symbol.rule.as_bytes(), &mut run.scratch.out);
                         }
-                        None => run.scratch.out.extend_from_slice(no_rule),
+                        None => put_short(no_rule, &mut run.scratch.out),
                     }
                     Outcome::Written
                 })
             }
             Op::Enum { source, table } => self.with_text(emit, source, scope, |run, got, text| {
                 let Some(found) = run.symbol(emit, source, table, got, text) else { return Outcome::Absent };
-                run.scratch.out.extend_from_slice(&emit.prefix);
+                put_short(&emit.prefix, &mut run.scratch.out);
                 put_long(found.map_or(UNMAPPED, |symbol| symbol.index), &mut run.scratch.out);
                 Outcome::Written
             }),
             Op::Ref { record, source } => self.with_text(emit, source, scope, |run, _, text| {
                 let id = run.context.id(record, text);
-                run.scratch.out.extend_from_slice(&emit.prefix);
+                put_short(&emit.prefix, &mut run.scratch.out);
                 put_bytes(&id, &mut run.scratch.out);
                 Outcome::Written
             }),
@@ -156,7 +156,7 @@ impl Run<'_, '_> {
     }
 
     fn record(&mut self, emit: &Emit, fields: &[FieldOp], scope: Scope) -> Result<Outcome, Box<Reject>> {
-        self.scratch.out.extend_from_slice(&emit.prefix);
+        put_short(&emit.prefix, &mut self.scratch.out);
         let (mut written, mut null_seen, mut hole) = (false, false, None);
         for field in fields {
             let outcome = match &field.emit {
@@ -170,7 +170,7 @@ impl Run<'_, '_> {
             }
             let null = field.emit.as_ref().filter(|_| outcome == Outcome::Null).and_then(|emit| emit.null.as_ref());
             match (null.or(field.default.as_ref()), &field.emit) {
-                (Some(bytes), _) => self.scratch.out.extend_from_slice(bytes),
+                (Some(bytes), _) => put_short(bytes, &mut self.scratch.out),
                 (None, Some(emit)) => hole = Some(emit),
                 (None, None) => {}
             }
@@ -184,7 +184,7 @@ impl Run<'_, '_> {
     }
 
     fn array(&mut self, emit: &Emit, parts: &[Part], scope: Scope) -> Result<Outcome, Box<Reject>> {
-        self.scratch.out.extend_from_slice(&emit.prefix);
+        put_short(&emit.prefix, &mut self.scratch.out);
         let from = begin_array(&mut self.scratch.out);
         let (mut count, mut seen) = (0, false);
         for part in parts {
@@ -260,8 +260,36 @@ impl Run<'_, '_> {
         scope: Scope,
         write: impl FnOnce(&mut Self, Got, &str) -> Outcome,
     ) -> Result<Outcome, Box<Reject>> {
-        let mut buffer = self.buffer();
         let (reads, notes) = (self.scratch.reads.len(), self.scratch.notes.len());
+        let outcome = match source {
+            Source::Path(path) => match self.resolve(path, scope)? {
+                // The most frequent source needs no buffer.
+                Got::Node(node) if is_scalar(self.nodes[node as usize].kind) && !self.nodes[node as usize].escaped => {
+                    self.mark_read(node);
+                    let text = span(self.text, self.nodes[node as usize]);
+                    if is_blank(text) { Outcome::Null } else { write(self, Got::Node(node), text) }
+                }
+                Got::Node(_) => self.with_buffer(emit, source, scope, write)?,
+                Got::Null => return Ok(Outcome::Null),
+                Got::Absent | Got::Text => return Ok(Outcome::Absent),
+            },
+            _ => self.with_buffer(emit, source, scope, write)?,
+        };
+        // The id of a missing look-up was read all the same: a note tells it.
+        if outcome == Outcome::Absent && self.scratch.notes.len() == notes {
+            self.unread_since(reads);
+        }
+        Ok(outcome)
+    }
+
+    fn with_buffer(
+        &mut self,
+        emit: &Emit,
+        source: &Source,
+        scope: Scope,
+        write: impl FnOnce(&mut Self, Got, &str) -> Outcome,
+    ) -> Result<Outcome, Box<Reject>> {
+        let mut buffer = self.buffer();
         let got = self.source(source, scope, &mut buffer)?;
         if let Got::Node(node) = got
             && !is_scalar(self.nodes[node as usize].kind)
@@ -269,15 +297,11 @@ impl Run<'_, '_> {
             return Err(self.mismatch(emit, &source.to_string(), node, "a text"));
         }
         let outcome = match self.scalar_text(got, &mut buffer) {
-            Some(text) if !text.trim().is_empty() => write(self, got, text),
+            Some(text) if !is_blank(text) => write(self, got, text),
             Some(_) => Outcome::Null,
             None if got == Got::Null => Outcome::Null,
             None => Outcome::Absent,
         };
-        // The id of a missing look-up was read all the same: a note tells it.
-        if outcome == Outcome::Absent && self.scratch.notes.len() == notes {
-            self.unread_since(reads);
-        }
         self.give_back(buffer);
         Ok(outcome)
     }
@@ -291,10 +315,7 @@ impl Run<'_, '_> {
         got: Got,
         text: &str,
     ) -> Option<Option<&'t crate::plan::Symbol>> {
-        let mut folded = self.buffer();
-        fold(text, &mut folded);
-        let found = table.find(&folded);
-        self.give_back(folded);
+        let found = self.scratch.words.find(&table.lines, text);
         if found.is_none() {
             // An event that the table lacks is not a value of the field.
             if got == Got::Text && source.is_fixed() {
@@ -354,6 +375,7 @@ impl Run<'_, '_> {
     }
 
     /// Writes `text`; `None` is something that has no text.
+    #[inline]
     fn converted(
         &mut self,
         emit: &Emit,
@@ -366,7 +388,13 @@ impl Run<'_, '_> {
         let result = match text {
             Some(text) => {
                 let out = &mut self.scratch.out;
-                out.extend_from_slice(&emit.prefix);
+                put_short(&emit.prefix, out);
+                if let (Convert::Text(rule), Kind::Text | Kind::Number) = (convert, kind)
+                    && rule.is_plain()
+                {
+                    put_bytes(text.as_bytes(), out);
+                    return Ok(Outcome::Written);
+                }
                 put_scalar(text, kind, convert, outside, out)
             }
             None => Err((RejectCode::UnexpectedType, expected(kind, convert))),

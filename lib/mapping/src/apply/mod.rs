@@ -10,7 +10,7 @@ mod source;
 pub(crate) use carry::CarryBuffers;
 
 use crate::fact::{Coverage, FactSpan, Input, Mapped, NoteKind, Scratch, Slot, Span};
-use crate::json::{Fault, JsonError, Kind, Node, Tape};
+use crate::json::{Fault, JsonError, Kind, Node, Tape, span};
 use crate::path::{Path, Step};
 use crate::plan::{Instant, Owner, Plan, Rule, Source};
 use crate::{Context, Reject, RejectCode};
@@ -129,10 +129,22 @@ impl<'p> Run<'_, 'p> {
             // A parent that the payload does not name is unknown.
             Owner::Record(_, source) => self.text_note(rule, source, "owner", scope)?.unwrap_or_default(),
         };
-        let version = self.instant(rule, rule.version.as_ref(), scope)?;
-        let created_at = self.instant(rule, rule.created_at.as_ref(), scope)?;
-        let updated_at = self.instant(rule, rule.updated_at.as_ref(), scope)?;
-        let deleted_at = self.instant(rule, rule.deleted_at.as_ref(), scope)?;
+        let version = match &rule.version {
+            Some(instant) => self.instant(rule, instant, scope)?,
+            None => None,
+        };
+        let created_at = match &rule.created_at {
+            Some(instant) => self.instant(rule, instant, scope)?,
+            None => None,
+        };
+        let updated_at = match &rule.updated_at {
+            Some(instant) => self.instant(rule, instant, scope)?,
+            None => None,
+        };
+        let deleted_at = match &rule.deleted_at {
+            Some(instant) => self.instant(rule, instant, scope)?,
+            None => None,
+        };
         let url = match &rule.url {
             Some(source) => self.text_note(rule, source, "url", scope)?,
             None => None,
@@ -143,12 +155,12 @@ impl<'p> Run<'_, 'p> {
                 self.scratch.notes.push(crate::fact::Note { kind: NoteKind::Hint, name, value });
             }
         }
-        for emit in &rule.fields {
-            let slot = match emit {
-                None => Slot::NotMapped,
-                Some(emit) => self.field(emit, scope).map_err(|reject| named(rule, reject))?,
-            };
-            self.scratch.slots.push(slot);
+        self.scratch.slots.resize(slots + rule.width, Slot::NotMapped);
+        for (index, emit) in &rule.fields {
+            let slot = self.field(emit, scope).map_err(|reject| named(rule, reject))?;
+            if let Some(place) = self.scratch.slots.get_mut(slots + index) {
+                *place = slot;
+            }
         }
         let (mut row_id, mut item) = (Span::default(), Span::default());
         if let Some(element) = &rule.element {
@@ -221,6 +233,16 @@ impl<'p> Run<'_, 'p> {
         what: &str,
         scope: Scope,
     ) -> Result<Option<Span>, Box<Reject>> {
+        if let Source::Path(path) = source
+            && let Got::Node(node) = self.resolve(path, scope).map_err(|reject| named(rule, reject))?
+        {
+            let here = self.nodes[node as usize];
+            if let (Kind::Text | Kind::Number, false) = (here.kind, here.escaped) {
+                self.mark_read(node);
+                let text: &str = span(self.text, here);
+                return Ok(Some(self.keep(text)));
+            }
+        }
         let mut buffer = self.buffer();
         let got = self.source(source, scope, &mut buffer).map_err(|reject| named(rule, reject))?;
         let found = match got {
@@ -244,8 +266,7 @@ impl<'p> Run<'_, 'p> {
         Ok(found)
     }
 
-    fn instant(&mut self, rule: &Rule, instant: Option<&Instant>, scope: Scope) -> Result<Option<i64>, Box<Reject>> {
-        let Some(instant) = instant else { return Ok(None) };
+    fn instant(&mut self, rule: &Rule, instant: &Instant, scope: Scope) -> Result<Option<i64>, Box<Reject>> {
         let Some(span) = self.text_note(rule, &instant.source, instant.what, scope)? else { return Ok(None) };
         let text = span.text(&self.scratch.texts);
         if text.is_empty() {

@@ -6,7 +6,7 @@ use super::{Run, Scope};
 use crate::fact::Mark;
 use crate::json::{Kind, span, unescape};
 use crate::path::{Key, Path, Step};
-use crate::plan::{Condition, Source, fold};
+use crate::plan::{Condition, Source};
 use crate::{Reject, RejectCode};
 
 /// What a source gave. `Text`: it stands in the buffer that was handed in.
@@ -20,38 +20,38 @@ pub(super) enum Got {
 
 impl<'r> Run<'r, '_> {
     /// The node that `path` names. A null on the way is null; a missing key is absent.
+    #[inline]
     pub(super) fn resolve(&mut self, path: &Path, scope: Scope) -> Result<Got, Box<Reject>> {
         let mut node = if path.absolute { 0 } else { scope.node };
         for step in &path.steps {
-            if self.nodes[node as usize].kind == Kind::Null {
-                break;
-            }
             match self.step(step, node) {
                 Ok(Some(child)) => node = child,
+                Ok(None) if self.nodes[node as usize].kind == Kind::Null => break,
                 Ok(None) => return Ok(Got::Absent),
-                Err(kind) => {
-                    return Err(Box::new(Reject {
-                        code: RejectCode::UnexpectedType,
-                        rule: String::new(),
-                        target: String::new(),
-                        source: path.to_string(),
-                        what: format!("{} where an object or list is expected", kind_name(kind)),
-                    }));
-                }
+                Err(kind) => return Err(astray(path, kind)),
             }
         }
-        if self.nodes[node as usize].kind == Kind::Null {
-            self.mark_read(node);
-            return Ok(Got::Null);
+        let here = &mut self.nodes[node as usize];
+        if here.kind != Kind::Null {
+            return Ok(Got::Node(node));
         }
-        Ok(Got::Node(node))
+        self.mark_read(node);
+        Ok(Got::Null)
     }
 
-    /// One step down. `Err`: what stands here has no such steps.
+    /// One step down; none from null. `Err`: what stands here has no such steps.
+    #[inline(always)]
     pub(super) fn step(&self, step: &Step, node: u32) -> Result<Option<u32>, Kind> {
+        match (step, self.nodes[node as usize].kind) {
+            (Step::Key(key), Kind::Object) => Ok(self.member(node, key)),
+            (step, _) => self.other_step(step, node),
+        }
+    }
+
+    #[inline(never)]
+    fn other_step(&self, step: &Step, node: u32) -> Result<Option<u32>, Kind> {
         let here = self.nodes[node as usize];
         match (step, here.kind) {
-            (Step::Key(key), Kind::Object) => Ok(self.member(node, key)),
             (Step::Index(index), Kind::Array) => Ok(self.items(node).nth(*index)),
             (Step::Where { keys, equals }, Kind::Array) => {
                 Ok(self.items(node).find(|item| self.has_text(*item, keys, equals)))
@@ -63,6 +63,7 @@ impl<'r> Run<'r, '_> {
         }
     }
 
+    #[inline(always)]
     pub(super) fn member(&self, object: u32, key: &Key) -> Option<u32> {
         crate::json::member(self.nodes, self.slots, self.text, object, key)
     }
@@ -150,19 +151,15 @@ impl<'r> Run<'r, '_> {
                 let reads = self.scratch.reads.len();
                 let got = self.source(of, scope, buffer)?;
                 let Some(text) = self.scalar_text(got, buffer) else { return Ok(got) };
-                let mut folded = self.buffer();
-                fold(text, &mut folded);
-                let found = table.find(&folded);
-                let got = match found {
+                let found = self.scratch.words.find(table, text);
+                Ok(match found {
                     Some(word) => put(Some(word), buffer),
                     None => {
                         // The table says nothing of it, so it is not read.
                         self.unread_since(reads);
                         Got::Absent
                     }
-                };
-                self.give_back(folded);
-                Ok(got)
+                })
             }
         }
     }
@@ -215,6 +212,7 @@ impl<'r> Run<'r, '_> {
         }
     }
 
+    #[inline]
     pub(super) fn mark_read(&mut self, node: u32) {
         let mark = &mut self.nodes[node as usize].mark;
         if *mark == Mark::Unread {
@@ -269,6 +267,27 @@ impl<'r> Run<'r, '_> {
     }
 }
 
+#[cold]
+fn astray(path: &Path, kind: Kind) -> Box<Reject> {
+    Box::new(Reject {
+        code: RejectCode::UnexpectedType,
+        rule: String::new(),
+        target: String::new(),
+        source: path.to_string(),
+        what: format!("{} where an object or list is expected", kind_name(kind)),
+    })
+}
+
+/// Whether there is nothing but space.
+#[inline]
+pub(super) fn is_blank(text: &str) -> bool {
+    match text.as_bytes().first() {
+        None => true,
+        Some(first) if first.is_ascii_graphic() => false,
+        Some(_) => text.trim().is_empty(),
+    }
+}
+
 fn put(text: Option<&str>, buffer: &mut String) -> Got {
     buffer.clear();
     match text {
@@ -284,6 +303,7 @@ fn find<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
     pairs.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
+#[inline]
 pub(super) fn is_scalar(kind: Kind) -> bool {
     matches!(kind, Kind::Text | Kind::Number | Kind::True | Kind::False)
 }

@@ -190,7 +190,7 @@ impl Compiler<'_> {
         let mut mapped: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
         for rule in rules {
             let fields = mapped.entry(&rule.record).or_default();
-            fields.extend(rule.fields.iter().enumerate().filter(|(_, emit)| emit.is_some()).map(|(index, _)| index));
+            fields.extend(rule.fields.iter().map(|(index, _)| *index));
             fields.extend(rule.element.iter().map(|element| element.field));
         }
         let mut absent = BTreeMap::new();

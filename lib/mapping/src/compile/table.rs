@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use hirewire_yaml::{Node, Problems, did_you_mean};
 
-use crate::plan::{Pattern, Symbol, SymbolTable, TextTable, fold};
+use crate::plan::{Symbol, SymbolTable};
 use crate::shape::EnumShape;
+use crate::table::{Pattern, Table, fold};
 
 /// One line of a table.
 #[derive(Debug, Clone)]
@@ -92,7 +93,7 @@ impl Tables {
         shape: &EnumShape,
         problems: &mut Problems,
     ) -> Option<SymbolTable> {
-        let mut table = SymbolTable::default();
+        let (mut words, mut patterns) = (Vec::new(), Vec::new());
         for line in self.resolve(node, inline_name, problems)? {
             let Some(word) = line.value.scalar() else {
                 problems.add(&line.at, format!("{target}: expected a symbol of {}", shape.name), "");
@@ -111,25 +112,23 @@ impl Tables {
             }
             let symbol = Symbol { index: i64::try_from(index).unwrap_or(0), rule: line.rule.clone() };
             match pattern(&line.word) {
-                Some(pattern) => table.patterns.push((pattern, symbol)),
-                None => table.words.push((line.word, symbol)),
+                Some(pattern) => patterns.push((pattern, symbol)),
+                None => words.push((line.word, symbol)),
             }
         }
-        table.words.sort_by(|left, right| left.0.cmp(&right.0));
-        Some(table)
+        Some(SymbolTable { lines: Table::new(words, patterns), skip_others: false })
     }
 
-    pub(super) fn texts(&mut self, node: &Node, inline_name: &str, problems: &mut Problems) -> Option<TextTable> {
-        let mut table = TextTable::default();
+    pub(super) fn texts(&mut self, node: &Node, inline_name: &str, problems: &mut Problems) -> Option<Table<String>> {
+        let (mut words, mut patterns) = (Vec::new(), Vec::new());
         for line in self.resolve(node, inline_name, problems)? {
             let Some(text) = line.value.text(problems) else { continue };
             match pattern(&line.word) {
-                Some(pattern) => table.patterns.push((pattern, text.to_owned())),
-                None => table.words.push((line.word, text.to_owned())),
+                Some(pattern) => patterns.push((pattern, text.to_owned())),
+                None => words.push((line.word, text.to_owned())),
             }
         }
-        table.words.sort_by(|left, right| left.0.cmp(&right.0));
-        Some(table)
+        Some(Table::new(words, patterns))
     }
 }
 

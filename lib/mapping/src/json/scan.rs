@@ -155,16 +155,15 @@ impl Scan<'_> {
 fn plain_run(bytes: &[u8], mut at: usize) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const TOPS: u64 = 0x8080_8080_8080_8080;
-    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        let word = u64::from_le_bytes(*chunk);
-        let zero_in = |x: u64| x.wrapping_sub(ONES) & !x;
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        let quote = zero_in(word ^ (ONES * u64::from(b'"')));
-        let backslash = zero_in(word ^ (ONES * u64::from(b'\\')));
-        let stop = (control | quote | backslash) & TOPS;
-        if stop != 0 {
+    while let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*block);
+        // A quote is 0x22. With this bit turned it and the control characters are all that is below 0x21.
+        let quotes_and_controls = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21);
+        let backslashes = (word ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
+        let stops = (quotes_and_controls | backslashes) & !word & TOPS;
+        if stops != 0 {
             // The lowest flag is exact; those above it may be echoes of a borrow.
-            return at + stop.trailing_zeros() as usize / 8;
+            return at + stops.trailing_zeros() as usize / 8;
         }
         at += 8;
     }
@@ -180,9 +179,11 @@ fn plain_run(bytes: &[u8], mut at: usize) -> usize {
 /// Appends the meaning of a span that `parse` has accepted.
 pub(crate) fn unescape(raw: &str, out: &mut String) {
     let mut rest = raw;
-    while let Some((plain, escape)) = rest.split_once('\\') {
+    while let Some(at) = rest.bytes().position(|byte| byte == b'\\') {
+        let (plain, escape) = rest.split_at(at);
         out.push_str(plain);
         let mut letters = escape.chars();
+        letters.next();
         match letters.next() {
             Some('b') => out.push('\u{8}'),
             Some('f') => out.push('\u{c}'),
@@ -209,5 +210,7 @@ pub(crate) fn unescape(raw: &str, out: &mut String) {
 }
 
 fn take_hex4(letters: &mut std::str::Chars<'_>) -> u32 {
-    letters.by_ref().take(4).fold(0, |value, digit| value * 16 + digit.to_digit(16).unwrap_or(0))
+    let Some((digits, rest)) = letters.as_str().split_at_checked(4) else { return 0 };
+    *letters = rest.chars();
+    digits.bytes().fold(0, |value, digit| value * 16 + char::from(digit).to_digit(16).unwrap_or(0))
 }

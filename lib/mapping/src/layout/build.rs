@@ -54,7 +54,7 @@ fn walk(rules: &mut [Rule], ignored: &mut [Path], visit: &mut dyn Visit) {
         for one in rule.url.iter_mut().chain(rule.hints.iter_mut().map(|(_, source)| source)) {
             source(visit, scope, one);
         }
-        for field in rule.fields.iter_mut().flatten() {
+        for (_, field) in &mut rule.fields {
             emit(visit, scope, field);
         }
         if let Some(element) = &mut rule.element {
