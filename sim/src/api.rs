@@ -26,6 +26,9 @@ use crate::settings::Scenario;
 use crate::sign::hmac_hex;
 use crate::store::{self, StoreError};
 
+/// Under this name the file holds how many rows all answers had, over all runs.
+pub(crate) const ROWS_SERVED: &str = "rows_served";
+
 pub(crate) struct Api {
     pub(crate) rules: Rules,
     pub(crate) scenario: Scenario,
@@ -34,7 +37,6 @@ pub(crate) struct Api {
     connection: Mutex<Connection>,
     window: Mutex<(i64, u64)>,
     requests: AtomicU64,
-    rows_served: AtomicU64,
     /// Per stream: up to which `updated_at` a complete answer was given.
     told: Mutex<BTreeMap<String, i64>>,
 }
@@ -55,17 +57,12 @@ impl Api {
             connection: Mutex::new(store::connect(file)?),
             window: Mutex::new((0, 0)),
             requests: AtomicU64::new(0),
-            rows_served: AtomicU64::new(0),
             told: Mutex::new(BTreeMap::new()),
         })
     }
 
     pub(crate) fn told_until(&self) -> BTreeMap<String, i64> {
         self.told.lock().map(|told| told.clone()).unwrap_or_default()
-    }
-
-    pub(crate) fn rows_served(&self) -> u64 {
-        self.rows_served.load(Ordering::SeqCst)
     }
 
     fn token(&self, expires: i64) -> String {
@@ -167,8 +164,12 @@ async fn list_rows(
             if cut {
                 return truncated(&extra, page.body, rng.bool());
             }
-            api.rows_served.fetch_add(page.rows, Ordering::SeqCst);
-            json(200, &extra, page.body)
+            // Before the answer, so that a killed simulation counts what it told.
+            let counting = tokio::task::spawn_blocking(move || api.count_served(page.rows));
+            match counting.await {
+                Ok(Ok(())) => json(200, &extra, page.body),
+                Ok(Err(_)) | Err(_) => json(500, &extra, "{\"errors\":[\"Internal error.\"]}".into()),
+            }
         }
         Ok(Err(refused)) => json(refused.status, &extra, serde_json::json!({"errors": [refused.error]}).to_string()),
         Err(_) => json(500, &extra, "{\"errors\":[\"Internal error.\"]}".into()),
@@ -207,6 +208,13 @@ impl Api {
             rows: texts.len() as u64,
             link,
             tells_until: query.tells_until(now),
+        })
+    }
+
+    fn count_served(&self, rows: u64) -> Result<(), StoreError> {
+        let Ok(connection) = self.connection.lock() else { return Ok(()) };
+        store::add_to_meta(&connection, ROWS_SERVED, rows).inspect_err(|error| {
+            tracing::error!(error = error as &dyn std::error::Error, "the simulated API cannot write its file");
         })
     }
 

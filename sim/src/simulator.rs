@@ -264,7 +264,7 @@ impl Running {
             total: self.position.total.load(Ordering::SeqCst),
             outstanding: count("pending")?,
             acknowledged: count("acked")?,
-            rows_served: self.api.rows_served(),
+            rows_served: u64::try_from(store::meta_number(&connection, api::ROWS_SERVED)?.unwrap_or(0)).unwrap_or(0),
         })
     }
 

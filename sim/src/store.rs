@@ -88,6 +88,12 @@ pub(crate) fn set_meta(connection: &Connection, key: &str, value: &str) -> Resul
     Ok(())
 }
 
+pub(crate) fn add_to_meta(connection: &Connection, key: &str, more: u64) -> Result<(), StoreError> {
+    let sql = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = CAST(value AS INTEGER) + ?2";
+    connection.execute(sql, params![key, i64::try_from(more).unwrap_or(i64::MAX)])?;
+    Ok(())
+}
+
 /// The scenario of a simulation that was made completely.
 pub(crate) fn scenario(connection: &Connection) -> Result<Option<Scenario>, StoreError> {
     let Some(text) = meta(connection, "scenario")? else { return Ok(None) };

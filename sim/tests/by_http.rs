@@ -251,3 +251,18 @@ async fn a_token_ends_at_the_instant_it_names() {
     tokio::time::sleep(Duration::from_millis(400)).await;
     assert_eq!(get().await.unwrap().status(), 401);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_were_told_are_counted_over_all_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = quick(dir.path(), 7, 60);
+    settings.scenario.faults = Faults::none();
+    let mut told = 0;
+    for _ in 0..2 {
+        let sim = Simulator::start(settings.clone()).await.unwrap();
+        assert_eq!(sim.progress().unwrap().rows_served, told);
+        told += list(&sim, &token(&sim).await, "users", "per_page=5").await.len() as u64;
+        assert_eq!(sim.progress().unwrap().rows_served, told);
+    }
+    assert!(told >= 20, "{told}");
+}
