@@ -33,7 +33,7 @@ impl Source for GroupSource {
             GroupEvent::Revoked(done) => {
                 SourceEvent::Revoked { slots: std::mem::take(&mut self.owned), done: Box::new(done) }
             }
-            GroupEvent::Failed(stop) => SourceEvent::Failed(stop.to_string()),
+            GroupEvent::Failed(stop) => SourceEvent::Failed(stop),
         })
     }
 }

@@ -128,7 +128,7 @@ where
             return Err(stop.into());
         }
         component.waiting(stop.to_string());
-        tracing::warn!(%stop, "route cannot begin yet and tries again");
+        tracing::warn!(code = stop.code, what = stop.what, "route cannot begin yet and tries again");
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = shutdown.requested() => return Ok(None),
@@ -232,4 +232,24 @@ fn kept(settings: &Settings) -> Vec<Condition> {
         }
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::support::capture_log;
+
+    #[tokio::test]
+    async fn another_try_is_logged_with_the_code_of_what_failed() {
+        let (log, _guard) = capture_log();
+        let health = Health::new();
+        let mut tries = 0;
+        let work = || {
+            tries += 1;
+            std::future::ready(if tries > 1 { Ok(tries) } else { Err(Stop::retryable("topic-missing", "t")) })
+        };
+        let done = until_done(work, &health.component("route"), &Shutdown::new()).await.unwrap();
+        assert_eq!(done, Some(2));
+        assert!(log.text().contains("code=\"topic-missing\" what=\"t\""), "{}", log.text());
+    }
 }

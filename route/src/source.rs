@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hirewire_kafka::Stop;
 
 /// One partition of one topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,7 +46,7 @@ pub(crate) enum SourceEvent {
         done: Box<dyn Send>,
     },
     /// The source cannot go on.
-    Failed(String),
+    Failed(Stop),
 }
 
 impl fmt::Debug for SourceEvent {

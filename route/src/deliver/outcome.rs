@@ -129,18 +129,20 @@ impl Code {
     /// What a person should do.
     pub(crate) const fn remedy(self) -> &'static str {
         match self {
-            Self::Rejected => "mend what the receiver did not accept, here or there, then send the record again",
-            Self::Unstorable => {
-                "mend the table or the mapping for the value that does not fit, then send the record again"
+            Self::Rejected => {
+                "mend what the receiver did not accept, here or there, then send the record again (docs/errors.md says how)"
             }
-            Self::RetriesExhausted => "bring the receiver back, then send the record again",
+            Self::Unstorable => {
+                "mend the table or the mapping for the value that does not fit, then send the record again (docs/errors.md says how)"
+            }
+            Self::RetriesExhausted => "bring the receiver back, then send the record again (docs/errors.md says how)",
             Self::ContextMissing => {
-                "bring the missing data into the ATS, wait for it to arrive, then send the record again"
+                "bring the missing data into the ATS, wait for it to arrive, then send the record again (docs/errors.md says how)"
             }
             Self::Undecodable => "find out who wrote the record, and whether the registry is the right one",
             Self::Malformed => "find out who wrote a record without the envelope that every canonical record has",
             Self::Panicked => {
-                "report this bug with the record's position, then send the record again with a mended release"
+                "report this bug with the record's position, then send the record again (docs/errors.md says how) with a mended release"
             }
         }
     }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hirewire_kafka::Stop;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -88,7 +89,7 @@ pub(crate) async fn run<H: Handle>(
     commit: impl Commit,
     watch: impl Watch,
     options: Options,
-) -> Result<(), String> {
+) -> Result<(), Stop> {
     let (finished_tx, mut finished) = mpsc::unbounded_channel();
     let mut engine = Engine {
         handler,

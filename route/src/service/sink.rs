@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hirewire_kafka::{GroupConsumer, GroupOptions, Producer};
+use hirewire_kafka::{GroupConsumer, GroupOptions, Producer, Stop};
 use hirewire_schemas::Names;
 use hirewire_service::{Component, Shutdown};
 use jiff::Timestamp;
@@ -89,9 +89,9 @@ impl SinkTask {
         let worker = Arc::new(self.worker(&deliverer));
         let mut pause = FIRST_PAUSE;
         while !self.shutdown.is_requested() {
-            let Err(reason) = self.consume(&worker).await else { continue };
-            self.component.waiting(reason.clone());
-            tracing::warn!(sink = %self.settings.name, reason, "the sink's consumer is started again");
+            let Err(stop) = self.consume(&worker).await else { continue };
+            self.component.waiting(stop.to_string());
+            tell_restart(&self.settings.name, &stop);
             tokio::select! {
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
                 () = self.shutdown.requested() => {}
@@ -154,7 +154,7 @@ impl SinkTask {
         }
     }
 
-    async fn consume(&self, worker: &Arc<Worker<AnyTransport, Decoder, Store, DeadLetterTopic>>) -> Result<(), String> {
+    async fn consume(&self, worker: &Arc<Worker<AnyTransport, Decoder, Store, DeadLetterTopic>>) -> Result<(), Stop> {
         let options = GroupOptions {
             group: self.names.group(&format!("route.{}", self.settings.name)),
             topics: worker.topics.keys().map(ToString::to_string).collect(),
@@ -162,11 +162,28 @@ impl SinkTask {
             // The consumer waits a little longer than the engine, which cuts off what is late.
             drain_deadline: self.drain + Duration::from_secs(1),
         };
-        let consumer = GroupConsumer::start(&self.kafka, options, self.component.clone(), self.shutdown.clone())
-            .map_err(|stop| stop.to_string())?;
+        let consumer = GroupConsumer::start(&self.kafka, options, self.component.clone(), self.shutdown.clone())?;
         let commits = Commits(consumer.committer.clone());
         let source = GroupSource::new(consumer, self.component.clone());
         let options = engine::Options { window: self.settings.window, drain: self.drain };
         engine::run(source, Arc::clone(worker), commits, self.metrics.clone(), options).await
+    }
+}
+
+fn tell_restart(sink: &str, stop: &Stop) {
+    tracing::warn!(sink, code = stop.code, what = stop.what, "the sink's consumer is started again");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::support::capture_log;
+
+    #[test]
+    fn a_restart_is_logged_with_its_code() {
+        let (log, _guard) = capture_log();
+        tell_restart("payroll", &Stop::retryable("kafka-unavailable", "no broker"));
+        let line = log.text();
+        assert!(line.contains("code=\"kafka-unavailable\" what=\"no broker\""), "{line}");
     }
 }

@@ -1,44 +1,21 @@
 //! Nothing personal in logs, metrics, dead letters' own headers or idempotency keys, whatever goes wrong.
 
-use std::io;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hirewire_schemas::Entity;
 use prometheus::{Encoder, TextEncoder};
 use serde_json::json;
-use tracing_subscriber::filter::EnvFilter;
 
-use super::support::{Answer, Options, Receiver, arrival, change, context, run, until};
+use super::support::{Answer, Options, Receiver, arrival, capture_log, change, context, run, until};
 use crate::system::carried;
 
 /// In every personal value of the candidate.
 const CANARY: &str = "Xanthippe";
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 // One thread, so that the test's subscriber sees everything.
 #[tokio::test]
 async fn a_canary_is_seen_by_the_receiver_and_nowhere_else() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new("hirewire_route=trace,reqwest=trace,hyper=trace"))
-        .with_writer(move || writer.clone())
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = capture_log();
     let receiver = Receiver::start(|body| match body["application_id"].as_str() {
         Some("refused") => Answer::Status(400),
         Some("held") => Answer::Status(401),
@@ -76,7 +53,7 @@ async fn a_canary_is_seen_by_the_receiver_and_nowhere_else() {
     until("the hold", || running.deliverer.gate.held().is_some()).await;
 
     assert!(receiver.all().iter().any(|received| received.raw.windows(CANARY.len()).any(|w| w == CANARY.as_bytes())));
-    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged = log.text();
     assert!(logged.contains("dead letters") && logged.contains("held"), "the log saw the test: {logged}");
     assert!(!logged.contains(CANARY), "{logged}");
     for letter in running.letters.put.lock().unwrap().iter() {

@@ -5,5 +5,5 @@ mod databases;
 mod golden;
 mod on_kafka;
 mod postgres_server;
-mod support;
+pub(crate) mod support;
 mod walk;

@@ -38,6 +38,38 @@ pub(super) async fn until(what: &str, mut reached: impl FnMut() -> bool) {
     }
 }
 
+/// What this thread logs while the guard lives.
+pub(crate) fn capture_log() -> (Log, tracing::subscriber::DefaultGuard) {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter("hirewire_route=trace,reqwest=trace,hyper=trace")
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    (log, tracing::subscriber::set_default(subscriber))
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 pub(super) fn slot(partition: i32) -> Slot {
     Slot { topic: "ats.stage-change.v1".into(), partition }
 }
@@ -358,7 +390,7 @@ pub(super) struct Running {
     pub(super) letters: Letters,
     pub(super) deliverer: Arc<Deliverer<HttpTransport>>,
     pub(super) metrics: prometheus::Registry,
-    pub(super) engine: tokio::task::JoinHandle<Result<(), String>>,
+    pub(super) engine: tokio::task::JoinHandle<Result<(), hirewire_kafka::Stop>>,
 }
 
 pub(super) struct Options {
