@@ -323,12 +323,17 @@ impl Tape {
     }
 }
 
+/// The slot of a key: the node of its value, or 0. `None`: the object stands at another place than the key's path.
+#[inline(always)]
+pub(crate) fn slot(nodes: &[Node], slots: &[u32], object: u32, key: &Key) -> Option<u32> {
+    let here = nodes.get(object as usize)?;
+    (here.place == key.place).then(|| slots.get((here.slots + key.slot) as usize).copied().unwrap_or(0))
+}
+
 /// The value of a member of an object, found in its slots or else by comparing keys.
 #[inline(always)]
 pub(crate) fn member(nodes: &[Node], slots: &[u32], text: &str, object: u32, key: &Key) -> Option<u32> {
-    let here = &nodes[object as usize];
-    if here.place == key.place {
-        let value = slots.get((here.slots + key.slot) as usize).copied().unwrap_or(0);
+    if let Some(value) = slot(nodes, slots, object, key) {
         return (value != 0).then_some(value);
     }
     search(nodes, text, object, &key.text)

@@ -63,7 +63,7 @@ impl<'p> Run<'_, 'p> {
                 self.find_customs(fact, custom, &mut carried);
             }
         }
-        self.find_leaves(&mut carried);
+        let coverage = self.find_leaves(&mut carried);
         carried.sort_unstable_by_key(|one| (one.fact, one.order));
         for group in carried.chunk_by(|left, right| left.fact == right.fact) {
             let from = begin_array(&mut self.scratch.out);
@@ -75,7 +75,7 @@ impl<'p> Run<'_, 'p> {
         }
         self.scratch.carry.carried = carried;
         self.drop_repeats();
-        self.count()
+        coverage
     }
 
     fn ignore(&mut self) {
@@ -175,11 +175,8 @@ impl<'p> Run<'_, 'p> {
         true
     }
 
-    fn find_leaves(&mut self, carried: &mut Vec<Carried>) {
-        let unread = self.nodes.iter().position(|node| node.mark == Mark::Unread);
-        let (Some(first), false) = (unread, self.scratch.facts.is_empty()) else {
-            return;
-        };
+    /// Carries what is left, and counts what became of every leaf.
+    fn find_leaves(&mut self, carried: &mut Vec<Carried>) -> Coverage {
         let mut owners = std::mem::take(&mut self.scratch.carry.owners);
         owners.clear();
         owners.resize(self.nodes.len(), 0);
@@ -189,19 +186,22 @@ impl<'p> Run<'_, 'p> {
                 *owner = u32::try_from(index + 1).unwrap_or(u32::MAX);
             }
         }
-        for node in first..self.nodes.len() {
-            if self.nodes[node].mark != Mark::Unread {
-                continue;
+        let mut counts = [0; 5];
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].mark == Mark::Unread && !self.scratch.facts.is_empty() {
+                let (fact, root) = self.owner_of(node, &owners);
+                let rule: &'p Rule = &self.plan.rules[self.scratch.facts[fact].rule];
+                if rule.element.is_none() {
+                    self.nodes[node].mark = Mark::Carried;
+                    let node = u32::try_from(node).unwrap_or(u32::MAX);
+                    carried.push(Carried { fact, order: carried.len(), node, what: What::Leaf { root } });
+                }
             }
-            let (fact, root) = self.owner_of(node, &owners);
-            let rule: &'p Rule = &self.plan.rules[self.scratch.facts[fact].rule];
-            if rule.element.is_none() {
-                self.nodes[node].mark = Mark::Carried;
-                let node = u32::try_from(node).unwrap_or(u32::MAX);
-                carried.push(Carried { fact, order: carried.len(), node, what: What::Leaf { root } });
-            }
+            counts[self.nodes[node].mark as usize] += 1;
         }
         self.scratch.carry.owners = owners;
+        let [_, unread, read, ignored, carried] = counts;
+        Coverage { read, ignored, carried, unread }
     }
 
     /// The innermost record around a leaf: its fact and its root. Beside all records: the first fact and the payload.
@@ -401,15 +401,6 @@ impl<'p> Run<'_, 'p> {
             (Slot::Bytes(left), Slot::Bytes(right)) => left.of(&scratch.out) == right.of(&scratch.out),
             _ => false,
         })
-    }
-
-    fn count(&self) -> Coverage {
-        let mut counts = [0; 5];
-        for node in self.nodes.iter() {
-            counts[node.mark as usize] += 1;
-        }
-        let [_, unread, read, ignored, carried] = counts;
-        Coverage { read, ignored, carried, unread }
     }
 }
 

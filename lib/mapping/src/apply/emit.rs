@@ -6,6 +6,7 @@ use super::{Run, Scope};
 use crate::avro::{begin_array, end_array, put_bytes, put_long, put_short};
 use crate::fact::{Note, NoteKind};
 use crate::json::{Kind, span};
+use crate::path::Path;
 use crate::plan::{Convert, Emit, FieldOp, Op, Over, Part, Source, SymbolTable};
 use crate::{Reject, RejectCode};
 
@@ -27,7 +28,55 @@ impl Outcome {
 
 impl Run<'_, '_> {
     /// Writes one value, or nothing.
+    #[inline]
     pub(super) fn emit(&mut self, emit: &Emit, scope: Scope) -> Result<Outcome, Box<Reject>> {
+        match &emit.op {
+            // The most frequent operation of all.
+            Op::Scalar { source: Source::Path(path), convert } if emit.when.is_none() && !emit.carry => {
+                self.plain(emit, path, convert, scope)
+            }
+            _ => self.guarded(emit, scope),
+        }
+    }
+
+    #[inline(never)]
+    fn plain(&mut self, emit: &Emit, path: &Path, convert: &Convert, scope: Scope) -> Result<Outcome, Box<Reject>> {
+        let from = self.scratch.out.len();
+        let outcome = match self.resolve(path, scope) {
+            Ok(Got::Node(node)) => {
+                self.mark_read(node);
+                let here = self.nodes[node as usize];
+                match (convert, here.kind) {
+                    (Convert::Text(rule), Kind::Text | Kind::Number) if rule.is_plain() && !here.escaped => {
+                        put_short(&emit.prefix, &mut self.scratch.out);
+                        put_bytes(span(self.text, here).as_bytes(), &mut self.scratch.out);
+                        return Ok(Outcome::Written);
+                    }
+                    _ => self.scalar_at(emit, path, convert, node)?,
+                }
+            }
+            Ok(Got::Null) => Outcome::Null,
+            Ok(Got::Absent | Got::Text) => Outcome::Absent,
+            Err(reject) => return Err(aimed(emit, reject)),
+        };
+        self.finish(emit, outcome, from)
+    }
+
+    /// The value of a node, whatever it is.
+    fn scalar_at(&mut self, emit: &Emit, path: &Path, convert: &Convert, node: u32) -> Result<Outcome, Box<Reject>> {
+        let here = self.nodes[node as usize];
+        if !here.escaped {
+            let text = is_scalar(here.kind).then(|| span(self.text, here));
+            return self.converted(emit, path, convert, here.kind, text, false);
+        }
+        let mut buffer = self.buffer();
+        let text = self.node_text(node, &mut buffer);
+        let outcome = self.converted(emit, path, convert, Kind::Text, Some(text), false);
+        self.give_back(buffer);
+        outcome
+    }
+
+    fn guarded(&mut self, emit: &Emit, scope: Scope) -> Result<Outcome, Box<Reject>> {
         if let Some(when) = &emit.when
             && !self.holds(when, scope).map_err(|reject| aimed(emit, reject))?
         {
@@ -43,6 +92,12 @@ impl Run<'_, '_> {
             }
             result => result.map_err(|reject| aimed(emit, reject))?,
         };
+        self.finish(emit, outcome, from)
+    }
+
+    /// What stands in place of nothing.
+    #[inline]
+    fn finish(&mut self, emit: &Emit, outcome: Outcome, from: usize) -> Result<Outcome, Box<Reject>> {
         if outcome.is_written() {
             return Ok(outcome);
         }
@@ -338,21 +393,10 @@ impl Run<'_, '_> {
         scope: Scope,
     ) -> Result<Outcome, Box<Reject>> {
         if let Source::Path(path) = source {
-            // The most frequent operation of all needs no buffer.
             return match self.resolve(path, scope)? {
-                Got::Node(node) if !self.nodes[node as usize].escaped => {
-                    self.mark_read(node);
-                    let here = self.nodes[node as usize];
-                    let text = is_scalar(here.kind).then(|| span(self.text, here));
-                    self.converted(emit, source, convert, here.kind, text, false)
-                }
                 Got::Node(node) => {
                     self.mark_read(node);
-                    let mut buffer = self.buffer();
-                    let text = self.node_text(node, &mut buffer);
-                    let outcome = self.converted(emit, source, convert, Kind::Text, Some(text), false);
-                    self.give_back(buffer);
-                    outcome
+                    self.scalar_at(emit, path, convert, node)
                 }
                 Got::Null => Ok(Outcome::Null),
                 Got::Absent | Got::Text => Ok(Outcome::Absent),
@@ -375,11 +419,10 @@ impl Run<'_, '_> {
     }
 
     /// Writes `text`; `None` is something that has no text.
-    #[inline]
     fn converted(
         &mut self,
         emit: &Emit,
-        source: &Source,
+        source: &dyn std::fmt::Display,
         convert: &Convert,
         kind: Kind,
         text: Option<&str>,
@@ -389,12 +432,6 @@ impl Run<'_, '_> {
             Some(text) => {
                 let out = &mut self.scratch.out;
                 put_short(&emit.prefix, out);
-                if let (Convert::Text(rule), Kind::Text | Kind::Number) = (convert, kind)
-                    && rule.is_plain()
-                {
-                    put_bytes(text.as_bytes(), out);
-                    return Ok(Outcome::Written);
-                }
                 put_scalar(text, kind, convert, outside, out)
             }
             None => Err((RejectCode::UnexpectedType, expected(kind, convert))),

@@ -293,32 +293,36 @@ impl<'p> Run<'_, 'p> {
     }
 
     /// `Err`: a node of this kind stood where the path goes on.
-    fn expand_steps(&self, steps: &[Step], node: u32, found: &mut Vec<u32>) -> Result<(), Kind> {
-        let Some((step, rest)) = steps.split_first() else {
-            found.push(node);
-            return Ok(());
-        };
-        let here = self.nodes[node as usize];
-        match step {
-            Step::Each | Step::Any => {
-                let mut child = node + 1;
-                let keyed = u32::from(here.kind == Kind::Object);
-                match (step, here.kind) {
-                    (_, Kind::Array) | (Step::Any, Kind::Object) => {
-                        while child < here.next {
-                            self.expand_steps(rest, child + keyed, found)?;
-                            child = self.nodes[(child + keyed) as usize].next;
-                        }
-                        Ok(())
-                    }
-                    (_, Kind::Null) => Ok(()),
-                    (_, kind) => Err(kind),
+    fn expand_steps(&self, steps: &[Step], mut node: u32, found: &mut Vec<u32>) -> Result<(), Kind> {
+        for (index, step) in steps.iter().enumerate() {
+            match step {
+                Step::Each | Step::Any => {
+                    return self.expand_all(step, steps.get(index + 1..).unwrap_or_default(), node, found);
                 }
+                step => match self.step(step, node)? {
+                    Some(child) => node = child,
+                    None => return Ok(()),
+                },
             }
-            step => match self.step(step, node)? {
-                Some(child) => self.expand_steps(rest, child, found),
-                None => Ok(()),
-            },
+        }
+        found.push(node);
+        Ok(())
+    }
+
+    fn expand_all(&self, step: &Step, rest: &[Step], node: u32, found: &mut Vec<u32>) -> Result<(), Kind> {
+        let here = self.nodes[node as usize];
+        let keyed = u32::from(here.kind == Kind::Object);
+        match (step, here.kind) {
+            (_, Kind::Array) | (Step::Any, Kind::Object) => {
+                let mut child = node + 1;
+                while child < here.next {
+                    self.expand_steps(rest, child + keyed, found)?;
+                    child = self.nodes[(child + keyed) as usize].next;
+                }
+                Ok(())
+            }
+            (_, Kind::Null) => Ok(()),
+            (_, kind) => Err(kind),
         }
     }
 

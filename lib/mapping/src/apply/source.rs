@@ -20,8 +20,26 @@ pub(super) enum Got {
 
 impl<'r> Run<'r, '_> {
     /// The node that `path` names. A null on the way is null; a missing key is absent.
-    #[inline]
+    #[inline(always)]
     pub(super) fn resolve(&mut self, path: &Path, scope: Scope) -> Result<Got, Box<Reject>> {
+        // Most paths are one key of the record, and most records stand where they are expected.
+        if let ([Step::Key(key)], false) = (path.steps.as_slice(), path.absolute)
+            && let Some(found) = crate::json::slot(self.nodes, self.slots, scope.node, key)
+        {
+            return Ok(match self.nodes.get(found as usize) {
+                _ if found == 0 => Got::Absent,
+                Some(node) if node.kind != Kind::Null => Got::Node(found),
+                _ => {
+                    self.mark_read(found);
+                    Got::Null
+                }
+            });
+        }
+        self.descend(path, scope)
+    }
+
+    #[inline(never)]
+    fn descend(&mut self, path: &Path, scope: Scope) -> Result<Got, Box<Reject>> {
         let mut node = if path.absolute { 0 } else { scope.node };
         for step in &path.steps {
             match self.step(step, node) {

@@ -178,12 +178,15 @@ fn plain_run(bytes: &[u8], mut at: usize) -> usize {
 
 /// Appends the meaning of a span that `parse` has accepted.
 pub(crate) fn unescape(raw: &str, out: &mut String) {
+    out.reserve(raw.len());
     let mut rest = raw;
-    while let Some(at) = rest.bytes().position(|byte| byte == b'\\') {
-        let (plain, escape) = rest.split_at(at);
+    loop {
+        let (plain, escape) = rest.split_at(plain_run(rest.as_bytes(), 0).min(rest.len()));
         out.push_str(plain);
         let mut letters = escape.chars();
-        letters.next();
+        if letters.next().is_none() {
+            return;
+        }
         match letters.next() {
             Some('b') => out.push('\u{8}'),
             Some('f') => out.push('\u{c}'),
@@ -206,7 +209,6 @@ pub(crate) fn unescape(raw: &str, out: &mut String) {
         }
         rest = letters.as_str();
     }
-    out.push_str(rest);
 }
 
 fn take_hex4(letters: &mut std::str::Chars<'_>) -> u32 {
