@@ -1,5 +1,6 @@
 //! The broker as its user sees it: open, run, close.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::future::Future;
 use std::path::Path;
@@ -18,8 +19,9 @@ use crate::log::journal::Journal;
 use crate::log::recovery::Recovery;
 use crate::log::writer::Writer;
 use crate::metrics::Metrics;
-use crate::net;
-use crate::settings::{OpenError, RunError, Settings};
+use crate::net::authentication::Users;
+use crate::net::{self, tls};
+use crate::settings::{OpenError, RunError, Settings, User};
 use crate::topics::Topics;
 use crate::transactions::{Transactions, init::ProducerIds};
 
@@ -47,6 +49,9 @@ impl Broker {
     /// Opens a data directory and brings it to where it was. Blocks while it reads; call it on a thread that may.
     pub fn open(settings: Settings) -> Result<Self, OpenError> {
         let metrics = Metrics::register(&settings.metrics)?;
+        check_users(&settings.users)?;
+        let users = Users::new(&settings.users);
+        let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
         let dir = settings.data_dir.clone();
         let io = |what: &'static str| {
             let path = dir.clone();
@@ -81,6 +86,8 @@ impl Broker {
             writer: writer.clone(),
             housekeeper: housekeeper.clone(),
             metrics,
+            users,
+            tls,
         });
         let housekeeping =
             housekeeper.start(core.clone(), recovered.replayed).map_err(io("cannot start a thread for"))?;
@@ -95,10 +102,12 @@ impl Broker {
     pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> Result<(), RunError> {
         let address = listener.local_addr().map_err(RunError::Listener)?;
         if !address.ip().is_loopback() {
-            if !self.core.settings.allow_remote {
+            if self.core.settings.users.is_empty() {
                 return Err(RunError::NotLoopback { address });
             }
-            warn!(%address, "the broker listens beyond this machine, and asks nobody for a password");
+            if self.core.tls.is_none() {
+                warn!(%address, "the broker listens beyond this machine without TLS: what passes can be read, passwords of PLAIN too");
+            }
         }
         self.core.advertise(address);
         info!(%address, "the broker is open");
@@ -141,6 +150,12 @@ impl Drop for Threads {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+fn check_users(users: &[User]) -> Result<(), OpenError> {
+    let names: BTreeSet<&str> = users.iter().map(|user| user.name.as_str()).collect();
+    let empty = users.iter().any(|user| user.name.is_empty() || user.password.is_empty());
+    if empty || names.len() != users.len() { Err(OpenError::Users) } else { Ok(()) }
 }
 
 fn lock_dir(dir: &Path) -> Result<File, OpenError> {

@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_native_tls::TlsAcceptor;
 
 use crate::groups::Groups;
 use crate::log::batch::{self, BatchError, Header};
@@ -20,6 +21,7 @@ use crate::log::producers::Verdict;
 use crate::log::records;
 use crate::log::writer::{SegmentWrite, Writer};
 use crate::metrics::Metrics;
+use crate::net::authentication::Users;
 use crate::settings::Settings;
 use crate::sync::now_ms;
 use crate::topics::{Topic, Topics};
@@ -43,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) writer: Writer,
     pub(crate) housekeeper: Housekeeper,
     pub(crate) metrics: Metrics,
+    pub(crate) users: Users,
+    pub(crate) tls: Option<TlsAcceptor>,
     /// Room for appended bytes that are not in their files yet, in KiB.
     pub(crate) room: Arc<Semaphore>,
 }

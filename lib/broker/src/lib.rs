@@ -17,4 +17,4 @@ mod transactions;
 
 pub use broker::Broker;
 pub use net::versions::{OLDEST_PRODUCE, SUPPORTED, Supported};
-pub use settings::{OpenError, RunError, Settings};
+pub use settings::{OpenError, RunError, Settings, Tls, User};

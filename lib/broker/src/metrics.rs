@@ -8,6 +8,7 @@ pub(crate) struct Metrics {
     pub(crate) errors: IntCounterVec,
     pub(crate) connections: IntGauge,
     pub(crate) refused_connections: IntCounter,
+    pub(crate) refused_authentications: IntCounter,
     pub(crate) bytes_in: IntCounter,
     pub(crate) bytes_out: IntCounter,
     pub(crate) sync_seconds: Histogram,
@@ -29,6 +30,10 @@ impl Metrics {
             )?,
             connections: IntGauge::new("broker_connections", "Open client connections")?,
             refused_connections: IntCounter::new("broker_refused_connections_total", "Connections over the limit")?,
+            refused_authentications: IntCounter::new(
+                "broker_refused_authentications_total",
+                "Clients that could not say who they are",
+            )?,
             bytes_in: IntCounter::new("broker_received_bytes_total", "Bytes of requests")?,
             bytes_out: IntCounter::new("broker_sent_bytes_total", "Bytes of answers")?,
             sync_seconds: Histogram::with_opts(
@@ -46,6 +51,7 @@ impl Metrics {
         registry.register(Box::new(metrics.errors.clone()))?;
         registry.register(Box::new(metrics.connections.clone()))?;
         registry.register(Box::new(metrics.refused_connections.clone()))?;
+        registry.register(Box::new(metrics.refused_authentications.clone()))?;
         registry.register(Box::new(metrics.bytes_in.clone()))?;
         registry.register(Box::new(metrics.bytes_out.clone()))?;
         registry.register(Box::new(metrics.sync_seconds.clone()))?;

@@ -15,8 +15,10 @@ pub struct Settings {
     pub advertised_host: Option<String>,
     /// Port that clients are told to connect to; by default the listener's.
     pub advertised_port: Option<u16>,
-    /// Allows a listener that other machines reach. The broker has no authentication yet, so this is off by default.
-    pub allow_remote: bool,
+    /// Who may connect (SASL: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512). Empty: everybody, and then only from this machine.
+    pub users: Vec<User>,
+    /// The listener speaks TLS and nothing else.
+    pub tls: Option<Tls>,
     pub node_id: i32,
     /// Partitions of a topic that is created without saying how many.
     pub default_partitions: i32,
@@ -51,13 +53,34 @@ pub struct Settings {
     pub metrics: Registry,
 }
 
+/// A name and its password.
+#[derive(Clone)]
+pub struct User {
+    pub name: String,
+    pub password: String,
+}
+
+impl std::fmt::Debug for User {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What the broker shows who it is with: PEM files, the chain with the broker's own certificate first, and its key in PKCS#8.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
 impl Settings {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
             advertised_host: None,
             advertised_port: None,
-            allow_remote: false,
+            users: Vec::new(),
+            tls: None,
             node_id: 1,
             default_partitions: 4,
             auto_create_topics: false,
@@ -95,6 +118,10 @@ pub enum OpenError {
     Damaged { file: PathBuf, position: u64 },
     #[error("{what} {path}")]
     Io { what: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("the certificate {certificate} and the key {key} cannot be used: both in PEM, the key in PKCS#8")]
+    Tls { certificate: PathBuf, key: PathBuf, source: native_tls::Error },
+    #[error("a user of the broker has an empty name or password, or two have the same name")]
+    Users,
     #[error("the metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),
 }
@@ -102,7 +129,9 @@ pub enum OpenError {
 /// Why a broker stops serving, other than by being told to.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("the listener is bound to {address}, which other machines can reach: bind it to a loopback address")]
+    #[error(
+        "the listener is bound to {address}, which other machines can reach, and asks nobody for a password: set users, or bind it to a loopback address"
+    )]
     NotLoopback { address: SocketAddr },
     #[error("the listener has no address")]
     Listener(#[source] std::io::Error),

@@ -87,6 +87,33 @@ pub(crate) const KNOWN: &[Known] = &[
     known("unclean.leader.election.enable", "false", Kind::Boolean),
 ];
 
+/// The broker's setting that a topic's default comes from, where Kafka has one with a default of its own.
+pub(crate) fn broker_synonym(name: &str) -> Option<&str> {
+    Some(match name {
+        "cleanup.policy" => "log.cleanup.policy",
+        "delete.retention.ms" => "log.cleaner.delete.retention.ms",
+        "file.delete.delay.ms" => "log.segment.delete.delay.ms",
+        "flush.messages" => "log.flush.interval.messages",
+        "index.interval.bytes" => "log.index.interval.bytes",
+        "local.retention.bytes" => "log.local.retention.bytes",
+        "local.retention.ms" => "log.local.retention.ms",
+        "max.compaction.lag.ms" => "log.cleaner.max.compaction.lag.ms",
+        "max.message.bytes" => "message.max.bytes",
+        "message.timestamp.after.max.ms" => "log.message.timestamp.after.max.ms",
+        "message.timestamp.before.max.ms" => "log.message.timestamp.before.max.ms",
+        "message.timestamp.type" => "log.message.timestamp.type",
+        "min.cleanable.dirty.ratio" => "log.cleaner.min.cleanable.ratio",
+        "min.compaction.lag.ms" => "log.cleaner.min.compaction.lag.ms",
+        "preallocate" => "log.preallocate",
+        "retention.bytes" => "log.retention.bytes",
+        "segment.bytes" => "log.segment.bytes",
+        "segment.index.bytes" => "log.index.size.max.bytes",
+        "flush.ms" | "retention.ms" | "segment.jitter.ms" | "segment.ms" => return None,
+        other if other.starts_with("remote.") || other.ends_with(".throttled.replicas") => return None,
+        same => same,
+    })
+}
+
 /// Kafka 4 refuses smaller segments (KIP-1030).
 const MIN_SEGMENT_BYTES: i64 = 1024 * 1024;
 

@@ -80,7 +80,8 @@ fn a_record_over_the_limit_is_refused() {
 fn offsets_are_found_by_time() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Running::start(dir.path());
-    create_topic(&broker.bootstrap(), "t", 1, &[]);
+    // The records are old: by default they would be gone at the next look.
+    create_topic(&broker.bootstrap(), "t", 1, &[("retention.ms", "-1")]);
     let producer = idempotent(&broker.bootstrap());
     runtime().block_on(async {
         for number in 0..50i64 {

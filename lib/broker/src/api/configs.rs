@@ -18,7 +18,7 @@ use super::text;
 use super::topics::{Refusal, refuse, setting_refusal, storage};
 use crate::core::Core;
 use crate::log::journal::Frame;
-use crate::topic_settings::{KNOWN, Kind, TopicSettings};
+use crate::topic_settings::{KNOWN, Kind, TopicSettings, broker_synonym};
 
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
@@ -33,7 +33,8 @@ struct Shown {
     kind: Kind,
     source: i8,
     read_only: bool,
-    default: Option<&'static str>,
+    /// The broker's setting behind it, and its value.
+    default: Option<(&'static str, &'static str)>,
 }
 
 pub(crate) fn describe(core: &Core, request: DescribeConfigsRequest, version: i16) -> DescribeConfigsResponse {
@@ -66,16 +67,13 @@ fn show(shown: &Shown, with_synonyms: bool, version: i16) -> DescribeConfigsReso
         .with_config_source(shown.source);
     let mut synonyms = Vec::new();
     if with_synonyms {
-        let synonym = |value: &str, source| {
-            DescribeConfigsSynonym::default()
-                .with_name(text(&shown.name))
-                .with_value(Some(text(value)))
-                .with_source(source)
+        let synonym = |name: &str, value: &str, source| {
+            DescribeConfigsSynonym::default().with_name(text(name)).with_value(Some(text(value))).with_source(source)
         };
         if shown.source != SOURCE_DEFAULT {
-            synonyms.push(synonym(&shown.value, shown.source));
+            synonyms.push(synonym(&shown.name, &shown.value, shown.source));
         }
-        synonyms.extend(shown.default.map(|default| synonym(default, SOURCE_DEFAULT)));
+        synonyms.extend(shown.default.map(|(name, default)| synonym(name, default, SOURCE_DEFAULT)));
     }
     let result = result.with_synonyms(synonyms);
     if version >= 3 { result.with_config_type(shown.kind.code()) } else { result }
@@ -94,7 +92,7 @@ fn settings_of(core: &Core, resource: &DescribeConfigsResource) -> Result<Vec<Sh
                 kind: known.kind,
                 source: if topic.settings.overrides.contains_key(known.name) { SOURCE_TOPIC } else { SOURCE_DEFAULT },
                 read_only: false,
-                default: Some(known.default),
+                default: broker_synonym(known.name).map(|synonym| (synonym, known.default)),
             });
             Ok(shown.collect())
         }
@@ -115,8 +113,14 @@ fn broker_settings(core: &Core) -> Vec<Shown> {
         default: None,
     };
     let (host, port) = core.endpoint();
+    let protocol = match (settings.users.is_empty(), &settings.tls) {
+        (true, None) => "PLAINTEXT",
+        (true, Some(_)) => "SSL",
+        (false, None) => "SASL_PLAINTEXT",
+        (false, Some(_)) => "SASL_SSL",
+    };
     vec![
-        entry("advertised.listeners", format!("PLAINTEXT://{host}:{port}"), Kind::Text),
+        entry("advertised.listeners", format!("{protocol}://{host}:{port}"), Kind::Text),
         entry("auto.create.topics.enable", settings.auto_create_topics.to_string(), Kind::Boolean),
         entry("broker.id", settings.node_id.to_string(), Kind::Int),
         entry("default.replication.factor", "1".to_owned(), Kind::Int),

@@ -9,18 +9,20 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestHeader, RequestKind, ResponseHeader, ResponseKind};
 use kafka_protocol::protocol::{Decodable, Encodable};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
+use super::authentication::Gate;
 use super::{shape, versions};
 use crate::api::{self, Client, Reply};
 use crate::core::Core;
 
 /// Answers that may wait for the disk at once, per connection.
 const MAX_PIPELINED: usize = 64;
+
+/// A client that still has to say who it is needs no larger requests.
+const MAX_UNAUTHENTICATED_BYTES: usize = 64 * 1024;
 
 /// Why a connection ends early.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,10 @@ enum Broken {
     UnknownApi { key: i16 },
     #[error("API {api:?} in version {version}, which is not supported")]
     UnsupportedVersion { api: ApiKey, version: i16 },
+    #[error("{api:?} before the client has said who it is")]
+    Stranger { api: ApiKey },
+    #[error("the client could not say who it is")]
+    NotAuthenticated,
     #[error("malformed {api:?} request of version {version}")]
     Malformed { api: ApiKey, version: i16 },
     #[error("the answer to {api:?} of version {version} cannot be encoded: {reason}")]
@@ -46,10 +52,13 @@ struct Pending {
     reply: Reply,
 }
 
-pub(crate) async fn serve(core: Arc<Core>, stream: TcpStream, peer: SocketAddr, mut closing: watch::Receiver<bool>) {
-    // Small answers must not wait for more to come; a failure shows at the first write.
-    stream.set_nodelay(true).ok();
-    let (reader, writer) = stream.into_split();
+pub(crate) async fn serve(
+    core: Arc<Core>,
+    reader: impl AsyncRead + Unpin,
+    writer: impl AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    mut closing: watch::Receiver<bool>,
+) {
     let (to_writer, pending) = mpsc::channel(MAX_PIPELINED);
     let writing = tokio::spawn(write(core.clone(), writer, pending));
     let ended = tokio::select! {
@@ -74,26 +83,40 @@ pub(crate) async fn serve(core: Arc<Core>, stream: TcpStream, peer: SocketAddr, 
 
 async fn read(
     core: &Arc<Core>,
-    mut reader: OwnedReadHalf,
+    mut reader: impl AsyncRead + Unpin,
     peer: SocketAddr,
     to_writer: &mpsc::Sender<Pending>,
 ) -> Result<(), Broken> {
     let mut buffer = BytesMut::with_capacity(8 * 1024);
-    while let Some(frame) = next_frame(&mut reader, &mut buffer, core.settings.max_request_bytes).await? {
+    let mut gate = Gate::new(&core.users);
+    loop {
+        // Nobody's memory is filled by who has not said who it is.
+        let limit = if gate.is_open() { core.settings.max_request_bytes } else { MAX_UNAUTHENTICATED_BYTES };
+        let Some(frame) = next_frame(&mut reader, &mut buffer, limit.min(core.settings.max_request_bytes)).await?
+        else {
+            return Ok(());
+        };
         core.metrics.bytes_in.inc_by(frame.len() as u64 + 4);
-        let pending = handle(core, frame, peer).await?;
+        let (pending, ends) = handle(core, frame, peer, &mut gate).await?;
         if to_writer.send(pending).await.is_err() {
             // The writer has ended, and says why.
             return Ok(());
+        }
+        if ends {
+            core.metrics.refused_authentications.inc();
+            return Err(Broken::NotAuthenticated);
         }
         if buffer.is_empty() && buffer.capacity() > 256 * 1024 {
             buffer = BytesMut::with_capacity(8 * 1024);
         }
     }
-    Ok(())
 }
 
-async fn next_frame(reader: &mut OwnedReadHalf, buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, Broken> {
+async fn next_frame(
+    reader: &mut (impl AsyncRead + Unpin),
+    buffer: &mut BytesMut,
+    limit: usize,
+) -> Result<Option<Bytes>, Broken> {
     loop {
         if buffer.len() >= 4 {
             let size = i32::from_be_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]);
@@ -114,7 +137,13 @@ async fn next_frame(reader: &mut OwnedReadHalf, buffer: &mut BytesMut, limit: us
     }
 }
 
-async fn handle(core: &Arc<Core>, mut frame: Bytes, peer: SocketAddr) -> Result<Pending, Broken> {
+/// The answer to a request, and whether the connection ends with it.
+async fn handle(
+    core: &Arc<Core>,
+    mut frame: Bytes,
+    peer: SocketAddr,
+    gate: &mut Gate<'_>,
+) -> Result<(Pending, bool), Broken> {
     let (key, version) = (i16::from_be_bytes([frame[0], frame[1]]), i16::from_be_bytes([frame[2], frame[3]]));
     let correlation_id = i32::from_be_bytes([frame[4], frame[5], frame[6], frame[7]]);
     let api = ApiKey::try_from(key).map_err(|()| Broken::UnknownApi { key })?;
@@ -123,7 +152,8 @@ async fn handle(core: &Arc<Core>, mut frame: Bytes, peer: SocketAddr) -> Result<
         if api == ApiKey::ApiVersions {
             // A newer client asks for too much: it is told in the oldest version, which all understand.
             let response = versions::response(kafka_protocol::ResponseError::UnsupportedVersion.code());
-            return Ok(Pending { api, version: 0, correlation_id, reply: Reply::Now(Box::new(response.into())) });
+            let reply = Reply::Now(Box::new(response.into()));
+            return Ok((Pending { api, version: 0, correlation_id, reply }, false));
         }
         return Err(Broken::UnsupportedVersion { api, version });
     }
@@ -133,15 +163,26 @@ async fn handle(core: &Arc<Core>, mut frame: Bytes, peer: SocketAddr) -> Result<
         return Err(malformed());
     }
     let request = RequestKind::decode(api, &mut frame, version).map_err(|_| malformed())?;
+    let now = |response: ResponseKind| Pending { api, version, correlation_id, reply: Reply::Now(Box::new(response)) };
+    match &request {
+        RequestKind::SaslHandshake(request) => return Ok((now(gate.handshake(request).into()), false)),
+        RequestKind::SaslAuthenticate(request) => {
+            let verdict = gate.authenticate(request).await;
+            return Ok((now(verdict.response.into()), verdict.ends));
+        }
+        RequestKind::ApiVersions(_) => {}
+        _ if !gate.is_open() => return Err(Broken::Stranger { api }),
+        _ => {}
+    }
     let client =
         Client { id: header.client_id.map(|id| id.to_string()).unwrap_or_default(), host: format!("/{}", peer.ip()) };
     let reply = Box::pin(api::handle(core, client, request, version)).await;
-    Ok(Pending { api, version, correlation_id, reply })
+    Ok((Pending { api, version, correlation_id, reply }, false))
 }
 
 async fn write(
     core: Arc<Core>,
-    mut writer: OwnedWriteHalf,
+    mut writer: impl AsyncWrite + Unpin,
     mut pending: mpsc::Receiver<Pending>,
 ) -> Result<(), Broken> {
     while let Some(next) = pending.recv().await {

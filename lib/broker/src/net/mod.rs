@@ -2,18 +2,25 @@
 //!
 //! In: a bound listener; out: tasks, one per connection, that end when the peer does or when the broker closes.
 
+pub(crate) mod authentication;
 mod connection;
+mod scram;
 mod shape;
+pub(crate) mod tls;
 pub(crate) mod versions;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::core::Core;
+
+/// A client that has not shaken hands by then is let go.
+const TLS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Accepts until told to close; returns when all connections have ended.
 pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener, mut closing: watch::Receiver<bool>) {
@@ -40,7 +47,7 @@ pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener, mut closing: w
         let (core, closing, ended) = (core.clone(), closing.clone(), ended.clone());
         tokio::spawn(async move {
             core.metrics.connections.inc();
-            connection::serve(core.clone(), stream, peer, closing).await;
+            open(&core, stream, peer, closing).await;
             core.metrics.connections.dec();
             drop((place, ended));
         });
@@ -48,4 +55,25 @@ pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener, mut closing: w
     drop(ended);
     // Ends when the last connection has dropped its sender.
     all_ended.recv().await;
+}
+
+async fn open(core: &Arc<Core>, stream: TcpStream, peer: SocketAddr, mut closing: watch::Receiver<bool>) {
+    // Small answers must not wait for more to come; a failure shows at the first write.
+    stream.set_nodelay(true).ok();
+    let Some(acceptor) = &core.tls else {
+        let (reader, writer) = stream.into_split();
+        return connection::serve(core.clone(), reader, writer, peer, closing).await;
+    };
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(TLS_PATIENCE, acceptor.accept(stream)) => shaken,
+        _ = closing.wait_for(|closing| *closing) => return,
+    };
+    match shaken {
+        Ok(Ok(stream)) => {
+            let (reader, writer) = tokio::io::split(stream);
+            connection::serve(core.clone(), reader, writer, peer, closing).await;
+        }
+        Ok(Err(problem)) => debug!(%peer, error = %problem, "no TLS connection"),
+        Err(_) => debug!(%peer, "no TLS connection: the client is too slow"),
+    }
 }

@@ -124,6 +124,14 @@ fn fields(api: ApiKey) -> Option<&'static [Field]> {
                 &[TEXT, INT, TEXT, at(3, LAST, TEXT), at(5, LAST, TEXT), at(5, LAST, TEXT), ASSIGNMENTS];
             FIELDS
         }
+        ApiKey::SaslHandshake => {
+            const FIELDS: &[Field] = &[TEXT];
+            FIELDS
+        }
+        ApiKey::SaslAuthenticate => {
+            const FIELDS: &[Field] = &[BYTES];
+            FIELDS
+        }
         ApiKey::DescribeGroups => {
             const FIELDS: &[Field] = &[TEXTS, since(3, Kind::Fixed(1))];
             FIELDS
