@@ -1,0 +1,264 @@
+#!/usr/bin/env python3
+"""The same cases with real clients on the embedded broker and on Apache Kafka; fails on any difference that is not in differences.txt.
+
+    conformance.py [--kafka ADDRESS] [--broker COMMAND] [--clients a,b] [--keep DIR]
+
+Each client program (see CLIENTS) is run twice, with a bootstrap address and a prefix for its names, and prints one line per case:
+`name: what was observed`. The lines of the two runs are compared. What is in differences.txt and no longer differs fails too, so that
+the list stays true. Logs of the clients on the embedded broker must hold none of TROUBLE.
+
+Without --kafka it starts one (needs a JDK, 17 or newer, and Maven). --broker starts the embedded broker, with DIR and PORT behind it;
+by default the example of lib/broker is built and used. --registry is the address of a schema registry, or a command that starts one.
+The clients' packages are installed into the same cache as Kafka's jars, with pinned versions. Needs python3, node, npm, kcat.
+"""
+import argparse
+import hashlib
+import os
+import pathlib
+import random
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+PROGRAMS = HERE / "clients"
+PYTHON = ["confluent-kafka[avro,schemaregistry]==2.16.0", "aiokafka==0.14.0"]
+NODE = ["kafkajs@2.2.4", "@kafkajs/confluent-schema-registry@4.1.0"]
+# What a client writes when a broker's answer is not what it should be, or a broker lacks what the client cannot do without.
+TROUBLE = re.compile(
+    r"protocol (parse |read )?(failure|error)|PROTOUFLOW|PROTOERR|buffer underflow|BufferUnderflow|SchemaException|unsupported ?version|UNSUPPORTED_VERSION"
+    r"|does not support|unknown version|Bad message|BADMSG|Unexpected error code|UnknownServerException|UNKNOWN_SERVER_ERROR|INVALID_REQUEST|correlation id", re.I)
+# Said by clients where a case asks for what this broker openly does not have.
+EXPECTED_TROUBLE = re.compile(r"metadata response from the cluster reported a recoverable issue")
+PATIENCE = 240
+
+
+def die(message):
+    sys.exit(f"conformance: {message}")
+
+
+def cache():
+    base = os.environ.get("KAFKA_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "hirewire-kafka")
+    return pathlib.Path(base)
+
+
+def installed(name, pins, install):
+    """A folder of the cache with these packages; made once for these very pins."""
+    folder = cache() / f"{name}-{hashlib.sha256(repr(pins).encode()).hexdigest()[:12]}"
+    if not (folder / "ready").exists():
+        print(f"installing {name} packages into {folder} (once)", file=sys.stderr)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        log = folder / "install.log"
+        with open(log, "w") as out:
+            for command in install(folder):
+                if subprocess.run(command, stdout=out, stderr=out, cwd=folder).returncode != 0:
+                    die(f"{' '.join(map(str, command))} failed:\n{log.read_text()[-2000:]}")
+        (folder / "ready").touch()
+    return folder
+
+
+def python():
+    folder = installed("python", PYTHON, lambda at: [
+        [sys.executable, "-m", "venv", at / "venv"], [at / "venv/bin/pip", "install", "--quiet", *PYTHON]])
+    return folder / "venv/bin/python"
+
+
+def node():
+    return installed("node", NODE, lambda at: [["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *NODE]])
+
+
+def java():
+    pom = PROGRAMS / "java/pom.xml"
+    sources = sorted(PROGRAMS.glob("java/*.java"))
+    pins = [pom.read_text(), *(source.read_text() for source in sources)]
+    return installed("java", pins, lambda at: [
+        ["mvn", "-q", "-B", "-f", pom, "dependency:copy-dependencies", f"-DoutputDirectory={at}/jars"],
+        ["javac", "-Xlint:-removal", "-cp", f"{at}/jars/*", "-d", at / "classes", *sources]])
+
+
+def java_command(main):
+    at = java()
+    return ["java", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{at}/jars/*:{at}/classes", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", main]
+
+
+def python_path():
+    return {"PATH": f"{python().parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+# Name, command, more environment.
+CLIENTS = {
+    "confluent-admin": lambda: ([python(), PROGRAMS / "confluent_admin.py"], {}),
+    "confluent-records": lambda: ([python(), PROGRAMS / "confluent_records.py"], {}),
+    "aiokafka": lambda: ([python(), PROGRAMS / "aiokafka_client.py"], {}),
+    "kafkajs": lambda: (["node", PROGRAMS / "kafkajs_client.mjs"], {"CLIENT_MODULES": str(node())}),
+    "kcat": lambda: ([PROGRAMS / "kcat.sh"], python_path()),
+    "java": lambda: (java_command("Clients"), {}),
+    "java-streams": lambda: (java_command("Streams"), {}),
+}
+
+
+def free_ports(count):
+    """The first of so many neighbours that nobody listens on."""
+    while True:
+        first = random.randrange(20000, 30000)
+        held = []
+        try:
+            for port in range(first, first + count):
+                held.append(socket.socket())
+                held[-1].bind(("127.0.0.1", port))
+            return first
+        except OSError:
+            continue
+        finally:
+            for one in held:
+                one.close()
+
+
+def await_port(port, process):
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            if process.poll() is not None:
+                die(f"{process.args} ended with {process.returncode}")
+            time.sleep(0.05)
+    die(f"{process.args} is not ready after 30 s")
+
+
+def observe(name, bootstrap, side, registry, work):
+    """Runs one client; its lines by name, in order."""
+    command, environment = CLIENTS[name]()
+    prefix = f"{side[0]}{random.randrange(10**6)}"
+    log = work / f"{name}.{side}.log"
+    arguments = [bootstrap, prefix] + ([registry] if registry else [])
+    with open(log, "w") as out:
+        try:
+            ran = subprocess.run([*map(str, command), *arguments], stdout=subprocess.PIPE, stderr=out, text=True, timeout=PATIENCE,
+                                 env=os.environ | environment, cwd=work)
+            code, text = ran.returncode, ran.stdout
+        except subprocess.TimeoutExpired as late:
+            code, text = f"no end after {PATIENCE} s", (late.stdout or b"").decode()
+    seen = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line)
+    seen["(end)"] = str(code)
+    trouble = [line for line in log.read_text(errors="replace").splitlines() if TROUBLE.search(line) and not EXPECTED_TROUBLE.search(line)]
+    return seen, trouble, log
+
+
+def known_differences():
+    """`client case` to its reason."""
+    known = {}
+    for line in (HERE / "differences.txt").read_text().splitlines():
+        if line.strip() and not line.startswith("#"):
+            case, _, reason = line.partition(" | ")
+            if not reason.strip():
+                die(f"differences.txt: no reason in: {line}")
+            known[case.strip()] = reason.strip()
+    return known
+
+
+def compare(name, kafka, embedded, known):
+    """The lines to print about one client; and how many cases are equal."""
+    problems, equal = [], 0
+    for case in dict.fromkeys([*kafka, *embedded]):
+        theirs, ours = kafka.get(case, "(nothing)"), embedded.get(case, "(nothing)")
+        key = f"{name} {case}"
+        if theirs == ours and key not in known:
+            equal += 1
+        elif theirs == ours:
+            problems.append(f"{key} no longer differs: take it out of differences.txt")
+        elif key not in known:
+            problems.append(f"{key}\n    Kafka:    {theirs}\n    embedded: {ours}")
+    if kafka.get("(end)") != "0":
+        problems.append(f"{name} ended with {kafka.get('(end)')} on Apache Kafka")
+    return problems, equal
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kafka", help="the address of an Apache Kafka that runs already")
+    parser.add_argument("--broker", help="a command that serves the embedded broker when DIR and PORT are added to it")
+    parser.add_argument("--registry", help="a command that serves a schema registry when DIR and PORT are added to it")
+    parser.add_argument("--clients", default=",".join(CLIENTS), help="which of them: " + ", ".join(CLIENTS))
+    parser.add_argument("--keep", help="where the clients' logs are kept")
+    options = parser.parse_args()
+    names = options.clients.split(",")
+    for tool in ["node", "npm", "kcat", "java", "mvn"]:
+        shutil.which(tool) or die(f"{tool} is not installed (Debian packages: nodejs npm kcat, and a JDK with maven)")
+    if options.broker:
+        broker = options.broker.split()
+    else:
+        subprocess.run(["cargo", "build", "--locked", "-q", "-p", "hirewire-broker", "--example", "serve"], cwd=ROOT, check=True)
+        broker = [str(pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug/examples/serve")]
+    for prepare in (python, node, java):
+        prepare()
+    work = pathlib.Path(options.keep or tempfile.mkdtemp(prefix="conformance-")).resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    started, own_kafka = [], None
+    try:
+        def serve(command, name):
+            port = free_ports(1)
+            log = open(work / f"{name}.server.log", "w")
+            process = subprocess.Popen([*command, str(work / f"{name}-data"), str(port)], stdout=log, stderr=log)
+            started.append(process)
+            await_port(port, process)
+            return f"127.0.0.1:{port}"
+        registry = f"http://{serve(options.registry.split(), 'registry')}" if options.registry else None
+        addresses = {"embedded": serve(broker, "embedded")}
+        if options.kafka:
+            addresses["kafka"] = options.kafka
+        else:
+            own_kafka = work / "kafka"
+            ran = subprocess.run([HERE / "kafka.sh", "start", own_kafka, str(free_ports(3))], stdout=subprocess.PIPE, text=True, check=True)
+            addresses["kafka"] = ran.stdout.split()[-1]
+        sys.exit(run(names, addresses, registry, work))
+    finally:
+        for process in started:
+            process.terminate()
+            process.wait(20)
+        if own_kafka:
+            subprocess.run([HERE / "kafka.sh", "stop", own_kafka])
+        if not options.keep:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def run(names, addresses, registry, work):
+    known, failed, total = known_differences(), 0, 0
+    unused = {key for key in known if key.split(" ", 1)[0] in names}
+    for name in names:
+        began, results = time.monotonic(), {}
+
+        def one(side):
+            results[side] = observe(name, addresses[side], side, registry, work)
+        sides = [threading.Thread(target=one, args=(side,)) for side in addresses]
+        [side.start() for side in sides]
+        [side.join() for side in sides]
+        (kafka, _, kafka_log), (embedded, trouble, log) = results["kafka"], results["embedded"]
+        problems, equal = compare(name, kafka, embedded, known)
+        unused -= {f"{name} {case}" for case in [*kafka, *embedded]}
+        problems += [f"{name}: the client's log on the embedded broker says: {line}" for line in trouble]
+        listed = len({*kafka, *embedded}) - equal - sum(not p.startswith(f"{name}:") for p in problems)
+        print(f"{name}: {equal} cases equal, {max(listed, 0)} listed differences, {len(problems)} problems, {time.monotonic() - began:.0f} s", flush=True)
+        for problem in problems:
+            print(f"  {problem}", flush=True)
+        if kafka.get("(end)") != "0" or embedded.get("(end)") != "0":
+            for side, path in (("Kafka", kafka_log), ("embedded", log)):
+                print(f"  -- the end of the log on {side}:\n{path.read_text(errors='replace')[-1500:]}", flush=True)
+        failed += len(problems)
+        total += equal
+    for key in sorted(unused):
+        print(f"differences.txt names a case that is not there: {key}")
+        failed += 1
+    print(f"{total} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+main()
