@@ -234,3 +234,19 @@ pub fn read_all(bootstrap: &str, topic: &str, partition: i32, committed: bool) -
 pub fn values(messages: &[OwnedMessage]) -> Vec<String> {
     messages.iter().map(|message| String::from_utf8(message.payload().unwrap().to_vec()).unwrap()).collect()
 }
+
+pub fn newest_journal(dir: &Path) -> PathBuf {
+    let entries = std::fs::read_dir(dir.join("journal")).unwrap();
+    entries.map(|entry| entry.unwrap().path()).max().unwrap()
+}
+
+/// What group `g` has committed for partition 0 of topic `in`; 0 if nothing.
+pub fn committed_offset(bootstrap: &str) -> i64 {
+    let consumer: BaseConsumer = config(bootstrap).set("group.id", "g").create().unwrap();
+    let mut place = TopicPartitionList::new();
+    place.add_partition("in", 0);
+    match consumer.committed_offsets(place, PATIENCE).unwrap().elements()[0].offset() {
+        Offset::Offset(offset) => offset,
+        _ => 0,
+    }
+}
