@@ -44,7 +44,7 @@ def lacks(text, part):
 
 VARIANTS = [
     ("no values: embedded", [], {}, lambda f: equal(
-        sorted(kinds(f)), sorted(["StatefulSet", "Service", "ConfigMap", "ServiceAccount", "PodDisruptionBudget"] + 3 * ["NetworkPolicy"]))),
+        sorted(kinds(f)), sorted(["StatefulSet", "Service", "Service", "ConfigMap", "ServiceAccount", "PodDisruptionBudget"] + 3 * ["NetworkPolicy"]))),
     ("embedded, ephemeral", SMALL, {"embedded": {"state": {"type": "ephemeral", "size": "1.5Gi"}}}, all_of(
         lambda f: lacks(one(f, "StatefulSet", "rel-hirewire-embedded")["spec"], "volumeClaimTemplates"),
         lambda f: contains(pod(f, "embedded", "StatefulSet")["volumes"], {"name": "state", "emptyDir": {"sizeLimit": "1.5Gi"}}),

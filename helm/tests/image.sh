@@ -1,0 +1,23 @@
+# The image runs as its user, on a read-only root, without capabilities. Sourced by check --full.
+step the image "(not its compiling stage), on a read-only root"
+[ -n "${HIREWIRE:-}" ] || { echo "helm/check --full: name a built binary with --hirewire" >&2; exit 2; }
+. tests/engine.sh
+build_image "$HIREWIRE" >/dev/null
+podman image inspect hirewire:0.1.0 --format 'size {{.Size}} bytes, user {{.User}}' >&2
+size=$(podman image inspect hirewire:0.1.0 --format '{{.Size}}')
+[ "$(podman image inspect hirewire:0.1.0 --format '{{.User}}')" = 65532:65532 ]
+hardened=(--network none --read-only --cap-drop ALL --security-opt no-new-privileges --tmpfs /tmp:size=64m)
+podman run --rm "${hardened[@]}" hirewire:0.1.0 --version >&2
+# Everything in one container: it starts, keeps its data in a volume, says that it is well by its own health check, and stops on SIGTERM.
+podman run -d --name hirewire-check "${hardened[@]}" -m 1g -v hirewire-check:/var/lib/hirewire hirewire:0.1.0 up --data /var/lib/hirewire >/dev/null
+well=0
+for _ in $(seq 60); do
+  if podman healthcheck run hirewire-check >/dev/null 2>&1; then well=1; break; fi
+  sleep 1
+done
+[ $well = 1 ] || { podman logs hirewire-check >&2; echo "helm/check: the image is not well after 60 s" >&2; exit 1; }
+podman stop -t 35 hirewire-check >/dev/null
+[ "$(podman inspect hirewire-check --format '{{.State.ExitCode}}')" = 0 ] || { podman logs hirewire-check >&2; echo "helm/check: the image ended with an error" >&2; exit 1; }
+podman rm hirewire-check >/dev/null
+podman volume rm hirewire-check >/dev/null
+echo "the image runs as 65532 on a read-only root; $((size / 1000000)) MB" >&2
