@@ -12,11 +12,11 @@ const BASE: &str = "\
 source: x
 version: \"1\"
 tables:
-  status: {active: ACTIVE, hired: HIRED}
+  status: {active: ACTIVE, delivered: DELIVERED}
 rules:
-  application:
-    record: Application
-    streams: [applications]
+  parcel:
+    record: Parcel
+    streams: [parcels]
     completeness: whole
     id: id
     fields:
@@ -39,92 +39,92 @@ fn problems(mapping: &str, overlay: Option<&str>) -> String {
 
 #[test]
 fn the_base_is_right() {
-    compile(&BASE.replace("HERE", "job_id: {ref: Job, from: job_id}"), None).unwrap();
+    compile(&BASE.replace("HERE", "depot_id: {ref: Depot, from: depot_id}"), None).unwrap();
 }
 
 /// (a line in `fields`, what the message says). The line is the 13th of the file.
 const FIELD_MISTAKES: &[(&str, &str)] = &[
     // The target.
-    ("statu: x", "Application.statu: the record has no such field (did you mean \"status\"?)"),
-    ("meta: x", "Application.meta: the envelope is not mapped"),
-    ("applied_at:", "Application.applied_at: no value"),
-    ("answers: answers", "Application.answers: an array needs `each` (write {each: answers})"),
-    ("stage: current_stage", "Application.stage: the record StageRef needs `fields`"),
-    ("kind: kind", "Application.kind: the coded value CodedApplicationKind needs `enum`"),
+    ("statu: x", "Parcel.statu: the record has no such field (did you mean \"status\"?)"),
+    ("meta: x", "Parcel.meta: the envelope is not mapped"),
+    ("sent_at:", "Parcel.sent_at: no value"),
+    ("notes: notes", "Parcel.notes: an array needs `each` (write {each: notes})"),
+    ("station: current_station", "Parcel.station: the record StationRef needs `fields`"),
+    ("kind: kind", "Parcel.kind: the coded value CodedParcelKind needs `enum`"),
     (
-        "stage: {from: s, fields: {nme: name}}",
-        "Application.stage.nme: the record StageRef has no such field (did you mean \"name\"?)",
+        "station: {from: s, fields: {nme: name}}",
+        "Parcel.station.nme: the record StationRef has no such field (did you mean \"name\"?)",
     ),
-    ("stage: {from: s}", "`fields` is missing"),
-    ("stage: [a]", "Application.stage is the record StageRef, not an array"),
-    ("answers: {from: a}", "Application.answers: an array needs `each`, `each_entry` or a list"),
-    ("answers: {each: a}", "Application.answers[] is the record Answer: nothing says how an item becomes one"),
-    ("answers: {each: a, each_entry: b, fields: {question: q}}", "`each` and `each_entry` at once"),
-    ("answers: {each: a, value: b, fields: {question: q}}", "`value` and `fields` at once"),
-    ("offer_ids: {each: a, fields: {x: y}}", "Application.offer_ids[] is a text: it has no fields"),
-    ("answers: {each: \"a[]\", fields: {question: q}}", "names many values where one is expected"),
+    ("station: {from: s}", "`fields` is missing"),
+    ("station: [a]", "Parcel.station is the record StationRef, not an array"),
+    ("notes: {from: a}", "Parcel.notes: an array needs `each`, `each_entry` or a list"),
+    ("notes: {each: a}", "Parcel.notes[] is the record Note: nothing says how an item becomes one"),
+    ("notes: {each: a, each_entry: b, fields: {title: q}}", "`each` and `each_entry` at once"),
+    ("notes: {each: a, value: b, fields: {title: q}}", "`value` and `fields` at once"),
+    ("invoice_ids: {each: a, fields: {x: y}}", "Parcel.invoice_ids[] is a text: it has no fields"),
+    ("notes: {each: \"a[]\", fields: {title: q}}", "names many values where one is expected"),
     // Sources.
-    ("job_id: {}", "Application.job_id: nothing says where the value comes from (one of: from, const"),
-    ("job_id: {from: a, const: b}", "Application.job_id: several sources at once: from, const"),
-    ("job_id: {form: a}", "unknown key \"form\" (did you mean \"from\"?)"),
-    ("job_id: {from: [a]}", "expected a path or a source, found a list"),
-    ("job_id: {first: []}", "Application.job_id: an empty list of sources"),
-    ("job_id: {first: a}", "expected a list, found a plain value"),
-    ("job_id: {join: []}", "Application.job_id: an empty list of sources"),
-    ("job_id: {event: false}", "`event` is a switch (write `event: true`)"),
-    ("job_id: {header: {a: b}}", "expected a text, found a mapping"),
+    ("depot_id: {}", "Parcel.depot_id: nothing says where the value comes from (one of: from, const"),
+    ("depot_id: {from: a, const: b}", "Parcel.depot_id: several sources at once: from, const"),
+    ("depot_id: {form: a}", "unknown key \"form\" (did you mean \"from\"?)"),
+    ("depot_id: {from: [a]}", "expected a path or a source, found a list"),
+    ("depot_id: {first: []}", "Parcel.depot_id: an empty list of sources"),
+    ("depot_id: {first: a}", "expected a list, found a plain value"),
+    ("depot_id: {join: []}", "Parcel.depot_id: an empty list of sources"),
+    ("depot_id: {event: false}", "`event` is a switch (write `event: true`)"),
+    ("depot_id: {header: {a: b}}", "expected a text, found a mapping"),
     // Paths.
-    ("job_id: a..b", "the path \"a..b\" has an empty key"),
-    ("job_id: \"a[0\"", "the path \"a[0\" has a bracket that does not end"),
-    ("job_id: \"a[b]\"", "the path \"a[b]\" has brackets that are neither a position nor a filter"),
-    ("job_id: 'a.\"b'", "has a quote that does not end"),
-    ("job_id: \"a.*\"", "names many values where one is expected"),
+    ("depot_id: a..b", "the path \"a..b\" has an empty key"),
+    ("depot_id: \"a[0\"", "the path \"a[0\" has a bracket that does not end"),
+    ("depot_id: \"a[b]\"", "the path \"a[b]\" has brackets that are neither a position nor a filter"),
+    ("depot_id: 'a.\"b'", "has a quote that does not end"),
+    ("depot_id: \"a.*\"", "names many values where one is expected"),
     // Constants.
-    ("applied_at: {const: yesterday}", "Application.applied_at: \"yesterday\" is not an instant"),
-    ("kind: {const: APPLICANT}", "CodedApplicationKind has no symbol \"APPLICANT\" (did you mean \"APPLICATION\"?)"),
-    ("answers: {const: x}", "Application.answers: \"x\" is not an array"),
-    ("job_id: {const: [x]}", "expected a text, found a list"),
-    ("job_id: {from: a, default: [x]}", "expected a text, found a list"),
+    ("sent_at: {const: yesterday}", "Parcel.sent_at: \"yesterday\" is not an instant"),
+    ("kind: {const: ORDINAR}", "CodedParcelKind has no symbol \"ORDINAR\" (did you mean \"ORDINARY\"?)"),
+    ("notes: {const: x}", "Parcel.notes: \"x\" is not an array"),
+    ("depot_id: {const: [x]}", "expected a text, found a list"),
+    ("depot_id: {from: a, default: [x]}", "expected a text, found a list"),
     // Conversions.
-    ("job_id: {from: a, format: date}", "Application.job_id is a text: it has no format"),
-    ("applied_at: {from: a, format: rfc}", "Application.applied_at: there is no format \"rfc\""),
-    ("applied_at: {from: a, trim: true}", "Application.applied_at is an instant, not a text"),
-    ("job_id: {from: a, html: strop}", "\"strop\" is not known here (did you mean \"strip\"?)"),
-    ("job_id: {from: a, blank: null_}", "\"null_\" is not known here"),
-    ("job_id: {from: a, required: yes}", "expected true or false"),
-    ("job_id: {from: a, unreadable: drop}", "\"drop\" is not known here"),
-    ("job_id: {from: a, enum: $status}", "unknown key \"enum\""),
+    ("depot_id: {from: a, format: date}", "Parcel.depot_id is a text: it has no format"),
+    ("sent_at: {from: a, format: rfc}", "Parcel.sent_at: there is no format \"rfc\""),
+    ("sent_at: {from: a, trim: true}", "Parcel.sent_at is an instant, not a text"),
+    ("depot_id: {from: a, html: strop}", "\"strop\" is not known here (did you mean \"strip\"?)"),
+    ("depot_id: {from: a, blank: null_}", "\"null_\" is not known here"),
+    ("depot_id: {from: a, required: yes}", "expected true or false"),
+    ("depot_id: {from: a, unreadable: drop}", "\"drop\" is not known here"),
+    ("depot_id: {from: a, enum: $status}", "unknown key \"enum\""),
     // Tables.
     ("kind: {from: a}", "`enum` is missing"),
     ("kind: {from: a, enum: $kinds}", "there is no table \"kinds\""),
     ("kind: {from: a, enum: status}", "expected a table, found \"status\" (write $name or {word: VALUE})"),
-    ("kind: {from: a, enum: $status}", "Application.kind: the enum ApplicationKind has no symbol \"ACTIVE\""),
+    ("kind: {from: a, enum: $status}", "Parcel.kind: the enum ParcelKind has no symbol \"ACTIVE\""),
     ("kind: {from: a, enum: {}}", "an empty table"),
-    ("kind: {from: a, enum: {x: PROSPCT}}", "has no symbol \"PROSPCT\" (did you mean \"PROSPECT\"?)"),
+    ("kind: {from: a, enum: {x: EXPRSS}}", "has no symbol \"EXPRSS\" (did you mean \"EXPRESS\"?)"),
     ("kind: {from: a, enum: {x: UNMAPPED}}", "a table must not choose UNMAPPED"),
-    ("kind: {from: a, enum: {x: PROSPECT, X: REFERRAL}}", "the word \"X\" stands twice in this table"),
-    ("kind: {from: a, enum: {\"*\": PROSPECT}}", "matches everything or has a star inside"),
-    ("kind: {from: a, enum: {\"a*b\": PROSPECT}}", "matches everything or has a star inside"),
-    ("kind: {from: a, enum: {x: [PROSPECT]}}", "expected a symbol of ApplicationKind"),
-    ("kind: {from: a, enum: {x: PROSPECT}, others: drop}", "\"drop\" is not known here"),
-    ("job_id: {event: true, table: $nothing}", "there is no table \"nothing\""),
+    ("kind: {from: a, enum: {x: EXPRESS, X: FRAGILE}}", "the word \"X\" stands twice in this table"),
+    ("kind: {from: a, enum: {\"*\": EXPRESS}}", "matches everything or has a star inside"),
+    ("kind: {from: a, enum: {\"a*b\": EXPRESS}}", "matches everything or has a star inside"),
+    ("kind: {from: a, enum: {x: [EXPRESS]}}", "expected a symbol of ParcelKind"),
+    ("kind: {from: a, enum: {x: EXPRESS}, others: drop}", "\"drop\" is not known here"),
+    ("depot_id: {event: true, table: $nothing}", "there is no table \"nothing\""),
     // References and look-ups.
-    ("job_id: {ref: Jobb, from: a}", "there is no record \"Jobb\" in the schemas"),
-    ("applied_at: {ref: Job, from: a}", "Application.applied_at is an instant: an id is a text"),
-    ("job_id: {ref: Job}", "Application.job_id: nothing says where the value comes from"),
-    ("job_id: {lookup: Job, from: a}", "`field` is missing"),
-    ("job_id: {lookup: Job, from: a, field: nam}", "Job has no field \"nam\" (did you mean \"name\"?)"),
+    ("depot_id: {ref: Depott, from: a}", "there is no record \"Depott\" in the schemas"),
+    ("sent_at: {ref: Depot, from: a}", "Parcel.sent_at is an instant: an id is a text"),
+    ("depot_id: {ref: Depot}", "Parcel.depot_id: nothing says where the value comes from"),
+    ("depot_id: {lookup: Depot, from: a}", "`field` is missing"),
+    ("depot_id: {lookup: Depot, from: a, field: nam}", "Depot has no field \"nam\" (did you mean \"name\"?)"),
     (
-        "job_id: {lookup: Job, from: a, field: status}",
-        "Application.job_id is a text, Job.status is the coded value CodedJobStatus",
+        "depot_id: {lookup: Depot, from: a, field: status}",
+        "Parcel.depot_id is a text, Depot.status is the coded value CodedDepotStatus",
     ),
     // Conditions.
-    ("job_id: {from: a, when: b}", "expected a mapping, found a plain value"),
-    ("job_id: {from: a, when: {from: b}}", "a condition without a comparison"),
-    ("job_id: {from: a, when: {exists: b, not: {exists: c}}}", "several conditions at once"),
-    ("job_id: {from: a, when: {exist: b}}", "nothing says where the value comes from"),
-    ("job_id: {from: a, when: {from: b, in: c}}", "expected a list, found a plain value"),
-    ("job_id: {from: a, when: {all: {exists: b}}}", "expected a list, found a mapping"),
+    ("depot_id: {from: a, when: b}", "expected a mapping, found a plain value"),
+    ("depot_id: {from: a, when: {from: b}}", "a condition without a comparison"),
+    ("depot_id: {from: a, when: {exists: b, not: {exists: c}}}", "several conditions at once"),
+    ("depot_id: {from: a, when: {exist: b}}", "nothing says where the value comes from"),
+    ("depot_id: {from: a, when: {from: b, in: c}}", "expected a list, found a plain value"),
+    ("depot_id: {from: a, when: {all: {exists: b}}}", "expected a list, found a mapping"),
 ];
 
 #[test]
@@ -146,25 +146,21 @@ const RULE_MISTAKES: &[(&str, &str, &str)] = &[
     ("version: \"1\"", "", "m.yaml:1: `version` is missing"),
     ("source: x", "sourc: x", "m.yaml:1: unknown key \"sourc\" (did you mean \"source\"?)"),
     ("rules:", "ruls:", "`rules` is missing"),
-    ("record: Application", "record: Aplication", "m.yaml:7: there is no record \"Aplication\" in the schemas"),
-    ("    record: Application\n", "", "`record` is missing"),
-    (
-        "streams: [applications]",
-        "stream: [applications]",
-        "m.yaml:8: unknown key \"stream\" (did you mean \"streams\"?)",
-    ),
-    ("    streams: [applications]\n", "", "m.yaml:6: a rule that nothing starts"),
-    ("[applications]", "[applications, applications]", "\"applications\" stands twice in the list"),
-    ("[applications]", "applications", "expected a list, found a plain value"),
+    ("record: Parcel", "record: Pacel", "m.yaml:7: there is no record \"Pacel\" in the schemas"),
+    ("    record: Parcel\n", "", "`record` is missing"),
+    ("streams: [parcels]", "stream: [parcels]", "m.yaml:8: unknown key \"stream\" (did you mean \"streams\"?)"),
+    ("    streams: [parcels]\n", "", "m.yaml:6: a rule that nothing starts"),
+    ("[parcels]", "[parcels, parcels]", "\"parcels\" stands twice in the list"),
+    ("[parcels]", "parcels", "expected a list, found a plain value"),
     ("completeness: whole", "completeness: all", "\"all\" is not known here"),
     ("    completeness: whole\n", "", "`completeness` is missing (add `completeness: whole` or `part`"),
     ("    id: id\n", "", "`id` is missing"),
-    ("id: id", "id: id\n    owner: Application", "an owner that is not understood"),
-    ("id: id", "id: id\n    owner: {Aplication: id}", "there is no record \"Aplication\" in the schemas"),
+    ("id: id", "id: id\n    owner: Parcel", "an owner that is not understood"),
+    ("id: id", "id: id\n    owner: {Pacel: id}", "there is no record \"Pacel\" in the schemas"),
     ("id: id", "id: id\n    root: \"a[]]\"", "has a stray character"),
     ("id: id", "id: id\n    version: {from: v, format: unix}", "version: there is no format \"unix\""),
     ("id: id", "id: id\n    optional: maybe", "expected true or false"),
-    ("id: id", "id: id\n    hints: {a: {}}", "Application.hints.a: nothing says where the value comes from"),
+    ("id: id", "id: id\n    hints: {a: {}}", "Parcel.hints.a: nothing says where the value comes from"),
     ("id: id", "id: id\n    ignore: {a: }", "\"a\" is ignored without a reason"),
     ("id: id", "id: id\n    ignore: {status: nobody needs it}", "\"status\" is read and ignored by the same rule"),
     ("id: id", "id: id\n    custom_fields: [{name: name}]", "`each_entry` is missing"),
@@ -175,27 +171,23 @@ const RULE_MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "id: id",
-        "id: id\n    element: {field: answer, group: g, row: id, value: {fields: {}}}",
-        "Application.answer: the record has no such field",
+        "id: id\n    element: {field: note, group: g, row: id, value: {fields: {}}}",
+        "Parcel.note: the record has no such field",
     ),
     (
         "id: id",
-        "id: id\n    element: {field: job_id, group: g, row: id, value: x}",
-        "Application.job_id is not an array",
+        "id: id\n    element: {field: depot_id, group: g, row: id, value: x}",
+        "Parcel.depot_id is not an array",
     ),
-    ("id: id", "id: id\n    element: {field: answers, row: id, value: {fields: {question: q}}}", "`group` is missing"),
-    ("id: id", "id: id\n    element: {field: answers, group: g, value: {fields: {question: q}}}", "`row` is missing"),
-    ("id: id", "id: id\n    element: {field: answers, group: g, row: id}", "`value` is missing"),
-    (
-        "    fields:\n      status: {from: status, enum: $status}\n      HERE\n",
-        "",
-        "the rule \"application\" maps no field",
-    ),
+    ("id: id", "id: id\n    element: {field: notes, row: id, value: {fields: {title: q}}}", "`group` is missing"),
+    ("id: id", "id: id\n    element: {field: notes, group: g, value: {fields: {title: q}}}", "`row` is missing"),
+    ("id: id", "id: id\n    element: {field: notes, group: g, row: id}", "`value` is missing"),
+    ("    fields:\n      status: {from: status, enum: $status}\n      HERE\n", "", "the rule \"parcel\" maps no field"),
     ("enum: $status}", "enum: {active: ACTIVE}}", "m.yaml:4: no rule uses the table \"status\""),
     (
-        "hired: HIRED",
-        "hired: HIRD",
-        "m.yaml:4: Application.status: the enum ApplicationStatus has no symbol \"HIRD\" (did you mean \"HIRED\"?)",
+        "delivered: DELIVERED",
+        "delivered: DELIVRED",
+        "m.yaml:4: Parcel.status: the enum ParcelStatus has no symbol \"DELIVRED\" (did you mean \"DELIVERED\"?)",
     ),
     ("rules:", "ignore: {/a: x}\nrules:", "\"/a\" is ignored without a reason"),
     ("source: x", "source: &a x", "an anchor (&name)"),
@@ -205,7 +197,7 @@ const RULE_MISTAKES: &[(&str, &str, &str)] = &[
 
 #[test]
 fn a_mistake_in_a_rule_names_line_and_remedy() {
-    let base = BASE.replace("HERE", "job_id: {ref: Job, from: job_id}");
+    let base = BASE.replace("HERE", "depot_id: {ref: Depot, from: depot_id}");
     let mut wrong = String::new();
     for (text, instead, message) in RULE_MISTAKES {
         let broken = if text.contains("HERE") { BASE.replace(text, instead) } else { base.replacen(text, instead, 1) };
@@ -220,7 +212,7 @@ fn a_mistake_in_a_rule_names_line_and_remedy() {
 
 #[test]
 fn an_overlay_is_checked_the_same_way() {
-    let base = BASE.replace("HERE", "job_id: {ref: Job, from: job_id}");
+    let base = BASE.replace("HERE", "depot_id: {ref: Depot, from: depot_id}");
     for (overlay, message) in [
         ("tables: {status: {x: ACTIVE}}", "o.yaml:1: `version` is missing"),
         (
@@ -229,13 +221,10 @@ fn an_overlay_is_checked_the_same_way() {
         ),
         (
             "version: \"1\"\ntables: {status: {x: ACTIV}}",
-            "o.yaml:2: Application.status: the enum ApplicationStatus has no symbol \"ACTIV\"",
+            "o.yaml:2: Parcel.status: the enum ParcelStatus has no symbol \"ACTIV\"",
         ),
-        ("version: \"1\"\nfields: {Applicant: {status: x}}", "no rule of the mapping makes the record \"Applicant\""),
-        (
-            "version: \"1\"\nfields: {Application: {statu: x}}",
-            "o.yaml:2: Application.statu: the record has no such field",
-        ),
+        ("version: \"1\"\nfields: {Parcell: {status: x}}", "no rule of the mapping makes the record \"Parcell\""),
+        ("version: \"1\"\nfields: {Parcel: {statu: x}}", "o.yaml:2: Parcel.statu: the record has no such field"),
         ("version: \"1\"\nfield: {}", "o.yaml:2: unknown key \"field\" (did you mean \"fields\"?)"),
     ] {
         let found = problems(&base, Some(overlay));
@@ -245,8 +234,7 @@ fn an_overlay_is_checked_the_same_way() {
 
 #[test]
 fn all_mistakes_of_a_file_come_at_once() {
-    let text =
-        BASE.replace("HERE", "stat: x\n      kind: kind\n      job_id: a..b").replace("[applications]", "[a, a]");
+    let text = BASE.replace("HERE", "stat: x\n      kind: kind\n      depot_id: a..b").replace("[parcels]", "[a, a]");
     let found = problems(&text, None);
     assert_eq!(found.lines().count(), 4, "{found}");
     for line in ["m.yaml:8:", "m.yaml:13:", "m.yaml:14:", "m.yaml:15:"] {
@@ -259,26 +247,26 @@ const RICH: &str = "\
 source: x
 version: \"1\"
 tables:
-  status: {active: ACTIVE, \"*hire*\": HIRED}
+  status: {active: ACTIVE, \"*deliver*\": DELIVERED}
 ignore: {/action: names the event only}
 rules:
-  application:
-    record: Application
+  parcel:
+    record: Parcel
     events: [e]
-    root: [payload.application, \"payload.list[]\"]
+    root: [payload.parcel, \"payload.list[]\"]
     optional: true
     when: {all: [{exists: id}, {not: {from: kind, in: [a, b]}}]}
     completeness: part
     id: {join: [{const: a}, id], sep: \"/\"}
-    owner: {Job: job.id}
+    owner: {Depot: depot.id}
     version: {first: [updated, created], format: [rfc3339, epoch_ms]}
     hints: {action: {event: true}, change: {from: change, table: {x: y}}}
     fields:
-      job_id: {ref: Job, from: {first: [job.id, \"jobs[0].id\"]}}
+      depot_id: {ref: Depot, from: {first: [depot.id, \"depots[0].id\"]}}
       status: {first: [{from: status, enum: $status, others: absent}, {const: ACTIVE}]}
-      stage: {from: stage, fields: {id: {ref: Stage, from: id}, name: {lookup: Stage, from: id, field: name}}}
-      applied_at: {from: \"f[name=Applied].value\", format: us_date, unreadable: carry}
-      answers: {concat: [{each: answers, where: {exists: q}, fields: {question: q}}, {each_entry: more, fields: {question: {key: true}}}]}
+      station: {from: station, fields: {id: {ref: Station, from: id}, name: {lookup: Station, from: id, field: name}}}
+      sent_at: {from: \"f[name=Sent].value\", format: us_date, unreadable: carry}
+      notes: {concat: [{each: notes, where: {exists: q}, fields: {title: q}}, {each_entry: more, fields: {title: {key: true}}}]}
     custom_fields: [{each_entry: custom, name: name, type: type, value: value}, {whole: blob}]
     ignore: {\"old.*\": nobody reads it any more}
 ";
