@@ -13,6 +13,7 @@ use kafka_protocol::messages::incremental_alter_configs_response::{
     AlterConfigsResourceResponse as IncrementallyAltered, IncrementalAlterConfigsResponse,
 };
 use kafka_protocol::messages::{AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest};
+use kafka_protocol::protocol::StrBytes;
 
 use super::text;
 use super::topics::{Refusal, refuse, setting_refusal, storage};
@@ -136,28 +137,22 @@ fn broker_settings(core: &Core) -> Vec<Shown> {
 
 /// Replaces all settings of a topic.
 pub(crate) async fn alter(core: &Arc<Core>, request: AlterConfigsRequest) -> AlterConfigsResponse {
-    let mut responses = Vec::with_capacity(request.resources.len());
-    for resource in request.resources {
+    let wanted = request.resources.into_iter().map(|resource| {
         let changes = resource.configs.iter().map(|config| {
-            (
-                config.name.to_string(),
-                config.value.as_ref().map(|value| Change::Set(value.to_string())).unwrap_or(Change::Remove),
-            )
+            let change = config.value.as_ref().map_or(Change::Remove, |value| Change::Set(value.to_string()));
+            (config.name.to_string(), change)
         });
-        let changes: Vec<_> = changes.collect();
-        let name = resource.resource_name.as_str();
-        let changed = change(core, resource.resource_type, name, changes, true, request.validate_only);
-        let response = Altered::default()
-            .with_error_message(None)
-            .with_resource_type(resource.resource_type)
-            .with_resource_name(resource.resource_name);
-        responses.push(match changed {
-            Ok(()) => response,
-            Err((error, message)) => response.with_error_code(error.code()).with_error_message(Some(text(&message))),
-        });
-    }
-    core.journal.durable_now().await;
-    AlterConfigsResponse::default().with_responses(responses)
+        Wanted { kind: resource.resource_type, changes: Ok(changes.collect()), name: resource.resource_name }
+    });
+    let answers = change_all(core, wanted.collect(), true, request.validate_only).await;
+    let responses = answers.into_iter().map(|answer| {
+        Altered::default()
+            .with_error_code(answer.code)
+            .with_error_message(answer.message)
+            .with_resource_type(answer.kind)
+            .with_resource_name(answer.name)
+    });
+    AlterConfigsResponse::default().with_responses(responses.collect())
 }
 
 /// Changes the named settings of a topic.
@@ -165,40 +160,59 @@ pub(crate) async fn alter_incrementally(
     core: &Arc<Core>,
     request: IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
-    let mut responses = Vec::with_capacity(request.resources.len());
-    for resource in request.resources {
-        let mut changes = Vec::with_capacity(resource.configs.len());
-        let mut wrong = None;
-        for config in &resource.configs {
-            let value = || config.value.as_ref().map(ToString::to_string).unwrap_or_default();
+    let wanted = request.resources.into_iter().map(|resource| {
+        let changes = resource.configs.iter().map(|config| {
+            let value = config.value.as_ref().map(ToString::to_string).unwrap_or_default();
             let change = match config.config_operation {
-                0 => Change::Set(value()),
+                0 => Change::Set(value),
                 1 => Change::Remove,
-                2 => Change::Append(value()),
-                3 => Change::Subtract(value()),
-                other => {
-                    wrong = Some((ResponseError::InvalidRequest, format!("no operation {other}")));
-                    break;
-                }
+                2 => Change::Append(value),
+                3 => Change::Subtract(value),
+                other => return refuse(ResponseError::InvalidRequest, format!("no operation {other}")),
             };
-            changes.push((config.name.to_string(), change));
-        }
-        let name = resource.resource_name.as_str();
-        let changed = match wrong {
-            Some(refusal) => Err(refusal),
-            None => change(core, resource.resource_type, name, changes, false, request.validate_only),
-        };
-        let response = IncrementallyAltered::default()
-            .with_error_message(None)
-            .with_resource_type(resource.resource_type)
-            .with_resource_name(resource.resource_name);
-        responses.push(match changed {
-            Ok(()) => response,
-            Err((error, message)) => response.with_error_code(error.code()).with_error_message(Some(text(&message))),
+            Ok((config.name.to_string(), change))
         });
-    }
+        Wanted { kind: resource.resource_type, changes: changes.collect(), name: resource.resource_name }
+    });
+    let answers = change_all(core, wanted.collect(), false, request.validate_only).await;
+    let responses = answers.into_iter().map(|answer| {
+        IncrementallyAltered::default()
+            .with_error_code(answer.code)
+            .with_error_message(answer.message)
+            .with_resource_type(answer.kind)
+            .with_resource_name(answer.name)
+    });
+    IncrementalAlterConfigsResponse::default().with_responses(responses.collect())
+}
+
+/// What is asked of one resource, in either request.
+struct Wanted {
+    kind: i8,
+    name: StrBytes,
+    changes: Result<Vec<(String, Change)>, Refusal>,
+}
+
+/// What is answered about one resource, in either response.
+struct Answer {
+    kind: i8,
+    name: StrBytes,
+    code: i16,
+    message: Option<StrBytes>,
+}
+
+/// Changes one resource after the other; what was changed is durable when the answers are there.
+async fn change_all(core: &Core, wanted: Vec<Wanted>, replace: bool, validate_only: bool) -> Vec<Answer> {
+    let one = |Wanted { kind, name, changes }| {
+        let changed = changes.and_then(|changes| change(core, kind, name.as_str(), changes, replace, validate_only));
+        let (code, message) = match changed {
+            Ok(()) => (0, None),
+            Err((error, message)) => (error.code(), Some(text(&message))),
+        };
+        Answer { kind, name, code, message }
+    };
+    let answers = wanted.into_iter().map(one).collect();
     core.journal.durable_now().await;
-    IncrementalAlterConfigsResponse::default().with_responses(responses)
+    answers
 }
 
 enum Change {

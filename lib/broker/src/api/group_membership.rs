@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::{Client, code, text};
 use crate::core::Core;
 use crate::groups::Group;
-use crate::groups::membership::{Join, JoinAnswer, Joined, Sync, SyncAnswer};
+use crate::groups::messages::{Join, JoinAnswer, Joined, Sync, SyncAnswer};
 
 fn owned(value: Option<&StrBytes>) -> Option<String> {
     value.map(ToString::to_string)

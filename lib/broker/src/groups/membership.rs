@@ -1,7 +1,7 @@
 //! The classic group protocol as a state machine: who is in the group, which generation it is in, who waits for an answer.
 //!
 //! In: join, sync, heartbeat, leave and the passing of time; out: answers through the senders that joins and syncs bring.
-//! Nothing here waits or does I/O. The rules are those of Kafka's `GroupCoordinator` (KIP-345 static members included).
+//! How a generation is made is in `rebalance.rs`. Nothing here waits or does I/O. The rules are those of Kafka's `GroupCoordinator` (KIP-345 static members included).
 //! Membership is not kept over a restart of the broker: members then join again.
 
 use std::collections::{BTreeMap, HashMap};
@@ -11,6 +11,9 @@ use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use tokio::sync::oneshot;
 use uuid::Uuid;
+
+use super::member::Member;
+use super::messages::{Join, JoinAnswer, Sync, SyncAnswer, Synced};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -34,68 +37,6 @@ impl Phase {
     }
 }
 
-pub(crate) struct Join {
-    pub(crate) member_id: String,
-    pub(crate) instance_id: Option<String>,
-    pub(crate) client_id: String,
-    pub(crate) client_host: String,
-    pub(crate) session_timeout: Duration,
-    pub(crate) rebalance_timeout: Duration,
-    pub(crate) protocol_type: String,
-    pub(crate) protocols: Vec<(String, Bytes)>,
-    /// A new member first gets an id and joins again with it (KIP-394).
-    pub(crate) id_required: bool,
-    /// The client knows that a leader may be told not to assign (KIP-814).
-    pub(crate) may_skip: bool,
-}
-
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Joined {
-    pub(crate) generation: i32,
-    pub(crate) protocol_type: String,
-    pub(crate) protocol: String,
-    pub(crate) leader: String,
-    pub(crate) member_id: String,
-    /// Id, instance and metadata of all members; only for the leader.
-    pub(crate) members: Vec<(String, Option<String>, Bytes)>,
-    pub(crate) skip_assignment: bool,
-}
-
-/// An error, and the member id that goes with it.
-pub(crate) type JoinAnswer = Result<Joined, (ResponseError, String)>;
-
-#[derive(Debug, Clone)]
-pub(crate) struct Synced {
-    pub(crate) protocol_type: String,
-    pub(crate) protocol: String,
-    pub(crate) assignment: Bytes,
-}
-
-pub(crate) type SyncAnswer = Result<Synced, ResponseError>;
-
-pub(crate) struct Sync {
-    pub(crate) member_id: String,
-    pub(crate) instance_id: Option<String>,
-    pub(crate) generation: i32,
-    pub(crate) protocol_type: Option<String>,
-    pub(crate) protocol: Option<String>,
-    pub(crate) assignments: Vec<(String, Bytes)>,
-}
-
-pub(crate) struct Member {
-    pub(crate) instance_id: Option<String>,
-    pub(crate) client_id: String,
-    pub(crate) client_host: String,
-    session_timeout: Duration,
-    rebalance_timeout: Duration,
-    pub(crate) protocols: Vec<(String, Bytes)>,
-    pub(crate) assignment: Bytes,
-    /// Silent until then, the member is taken for dead.
-    deadline: Instant,
-    join: Option<oneshot::Sender<JoinAnswer>>,
-    sync: Option<oneshot::Sender<SyncAnswer>>,
-}
-
 pub(crate) struct Membership {
     pub(crate) phase: Phase,
     pub(crate) generation: i32,
@@ -104,14 +45,14 @@ pub(crate) struct Membership {
     pub(crate) leader: String,
     pub(crate) members: BTreeMap<String, Member>,
     /// Instance id to member id.
-    instances: HashMap<String, String>,
+    pub(super) instances: HashMap<String, String>,
     /// Ids given out to members that have not joined with them yet.
-    pending: HashMap<String, Instant>,
+    pub(super) pending: HashMap<String, Instant>,
     /// When a rebalance goes on without those that are missing.
-    rebalance_deadline: Option<Instant>,
-    initial_delay: Duration,
+    pub(super) rebalance_deadline: Option<Instant>,
+    pub(super) initial_delay: Duration,
     /// The first rebalance waits the whole delay, for members that are just starting.
-    gathering: bool,
+    pub(super) gathering: bool,
 }
 
 impl Membership {
@@ -273,102 +214,6 @@ impl Membership {
         answer.send(Ok(joined)).ok();
     }
 
-    fn prepare_rebalance(&mut self, now: Instant) {
-        if self.phase == Phase::CompletingRebalance {
-            self.answer_syncs(ResponseError::RebalanceInProgress);
-        }
-        if self.phase != Phase::PreparingRebalance {
-            self.gathering = self.phase == Phase::Empty && !self.initial_delay.is_zero();
-            let delay = if self.gathering { self.initial_delay } else { self.longest_rebalance() };
-            self.phase = Phase::PreparingRebalance;
-            self.rebalance_deadline = Some(now + delay);
-        }
-        self.complete_if_all_joined(now);
-    }
-
-    fn longest_rebalance(&self) -> Duration {
-        self.members.values().map(|member| member.rebalance_timeout).max().unwrap_or_default()
-    }
-
-    fn answer_syncs(&mut self, error: ResponseError) {
-        for member in self.members.values_mut() {
-            if let Some(waiting) = member.sync.take() {
-                waiting.send(Err(error)).ok();
-            }
-        }
-    }
-
-    fn complete_if_all_joined(&mut self, now: Instant) {
-        let all = self.members.values().all(|member| member.join.is_some());
-        if self.phase == Phase::PreparingRebalance && all && self.pending.is_empty() && !self.gathering {
-            self.complete_join(now);
-        }
-    }
-
-    /// The joining ends: who has not joined is out (a static member stays until its session ends), a new generation begins.
-    fn complete_join(&mut self, now: Instant) {
-        let missing = |member: &Member| member.join.is_none() && member.instance_id.is_none();
-        self.members.retain(|_, member| !missing(member));
-        self.generation += 1;
-        self.rebalance_deadline = None;
-        self.gathering = false;
-        if self.members.is_empty() {
-            self.become_empty();
-            return;
-        }
-        let leader_joined = self.members.get(&self.leader).is_some_and(|leader| leader.join.is_some());
-        if !leader_joined {
-            let joined = self.members.iter().find(|(_, member)| member.join.is_some());
-            let any = joined.or_else(|| self.members.iter().next()).map(|(id, _)| id.clone());
-            self.leader = any.unwrap_or_default();
-        }
-        self.protocol = self.choose_protocol();
-        self.phase = Phase::CompletingRebalance;
-        self.rebalance_deadline = Some(now + self.longest_rebalance());
-        let ids: Vec<String> = self.members.keys().cloned().collect();
-        for id in ids {
-            let joined = self.joined(&id);
-            if let Some(member) = self.members.get_mut(&id)
-                && let Some(waiting) = member.join.take()
-            {
-                member.deadline = now + member.session_timeout;
-                waiting.send(Ok(joined)).ok();
-            }
-        }
-    }
-
-    /// Each member votes for the first of its protocols that all know.
-    fn choose_protocol(&self) -> String {
-        let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
-        for member in self.members.values() {
-            let known = |name: &str| self.members.values().all(|other| other.knows(name));
-            if let Some((name, _)) = member.protocols.iter().find(|(name, _)| known(name)) {
-                *votes.entry(name).or_default() += 1;
-            }
-        }
-        votes.iter().max_by_key(|(_, count)| **count).map(|(name, _)| (*name).to_owned()).unwrap_or_default()
-    }
-
-    fn joined(&self, id: &str) -> Joined {
-        let members = if self.leader == id {
-            let entry = |(id, member): (&String, &Member)| {
-                (id.clone(), member.instance_id.clone(), member.metadata(&self.protocol))
-            };
-            self.members.iter().map(entry).collect()
-        } else {
-            Vec::new()
-        };
-        Joined {
-            generation: self.generation,
-            protocol_type: self.protocol_type.clone(),
-            protocol: self.protocol.clone(),
-            leader: self.leader.clone(),
-            member_id: id.to_owned(),
-            members,
-            skip_assignment: false,
-        }
-    }
-
     pub(crate) fn sync(&mut self, sync: Sync, answer: oneshot::Sender<SyncAnswer>, now: Instant) {
         let checked = self.check_member(&sync.member_id, sync.instance_id.as_deref()).and_then(|()| {
             let other = |theirs: &Option<String>, ours: &str| theirs.as_ref().is_some_and(|theirs| theirs != ours);
@@ -464,7 +309,7 @@ impl Membership {
         Ok(())
     }
 
-    fn remove(&mut self, id: &str, now: Instant) {
+    pub(super) fn remove(&mut self, id: &str, now: Instant) {
         let Some(mut member) = self.members.remove(id) else { return };
         if let Some(instance) = &member.instance_id {
             self.instances.remove(instance);
@@ -485,70 +330,8 @@ impl Membership {
         }
     }
 
-    fn become_empty(&mut self) {
-        self.phase = Phase::Empty;
-        self.protocol.clear();
-        self.leader.clear();
-        self.instances.clear();
-    }
-
-    /// When [`Self::pass_time`] has something to do next.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let sessions = self.members.values().filter(|member| member.can_expire()).map(|member| member.deadline);
-        sessions.chain(self.pending.values().copied()).chain(self.rebalance_deadline).min()
-    }
-
-    /// Ends sessions and rebalances that are due.
-    pub(crate) fn pass_time(&mut self, now: Instant) {
-        let before = self.pending.len();
-        self.pending.retain(|_, deadline| *deadline > now);
-        if self.pending.len() != before {
-            self.complete_if_all_joined(now);
-        }
-        let expired = |member: &Member| member.can_expire() && member.deadline <= now;
-        let dead: Vec<String> =
-            self.members.iter().filter(|(_, member)| expired(member)).map(|(id, _)| id.clone()).collect();
-        for id in dead {
-            self.remove(&id, now);
-        }
-        if self.rebalance_deadline.is_none_or(|deadline| deadline > now) {
-            return;
-        }
-        match self.phase {
-            Phase::PreparingRebalance => {
-                self.pending.clear();
-                self.complete_join(now);
-            }
-            Phase::CompletingRebalance => {
-                // Who joined and did not sync holds up the others: it is out.
-                self.rebalance_deadline = None;
-                let silent: Vec<String> =
-                    self.members.iter().filter(|(_, member)| member.sync.is_none()).map(|(id, _)| id.clone()).collect();
-                for id in silent {
-                    self.remove(&id, now);
-                }
-            }
-            Phase::Empty | Phase::Stable => self.rebalance_deadline = None,
-        }
-    }
-
     /// No member is left and none is about to come.
     pub(crate) fn is_idle(&self) -> bool {
         self.members.is_empty() && self.pending.is_empty()
-    }
-}
-
-impl Member {
-    fn knows(&self, protocol: &str) -> bool {
-        self.protocols.iter().any(|(name, _)| name == protocol)
-    }
-
-    pub(crate) fn metadata(&self, protocol: &str) -> Bytes {
-        self.protocols.iter().find(|(name, _)| name == protocol).map(|(_, bytes)| bytes.clone()).unwrap_or_default()
-    }
-
-    /// A member that waits for the broker is not silent.
-    fn can_expire(&self) -> bool {
-        self.join.is_none() && self.sync.is_none()
     }
 }

@@ -3,8 +3,11 @@
 //! In: a group's name; out: the [`Group`], made when asked for. A group with members has a task that sleeps until its next
 //! deadline. Lock order: transaction, partitions, group.
 
+mod member;
 pub(crate) mod membership;
+pub(crate) mod messages;
 pub(crate) mod offsets;
+mod rebalance;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
