@@ -34,6 +34,14 @@ pub(crate) struct Stack {
 const DRAIN_LIMIT: Duration = Duration::from_secs(25);
 
 impl Stack {
+    /// One that SIGTERM and SIGINT stop, from now on: also while it starts, and as the first process of a container,
+    /// which is deaf to signals that it does not listen to.
+    pub(crate) fn until_signal() -> anyhow::Result<Self> {
+        let stack = Self::default();
+        stack.shutdown.on_signal()?;
+        Ok(stack)
+    }
+
     /// Starts the embedded broker. Returns the address that clients connect to.
     pub(crate) async fn broker(&mut self, listen: SocketAddr, data_dir: &Path) -> anyhow::Result<SocketAddr> {
         let mut settings = hirewire_broker::Settings::new(data_dir.join("broker"));

@@ -25,7 +25,7 @@ pub(crate) struct RegistryArguments {
 
 impl RegistryArguments {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let mut stack = Stack::default();
+        let mut stack = Stack::until_signal()?;
         let address = stack.registry(self.listen, &self.data).await?;
         if let Some(admin) = self.admin {
             stack.admin(admin).await?;

@@ -46,7 +46,7 @@ impl IngestArguments {
         };
         let secrets = Secrets { ingest: Some(role), ..Secrets::NONE };
         let config = self.service.config.read(vendors, secrets)?;
-        let mut stack = Stack::default();
+        let mut stack = Stack::until_signal()?;
         stack.admin(self.service.admin.unwrap_or(config.admin_listen)).await?;
         stack.ingest(&config, role).await?;
         until_stopped(stack).await
@@ -56,7 +56,7 @@ impl IngestArguments {
 impl ServiceArguments {
     pub(crate) async fn normalize(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
         let config = self.config.read(vendors, Secrets::NONE)?;
-        let mut stack = Stack::default();
+        let mut stack = Stack::until_signal()?;
         stack.admin(self.admin.unwrap_or(config.admin_listen)).await?;
         stack.normalize(&config, vendors);
         until_stopped(stack).await
@@ -64,16 +64,15 @@ impl ServiceArguments {
 
     pub(crate) async fn route(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
         let config = self.config.read(vendors, Secrets { route: true, ..Secrets::NONE })?;
-        let mut stack = Stack::default();
+        let mut stack = Stack::until_signal()?;
         stack.admin(self.admin.unwrap_or(config.admin_listen)).await?;
         stack.route(&config);
         until_stopped(stack).await
     }
 }
 
-/// Runs until a signal or a failure, then stops in order.
+/// Runs until a stop is asked for or a part fails, then stops in order.
 pub(crate) async fn until_stopped(mut stack: Stack) -> anyhow::Result<ExitCode> {
-    stack.shutdown.on_signal()?;
     let ended = stack.ended().await;
     let stopped = stack.stop().await;
     ended.and(stopped)?;

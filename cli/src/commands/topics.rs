@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use hirewire_kafka::{Admin, NewTopic, Settings};
@@ -81,8 +82,8 @@ impl Wanted {
 
 /// Compares and, with `change`, creates and mends. Returns what differed.
 pub(crate) async fn apply(kafka: &Settings, wanted: &Wanted, change: bool) -> anyhow::Result<Vec<String>> {
-    let admin = Admin::new(kafka)?;
-    let existing = tokio::task::block_in_place(|| admin.topics())?;
+    let admin = Arc::new(Admin::new(kafka)?);
+    let existing = existing(&admin).await?;
     let mut differences = Vec::new();
     let mut missing = Vec::new();
     for topic in wanted.topics() {
@@ -111,10 +112,17 @@ pub(crate) async fn apply(kafka: &Settings, wanted: &Wanted, change: bool) -> an
     Ok(differences)
 }
 
+/// Topics with their partition counts. On a thread of its own: a Kafka that is away is waited for, and a stop meanwhile
+/// is obeyed.
+async fn existing(admin: &Arc<Admin>) -> anyhow::Result<BTreeMap<String, i32>> {
+    let admin = Arc::clone(admin);
+    Ok(tokio::task::spawn_blocking(move || admin.topics()).await??)
+}
+
 /// Kafka answers a creation before its brokers know the topic.
-async fn wait_until_known(admin: &Admin, created: &[NewTopic]) -> anyhow::Result<()> {
+async fn wait_until_known(admin: &Arc<Admin>, created: &[NewTopic]) -> anyhow::Result<()> {
     for _ in 0..300 {
-        let known = tokio::task::block_in_place(|| admin.topics())?;
+        let known = existing(admin).await?;
         if created.iter().all(|topic| known.get(&topic.name) == Some(&topic.partitions)) {
             return Ok(());
         }

@@ -36,12 +36,22 @@ impl UpArguments {
                 (ConfigFile { config: sample.config.clone() }.read(vendors, Secrets::ALL)?, Some(sample))
             }
         };
-        let mut stack = Stack::default();
-        let listening = start(&mut stack, &config, vendors).await?;
-        stack.wait_until_ready(Duration::from_secs(60)).await?;
-        out::line(&listening.describe(&config));
-        if let Some(sample) = sample {
-            out::line(&sample.what_next(listening.webhooks, &listening.broker, &listening.registry)?);
+        let mut stack = Stack::until_signal()?;
+        let shutdown = stack.shutdown.clone();
+        let started = tokio::select! {
+            biased;
+            () = shutdown.requested() => None,
+            started = start_and_wait(&mut stack, &config, vendors) => match started {
+                // What a stop cuts off on the way has not failed.
+                Err(_) if shutdown.is_requested() => None,
+                started => Some(started?),
+            },
+        };
+        if let Some(listening) = started {
+            out::line(&listening.describe(&config));
+            if let Some(sample) = sample {
+                out::line(&sample.what_next(listening.webhooks, &listening.broker, &listening.registry)?);
+            }
         }
         until_stopped(stack).await
     }
@@ -67,6 +77,12 @@ impl Listening {
         lines.push(format!("data       {}", config.data_dir.display()));
         lines.join("\n")
     }
+}
+
+async fn start_and_wait(stack: &mut Stack, config: &Config, vendors: &Vendors) -> anyhow::Result<Listening> {
+    let listening = start(stack, config, vendors).await?;
+    stack.wait_until_ready(Duration::from_secs(60)).await?;
+    Ok(listening)
 }
 
 /// Starts what the configuration says: embedded parts, topics, services.
