@@ -66,6 +66,66 @@ fn plain(json: &Value) -> Value {
     }
 }
 
+/// Equal for texts that are one schema, and for those too that write names differently: short with a namespace around
+/// them, or in full. What `normalize=true` compares by. `None`: not JSON.
+pub(crate) fn normal_form(text: &str) -> Option<String> {
+    let json: Value = serde_json::from_str(text).ok()?;
+    Some(plain(&with_full_names(&json, "")).to_string())
+}
+
+const PRIMITIVES: [&str; 8] = ["null", "boolean", "int", "long", "float", "double", "bytes", "string"];
+
+/// The schema with every name in full and no namespaces. `namespace` is that of the type around it.
+fn with_full_names(json: &Value, namespace: &str) -> Value {
+    let map = match json {
+        Value::String(name) if PRIMITIVES.contains(&name.as_str()) => return json.clone(),
+        Value::String(name) => return in_full(name, namespace).into(),
+        Value::Array(union) => return union.iter().map(|part| with_full_names(part, namespace)).collect(),
+        Value::Object(map) => map,
+        _ => return json.clone(),
+    };
+    let mut out = map.clone();
+    let mut rewrite = |key: &str, namespace: &str| {
+        if let Some(inner) = map.get(key) {
+            out.insert(key.to_owned(), with_full_names(inner, namespace));
+        }
+    };
+    match map.get("type").and_then(Value::as_str) {
+        Some("record" | "error" | "enum" | "fixed") => {}
+        Some("array") => rewrite("items", namespace),
+        Some("map") => rewrite("values", namespace),
+        _ => rewrite("type", namespace),
+    }
+    if let Some(name) = map.get("name").and_then(Value::as_str) {
+        let own = map.get("namespace").and_then(Value::as_str).unwrap_or(namespace);
+        let name = in_full(name, own);
+        let around = name.rsplit_once('.').map_or("", |(before, _)| before).to_owned();
+        out.remove("namespace");
+        out.insert("name".to_owned(), name.into());
+        if let Some(aliases) = map.get("aliases").and_then(Value::as_array) {
+            let aliases = aliases.iter().filter_map(Value::as_str).map(|alias| in_full(alias, &around));
+            out.insert("aliases".to_owned(), aliases.collect());
+        }
+        if let Some(fields) = map.get("fields").and_then(Value::as_array) {
+            out.insert("fields".to_owned(), fields.iter().map(|field| field_with_full_names(field, &around)).collect());
+        }
+    }
+    Value::Object(out)
+}
+
+/// A field's own name and aliases are never full.
+fn field_with_full_names(field: &Value, namespace: &str) -> Value {
+    let mut out = field.clone();
+    if let (Some(kind), Some(map)) = (field.get("type"), out.as_object_mut()) {
+        map.insert("type".to_owned(), with_full_names(kind, namespace));
+    }
+    out
+}
+
+fn in_full(name: &str, namespace: &str) -> String {
+    if name.contains('.') || namespace.is_empty() { name.to_owned() } else { format!("{namespace}.{name}") }
+}
+
 fn collect_named<'a>(schema: &'a Schema, named: &mut HashMap<Name, &'a Schema>) {
     if let Some(name) = schema.name()
         && !matches!(schema, Schema::Ref { .. })

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compatibility::{self, Level};
 use crate::error::ApiError;
-use crate::parse::{Parsed, parse};
+use crate::parse::{Parsed, normal_form, parse};
 use crate::store::{self, OpenError, Setting, Stored, Version};
 
 /// A schema of another subject that this one names.
@@ -28,6 +28,8 @@ pub struct Reference {
 pub struct Submitted {
     pub schema: String,
     pub references: Vec<Reference>,
+    /// Whether a version that only writes names differently is the same.
+    pub normalize: bool,
 }
 
 /// A version of a subject, as answered.
@@ -107,7 +109,8 @@ impl Registry {
             let parsed = resolve(db, submitted)?;
             let refs = refs_text(&submitted.references);
             let versions = store::versions(db, subject)?;
-            if let Some(found) = find_live(db, &versions, &parsed.identity, &refs)? {
+            let live: Vec<Version> = versions.iter().filter(|version| !version.deleted).cloned().collect();
+            if let Some(found) = find(db, &live, &parsed.identity, submitted)? {
                 return Ok(found.id);
             }
             match (mode, import) {
@@ -143,10 +146,8 @@ impl Registry {
         self.read(|db| {
             let versions: Vec<_> = visible(db, subject, deleted)?;
             let parsed = resolve(db, submitted)?;
-            let refs = refs_text(&submitted.references);
-            let Some(id) = store::find_id(db, &parsed.identity, &refs)? else { return Err(ApiError::SchemaNotFound) };
-            let found = versions.iter().rev().find(|version| version.id == id).ok_or(ApiError::SchemaNotFound)?;
-            registered(db, subject, found)
+            let found = find(db, &versions, &parsed.identity, submitted)?.ok_or(ApiError::SchemaNotFound)?;
+            registered(db, subject, &found)
         })
     }
 
@@ -409,16 +410,34 @@ fn pick(versions: &[Version], which: Which) -> Result<Version, ApiError> {
     }
 }
 
-fn find_live(db: &Connection, versions: &[Version], identity: &str, refs: &str) -> Result<Option<Version>, ApiError> {
-    let Some(id) = store::find_id(db, identity, refs)? else { return Ok(None) };
-    Ok(versions.iter().find(|version| version.id == id && !version.deleted).cloned())
+/// The newest of these versions that is this schema; with `normalize`, one that writes its names differently too.
+fn find(
+    db: &Connection,
+    versions: &[Version],
+    identity: &str,
+    submitted: &Submitted,
+) -> Result<Option<Version>, ApiError> {
+    let refs = refs_text(&submitted.references);
+    if let Some(id) = store::find_id(db, identity, &refs)?
+        && let Some(found) = versions.iter().rev().find(|version| version.id == id)
+    {
+        return Ok(Some(found.clone()));
+    }
+    let Some(wanted) = submitted.normalize.then(|| normal_form(&submitted.schema)).flatten() else { return Ok(None) };
+    for version in versions.iter().rev() {
+        let stored = store::schema(db, version.id)?.ok_or(ApiError::IdNotFound(version.id))?;
+        if stored.refs == refs && normal_form(&stored.text).as_ref() == Some(&wanted) {
+            return Ok(Some(version.clone()));
+        }
+    }
+    Ok(None)
 }
 
 fn live_schemas(db: &Connection, versions: &[Version]) -> Result<Vec<(i64, apache_avro::Schema)>, ApiError> {
     let mut schemas = Vec::new();
     for version in versions.iter().filter(|version| !version.deleted) {
         let stored = store::schema(db, version.id)?.ok_or(ApiError::IdNotFound(version.id))?;
-        let submitted = Submitted { references: references(&stored), schema: stored.text };
+        let submitted = Submitted { references: references(&stored), schema: stored.text, normalize: false };
         schemas.push((version.version, resolve(db, &submitted)?.avro));
     }
     Ok(schemas)

@@ -89,6 +89,7 @@ pub fn router(registry: Registry) -> Router {
 #[serde(default)]
 struct Options {
     deleted: Option<String>,
+    normalize: Option<String>,
     permanent: Option<String>,
     verbose: Option<String>,
     force: Option<String>,
@@ -118,23 +119,32 @@ impl SchemaBody {
         serde_json::from_slice(body).map_err(|error| ApiError::InvalidBody(error.to_string()))
     }
 
-    fn submitted(self) -> Result<Submitted, ApiError> {
+    fn submitted(self, options: &Options) -> Result<Submitted, ApiError> {
         if let Some(other) = self.schema_type.filter(|kind| !kind.eq_ignore_ascii_case("AVRO")) {
             return Err(ApiError::SchemaTypeRefused(other));
         }
         let schema = self.schema.filter(|text| !text.trim().is_empty());
         let schema = schema.ok_or_else(|| ApiError::InvalidSchema("Empty schema".to_owned()))?;
-        Ok(Submitted { schema, references: self.references.unwrap_or_default() })
+        Ok(Submitted {
+            schema,
+            references: self.references.unwrap_or_default(),
+            normalize: is_true(&options.normalize),
+        })
     }
 }
 
 type Answer = Result<Response, ApiError>;
 
-async fn register(State(registry): State<Registry>, Path(subject): Path<String>, body: Bytes) -> Answer {
+async fn register(
+    State(registry): State<Registry>,
+    Path(subject): Path<String>,
+    Query(options): Query<Options>,
+    body: Bytes,
+) -> Answer {
     let id = off_thread(move || {
         let body = SchemaBody::read(&body)?;
         let import = body.id.filter(|id| *id > 0).map(|id| (id, body.version.filter(|version| *version > 0)));
-        registry.register(&subject, &body.submitted()?, import)
+        registry.register(&subject, &body.submitted(&options)?, import)
     });
     Ok(answer(json!({"id": id.await?})))
 }
@@ -146,7 +156,7 @@ async fn look_up(
     body: Bytes,
 ) -> Answer {
     let found = off_thread(move || {
-        registry.look_up(&subject, &SchemaBody::read(&body)?.submitted()?, is_true(&options.deleted))
+        registry.look_up(&subject, &SchemaBody::read(&body)?.submitted(&options)?, is_true(&options.deleted))
     });
     Ok(answer(found.await?))
 }
@@ -251,7 +261,9 @@ async fn compatibility(
     Query(options): Query<Options>,
     body: Bytes,
 ) -> Answer {
-    let messages = off_thread(move || registry.compatibility(&subject, None, &SchemaBody::read(&body)?.submitted()?));
+    let messages = off_thread(move || {
+        registry.compatibility(&subject, None, &SchemaBody::read(&body)?.submitted(&Options::default())?)
+    });
     Ok(answer_compatibility(messages.await?, &options))
 }
 
@@ -263,7 +275,7 @@ async fn compatibility_with(
 ) -> Answer {
     let messages = off_thread(move || {
         let which = read_version(&version)?;
-        registry.compatibility(&subject, Some(which), &SchemaBody::read(&body)?.submitted()?)
+        registry.compatibility(&subject, Some(which), &SchemaBody::read(&body)?.submitted(&Options::default())?)
     });
     Ok(answer_compatibility(messages.await?, &options))
 }

@@ -43,6 +43,24 @@ async fn a_schema_has_one_id_in_all_subjects_and_after_a_restart() {
 }
 
 #[tokio::test]
+async fn with_normalize_names_may_be_written_in_full_or_short() {
+    let (_dir, server) = server().await;
+    let short =
+        record(r#"{"name": "a", "type": {"type": "enum", "name": "E", "symbols": ["X"]}}, {"name": "b", "type": "E"}"#);
+    let full = json!({"schema": r#"{"type": "record", "name": "n.R", "fields": [
+        {"name": "a", "type": {"type": "enum", "name": "n.E", "symbols": ["X"]}}, {"name": "b", "type": "n.E"}]}"#});
+    server.ok("POST", "/subjects/s/versions", Some(short)).await;
+    server.refused("POST", "/subjects/s", Some(full.clone()), 404, 40403).await;
+    assert_eq!(server.ok("POST", "/subjects/s?normalize=true", Some(full.clone())).await["version"], 1);
+    assert_eq!(server.ok("POST", "/subjects/s/versions?normalize=true", Some(full.clone())).await["id"], 1);
+    assert_eq!(server.ok("GET", "/subjects/s/versions", None).await, json!([1]));
+    // Another namespace is another schema, and without the parameter so is another way of writing it.
+    let other = json!({"schema": full["schema"].as_str().unwrap().replace("n.R", "m.R")});
+    server.refused("POST", "/subjects/s?normalize=true", Some(other), 404, 40403).await;
+    assert_eq!(server.ok("POST", "/subjects/s/versions", Some(full)).await["id"], 2);
+}
+
+#[tokio::test]
 async fn versions_are_read_by_number_and_latest() {
     let (_dir, server) = server().await;
     server.ok("POST", "/subjects/s/versions", Some(record(A))).await;
