@@ -191,6 +191,70 @@ mod tests {
             false,
             false,
         ),
+        (r#""double""#, r#""float""#, false, true),
+        (r#""int""#, r#""boolean""#, false, false),
+        (r#""string""#, r#""int""#, false, false),
+        (r#""bytes""#, r#""int""#, false, false),
+        (r#""null""#, r#""int""#, false, false),
+        (r#""long""#, r#""string""#, false, false),
+        (r#""float""#, r#""string""#, false, false),
+        (r#""boolean""#, r#""string""#, false, false),
+        (r#"["int", "string"]"#, r#""string""#, false, true),
+        (r#"["null", "int"]"#, r#"["null", "string"]"#, false, false),
+        (r#"["int"]"#, r#"["long"]"#, true, false),
+        (r#"["int", "string"]"#, r#"["string", "int"]"#, true, true),
+        (r#"["null", "string"]"#, r#"["null", "bytes"]"#, true, true),
+        (r#"{"type": "map", "values": "int"}"#, r#"{"type": "map", "values": "double"}"#, true, false),
+        (r#"{"type": "array", "items": ["null", "int"]}"#, r#"{"type": "array", "items": "int"}"#, false, true),
+        (r#"{"type": "array", "items": "string"}"#, r#""string""#, false, false),
+        (r#"{"type": "map", "values": "string"}"#, r#"{"type": "map", "values": "bytes"}"#, true, true),
+        (
+            r#"{"type": "enum", "name": "E", "symbols": ["A", "B"]}"#,
+            r#"{"type": "enum", "name": "E", "symbols": ["B", "A"]}"#,
+            true,
+            true,
+        ),
+        (
+            r#"{"type": "enum", "name": "E", "symbols": ["A", "B"]}"#,
+            r#"{"type": "enum", "name": "E", "symbols": ["A"], "default": "A"}"#,
+            true,
+            true,
+        ),
+        (r#"{"type": "enum", "name": "E", "symbols": ["A"]}"#, r#""string""#, false, false),
+        (r#"{"type": "fixed", "name": "X", "size": 4}"#, r#"{"type": "fixed", "name": "X", "size": 4}"#, true, true),
+        (r#"{"type": "fixed", "name": "X", "size": 4}"#, r#""bytes""#, false, false),
+        (r#"{"type": "int", "logicalType": "date"}"#, r#""int""#, true, true),
+        (r#"{"type": "record", "name": "I", "fields": []}"#, r#""string""#, false, false),
+        (
+            r#"{"type": "record", "name": "I", "fields": [{"name": "x", "type": "int"}]}"#,
+            r#"{"type": "record", "name": "I", "fields": [{"name": "x", "type": "long"}]}"#,
+            true,
+            false,
+        ),
+        (
+            r#"{"type": "record", "name": "I", "fields": [{"name": "x", "type": "int"}]}"#,
+            r#"{"type": "record", "name": "I", "fields": [{"name": "x", "type": ["null", "int"], "default": null}]}"#,
+            true,
+            false,
+        ),
+        (
+            r#"{"type": "record", "name": "I", "fields": []}"#,
+            r#"{"type": "record", "name": "I", "fields": [{"name": "x", "type": "int", "default": 0}]}"#,
+            true,
+            true,
+        ),
+        (
+            r#"{"type": "record", "name": "I", "fields": []}"#,
+            r#"{"type": "record", "name": "I", "fields": [{"name": "x", "type": "int"}]}"#,
+            false,
+            true,
+        ),
+        (
+            r#"{"type": "record", "name": "I", "fields": [{"name": "x", "type": "int"}]}"#,
+            r#"{"type": "record", "name": "I", "fields": [{"name": "y", "aliases": ["x"], "type": "long"}]}"#,
+            true,
+            false,
+        ),
     ];
 
     #[test]
@@ -202,6 +266,12 @@ mod tests {
             assert_eq!(allowed(Level::Full, &new, &[&old]), *backward && *forward, "{old} and {new}");
             assert!(allowed(Level::None, &new, &[&old]));
         }
+    }
+
+    #[test]
+    fn the_table_has_sixty_cases_or_more() {
+        // Each row is read both ways.
+        assert!(2 * TYPES.len() >= 60);
     }
 
     #[test]
