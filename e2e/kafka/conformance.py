@@ -9,7 +9,7 @@ the list stays true. Logs of the clients on the embedded broker must hold none o
 
 Without --kafka it starts one (needs a JDK, 17 or newer, and Maven). --broker starts the embedded broker, with DIR and PORT behind it;
 by default the example of lib/broker is built and used. --registry is the address of a schema registry, or a command that starts one.
-The clients' packages are installed into the same cache as Kafka's jars, with pinned versions. Needs python3, node, npm, kcat.
+The clients' packages are installed into the same cache as Kafka's jars, with pinned versions. Needs python3, and for the clients that are asked for node and npm, kcat, a JDK and Maven.
 """
 import argparse
 import hashlib
@@ -102,6 +102,8 @@ CLIENTS = {
     "java": lambda: (java_command("Clients"), {}),
     "java-streams": lambda: (java_command("Streams"), {}),
 }
+# What a client needs on the machine beyond Python.
+NEEDS = {"node": {"kafkajs"}, "jdk": {"java", "java-streams"}, "kcat": {"kcat"}}
 
 
 def free_ports(count):
@@ -191,15 +193,22 @@ def main():
     parser.add_argument("--keep", help="where the clients' logs are kept")
     options = parser.parse_args()
     names = options.clients.split(",")
-    for tool in ["node", "npm", "kcat", "java", "mvn"]:
+    needs = {kind: {name for name in names if name in clients} for kind, clients in NEEDS.items()}
+    tools = ["java", "mvn"] if needs["jdk"] or not options.kafka else []
+    tools += ["node", "npm"] if needs["node"] else []
+    tools += ["kcat"] if needs["kcat"] else []
+    for tool in tools:
         shutil.which(tool) or die(f"{tool} is not installed (Debian packages: nodejs npm kcat, and a JDK with maven)")
     if options.broker:
         broker = options.broker.split()
     else:
         subprocess.run(["cargo", "build", "--locked", "-q", "-p", "hirewire-broker", "--example", "serve"], cwd=ROOT, check=True)
         broker = [str(pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug/examples/serve")]
-    for prepare in (python, node, java):
-        prepare()
+    python()
+    if needs["node"]:
+        node()
+    if needs["jdk"]:
+        java()
     work = pathlib.Path(options.keep or tempfile.mkdtemp(prefix="conformance-")).resolve()
     work.mkdir(parents=True, exist_ok=True)
     started, own_kafka = [], None
