@@ -224,7 +224,7 @@ impl Tape {
     /// Notes a key without a slot; an error if it stood in its object before.
     fn stranger(&mut self, text: &str, here: &mut Open, name: Name, key: u32) -> Result<(), Fault> {
         let nodes = &self.nodes;
-        let same = |other: u32| same_key(text, nodes[other as usize], nodes[key as usize]);
+        let same = |other: u32| means(text, nodes[other as usize], &plain_key(text, nodes[key as usize]));
         let known = &self.strangers[here.strangers as usize..];
         if known.len() < FEW {
             if known.iter().any(|other| other.name == name && (name.is_whole() || same(other.key))) {
@@ -289,7 +289,8 @@ impl Tape {
             None => self.slots.resize(self.slots.len() + width, 0),
         }
         let here = &mut self.nodes[node as usize];
-        (here.slots, here.place) = (open.slots, place);
+        // An object without slots is nowhere: no path has its keys.
+        (here.slots, here.place) = (open.slots, if width == 0 { NOWHERE } else { place });
         Open { close: b'}', place, ..open }
     }
 
@@ -345,7 +346,7 @@ fn search(nodes: &[Node], text: &str, object: u32, word: &str) -> Option<u32> {
     let mut key = object + 1;
     while key < end {
         let node = nodes[key as usize];
-        if plain_key(text, node) == word {
+        if means(text, node, word) {
             return Some(key + 1);
         }
         key = node.next;
@@ -353,8 +354,15 @@ fn search(nodes: &[Node], text: &str, object: u32, word: &str) -> Option<u32> {
     None
 }
 
-fn same_key(text: &str, one: Node, other: Node) -> bool {
-    plain_key(text, one) == plain_key(text, other)
+/// Whether the meaning of a key, text, number or word is `word`.
+pub(crate) fn means(text: &str, node: Node, word: &str) -> bool {
+    let raw = span(text, node);
+    if !node.escaped {
+        return raw == word;
+    }
+    let mut rest = Some(word);
+    scan::pieces(raw, |piece| rest = rest.and_then(|rest| rest.strip_prefix(piece)));
+    rest == Some("")
 }
 
 /// A key's meaning.

@@ -13,6 +13,8 @@ mod json;
 #[cfg(test)]
 mod json_differential;
 mod layout;
+#[cfg(test)]
+mod layout_differential;
 mod path;
 mod plan;
 mod shape;

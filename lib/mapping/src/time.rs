@@ -152,15 +152,26 @@ pub(crate) fn show_date(days: i64) -> String {
 
 /// RFC 3339 in UTC, with as many digits of a second as the instant has (0, 3 or 6).
 pub(crate) fn show_instant(micros: i64) -> String {
-    let (day, rest) = (micros.div_euclid(DAY_MICROS), micros.rem_euclid(DAY_MICROS));
+    let mut text = String::new();
+    write_instant(micros, &mut text);
+    text
+}
+
+/// The same at the end of `out`.
+pub(crate) fn write_instant(micros: i64, out: &mut String) {
+    use std::fmt::Write as _;
+    let (days, rest) = (micros.div_euclid(DAY_MICROS), micros.rem_euclid(DAY_MICROS));
+    let (year, month, day) = civil(days);
     let (seconds, fraction) = (rest / 1_000_000, rest % 1_000_000);
-    let clock = format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    let fraction = match fraction {
-        0 => String::new(),
-        _ if fraction % 1_000 == 0 => format!(".{:03}", fraction / 1_000),
-        _ => format!(".{fraction:06}"),
+    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    // Writing into a String cannot fail.
+    let _always = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}").is_ok();
+    let _always = match fraction {
+        0 => true,
+        _ if fraction % 1_000 == 0 => write!(out, ".{:03}", fraction / 1_000).is_ok(),
+        _ => write!(out, ".{fraction:06}").is_ok(),
     };
-    format!("{}T{clock}{fraction}Z", show_date(day))
+    out.push('Z');
 }
 
 #[cfg(test)]

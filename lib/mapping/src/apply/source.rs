@@ -106,8 +106,8 @@ impl<'r> Run<'r, '_> {
                 _ => return false,
             }
         }
-        let mut buffer = String::new();
-        is_scalar(self.nodes[node as usize].kind) && self.node_text(node, &mut buffer) == equals
+        let found = self.nodes[node as usize];
+        is_scalar(found.kind) && crate::json::means(self.text, found, equals)
     }
 
     /// The meaning of a text, or the letters of a number or word; `buffer` is for texts with escapes.
@@ -150,8 +150,10 @@ impl<'r> Run<'r, '_> {
                 None => Got::Absent,
             }),
             Source::Received => {
-                let text = self.input.received_micros.map(crate::time::show_instant);
-                Ok(put(text.as_deref(), buffer))
+                let Some(micros) = self.input.received_micros else { return Ok(Got::Absent) };
+                buffer.clear();
+                crate::time::write_instant(micros, buffer);
+                Ok(Got::Text)
             }
             Source::First(sources) => {
                 let mut nothing = Got::Absent;
@@ -269,11 +271,12 @@ impl<'r> Run<'r, '_> {
                     && self.items(list).any(|item| {
                         is_scalar(self.nodes[item as usize].kind) && self.node_text(item, &mut buffer) == text
                     });
-                let matching = if found { self.items(list).collect() } else { Vec::new() };
-                for item in matching {
+                let (mut item, end) = (list + 1, self.nodes[list as usize].next);
+                while found && item < end {
                     if self.node_text(item, &mut buffer) == text {
                         self.mark_read(item);
                     }
+                    item = self.nodes[item as usize].next;
                 }
                 self.give_back(buffer);
                 Ok(found)

@@ -75,7 +75,7 @@ impl Compiler<'_> {
             }
         };
         let Some(value) = value else {
-            self.problems.add(node, format!("{target}: `{key}` has no value"), "");
+            self.problems.add(node, format!("{target}: `{key}` has no value"), "write a value behind the colon");
             return None;
         };
         let source = match key {

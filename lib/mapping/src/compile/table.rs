@@ -96,7 +96,8 @@ impl Tables {
         let (mut words, mut patterns) = (Vec::new(), Vec::new());
         for line in self.resolve(node, inline_name, problems)? {
             let Some(word) = line.value.scalar() else {
-                problems.add(&line.at, format!("{target}: expected a symbol of {}", shape.name), "");
+                let hint = format!("one of: {}", shape.symbols.join(", "));
+                problems.add(&line.at, format!("{target}: expected a symbol of {}", shape.name), hint);
                 continue;
             };
             let Some(index) = shape.symbols.iter().position(|symbol| symbol == word) else {

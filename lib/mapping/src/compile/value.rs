@@ -10,6 +10,8 @@ use crate::plan::{Convert, Emit, FieldOp, Op, Over, Part, Source, TextRule};
 use crate::shape::{CodedShape, RecordShape, Shape};
 use crate::time::Format;
 
+const UNSUPPORTED: &str = "remove the line, or give the target a type that the language writes";
+
 /// An operation that never writes.
 pub(super) fn nothing(target: &str) -> Emit {
     Emit {
@@ -35,7 +37,7 @@ impl Compiler<'_> {
             other => (other, Vec::new()),
         };
         if let Shape::Unsupported(what) = inner {
-            self.problems.add(node, format!("{target}: mappings cannot write {what}"), "");
+            self.problems.add(node, format!("{target}: mappings cannot write {what}"), UNSUPPORTED);
             return None;
         }
         let mut emit = Emit { prefix, null: empty_value(shape), ..nothing(target) };
@@ -200,7 +202,7 @@ impl Compiler<'_> {
             Shape::TimestampMicros => Convert::Micros(formats.unwrap_or_else(|| vec![Format::Rfc3339])),
             Shape::Decimal { precision, scale } => Convert::Decimal { precision: *precision, scale: *scale },
             other => {
-                self.problems.add(node, format!("{target}: mappings cannot write {} here", other.kind()), "");
+                self.problems.add(node, format!("{target}: mappings cannot write {} here", other.kind()), UNSUPPORTED);
                 return None;
             }
         })
@@ -210,7 +212,11 @@ impl Compiler<'_> {
         let name = record.text(&mut self.problems)?;
         self.record_shape(record, name)?;
         if *shape != Shape::Text {
-            self.problems.add(record, format!("{target} is {}: an id is a text", shape.kind()), "");
+            self.problems.add(
+                record,
+                format!("{target} is {}: an id is a text", shape.kind()),
+                "use `ref` for texts only",
+            );
             return None;
         }
         let source = self.source_of(map, target)?;
@@ -357,7 +363,11 @@ impl Compiler<'_> {
             return self.array(list, shape, target);
         }
         if node.peek("each").is_none() && node.peek("each_entry").is_none() {
-            self.problems.add(node, format!("{target}: an array needs `each`, `each_entry` or a list"), "");
+            self.problems.add(
+                node,
+                format!("{target}: an array needs `each`, `each_entry` or a list"),
+                "write {each: path}",
+            );
             return None;
         }
         self.part_of(map, items, target).map(|part| Op::Array(vec![part]))

@@ -179,20 +179,25 @@ fn plain_run(bytes: &[u8], mut at: usize) -> usize {
 /// Appends the meaning of a span that `parse` has accepted.
 pub(crate) fn unescape(raw: &str, out: &mut String) {
     out.reserve(raw.len());
+    pieces(raw, |piece| out.push_str(piece));
+}
+
+/// The meaning of a span that `parse` has accepted, piece by piece.
+pub(super) fn pieces(raw: &str, mut give: impl FnMut(&str)) {
     let mut rest = raw;
     loop {
         let (plain, escape) = rest.split_at(plain_run(rest.as_bytes(), 0).min(rest.len()));
-        out.push_str(plain);
+        give(plain);
         let mut letters = escape.chars();
         if letters.next().is_none() {
             return;
         }
-        match letters.next() {
-            Some('b') => out.push('\u{8}'),
-            Some('f') => out.push('\u{c}'),
-            Some('n') => out.push('\n'),
-            Some('r') => out.push('\r'),
-            Some('t') => out.push('\t'),
+        let meant = match letters.next() {
+            Some('b') => '\u{8}',
+            Some('f') => '\u{c}',
+            Some('n') => '\n',
+            Some('r') => '\r',
+            Some('t') => '\t',
             Some('u') => {
                 let high = take_hex4(&mut letters);
                 let code = if (0xD800..0xDC00).contains(&high) {
@@ -202,11 +207,12 @@ pub(crate) fn unescape(raw: &str, out: &mut String) {
                 } else {
                     high
                 };
-                out.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+                char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
             }
-            Some(other) => out.push(other),
-            None => {}
-        }
+            Some(other) => other,
+            None => return,
+        };
+        give(meant.encode_utf8(&mut [0; 4]));
         rest = letters.as_str();
     }
 }

@@ -1,0 +1,83 @@
+//! In steady state a worker allocates nothing: buffers have grown, words have been seen.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use hirewire_mapping::{Context, Input, Plan, Scratch};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use support::schema_of;
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
+
+struct Nobody;
+
+impl Context for Nobody {
+    fn id(&mut self, _: &str, _: &str) -> [u8; 36] {
+        [b'0'; 36]
+    }
+    fn lookup(&mut self, _: &str, _: &str, _: usize, _: &mut Vec<u8>) -> bool {
+        false
+    }
+}
+
+const MAPPING: &str = "\
+version: \"1\"
+tables:
+  status: {active: ACTIVE, \"*deliver*\": DELIVERED}
+ignore: {/action: names the event only}
+rules:
+  parcel:
+    record: Parcel
+    events: [e]
+    root: payload.parcel
+    completeness: part
+    id: {join: [{const: a}, id], sep: \"/\"}
+    owner: {Depot: depot.id}
+    version: {first: [updated, created], format: [rfc3339, epoch_ms]}
+    hints: {action: {event: true}, change: {from: change, table: {x: y}}}
+    fields:
+      depot_id: {ref: Depot, from: depot.id}
+      route_id: {from: \"labels[name=Route].value\", when: {from: flags, contains: urgent}}
+      status: {from: status, enum: $status}
+      station: {from: station, fields: {id: {ref: Station, from: id}, name: {lookup: Station, from: id, field: name}}}
+      sent_at: {first: [sent, {received: true}]}
+      notes: {concat: [{each: notes, where: {exists: q}, fields: {title: q}}, {each_entry: more, fields: {title: {key: true}}}]}
+      invoice_ids: {each: invoices}
+    custom_fields: [{each_entry: custom, name: name, type: type, value: value}, {whole: blob}]
+  depots:
+    record: Depot
+    events: [e]
+    root: [payload.depot, \"payload.parcel.depots[]\"]
+    optional: true
+    completeness: part
+    id: id
+    fields: {name: name}
+";
+
+const PAYLOAD: &str = r#"{"action": "e", "payload": {"parcel": {"id": 7, "depot": {"id": 8}, "created": 1500, "change": "X",
+    "flags": ["fragile", "urgent"], "labels": [{"name": "\u0041"}, {"name": "Rout\u0065", "value": "r\n"}],
+    "status": "On delivery", "station": {"id": 5}, "notes": [{"q": "x"}, {}], "more": {"k\"": 1}, "invoices": [1, "2"],
+    "custom": {"c": {"name": "C\u00e9", "type": "t", "value": {"a": [1, 2]}}, "d": 5}, "blob": [{"x": 1}],
+    "strange": [[1, {"deep": null}]], "a key that no path names and that is long \u00e9": true,
+    "depots": [{"id": 1, "name": "n"}, {"id": 1, "name": "n"}, {"name": "without an id"}]}}}"#;
+
+#[test]
+fn the_second_payload_of_a_kind_allocates_nothing() {
+    let mapping = hirewire_yaml::parse("m.yaml", MAPPING).unwrap();
+    let plan = Plan::compile(&mapping, None, &schema_of).unwrap_or_else(|problems| panic!("{problems}"));
+    let input =
+        Input { body: PAYLOAD.as_bytes(), event: Some("e"), received_micros: Some(1_234_567), ..Input::default() };
+    let mut scratch = Scratch::default();
+    for _ in 0..3 {
+        let mapped = plan.apply(&mut scratch, &input, &mut Nobody).unwrap();
+        assert_eq!(mapped.facts().map(|fact| fact.remote_id.to_owned()).collect::<Vec<_>>(), ["a/7", "1"]);
+    }
+    let region = Region::new(ALLOCATOR);
+    for _ in 0..10 {
+        let facts = plan.apply(&mut scratch, &input, &mut Nobody).map(|mapped| mapped.len());
+        assert!(matches!(facts, Ok(2)));
+    }
+    let change = region.change();
+    assert_eq!((change.allocations, change.reallocations), (0, 0));
+}
