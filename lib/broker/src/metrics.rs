@@ -1,6 +1,6 @@
 //! All metrics of the broker.
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 #[derive(Clone)]
 pub(crate) struct Metrics {
@@ -15,8 +15,8 @@ pub(crate) struct Metrics {
     pub(crate) log_bytes: IntGauge,
     pub(crate) segments: IntGauge,
     pub(crate) partitions: IntGauge,
-    pub(crate) groups: IntGauge,
-    pub(crate) open_transactions: IntGauge,
+    pub(crate) groups: IntGaugeVec,
+    pub(crate) transactions: IntGaugeVec,
     pub(crate) checkpoints: IntCounter,
 }
 
@@ -25,8 +25,8 @@ impl Metrics {
         let metrics = Self {
             requests: IntCounterVec::new(Opts::new("broker_requests_total", "Requests by API"), &["api"])?,
             errors: IntCounterVec::new(
-                Opts::new("broker_produce_errors_total", "Refused produce requests by error code"),
-                &["code"],
+                Opts::new("broker_errors_total", "Refused parts of requests by API and Kafka's error code"),
+                &["api", "code"],
             )?,
             connections: IntGauge::new("broker_connections", "Open client connections")?,
             refused_connections: IntCounter::new("broker_refused_connections_total", "Connections over the limit")?,
@@ -43,8 +43,11 @@ impl Metrics {
             log_bytes: IntGauge::new("broker_log_bytes", "Bytes in segment files")?,
             segments: IntGauge::new("broker_log_segments", "Segment files")?,
             partitions: IntGauge::new("broker_partitions", "Partitions")?,
-            groups: IntGauge::new("broker_groups", "Consumer groups")?,
-            open_transactions: IntGauge::new("broker_open_transactions", "Transactions that are open")?,
+            groups: IntGaugeVec::new(Opts::new("broker_groups", "Consumer groups by state"), &["state"])?,
+            transactions: IntGaugeVec::new(
+                Opts::new("broker_transactions", "Transactional ids by the state of their last transaction"),
+                &["state"],
+            )?,
             checkpoints: IntCounter::new("broker_checkpoints_total", "Checkpoints written")?,
         };
         registry.register(Box::new(metrics.requests.clone()))?;
@@ -59,7 +62,7 @@ impl Metrics {
         registry.register(Box::new(metrics.segments.clone()))?;
         registry.register(Box::new(metrics.partitions.clone()))?;
         registry.register(Box::new(metrics.groups.clone()))?;
-        registry.register(Box::new(metrics.open_transactions.clone()))?;
+        registry.register(Box::new(metrics.transactions.clone()))?;
         registry.register(Box::new(metrics.checkpoints.clone()))?;
         Ok(metrics)
     }

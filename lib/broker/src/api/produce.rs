@@ -38,9 +38,8 @@ pub(crate) async fn produce(core: Arc<Core>, request: ProduceRequest) -> Reply {
                     store(&core, transactional_id, topic.name.as_str(), data.index, records, room)
                 }
             };
-            match &result {
-                Ok(stored) => last = last.max(stored.lsn),
-                Err(error) => core.metrics.errors.with_label_values(&[&error.code().to_string()]).inc(),
+            if let Ok(stored) = &result {
+                last = last.max(stored.lsn);
             }
             partitions.push((data.index, result));
         }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use prometheus::IntGaugeVec;
 use tracing::{error, warn};
 
 use super::checkpoint;
@@ -15,8 +16,10 @@ use super::journal::Frame;
 use super::op::Op;
 use super::partition::Partition;
 use crate::core::Core;
+use crate::groups::membership::Phase;
 use crate::sync::{lock, now_ms};
 use crate::topics::Topic;
+use crate::transactions::Status;
 
 #[derive(Default)]
 struct Signal {
@@ -109,7 +112,19 @@ impl Housekeeper {
         core.metrics.log_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
         core.metrics.segments.set(i64::try_from(segments).unwrap_or(i64::MAX));
         core.metrics.partitions.set(i64::try_from(partitions).unwrap_or(i64::MAX));
-        core.metrics.groups.set(i64::try_from(core.groups.all().len()).unwrap_or(i64::MAX));
+        let phases = [Phase::Empty, Phase::PreparingRebalance, Phase::CompletingRebalance, Phase::Stable];
+        let of_groups = core.groups.all().iter().map(|group| group.lock().membership.phase.name()).collect::<Vec<_>>();
+        tell_states(&core.metrics.groups, phases.map(Phase::name), &of_groups);
+        let statuses = [Status::Empty, Status::Ongoing, Status::Committed, Status::Aborted];
+        let of_all = core.transactions.all().iter().map(|one| one.lock().status.name()).collect::<Vec<_>>();
+        tell_states(&core.metrics.transactions, statuses.map(Status::name), &of_all);
+    }
+}
+
+fn tell_states(gauge: &IntGaugeVec, states: [&str; 4], found: &[&str]) {
+    for state in states {
+        let count = found.iter().filter(|found| **found == state).count();
+        gauge.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }
 

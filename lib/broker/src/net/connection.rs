@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
 use super::authentication::Gate;
-use super::{shape, versions};
+use super::{errors, shape, versions};
 use crate::api::{self, Client, Reply};
 use crate::core::Core;
 
@@ -191,6 +191,9 @@ async fn write(
             Reply::Now(response) => *response,
             Reply::Later(response) => response.await,
         };
+        for code in errors::codes(&response) {
+            core.metrics.errors.with_label_values(&[&format!("{:?}", next.api), &code.to_string()]).inc();
+        }
         let bytes = encode(next.api, next.version, next.correlation_id, &response)?;
         writer.write_all(&bytes).await?;
         core.metrics.bytes_out.inc_by(bytes.len() as u64);

@@ -4,6 +4,7 @@
 
 pub(crate) mod authentication;
 mod connection;
+mod errors;
 mod scram;
 mod shape;
 pub(crate) mod tls;
