@@ -198,6 +198,12 @@ impl Catalog {
         &self.kinds[kind]
     }
 
+    /// All of them, by [`Kind`].
+    #[must_use]
+    pub fn kinds(&self) -> &[KindInfo] {
+        &self.kinds
+    }
+
     /// To be changed before work begins, or never.
     pub fn info_mut(&mut self, kind: Kind) -> &mut KindInfo {
         &mut self.kinds[kind]

@@ -41,6 +41,15 @@ pub struct Row<'a> {
     pub delete: bool,
 }
 
+/// What a statement says of each field of its schema.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one at a time, on the stack")]
+pub enum Fields<'a> {
+    /// As the mapping wrote them: nothing is copied.
+    Mapped(Fact<'a>),
+    Own(Vec<Slice<'a>>),
+}
+
 #[derive(Clone, Debug)]
 pub struct Claim<'a> {
     pub record: &'a str,
@@ -59,7 +68,7 @@ pub struct Claim<'a> {
     pub element: Option<Row<'a>>,
     pub change: Option<&'a str>,
     pub cause: Option<&'a str>,
-    pub fields: Vec<Slice<'a>>,
+    pub fields: Fields<'a>,
     pub origin: Origin<'a>,
 }
 
@@ -88,14 +97,17 @@ impl<'a> Claim<'a> {
             }),
             change: fact.hint("change"),
             cause: fact.hint("cause"),
-            fields: (0..fact.field_count()).map(|index| fact.field(index)).collect(),
+            fields: Fields::Mapped(*fact),
             origin,
         }
     }
 
     #[must_use]
     pub fn field(&self, index: usize) -> Slice<'a> {
-        self.fields.get(index).copied().unwrap_or(Slice::NotMapped)
+        match &self.fields {
+            Fields::Mapped(fact) => fact.field(index),
+            Fields::Own(fields) => fields.get(index).copied().unwrap_or(Slice::NotMapped),
+        }
     }
 
     /// Its bytes, if it says something.
@@ -132,9 +144,13 @@ impl<'a> Claim<'a> {
             put_bytes(out, row.bytes);
             out.push(u8::from(row.delete));
         }
-        put_len(out, self.fields.len());
-        for field in &self.fields {
-            match field {
+        let count = match &self.fields {
+            Fields::Mapped(fact) => fact.field_count(),
+            Fields::Own(fields) => fields.len(),
+        };
+        put_len(out, count);
+        for index in 0..count {
+            match self.field(index) {
                 Slice::NotMapped => out.push(0),
                 Slice::Absent => out.push(1),
                 Slice::Bytes(bytes) => {
@@ -214,7 +230,7 @@ impl<'a> Claim<'a> {
             element,
             change,
             cause,
-            fields,
+            fields: Fields::Own(fields),
             origin,
         })
     }

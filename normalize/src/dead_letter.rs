@@ -45,16 +45,20 @@ impl Code {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::MissingHeader => {
-                "Only ingest writes to raw topics: find who else did, or bring ingest and normalize to one release; then replay."
+                "Only ingest writes to raw topics: find who else did, or bring ingest and normalize to one release; then send the record again (docs/errors.md says how)."
             }
             Self::Empty => "Only ingest writes to raw topics, and never an empty record: find who else did.",
             Self::UnknownConnection => {
-                "Add the connection to the configuration of normalize (it must be the same for all services), then replay."
+                "Add the connection to the configuration of normalize (it must be the same for all services), then send the record again (docs/errors.md says how)."
             }
-            Self::DamagedFragment => "Bring all normalize processes to one release, then replay.",
-            Self::UnknownRecord => "Bring the mapping and the schemas to one release, then replay.",
+            Self::DamagedFragment => {
+                "Bring all normalize processes to one release, then send the record again (docs/errors.md says how)."
+            }
+            Self::UnknownRecord => {
+                "Bring the mapping and the schemas to one release, then send the record again (docs/errors.md says how)."
+            }
             Self::Panicked => {
-                "A bug of ours: report the place that the message names; with a release that has it mended, replay."
+                "A bug of ours: report the place that the message names; with a release that has it mended, send the record again (docs/errors.md says how)."
             }
             Self::Mapping(code) => match code {
                 RejectCode::InvalidUtf8 | RejectCode::InvalidJson => {
@@ -67,7 +71,7 @@ impl Code {
                 | RejectCode::RequiredMissing
                 | RejectCode::UnreadableValue
                 | RejectCode::OutOfRange => {
-                    "The source changed the shape of this field: correct the mapping at the named rule, then replay."
+                    "The source changed the shape of this field: correct the mapping at the named rule, then send the record again (docs/errors.md says how)."
                 }
             },
         }

@@ -2,6 +2,8 @@
 
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
+use crate::catalog::{Catalog, VISIT};
+
 #[derive(Clone)]
 pub struct Metrics {
     pub events: IntCounterVec,
@@ -11,12 +13,57 @@ pub struct Metrics {
     pub records: IntCounterVec,
     pub stage_changes: IntCounterVec,
     pub dead_letters: IntCounterVec,
-    pub fragments: IntCounterVec,
+    pub fragments: Fragments,
     pub unmapped: IntCounterVec,
-    pub leaves: IntCounterVec,
+    pub leaves: Leaves,
     pub missing_lookups: IntCounterVec,
     pub restored: IntCounter,
     pub moved: IntCounter,
+}
+
+/// Statements that were found away from their owner's partition.
+#[derive(Clone)]
+pub struct Fragments {
+    pub sent: IntCounter,
+    pub known: IntCounter,
+    pub received: IntCounter,
+}
+
+/// Leaves of payloads by what became of them.
+#[derive(Clone)]
+pub struct Leaves {
+    pub read: IntCounter,
+    pub ignored: IntCounter,
+    pub carried: IntCounter,
+    pub unread: IntCounter,
+}
+
+/// Counters that every event moves, found once instead of by their labels each time.
+pub struct Counts {
+    /// By kind.
+    pub facts: Vec<IntCounter>,
+    pub records: Vec<IntCounter>,
+    pub stale: Vec<IntCounter>,
+    pub visits: IntCounter,
+    pub live: IntCounter,
+    pub corrections: IntCounter,
+}
+
+impl Counts {
+    #[must_use]
+    pub fn of(metrics: &Metrics, catalog: &Catalog) -> Self {
+        let by_kind = |metric: &IntCounterVec| {
+            catalog.kinds().iter().map(|info| metric.with_label_values(&[info.record])).collect()
+        };
+        Self {
+            facts: by_kind(&metrics.facts),
+            records: by_kind(&metrics.records),
+            stale: by_kind(&metrics.stale),
+            visits: metrics.facts.with_label_values(&[VISIT]),
+            live: metrics.stage_changes.with_label_values(&["LIVE"]),
+            corrections: metrics.stage_changes.with_label_values(&["CORRECTION"]),
+        }
+    }
 }
 
 impl Metrics {
@@ -36,6 +83,10 @@ impl Metrics {
             "Records deleted in a partition because they live with another owner.",
         )?;
         registry.register(Box::new(moved.clone()))?;
+        let fragments = vec("fragments_total", "Statements found away from their owner's partition.", &["outcome"])?;
+        let leaves = vec("source_leaves_total", "Leaves of payloads by what became of them.", &["outcome"])?;
+        let (outcome, leaf) =
+            (|name: &str| fragments.with_label_values(&[name]), |name: &str| leaves.with_label_values(&[name]));
         Ok(Self {
             events: vec("events_total", "Raw records by origin.", &["vendor", "origin"])?,
             unknown_events: vec(
@@ -48,9 +99,14 @@ impl Metrics {
             records: vec("records_total", "Canonical records published, by record.", &["record"])?,
             stage_changes: vec("stage_changes_total", "Ledger events published.", &["revision"])?,
             dead_letters: vec("dead_letters_total", "Raw records that could not be processed, by code.", &["code"])?,
-            fragments: vec("fragments_total", "Statements found away from their owner's partition.", &["outcome"])?,
+            fragments: Fragments { sent: outcome("sent"), known: outcome("known"), received: outcome("received") },
             unmapped: vec("unmapped_values_total", "Coded values that no rule covers.", &["vendor"])?,
-            leaves: vec("source_leaves_total", "Leaves of payloads by what became of them.", &["outcome"])?,
+            leaves: Leaves {
+                read: leaf("read"),
+                ignored: leaf("ignored"),
+                carried: leaf("carried"),
+                unread: leaf("unread"),
+            },
             missing_lookups: vec("missing_lookups_total", "Look-ups that did not come in time.", &["record"])?,
             restored,
             moved,

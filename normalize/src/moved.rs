@@ -7,7 +7,7 @@
 
 use hirewire_mapping::Slice;
 
-use crate::claim::{Claim, Id};
+use crate::claim::{Claim, Fields, Id};
 use crate::ledger::Micros;
 use crate::reconcile::EntityState;
 
@@ -50,7 +50,7 @@ pub fn notice<'a>(what: &'static str, claim: &Claim<'a>, notice: &'a Notice) -> 
         element: None,
         change: None,
         cause: None,
-        fields: vec![Slice::Bytes(&notice.owner)],
+        fields: Fields::Own(vec![Slice::Bytes(&notice.owner)]),
         origin: claim.origin,
     }
 }

@@ -1,6 +1,6 @@
 //! Canonical ids for mappings, kept for reuse, and look-ups by them.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
 use hirewire_mapping::Context;
 use hirewire_schemas::ids::{canonical_id, key};
@@ -8,13 +8,26 @@ use hirewire_schemas::ids::{canonical_id, key};
 use crate::claim::Id;
 use crate::lookups::Lookups;
 
-/// Ids kept; then all are forgotten.
-const MOST_KEPT: usize = 50_000;
+/// Places; a new name takes the place of another one.
+const PLACES: usize = 1 << 13;
 
-#[derive(Default)]
+#[derive(Clone)]
+struct Known {
+    name: Box<[u8]>,
+    id: Id,
+}
+
+/// The ids of names that were asked for lately: bounded, and never wrong, for whole names are compared.
 pub struct IdCache {
-    known: HashMap<Vec<u8>, Id>,
+    places: Vec<Option<Known>>,
+    hasher: RandomState,
     name: Vec<u8>,
+}
+
+impl Default for IdCache {
+    fn default() -> Self {
+        Self { places: vec![None; PLACES], hasher: RandomState::new(), name: Vec::new() }
+    }
 }
 
 impl IdCache {
@@ -24,15 +37,16 @@ impl IdCache {
             self.name.extend_from_slice(part.as_bytes());
             self.name.push(0x1f);
         }
-        if let Some(id) = self.known.get(&self.name) {
-            return *id;
+        let hash = self.hasher.hash_one(self.name.as_slice());
+        let place = &mut self.places[usize::try_from(hash % PLACES as u64).unwrap_or(0)];
+        match place {
+            Some(known) if *known.name == *self.name => known.id,
+            _ => {
+                let id = key(canonical_id(tenant, connection, record, remote_id));
+                *place = Some(Known { name: self.name.as_slice().into(), id });
+                id
+            }
         }
-        let id = key(canonical_id(tenant, connection, record, remote_id));
-        if self.known.len() >= MOST_KEPT {
-            self.known.clear();
-        }
-        self.known.insert(self.name.clone(), id);
-        id
     }
 }
 

@@ -76,8 +76,7 @@ pub struct NormalizeStep {
 impl NormalizeStep {
     #[must_use]
     pub fn new(partition: i32, shared: Arc<Shared>) -> Self {
-        let work =
-            Work::new(Arc::clone(&shared.catalog), shared.metrics.clone(), partition, Arc::clone(&shared.lookups));
+        let work = Work::new(Arc::clone(&shared.catalog), &shared.metrics, partition, Arc::clone(&shared.lookups));
         Self {
             partition,
             shared,
@@ -194,13 +193,14 @@ impl NormalizeStep {
                 }
             }
             let coverage = result.coverage();
-            for (outcome, count) in [
-                ("read", coverage.read),
-                ("ignored", coverage.ignored),
-                ("carried", coverage.carried),
-                ("unread", coverage.unread),
+            let leaves = &shared.metrics.leaves;
+            for (counter, count) in [
+                (&leaves.read, coverage.read),
+                (&leaves.ignored, coverage.ignored),
+                (&leaves.carried, coverage.carried),
+                (&leaves.unread, coverage.unread),
             ] {
-                shared.metrics.leaves.with_label_values(&[outcome]).inc_by(count as u64);
+                counter.inc_by(count as u64);
             }
             for fact in result.facts() {
                 for (rule, _) in fact.unmapped() {
@@ -284,8 +284,12 @@ impl NormalizeStep {
 
     fn forward(&mut self, claim: &Claim<'_>, owner: &Id, to: i32, out: &mut Outbox) {
         let record = fragments::forward(&mut self.sent, &self.shared.catalog, claim, owner, to);
-        let outcome = if record.is_some() { "sent" } else { "known" };
-        self.shared.metrics.fragments.with_label_values(&[outcome]).inc();
+        let fragments = &self.shared.metrics.fragments;
+        if record.is_some() {
+            fragments.sent.inc()
+        } else {
+            fragments.known.inc()
+        }
         if let Some(record) = record {
             out.send(record);
         }
@@ -355,13 +359,13 @@ impl NormalizeStep {
             return self.bury(input, Code::DamagedFragment, "the fragment cannot be read".to_owned(), None, out);
         };
         if moved::is_notice(claim.record) {
-            self.shared.metrics.fragments.with_label_values(&["received"]).inc();
+            self.shared.metrics.fragments.received.inc();
             return self.take_notice(&claim, out);
         }
         if claim.record != VISIT && self.shared.catalog.kind(claim.record).is_none() {
             return self.bury(input, Code::UnknownRecord, format!("record {}", claim.record), None, out);
         }
-        self.shared.metrics.fragments.with_label_values(&["received"]).inc();
+        self.shared.metrics.fragments.received.inc();
         let owner = self.owner_of(&claim);
         let id = self.id_of(&claim);
         self.apply(&claim, owner.unwrap_or(id), owner.is_none(), out)

@@ -8,17 +8,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hirewire_kafka::{Outbox, Record, Stop};
 use hirewire_schemas::FieldSchema;
-use hirewire_schemas::ids::state_event_id;
+use hirewire_schemas::ids::{key, state_event_id};
+use prometheus::IntCounter;
 
 use crate::application::{
     Conclusions, STAGE_SAYS_ALL, is_prospect, observe, observe_rejection, observe_visit, stage_says, stage_slice,
 };
 use crate::catalog::{Catalog, Kind, KindInfo, VISIT};
 use crate::change::write_change;
-use crate::claim::{Claim, Id};
-use crate::ledger::{Ledger, Micros};
+use crate::claim::{Claim, Fields, Id};
+use crate::ledger::{Ledger, Micros, Revision};
 use crate::lookups::Lookups;
-use crate::metrics::Metrics;
+use crate::metrics::{Counts, Metrics};
 use crate::moved::{self, Notice};
 use crate::reconcile::{Deleted, EntityState, Ids, Merged, merge, put_state_record, write_canonical};
 use crate::store::Store;
@@ -58,7 +59,8 @@ pub struct Committed {
 
 pub struct Work {
     catalog: Arc<Catalog>,
-    metrics: Metrics,
+    counts: Counts,
+    moved: IntCounter,
     partition: i32,
     lookups: Arc<Lookups>,
     touched: HashMap<Id, Touched>,
@@ -67,6 +69,9 @@ pub struct Work {
     /// Touched since [`Self::note_touched`].
     latest: Option<Vec<Id>>,
     spare: Vec<u8>,
+    /// Of the record that is being written.
+    value: Vec<u8>,
+    traceparent: Arc<str>,
 }
 
 /// Ids that a claim needs, resolved by the caller.
@@ -79,16 +84,19 @@ pub struct Place {
 
 impl Work {
     #[must_use]
-    pub fn new(catalog: Arc<Catalog>, metrics: Metrics, partition: i32, lookups: Arc<Lookups>) -> Self {
+    pub fn new(catalog: Arc<Catalog>, metrics: &Metrics, partition: i32, lookups: Arc<Lookups>) -> Self {
         Self {
+            counts: Counts::of(metrics, &catalog),
+            moved: metrics.moved.clone(),
             catalog,
-            metrics,
             partition,
             lookups,
             touched: HashMap::new(),
             order: Vec::new(),
             latest: None,
             spare: Vec::new(),
+            value: Vec::new(),
+            traceparent: "traceparent".into(),
         }
     }
 
@@ -110,14 +118,14 @@ impl Work {
         let Some(kind) = self.catalog.kind(claim.record) else { return Ok(None) };
         let catalog = Arc::clone(&self.catalog);
         let info = catalog.info(kind);
-        self.metrics.facts.with_label_values(&[info.record]).inc();
+        self.counts.facts[kind].inc();
         let lookups = Arc::clone(&self.lookups);
         let touched = self.touch(store, kind, place.id, claim, claim.remote_id)?;
         expire(touched, claim, info.schema.fields.len());
         let version = claim.version.unwrap_or(claim.origin.observed_at);
         if moved::has_left(&touched.state) {
             if claim.delete || held_only || touched.state.deleted.is_some_and(|left| version <= left.at) {
-                self.metrics.stale.with_label_values(&[info.record]).inc();
+                self.counts.stale[kind].inc();
                 return Ok(None);
             }
             let revision = touched.state.revision;
@@ -169,7 +177,7 @@ impl Work {
             (touched.state.field(fields.kind).cloned(), touched.state.field(fields.rejected_at).cloned())
         });
         if done.stale {
-            self.metrics.stale.with_label_values(&[info.record]).inc();
+            self.counts.stale[kind].inc();
         }
         if let Some((kind_of, rejected_at)) = rejection {
             let owner = claim.owner.map_or(claim.remote_id, |owner| owner.1);
@@ -207,18 +215,19 @@ impl Work {
         if known > told.version {
             return Ok(Some(Notice { owner: told.owner, version: known }));
         }
-        let left = Claim { delete: true, deleted_at: Some(told.version), fields: Vec::new(), ..claim.clone() };
+        let left =
+            Claim { delete: true, deleted_at: Some(told.version), fields: Fields::Own(Vec::new()), ..claim.clone() };
         touched.state.raw_refs.clear();
         let done = merge(&mut touched.state, catalog.info(kind), &left);
         touched.state.owner = None;
         touched.merged.content |= done.content;
         touched.merged.state = true;
-        self.metrics.moved.inc();
+        self.moved.inc();
         Ok(None)
     }
 
     fn apply_visit(&mut self, store: &mut Store, claim: &Claim<'_>, place: Place) -> Result<(), Stop> {
-        self.metrics.facts.with_label_values(&[VISIT]).inc();
+        self.counts.visits.inc();
         let catalog = Arc::clone(&self.catalog);
         let Some((_, application)) = claim.owner else { return Ok(()) };
         let touched = self.touch(store, catalog.application, place.owner, claim, application)?;
@@ -294,6 +303,7 @@ impl Work {
     fn finish_one(&mut self, id: &Id, mut touched: Touched, out: &mut Outbox) -> Option<Committed> {
         let catalog = Arc::clone(&self.catalog);
         let info = catalog.info(touched.kind);
+        let name = Bytes::copy_from_slice(id);
         let mut ledger = touched.state.ledger.take();
         let mut changed = touched.merged.content;
         if let Some(ledger) = ledger.as_mut().filter(|_| touched.ledger_news) {
@@ -301,10 +311,13 @@ impl Work {
             let events = ledger.publish();
             changed |= !events.is_empty();
             for event in &events {
-                let mut value = Vec::with_capacity(1024);
-                write_change(&mut value, &catalog, touched.ids(id), &touched.state, ledger, event);
-                self.metrics.stage_changes.with_label_values(&[&format!("{:?}", event.revision).to_uppercase()]).inc();
-                out.send(self.record(&catalog.stage_change.topic, id, value, &touched.trace));
+                self.value.clear();
+                write_change(&mut self.value, &catalog, touched.ids(id), &touched.state, ledger, event);
+                match event.revision {
+                    Revision::Live => self.counts.live.inc(),
+                    Revision::Correction => self.counts.corrections.inc(),
+                }
+                out.send(self.record(&catalog.stage_change.topic, &name, self.written(), &touched.trace));
             }
         }
         if !changed && !touched.merged.state && !touched.ledger_news {
@@ -312,14 +325,14 @@ impl Work {
         }
         if changed && touched.state.forget_after.is_none() {
             touched.state.revision += 1;
-            let event_id = state_event_id(
+            let event_id = key(state_event_id(
                 &touched.tenant,
                 &touched.connection,
                 info.record,
                 &touched.remote_id,
                 touched.state.revision,
-            )
-            .to_string();
+            ));
+            let event_id = std::str::from_utf8(&event_id).unwrap_or_default();
             let concluded =
                 ledger.as_ref().filter(|_| touched.state.deleted.is_none()).map(|ledger| Conclusions::of(ledger));
             let fields = &catalog.application_fields;
@@ -336,18 +349,19 @@ impl Work {
                     _ => None,
                 }
             };
-            let mut value = Vec::with_capacity(1024);
-            write_canonical(&mut value, info, &event_id, touched.ids(id), &touched.state, &better);
-            self.metrics.records.with_label_values(&[info.record]).inc();
-            let value = Bytes::from(value);
-            let key = if info.keyed_by_application { touched.state.owner.unwrap_or(*id) } else { *id };
-            out.send(self.record_of(&info.topic, &key, value.clone(), &touched.trace));
+            self.value.clear();
+            write_canonical(&mut self.value, info, event_id, touched.ids(id), &touched.state, &better);
+            self.counts.records[touched.kind].inc();
+            let owner = touched.state.owner.filter(|owner| info.keyed_by_application && owner != id);
+            let key = owner.map_or_else(|| name.clone(), |owner| Bytes::copy_from_slice(&owner));
+            out.send(self.record(&info.topic, &key, self.written(), &touched.trace));
         }
         touched.state.ledger = ledger;
-        let mut value = catalog.state.frame.to_vec();
-        put_state_record(&mut value, touched.record, touched.ids(id), &touched.state, &mut self.spare);
-        let value = Bytes::from(value);
-        out.send(self.record_of(&catalog.state.topic, id, value.clone(), &[]));
+        self.value.clear();
+        self.value.extend_from_slice(&catalog.state.frame);
+        put_state_record(&mut self.value, touched.record, touched.ids(id), &touched.state, &mut self.spare);
+        let value = self.written();
+        out.send(self.record(&catalog.state.topic, &name, value.clone(), &Bytes::new()));
         Some(Committed { id: *id, state: value.slice(catalog.state.frame.len()..) })
     }
 
@@ -368,16 +382,17 @@ impl Work {
         });
     }
 
-    fn record(&self, topic: &Arc<str>, key: &Id, value: Vec<u8>, trace: &[u8]) -> Record {
-        self.record_of(topic, key, Bytes::from(value), trace)
+    /// What the buffer holds, in memory of just that size: it may stay in the store for long.
+    fn written(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.value)
     }
 
-    fn record_of(&self, topic: &Arc<str>, key: &Id, value: Bytes, trace: &[u8]) -> Record {
-        let trace = (!trace.is_empty()).then(|| (Arc::from("traceparent"), Bytes::copy_from_slice(trace)));
+    fn record(&self, topic: &Arc<str>, key: &Bytes, value: Bytes, trace: &Bytes) -> Record {
+        let trace = (!trace.is_empty()).then(|| (Arc::clone(&self.traceparent), trace.clone()));
         Record {
             topic: Arc::clone(topic),
             partition: Some(self.partition),
-            key: Some(Bytes::copy_from_slice(key)),
+            key: Some(key.clone()),
             value: Some(value),
             headers: trace.into_iter().collect(),
             timestamp_ms: None,

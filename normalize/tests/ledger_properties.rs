@@ -82,7 +82,11 @@ fn tell(ledger: &mut Ledger, consumer: &mut Consumer, facts: &[Fact]) {
     assert!(ledger.publish().is_empty(), "publishing again tells nothing");
     let mut bytes = Vec::new();
     ledger.encode(&mut bytes);
-    assert_eq!(Ledger::decode(&mut Reader::new(&bytes)).unwrap(), *ledger, "the stored form is the whole of it");
+    assert_eq!(
+        Ledger::decode(&mut Reader::new(&bytes), &bytes::Bytes::copy_from_slice).unwrap(),
+        *ledger,
+        "the stored form is the whole of it"
+    );
 }
 
 fn play(deliveries: &[Vec<Fact>]) -> Consumer {

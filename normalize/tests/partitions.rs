@@ -1,5 +1,6 @@
 //! Steps of all partitions together, without Kafka: fragments, deletions, look-ups, every documented payload.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(dead_code, reason = "the cluster has more than these tests need")]
 
 mod cluster;
 

@@ -1,5 +1,7 @@
 //! A ledger as bytes in the entity's state, and back. Versioned by the state record's format number.
 
+use bytes::Bytes;
+
 use super::facts::{Deletion, Facts, Sighting, Snapshot, Switch, Visit};
 use super::publish::{Effective, Published};
 use super::value::{Cause, ChangeType, Precision, Provenance, Source, State, Status};
@@ -33,12 +35,14 @@ impl Ledger {
         });
     }
 
+    /// `share` makes bytes to keep of a part of what is read.
+    ///
     /// # Errors
     /// [`Damaged`] if these are not such bytes.
-    pub fn decode(from: &mut Reader<'_>) -> Result<Self, Damaged> {
-        let named = |from: &mut Reader<'_>| Ok(Named { key: from.bytes()?.into(), bytes: from.bytes()?.into() });
+    pub fn decode(from: &mut Reader<'_>, share: &dyn Fn(&[u8]) -> Bytes) -> Result<Self, Damaged> {
+        let named = |from: &mut Reader<'_>| Ok(Named { key: share(from.bytes()?), bytes: share(from.bytes()?) });
         let (stages, jobs, topics) = (list(from, named)?, list(from, named)?, list(from, named)?);
-        let statuses = list(from, |from| Ok((status(from)?, from.bytes()?.into())))?;
+        let statuses = list(from, |from| Ok((status(from)?, share(from.bytes()?))))?;
         let facts = facts(from)?;
         let last_sequence = u32::try_from(from.int()?).map_err(|_| Damaged)?;
         let effective = list(from, |from| {
@@ -57,6 +61,9 @@ impl Ledger {
     }
 }
 
+/// Damaged input may claim to be long.
+const MOST_AT_ONCE: usize = 1024;
+
 fn put_list<T>(out: &mut Vec<u8>, all: &[T], put: impl Fn(&mut Vec<u8>, &T)) {
     put_len(out, all.len());
     for one in all {
@@ -66,7 +73,11 @@ fn put_list<T>(out: &mut Vec<u8>, all: &[T], put: impl Fn(&mut Vec<u8>, &T)) {
 
 fn list<T>(from: &mut Reader<'_>, one: impl Fn(&mut Reader<'_>) -> Result<T, Damaged>) -> Result<Vec<T>, Damaged> {
     let len = from.len()?;
-    (0..len).map(|_| one(from)).collect()
+    let mut all = Vec::with_capacity(len.min(MOST_AT_ONCE));
+    for _ in 0..len {
+        all.push(one(from)?);
+    }
+    Ok(all)
 }
 
 fn put_facts(out: &mut Vec<u8>, facts: &Facts) {

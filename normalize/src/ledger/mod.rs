@@ -13,6 +13,8 @@ mod statuses;
 mod track;
 mod value;
 
+use bytes::Bytes;
+
 pub use derive::{Move, derive};
 pub use facts::{Deletion, Facts, Sighting, Snapshot, Switch, Visit, width_of};
 pub use publish::{Effective, Event, Published, publish};
@@ -23,8 +25,8 @@ pub use value::{
 /// A value with its key: a stage's id (or name), a job's id, a topic's name.
 #[derive(Clone, Debug, PartialEq)]
 struct Named {
-    key: Box<[u8]>,
-    bytes: Box<[u8]>,
+    key: Bytes,
+    bytes: Bytes,
 }
 
 /// All that normalize keeps of one application's history.
@@ -36,7 +38,7 @@ pub struct Ledger {
     jobs: Vec<Named>,
     topics: Vec<Named>,
     /// The encoded coded status, per symbol, as last seen.
-    statuses: Vec<(Status, Box<[u8]>)>,
+    statuses: Vec<(Status, Bytes)>,
 }
 
 impl Ledger {
@@ -70,8 +72,8 @@ impl Ledger {
     pub fn word_status(&mut self, status: Status, bytes: &[u8]) {
         match self.statuses.iter_mut().find(|(known, _)| *known == status) {
             Some((_, old)) if **old == *bytes => {}
-            Some((_, old)) => *old = bytes.into(),
-            None => self.statuses.push((status, bytes.into())),
+            Some((_, old)) => *old = Bytes::copy_from_slice(bytes),
+            None => self.statuses.push((status, Bytes::copy_from_slice(bytes))),
         }
     }
 
@@ -126,10 +128,10 @@ fn intern(table: &mut Vec<Named>, key: &[u8], bytes: &[u8]) -> u16 {
     if let Some(index) = table.iter().position(|named| *named.key == *key) {
         let named = &mut table[index];
         if *named.bytes != *bytes {
-            named.bytes = bytes.into();
+            named.bytes = Bytes::copy_from_slice(bytes);
         }
         return u16::try_from(index).unwrap_or(u16::MAX);
     }
-    table.push(Named { key: key.into(), bytes: bytes.into() });
+    table.push(Named { key: Bytes::copy_from_slice(key), bytes: Bytes::copy_from_slice(bytes) });
     u16::try_from(table.len() - 1).unwrap_or(u16::MAX)
 }

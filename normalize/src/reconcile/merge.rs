@@ -213,7 +213,7 @@ fn note_times(state: &mut EntityState, claim: &Claim<'_>, done: &mut Merged) {
 mod tests {
     use super::*;
     use crate::catalog::Catalog;
-    use crate::claim::Origin;
+    use crate::claim::{Fields, Origin};
     use crate::ledger::Provenance;
     use hirewire_schemas::Names;
 
@@ -264,7 +264,7 @@ mod tests {
                 element: None,
                 change: None,
                 cause: None,
-                fields,
+                fields: Fields::Own(fields),
                 origin: ORIGIN,
             }
         }

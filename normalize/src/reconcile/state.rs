@@ -178,7 +178,8 @@ impl EntityState {
         for _ in 0..count {
             customs.push((from.text()?.to_owned(), held(stored, from)?));
         }
-        let ledger = if from.flag()? { Some(Box::new(Ledger::decode(from)?)) } else { None };
+        let ledger =
+            if from.flag()? { Some(Box::new(Ledger::decode(from, &|part| share(stored, part))?)) } else { None };
         if !from.is_empty() {
             return Err(Damaged);
         }
