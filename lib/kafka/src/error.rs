@@ -67,6 +67,9 @@ pub struct Stop {
 }
 
 impl Stop {
+    /// From a step's `before_commit`: not an end, but "abort, and give me the same inputs again".
+    pub const WORK_AGAIN: &str = "work-again";
+
     /// A restart may help.
     pub fn retryable(code: &'static str, what: impl Into<String>) -> Self {
         Self { code, what: what.into(), retryable: true }

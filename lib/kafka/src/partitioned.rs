@@ -42,7 +42,8 @@ pub trait Step: Send {
     /// The last records of this transaction, for example changed state.
     ///
     /// # Errors
-    /// [`Stop`] when the partition cannot go on.
+    /// [`Stop`] when the partition cannot go on; with [`Stop::WORK_AGAIN`] the transaction is aborted and its inputs
+    /// come again.
     fn before_commit(&mut self, out: &mut Outbox) -> Result<(), Stop>;
 
     /// The transaction is durable.

@@ -47,6 +47,17 @@ enum Failure {
     Stop(Stop),
 }
 
+impl Failure {
+    /// A step may ask for the same inputs again, in a new transaction.
+    fn of_step(stop: Stop) -> Self {
+        if stop.code == Stop::WORK_AGAIN {
+            Self::Transaction(TransactionError::Aborted(stop.what))
+        } else {
+            Self::Stop(stop)
+        }
+    }
+}
+
 impl From<TransactionError> for Failure {
     fn from(error: TransactionError) -> Self {
         Self::Transaction(error)
@@ -178,7 +189,7 @@ impl Worker {
     /// Sends the step's last records and commits with the offsets after `inputs`.
     fn commit(&mut self, producer: &mut TransactionalProducer, inputs: &[Inbound]) -> Result<usize, Failure> {
         let mut outbox = Outbox::default();
-        self.step.before_commit(&mut outbox)?;
+        self.step.before_commit(&mut outbox).map_err(Failure::of_step)?;
         let sent = flush(&mut outbox, producer)?;
         self.still_ours()?;
         let started = Instant::now();
