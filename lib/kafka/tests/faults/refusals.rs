@@ -7,6 +7,7 @@ use kafka_protocol::messages::ApiKey;
 
 use crate::Place;
 use crate::proxy::Fault;
+use crate::scene::Event;
 
 /// What is seen of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +84,8 @@ async fn refuse(place: &Place, api: ApiKey, code: Code, times: usize, wanted: Se
     } else {
         scene.until_last("29").await;
         let stops = member.stops.lock().unwrap().clone();
-        let again = member.processed().len() > 30;
+        // A step that is not told would add the work to what it did before.
+        let again = member.processed().len() > 30 && member.happened(&Event::Aborted);
         scene.all_once(vec![member], 30).await;
         if stops.is_empty() && again { "again".to_owned() } else { format!("{stops:?}") }
     };

@@ -323,7 +323,8 @@ impl Member {
 
     /// Waits for an end of its own; tells all stops.
     pub async fn ended(self) -> Vec<(String, bool)> {
-        tokio::task::spawn_blocking(move || self.thread.join().unwrap()).await.unwrap();
+        wait_for("the member to end", || self.thread.is_finished()).await;
+        self.thread.join().unwrap();
         let stops = self.stops.lock().unwrap();
         stops.clone()
     }

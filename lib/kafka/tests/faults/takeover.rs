@@ -80,15 +80,17 @@ async fn a_worker_that_lost_its_partition_sends_no_offsets() {
 async fn a_revoked_worker_commits_what_it_did() {
     let place = Place::start().await;
     let scene = place.scene().await;
-    scene.feed(0..30).await;
+    scene.feed(0..15).await;
     let (mut first, second) = (scene.role("b"), scene.role("a"));
-    let gate = Gate::at(Event::Process("15".to_owned()));
+    let gate = Gate::at(Event::Process("14".to_owned()));
     first.gates = vec![gate.clone()];
     let first = scene.member(first);
     gate.reached().await;
     let second = scene.member(second);
     wait_for("the revoke", || first.count("rebalances_total") == 2).await;
     gate.open();
+    scene.until_last("14").await;
+    scene.feed(15..30).await;
     scene.until_last("29").await;
     let mut processed = first.processed();
     assert!(!first.happened(&Event::Aborted));
