@@ -120,3 +120,21 @@ fn a_reader_that_waits_is_woken_by_the_next_record() {
     let message = consumer.poll(std::time::Duration::from_secs(10)).expect("long before the fetch ends by itself");
     assert_eq!(message.unwrap().payload(), Some(b"x".as_slice()));
 }
+
+#[test]
+fn a_record_from_the_far_future_is_refused_as_kafka_does_and_one_before_the_topics_limit_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Running::start(dir.path());
+    create_topic(&broker.bootstrap(), "t", 1, &[("message.timestamp.before.max.ms", "60000")]);
+    let producer = idempotent(&broker.bootstrap());
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = i64::try_from(now.as_millis()).unwrap();
+    let send = |timestamp: i64| {
+        let record: FutureRecord<'_, str, str> = FutureRecord::to("t").payload("x").timestamp(timestamp);
+        runtime().block_on(producer.send(record, PATIENCE)).map(|_| ()).map_err(|(error, _)| error.rdkafka_error_code())
+    };
+    let refused = Err(Some(rdkafka::types::RDKafkaErrorCode::InvalidTimestamp));
+    assert_eq!(send(now + 2 * 86_400_000), refused);
+    assert_eq!(send(now - 86_400_000), refused);
+    assert_eq!(send(now), Ok(()));
+}
