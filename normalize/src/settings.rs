@@ -16,7 +16,7 @@ pub struct Settings {
     pub drain_deadline: Duration,
     /// How long a record waits for a look-up that is not there yet; then it goes out with the id alone. 2 s.
     pub lookup_wait: Duration,
-    /// Memory for recent states, of each partition number. 16 MiB.
+    /// Memory for recent states, of all partitions of the process. 64 MiB.
     pub cache_bytes: usize,
     /// How long a start waits for the schema registry. 2 min.
     pub registry_wait: Duration,
@@ -29,7 +29,7 @@ impl Default for Settings {
             commit_max_records: 2000,
             drain_deadline: Duration::from_secs(10),
             lookup_wait: Duration::from_secs(2),
-            cache_bytes: 16 << 20,
+            cache_bytes: 64 << 20,
             registry_wait: Duration::from_secs(120),
         }
     }

@@ -400,7 +400,8 @@ impl NormalizeStep {
         let failed = |error: &dyn std::error::Error| Stop::retryable("local-store", error.to_string());
         std::fs::create_dir_all(&self.shared.store_dir).map_err(|error| failed(&error))?;
         let path = self.shared.store_dir.join(format!("partition-{}.sqlite", self.partition));
-        let mut store = Store::open(&path, self.shared.cache_bytes).map_err(|error| failed(&error))?;
+        let mut store = Store::open(&path, share_of(self.shared.cache_bytes, self.shared.partitions))
+            .map_err(|error| failed(&error))?;
         let topic = &self.shared.catalog.state.topic;
         let (_, end) = Admin::new(settings)?.watermarks(topic, self.partition)?;
         if end < store.next_offset() {
@@ -422,6 +423,11 @@ impl NormalizeStep {
         tracing::info!(partition = self.partition, from, next, states = count, "state restored");
         Ok(store)
     }
+}
+
+/// What one partition may take of the memory for states: a process may come to have all of them.
+fn share_of(cache_bytes: usize, partitions: i32) -> usize {
+    cache_bytes / usize::try_from(partitions).unwrap_or(1).max(1)
 }
 
 fn not_restored() -> Stop {
@@ -527,6 +533,19 @@ impl Drop for NormalizeStep {
             && let Err(error) = store.flush()
         {
             tracing::warn!(%error, "the local store could not be written; the next start reads more from Kafka");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_partitions_together_take_no_more_memory_than_is_set() {
+        for partitions in [1, 4, 12, 200] {
+            let all = share_of(64 << 20, partitions) * usize::try_from(partitions).unwrap();
+            assert!((60 << 20..=64 << 20).contains(&all), "{partitions}: {all}");
         }
     }
 }
