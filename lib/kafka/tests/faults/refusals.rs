@@ -98,3 +98,18 @@ async fn refuse(place: &Place, api: ApiKey, code: Code, times: usize, wanted: Se
     let met = refused.times_met();
     (seen != right || met != times).then(|| format!("{api:?} {code:?}: wanted {right}, was {seen}, met {met} times"))
 }
+
+/// A step that finds too late that it must do its work in another way gets the same inputs, without a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_asks_for_its_inputs_again_gets_them() {
+    let place = Place::start().await;
+    let scene = place.scene().await;
+    scene.feed(0..10).await;
+    let mut role = scene.role("again");
+    role.asks_again = true;
+    let member = scene.member(role);
+    scene.until_last("9").await;
+    assert!(member.happened(&Event::Aborted));
+    assert!(member.stops.lock().unwrap().is_empty(), "{:?}", member.stops);
+    scene.all_once(vec![member], 10).await;
+}

@@ -1,6 +1,7 @@
 //! A stage for one fault: an input, an output, members that copy one to the other behind the proxy, and the oracle.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -81,6 +82,7 @@ struct Copy {
     label: String,
     pace: Duration,
     gates: Vec<Arc<Gate>>,
+    asks_again: Arc<AtomicBool>,
     events: Arc<Mutex<Vec<Event>>>,
 }
 
@@ -107,6 +109,9 @@ impl Step for Copy {
 
     fn before_commit(&mut self, _: &mut Outbox) -> Result<(), Stop> {
         self.note(Event::BeforeCommit);
+        if self.asks_again.swap(false, Ordering::AcqRel) {
+            return Err(Stop::retryable(Stop::WORK_AGAIN, "asked for once"));
+        }
         Ok(())
     }
 
@@ -156,6 +161,8 @@ pub struct Role {
     /// Time per record.
     pub pace: Duration,
     pub drain_deadline: Duration,
+    /// The step asks once for the same inputs again.
+    pub asks_again: bool,
     /// As a service does: begin anew after a stop that a restart may mend.
     pub restarts: bool,
 }
@@ -202,6 +209,7 @@ impl Scene {
             gates: Vec::new(),
             pace: Duration::ZERO,
             drain_deadline: Duration::from_secs(5),
+            asks_again: false,
             restarts: true,
         }
     }
@@ -239,7 +247,7 @@ impl Scene {
     pub fn member(&self, role: Role) -> Member {
         let (settings, options) = (self.settings(&role), self.options(&role));
         let (events, stops) = (Arc::<Mutex<Vec<Event>>>::default(), Arc::<Mutex<Vec<(String, bool)>>>::default());
-        let shutdown = Shutdown::new();
+        let (shutdown, asks_again) = (Shutdown::new(), Arc::new(AtomicBool::new(role.asks_again)));
         let metrics = prometheus::Registry::new();
         let counts = PartitionedMetrics::register("test", &metrics).unwrap();
         let (noted, stopped, ends, output) =
@@ -248,11 +256,11 @@ impl Scene {
             while !ends.is_requested() {
                 let (output, label, gates, noted) =
                     (Arc::from(output.as_str()), role.label.clone(), role.gates.clone(), Arc::clone(&noted));
-                let pace = role.pace;
+                let (pace, asks_again) = (role.pace, Arc::clone(&asks_again));
                 let make = move |_| {
                     let (output, label) = (Arc::clone(&output), label.clone());
-                    let (gates, events) = (gates.clone(), Arc::clone(&noted));
-                    Ok(Box::new(Copy { output, label, pace, gates, events }) as Box<dyn Step>)
+                    let (gates, events, asks_again) = (gates.clone(), Arc::clone(&noted), Arc::clone(&asks_again));
+                    Ok(Box::new(Copy { output, label, pace, gates, asks_again, events }) as Box<dyn Step>)
                 };
                 let component = Health::new().component("copy");
                 let ended = run_partitioned(&settings, options.clone(), counts.clone(), component, &ends, make);
