@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """The same cases with real clients on the embedded broker and on Apache Kafka; fails on any difference that is not in differences.txt.
 
-    conformance.py [--kafka ADDRESS] [--broker COMMAND] [--clients a,b] [--keep DIR]
+    conformance.py [--kafka ADDRESS] [--hirewire BINARY] [--clients a,b] [--keep DIR]
 
 Each client program (see CLIENTS) is run twice, with a bootstrap address and a prefix for its names, and prints one line per case:
 `name: what was observed`. The lines of the two runs are compared. What is in differences.txt and no longer differs fails too, so that
 the list stays true. Logs of the clients on the embedded broker must hold none of TROUBLE.
 
-Without --kafka it starts one (needs a JDK, 17 or newer, and Maven). --broker starts the embedded broker, with DIR and PORT behind it;
-by default the example of lib/broker is built and used. --registry is the address of a schema registry, or a command that starts one.
+Without --kafka it starts one (needs a JDK, 17 or newer, and Maven). With --hirewire its broker is the embedded one and its registry serves
+the Avro cases of both runs; without, the example of lib/broker is built and used, and the Avro cases are left out.
 The clients' packages are installed into the same cache as Kafka's jars, with pinned versions. Needs python3, and for the clients that are asked for node and npm, kcat, a JDK and Maven.
 """
 import argparse
@@ -145,7 +145,7 @@ def observe(name, bootstrap, side, registry, work):
     with open(log, "w") as out:
         try:
             ran = subprocess.run([*map(str, command), *arguments], stdout=subprocess.PIPE, stderr=out, text=True, timeout=PATIENCE,
-                                 env=os.environ | environment, cwd=work)
+                                 env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"} | environment, cwd=work)
             code, text = ran.returncode, ran.stdout
         except subprocess.TimeoutExpired as late:
             code, text = f"no end after {PATIENCE} s", (late.stdout or b"").decode()
@@ -187,8 +187,7 @@ def compare(name, kafka, embedded, known):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kafka", help="the address of an Apache Kafka that runs already")
-    parser.add_argument("--broker", help="a command that serves the embedded broker when DIR and PORT are added to it")
-    parser.add_argument("--registry", help="a command that serves a schema registry when DIR and PORT are added to it")
+    parser.add_argument("--hirewire", help="the hirewire binary")
     parser.add_argument("--clients", default=",".join(CLIENTS), help="which of them: " + ", ".join(CLIENTS))
     parser.add_argument("--keep", help="where the clients' logs are kept")
     options = parser.parse_args()
@@ -199,11 +198,15 @@ def main():
     tools += ["kcat"] if needs["kcat"] else []
     for tool in tools:
         shutil.which(tool) or die(f"{tool} is not installed (Debian packages: nodejs npm kcat, and a JDK with maven)")
-    if options.broker:
-        broker = options.broker.split()
+    if options.hirewire:
+        def command(role, at, port):
+            return [str(pathlib.Path(options.hirewire).resolve()), role, "--data", at, "--listen", f"127.0.0.1:{port}"]
     else:
         subprocess.run(["cargo", "build", "--locked", "-q", "-p", "hirewire-broker", "--example", "serve"], cwd=ROOT, check=True)
-        broker = [str(pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug/examples/serve")]
+        example = str(pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug/examples/serve")
+
+        def command(_, at, port):
+            return [example, at, str(port)]
     python()
     if needs["node"]:
         node()
@@ -213,15 +216,15 @@ def main():
     work.mkdir(parents=True, exist_ok=True)
     started, own_kafka = [], None
     try:
-        def serve(command, name):
+        def serve(role):
             port = free_ports(1)
-            log = open(work / f"{name}.server.log", "w")
-            process = subprocess.Popen([*command, str(work / f"{name}-data"), str(port)], stdout=log, stderr=log)
+            with open(work / f"{role}.server.log", "w") as log:
+                process = subprocess.Popen(command(role, str(work / f"{role}-data"), port), stdout=log, stderr=log)
             started.append(process)
             await_port(port, process)
             return f"127.0.0.1:{port}"
-        registry = f"http://{serve(options.registry.split(), 'registry')}" if options.registry else None
-        addresses = {"embedded": serve(broker, "embedded")}
+        registry = f"http://{serve('registry')}" if options.hirewire else None
+        addresses = {"embedded": serve("broker")}
         if options.kafka:
             addresses["kafka"] = options.kafka
         else:
