@@ -332,7 +332,8 @@ async fn what_happens_from_now_on_reaches_every_sink_once_and_in_order() {
         onboarding.all().len() >= 2 * APPLICATIONS
             && payroll.all().len() >= 2 * APPLICATIONS
             && assessment.all().len() >= APPLICATIONS
-            && service.counter("hirewire_route_deliveries_total", "analytics") >= 4 * APPLICATIONS as u64 + 3
+            // Changes, and a row for each application.
+            && service.counter("hirewire_route_deliveries_total", "analytics") >= 5 * APPLICATIONS as u64 + 4
     })
     .await;
     until("the dead letter", || service.counter("hirewire_route_dead_letters_total", "assessment") == 1).await;
@@ -402,7 +403,8 @@ async fn a_dead_receiver_harms_no_other_and_catches_up_in_order() {
         until("the other sinks to have everything", || {
             onboarding.taken().len() >= 2 * applications
                 && assessment.taken().len() >= applications
-                && stored() >= 4 * applications as u64
+                // Four changes and the application itself.
+                && stored() >= 5 * applications as u64
         })
         .await;
     };
