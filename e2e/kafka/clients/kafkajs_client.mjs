@@ -32,7 +32,7 @@ async function until(what, condition) {
 
 // Reads so many records with a group of its own, then leaves.
 async function read(name, count, options = {}) {
-  const consumer = kafka.consumer({ groupId: topic(`reader-${Math.random()}`), ...options });
+  const consumer = kafka.consumer({ groupId: topic(`reader-${Math.random()}`), maxWaitTimeInMs: 100, ...options });
   await consumer.connect();
   await consumer.subscribe({ topic: name, fromBeginning: true });
   const found = [];
@@ -99,7 +99,7 @@ async function records(name) {
 async function groups(name) {
   const groupId = topic("js-group");
   const member = async () => {
-    const consumer = kafka.consumer({ groupId, sessionTimeout: 6000, heartbeatInterval: 100, rebalanceTimeout: 10000 });
+    const consumer = kafka.consumer({ groupId, sessionTimeout: 6000, heartbeatInterval: 100, maxWaitTimeInMs: 100, rebalanceTimeout: 10000 });
     let mine = [];
     consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => { mine = payload.memberAssignment[name] ?? []; });
     await consumer.connect();

@@ -220,7 +220,7 @@ public class Clients {
         tell("transaction.list.complete", outcome(() -> admin.listTransactions(new ListTransactionsOptions().filterStates(Set.of(TransactionState.COMPLETE_COMMIT))).all().get().stream().filter(t -> t.transactionalId().equals(id)).toList()));
         tell("transaction.list.long", outcome(() -> admin.listTransactions(new ListTransactionsOptions().filterOnDuration(3_600_000)).all().get().stream().filter(t -> t.transactionalId().equals(id)).toList()));
         tell("producers", outcome(() -> admin.describeProducers(List.of(place)).all().get().get(place).activeProducers().stream().map(p -> List.of(p.lastSequence(), p.currentTransactionStartOffset())).toList()));
-        tell("producers.none", outcome(() -> admin.describeProducers(List.of(new TopicPartition(topic("none"), 0))).all().get()));
+        tell("producers.none", outcome(() -> admin.describeProducers(List.of(new TopicPartition(topic("none"), 0)), new DescribeProducersOptions().timeoutMs(3000)).all().get()));
         KafkaProducer<String, String> other = producer("transactional.id", id, "transaction.timeout.ms", "20000");
         other.initTransactions();
         tell("transaction.fenced", List.of(outcome(() -> producer.send(new ProducerRecord<>(name, "late")).get()), outcome(() -> { producer.commitTransaction(); return null; })));

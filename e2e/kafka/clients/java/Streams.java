@@ -58,6 +58,8 @@ public class Streams {
         Properties settings = new Properties();
         settings.putAll(Map.of("application.id", prefix + "-streams", "bootstrap.servers", bootstrap, "processing.guarantee", "exactly_once_v2",
             "state.dir", state, "commit.interval.ms", "50", "replication.factor", "1", "auto.offset.reset", "earliest", "num.stream.threads", "2"));
+        // A closed application does not leave its group; the next start waits until it is missed.
+        settings.putAll(Map.of("session.timeout.ms", "6000", "heartbeat.interval.ms", "1000"));
         try (KafkaStreams streams = new KafkaStreams(builder.build(), settings)) {
             streams.setUncaughtExceptionHandler(problem -> { problem.printStackTrace(); return org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThreadExceptionResponse.SHUTDOWN_CLIENT; });
             streams.start();
