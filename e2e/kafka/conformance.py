@@ -96,6 +96,7 @@ def python_path():
 CLIENTS = {
     "confluent-admin": lambda: ([python(), PROGRAMS / "confluent_admin.py"], {}),
     "confluent-records": lambda: ([python(), PROGRAMS / "confluent_records.py"], {}),
+    "confluent-housekeeping": lambda: ([python(), PROGRAMS / "confluent_housekeeping.py"], {}),
     "aiokafka": lambda: ([python(), PROGRAMS / "aiokafka_client.py"], {}),
     "kafkajs": lambda: (["node", PROGRAMS / "kafkajs_client.mjs"], {"CLIENT_MODULES": str(node())}),
     "kcat": lambda: ([PROGRAMS / "kcat.sh"], python_path()),
