@@ -4,12 +4,15 @@
 //! partition of the home's own id. Whoever sees the record under a new owner tells its home; the home tells the owner with
 //! the older knowledge that the record has left, and there it is deleted. Both are statements like others: in this partition
 //! they are applied at once, to another they go as fragments.
+//!
+//! The home also helps rows whose payload does not name the owner (an interviewer's): they go to the home, which sends them
+//! on to the owner, or keeps them until the first owner is told.
 
 use hirewire_mapping::Slice;
 
-use crate::claim::{Claim, Fields, Id};
+use crate::claim::{Claim, Fields, Id, Row};
 use crate::ledger::Micros;
-use crate::reconcile::EntityState;
+use crate::reconcile::{EntityState, RowState};
 
 /// Pseudo-record: "it lives with this owner".
 pub const HOME: &str = "Home";
@@ -52,6 +55,26 @@ pub fn notice<'a>(what: &'static str, claim: &Claim<'a>, notice: &'a Notice) -> 
         cause: None,
         fields: Fields::Own(vec![Slice::Bytes(&notice.owner)]),
         origin: claim.origin,
+    }
+}
+
+/// A row that waited at the home of the record that `home` is a notice about, now that its owner is known.
+#[must_use]
+pub fn row_claim<'a>(home: &Claim<'a>, row: &'a RowState) -> Claim<'a> {
+    let bytes = row.value.as_deref().unwrap_or_default();
+    Claim {
+        record: home.rule,
+        rule: "waited",
+        version: row.version,
+        element: Some(Row {
+            field: row.field,
+            group: &row.group,
+            row_id: &row.row_id,
+            bytes,
+            delete: row.value.is_none(),
+        }),
+        fields: Fields::Own(Vec::new()),
+        ..home.clone()
     }
 }
 

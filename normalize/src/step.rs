@@ -268,6 +268,15 @@ impl NormalizeStep {
     /// Reconciles a claim if this partition owns it, else forwards it to the partition that does.
     fn place(&mut self, claim: &Claim<'_>, out: &mut Outbox) -> Result<(), Stop> {
         let Some(owner) = self.owner_of(claim) else {
+            if claim.element.is_some() {
+                let home = self.home_of(claim.record, claim);
+                let to = partition_for(&home, self.shared.partitions);
+                if to == self.partition {
+                    return self.take_row(claim, home, out);
+                }
+                self.forward(claim, &home, to, out);
+                return Ok(());
+            }
             let (id, here) = (self.id_of(claim), self.partition);
             for to in (0..self.shared.partitions).filter(|to| *to != here) {
                 self.forward(claim, &id, to, out);
@@ -319,10 +328,28 @@ impl NormalizeStep {
         }
     }
 
+    /// A row whose payload does not name the owner is at its record's home: on to the owner, or kept until one is known.
+    fn take_row(&mut self, claim: &Claim<'_>, home: Id, out: &mut Outbox) -> Result<(), Stop> {
+        let store = self.store.as_mut().ok_or_else(not_restored)?;
+        match self.work.keep_row(store, claim, home)? {
+            Some(owner) => self.row_to(claim, owner, out),
+            None => Ok(()),
+        }
+    }
+
+    fn row_to(&mut self, claim: &Claim<'_>, owner: Id, out: &mut Outbox) -> Result<(), Stop> {
+        let to = partition_for(&owner, self.shared.partitions);
+        if to == self.partition {
+            return self.apply(claim, owner, true, out);
+        }
+        self.forward(claim, &owner, to, out);
+        Ok(())
+    }
+
     /// Tells a record's home, or the owner that the record has left, here or through a fragment.
     fn notify(&mut self, notice: &Claim<'_>, out: &mut Outbox) -> Result<(), Stop> {
         let Some(said) = moved::said(notice) else { return Ok(()) };
-        let to = if notice.record == LEAVE { said.owner } else { self.home_of(notice) };
+        let to = if notice.record == LEAVE { said.owner } else { self.home_of(notice.rule, notice) };
         let partition = partition_for(&to, self.shared.partitions);
         if partition != self.partition {
             self.forward(notice, &to, partition, out);
@@ -332,7 +359,7 @@ impl NormalizeStep {
     }
 
     fn take_notice(&mut self, notice: &Claim<'_>, out: &mut Outbox) -> Result<(), Stop> {
-        let (home, tenant) = (self.home_of(notice), notice.origin.tenant);
+        let (home, tenant) = (self.home_of(notice.rule, notice), notice.origin.tenant);
         let id = self.ids.id(tenant, notice.origin.connection, notice.rule, notice.remote_id);
         let store = self.store.as_mut().ok_or_else(not_restored)?;
         let (answer, what) = if notice.record == HOME {
@@ -340,15 +367,23 @@ impl NormalizeStep {
         } else {
             (self.work.leave(store, notice, id)?, HOME)
         };
-        match answer {
-            Some(answer) => self.notify(&moved::notice(what, notice, &answer), out),
-            None => Ok(()),
+        if let Some(answer) = answer {
+            self.notify(&moved::notice(what, notice, &answer), out)?;
         }
+        if notice.record == HOME
+            && let Some((owner, rows)) = self.work.waiting_rows(&home)
+        {
+            for row in &rows {
+                self.row_to(&moved::row_claim(notice, row), owner, out)?;
+            }
+        }
+        Ok(())
     }
 
-    fn home_of(&mut self, notice: &Claim<'_>) -> Id {
-        let record = moved::home_record(notice.rule);
-        self.ids.id(notice.origin.tenant, notice.origin.connection, &record, notice.remote_id)
+    /// Where it is known in whose partition the record of this name with the claim's remote id lives.
+    fn home_of(&mut self, record: &str, claim: &Claim<'_>) -> Id {
+        let record = moved::home_record(record);
+        self.ids.id(claim.origin.tenant, claim.origin.connection, &record, claim.remote_id)
     }
 
     /// A claim that another partition found.
@@ -367,6 +402,13 @@ impl NormalizeStep {
         }
         self.shared.metrics.fragments.received.inc();
         let owner = self.owner_of(&claim);
+        if owner.is_none() && claim.element.is_some() {
+            // Here as its record's home; if the home is elsewhere, it knew the owner and sent the row on.
+            let home = self.home_of(claim.record, &claim);
+            if partition_for(&home, self.shared.partitions) == self.partition {
+                return self.take_row(&claim, home, out);
+            }
+        }
         let id = self.id_of(&claim);
         self.apply(&claim, owner.unwrap_or(id), owner.is_none(), out)
     }

@@ -21,7 +21,7 @@ use crate::ledger::{Ledger, Micros, Revision};
 use crate::lookups::Lookups;
 use crate::metrics::{Counts, Metrics};
 use crate::moved::{self, Notice};
-use crate::reconcile::{Deleted, EntityState, Ids, Merged, merge, put_state_record, write_canonical};
+use crate::reconcile::{Deleted, EntityState, Ids, Merged, RowState, merge, put_state_record, write_canonical};
 use crate::store::Store;
 use crate::wire::{Damaged, Reader};
 
@@ -198,6 +198,31 @@ impl Work {
         touched.record = moved::HOME;
         touched.merged.state = true;
         Ok(moved::settle(&mut touched.state, told))
+    }
+
+    /// A row has come to its record's home. The owner, if it is known; else the row is kept until it is.
+    ///
+    /// # Errors
+    /// The store or a state in it cannot be read.
+    pub fn keep_row(&mut self, store: &mut Store, claim: &Claim<'_>, home: Id) -> Result<Option<Id>, Stop> {
+        let Some(kind) = self.catalog.kind(claim.record) else { return Ok(None) };
+        let catalog = Arc::clone(&self.catalog);
+        let touched = self.touch(store, kind, home, claim, claim.remote_id)?;
+        if let Some(owner) = touched.state.owner {
+            return Ok(Some(owner));
+        }
+        touched.record = moved::HOME;
+        touched.merged.state |= merge(&mut touched.state, catalog.info(kind), claim).state;
+        Ok(None)
+    }
+
+    /// The rows that waited at this home, and for whom: they leave it.
+    pub fn waiting_rows(&mut self, home: &Id) -> Option<(Id, Vec<RowState>)> {
+        let touched = self.touched.get_mut(home)?;
+        let owner = touched.state.owner?;
+        let rows = std::mem::take(&mut touched.state.rows);
+        touched.merged.state |= !rows.is_empty();
+        Some((owner, rows))
     }
 
     /// The record no longer lives with this owner. What comes back is for its home: it does, for more is known here.

@@ -4,6 +4,7 @@
 
 mod cluster;
 
+use apache_avro::types::Value;
 use cluster::{Cluster, at, fixture, id, text};
 use hirewire_schemas::Entity;
 
@@ -159,6 +160,38 @@ fn a_deletion_without_an_owner_finds_its_holder_and_waits_for_a_late_create() {
         later,
     );
     assert_eq!(cluster.of(Entity::Interview).len(), 1, "after a day it is forgotten");
+}
+
+#[test]
+fn an_interviewer_waits_for_the_interview_wherever_it_lives() {
+    let row = |id: u64, interview: u64, answer: &str| {
+        serde_json::json!({"id": id, "interview_id": interview, "user_id": 7, "email": "panel@example.com",
+            "response_status": answer, "scorecard_id": null, "created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z"})
+        .to_string()
+    };
+    let rows: serde_json::Value = serde_json::from_str(&fixture("poll__interviews.json")).unwrap();
+    let interview = rows.as_array().map_or(&rows, |rows| &rows[0]).clone();
+    // Of many interviews some live where their home is, and some elsewhere.
+    for number in 1..=16_u64 {
+        let mut cluster = Cluster::new();
+        let (remote_id, application) = (number.to_string(), (number * 1_000).to_string());
+        let mut interview = interview.clone();
+        interview["id"] = number.into();
+        interview["application_id"] = (number * 1_000).into();
+        let subject = ("Interview", remote_id.as_str());
+        cluster.send("poll", "interviewers", "1", subject, &row(1, number, "accepted"));
+        cluster.send("poll", "interviewers", "2", subject, &row(2, number, "tentative"));
+        assert!(cluster.of(Entity::Interview).is_empty());
+        cluster.send("poll", "interviews", "3", ("Application", &application), &interview.to_string());
+        let answers = |cluster: &Cluster| -> Vec<String> {
+            let found = cluster.last(Entity::Interview, &remote_id);
+            let Value::Array(panel) = at(&found, "interviewers") else { panic!("{found:?}") };
+            panel.iter().map(|member| text(member, "response.value")).collect()
+        };
+        assert_eq!(answers(&cluster), ["ACCEPTED", "TENTATIVE"], "interview {number}");
+        cluster.send("poll", "interviewers", "4", subject, &row(3, number, "declined"));
+        assert_eq!(answers(&cluster), ["ACCEPTED", "TENTATIVE", "DECLINED"], "interview {number}");
+    }
 }
 
 #[test]
