@@ -1,6 +1,6 @@
 # The image: the binary, which carries vendors and schemas, the five libraries that it links, and certificates. No shell, nothing else.
 #   docker build -t hirewire:0.1.0 .          (BuildKit, or: buildah build --layers -t hirewire:0.1.0 .)
-# `helm/check --full` builds and runs the stages `files` and the last one with a binary that is there; the stage `build`, which compiles, it does not run.
+# `helm/check --full` builds and runs all but the stage `build` (a binary that is there takes its place) on a Debian made from packages: the stage that compiles was not run.
 
 FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src

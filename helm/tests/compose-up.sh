@@ -91,6 +91,9 @@ compose_down() {
   composed --profile embedded down --volumes --timeout 40 >"$work/down.log" 2>&1 || true
   kill "${compose_pids[@]}" 2>/dev/null || true
   podman volume prune -f >/dev/null 2>&1 || true
+  # What watched over health checks stays for minutes; it is known by our folder.
+  local each
+  for each in $(ps -eo pid=,args= | awk -v own="$work/" 'index($0, own) && /conmon/ { print $1 }'); do kill "$each" 2>/dev/null || true; done
 }
 trap 'compose_down; rm -rf "$work"' EXIT
 for _ in $(seq 50); do [ -S "$socket" ] && break; sleep 0.2; done
