@@ -75,7 +75,7 @@ buildah build -q --pull-never --format docker -t docker.io/library/postgres:17.6
 buildah build -q --pull-never --format docker -t docker.io/prom/prometheus:v3.5.0 "$work/prometheus" >/dev/null
 
 socket=$work/podman.sock
-podman system service --time=0 "unix://$socket" >"$work/podman.log" 2>&1 &
+command podman system service --time=0 "unix://$socket" >"$work/podman.log" 2>&1 &
 engine=$!
 compose_pids=($engine)
 composed() { DOCKER_HOST=unix://$socket "$compose" --project-name hwcheck -f "$root/docker-compose.yml" "$@"; }
