@@ -43,9 +43,15 @@ impl Stack {
     }
 
     /// Starts the embedded broker. Returns the address that clients connect to.
-    pub(crate) async fn broker(&mut self, listen: SocketAddr, data_dir: &Path) -> anyhow::Result<SocketAddr> {
+    pub(crate) async fn broker(
+        &mut self,
+        listen: SocketAddr,
+        data_dir: &Path,
+        set: impl FnOnce(&mut hirewire_broker::Settings),
+    ) -> anyhow::Result<SocketAddr> {
         let mut settings = hirewire_broker::Settings::new(data_dir.join("broker"));
         settings.metrics = self.metrics.clone();
+        set(&mut settings);
         let listener = bind(listen, "the embedded broker").await?;
         let address = listener.local_addr()?;
         let broker = tokio::task::block_in_place(|| hirewire_broker::Broker::open(settings))?;

@@ -98,8 +98,18 @@ impl MapArguments {
             ("connection_id", MetaValue::Text(self.connection.clone())),
             ("source_system", MetaValue::Text(self.vendor.clone())),
         ];
-        let world =
-            World { schema_of: &|record| schema(record).map(|schema| &schema.avro), id: &id, key: &key, meta: &meta };
+        // The id of the first version that would be published: nothing was before it.
+        let event_id = |field: &str, record: &str, remote_id: &str| {
+            let id = || ids::state_event_id(&self.tenant, &self.connection, record, remote_id, 1).to_string();
+            (field == "event_id").then(id)
+        };
+        let world = World {
+            schema_of: &|record| schema(record).map(|schema| &schema.avro),
+            id: &id,
+            key: &key,
+            meta: &meta,
+            meta_of: &event_id,
+        };
         let report = map_file(&plan, &input, None, &world);
         for line in &report.lines {
             out::line(line);

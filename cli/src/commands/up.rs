@@ -90,7 +90,7 @@ async fn start(stack: &mut Stack, config: &Config, vendors: &Vendors) -> anyhow:
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("cannot create {}", config.data_dir.display()))?;
     if let Some(listen) = config.embedded.broker {
-        stack.broker(listen, &config.data_dir).await?;
+        stack.broker(listen, &config.data_dir, |_| ()).await?;
     }
     if let Some(listen) = config.embedded.registry {
         stack.registry(listen, &config.data_dir).await?;

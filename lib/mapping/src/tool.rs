@@ -25,6 +25,8 @@ pub struct World<'a, 's> {
     pub key: &'a KeyOf<'a>,
     /// Texts and instants for `meta`, by field name; what is not here keeps its default or is empty.
     pub meta: &'a [(&'a str, MetaValue)],
+    /// Texts for `meta` that are another for each record: of (field, record, remote id).
+    pub meta_of: &'a dyn Fn(&str, &str, &str) -> Option<String>,
 }
 
 /// A value for a field of `meta`.
@@ -291,7 +293,10 @@ impl Assembled {
                 "remote_id" => Some(MetaValue::Text(self.remote_id.clone())),
                 "remote_url" => self.url.clone().map(MetaValue::Text),
                 "mapping_version" => Some(MetaValue::Text(plan.version().to_owned())),
-                _ => time.map(MetaValue::Micros).or(given),
+                name => time
+                    .map(MetaValue::Micros)
+                    .or(given)
+                    .or_else(|| (world.meta_of)(name, &self.record, &self.remote_id).map(MetaValue::Text)),
             };
             match (field.name.as_str(), value) {
                 ("custom_fields", _) if self.customs.is_some() => {

@@ -27,7 +27,7 @@ fn input<'a>(body: &'a [u8], params: &'a [(String, String)]) -> Input<'a> {
 
 fn run(plan: &Plan, body: &Json, params: &[(String, String)]) -> Json {
     let body = body.to_string().into_bytes();
-    let world = World { schema_of: &schema_of, id: &id, key: &key, meta: &[] };
+    let world = World { schema_of: &schema_of, id: &id, key: &key, meta: &[], meta_of: &|_, _, _| None };
     let report = tool::map_file(plan, &input(&body, params), None, &world);
     assert_eq!(report.lines.len(), 1, "{:?}", report.lines);
     let line: Json = serde_json::from_str(&report.lines[0]).unwrap();
@@ -207,7 +207,7 @@ fn numbers_and_decimals_are_exact() {
     assert_eq!(paid(json!("0.1")), "0.100000");
     assert_eq!(paid(json!(-1.25)), "-1.250000");
     let text = r#"{"id": 1, "a": 12345678901234567890.123456, "c": "USD"}"#;
-    let world = World { schema_of: &schema_of, id: &id, key: &key, meta: &[] };
+    let world = World { schema_of: &schema_of, id: &id, key: &key, meta: &[], meta_of: &|_, _, _| None };
     let plan = plan_with("Invoice", &format!("    fields: {pay}"), None);
     let report = tool::map_file(&plan, &input(text.as_bytes(), &[]), None, &world);
     assert!(report.lines[0].contains("\"amount\":\"12345678901234567890.123456\""), "{:?}", report.lines);

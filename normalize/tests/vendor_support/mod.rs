@@ -63,7 +63,7 @@ pub(crate) fn map(plan: &Plan, body: &[u8], stream: Option<&str>) -> Report {
         ("connection_id", MetaValue::Text("acme-ats".to_owned())),
         ("provenance", MetaValue::Symbol(if stream.is_some() { "POLL" } else { "WEBHOOK" }.to_owned())),
     ];
-    let world = World { schema_of: &schema_of, id: &id, key: &key, meta: &meta };
+    let world = World { schema_of: &schema_of, id: &id, key: &key, meta: &meta, meta_of: &|_, _, _| None };
     let input = hirewire_mapping::Input {
         body,
         event: event.as_deref(),

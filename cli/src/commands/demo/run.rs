@@ -76,7 +76,7 @@ async fn play(arguments: &DemoArguments, plan: &Plan, folder: &Folder, vendors: 
         (Some(brokers), Some(registry)) => (brokers.clone(), registry.clone(), table().partitions_cluster),
         _ => {
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
-            let broker = stack.broker(any, folder.path()).await?;
+            let broker = stack.broker(any, folder.path(), |_| ()).await?;
             let registry = stack.registry(any, folder.path()).await?;
             (broker.to_string(), format!("http://{registry}"), table().partitions_embedded)
         }
