@@ -134,7 +134,12 @@ mod tests {
     fn what_was_found_is_found_again_and_never_for_another_table_or_word() {
         let table = |value: u32| {
             let pattern = Pattern { word: "blue".to_owned(), open_front: true, open_back: true };
-            Table::new(vec![("red".to_owned(), value), ("blue".to_owned(), value + 1)], vec![(pattern, value + 2)])
+            let mut words = vec![("red".to_owned(), value), ("blue".to_owned(), value + 1)];
+            if value % 20 == 0 {
+                // The same word in another line.
+                words.push(("a".to_owned(), value + 3));
+            }
+            Table::new(words, vec![(pattern, value + 2)])
         };
         let tables: Vec<Table<u32>> = (0..50).map(|n| table(n * 10)).collect();
         let mut words = Words::default();
