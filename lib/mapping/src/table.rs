@@ -135,7 +135,7 @@ mod tests {
         let table = |value: u32| {
             let pattern = Pattern { word: "blue".to_owned(), open_front: true, open_back: true };
             let mut words = vec![("red".to_owned(), value), ("blue".to_owned(), value + 1)];
-            if value % 20 == 0 {
+            if value.is_multiple_of(20) {
                 // The same word in another line.
                 words.push(("a".to_owned(), value + 3));
             }
