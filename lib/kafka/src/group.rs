@@ -92,6 +92,8 @@ struct Window {
     /// Offsets handed out and not committed, oldest first.
     open: std::collections::VecDeque<i64>,
     paused: bool,
+    /// The newest offset that was asked to be committed.
+    head: Option<i64>,
 }
 
 impl ClientContext for Member {
@@ -155,6 +157,7 @@ impl Member {
             }
         }
         self.serve_commits(consumer, CommitMode::Sync);
+        self.commit_heads(consumer);
         self.windows.lock().unwrap_or_else(PoisonError::into_inner).clear();
         consumer.unassign()
     }
@@ -180,6 +183,7 @@ impl Member {
                 window.open.pop_front();
             }
             window.handed_out = window.open.len();
+            window.head = Some(next);
             if window.paused && window.handed_out <= self.options.window_records / 2 {
                 window.paused = false;
                 resumed.add_partition(&key.0, key.1);
@@ -198,6 +202,24 @@ impl Member {
             && let Err(error) = consumer.resume(&resumed)
         {
             tracing::warn!(%error, "a partition could not be resumed");
+        }
+    }
+
+    /// All heads once more, and waits for the answer: a commit on the way when the group began to rebalance may have been
+    /// refused without anybody hearing of it.
+    fn commit_heads(&self, consumer: &BaseConsumer<Self>) {
+        let mut offsets = TopicPartitionList::new();
+        for ((topic, partition), window) in self.windows.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            if let Some(head) = window.head
+                && offsets.add_partition_offset(topic, *partition, Offset::Offset(head)).is_err()
+            {
+                tracing::error!(%topic, partition, head, "an offset that cannot be committed");
+            }
+        }
+        if offsets.count() > 0
+            && let Err(error) = consumer.commit(&offsets, CommitMode::Sync)
+        {
+            tracing::warn!(%error, "a commit failed; the records may be done again, with the same keys");
         }
     }
 

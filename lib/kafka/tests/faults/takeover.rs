@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
+use hirewire_kafka::{GroupConsumer, GroupEvent, GroupOptions};
+use hirewire_service::{Health, Shutdown};
 use kafka_protocol::messages::ApiKey;
 
 use crate::Place;
 use crate::broker::wait_for;
 use crate::proxy::Fault;
-use crate::scene::{Event, Gate};
+use crate::scene::{Event, Gate, text};
 
 /// T2: another deployment uses the same transactional ids. The older one ends, and nothing of it appears afterwards.
 #[tokio::test(flavor = "multi_thread")]
@@ -114,4 +116,50 @@ async fn restoring_waits_for_the_fence() {
     assert!(place.proxy.seen(&client, ApiKey::OffsetFetch).is_empty(), "offsets were read before the fence");
     fence.release();
     scene.all_once(vec![member], 10).await;
+}
+
+/// A member of a plain group leaves in good order, but the broker had refused its last commit, which nobody waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaving_member_commits_all_heads_once_more() {
+    const REBALANCE_IN_PROGRESS: i16 = 27;
+    let place = Place::start().await;
+    let scene = place.scene().await;
+    scene.feed(0..20).await;
+    let group = format!("{}-plain", scene.name);
+    let take = async |client: &str, all: usize| {
+        let role = scene.role(client);
+        let (settings, shutdown) = (scene.settings(&role), Shutdown::new());
+        let options = GroupOptions {
+            group: group.clone(),
+            topics: scene.options(&role).inputs,
+            window_records: 100,
+            drain_deadline: Duration::from_secs(5),
+        };
+        let refusal =
+            place.proxy.faults(&role.client, ApiKey::OffsetCommit, 0, 1, Fault::Refuse(REBALANCE_IN_PROGRESS));
+        let mut member =
+            GroupConsumer::start(&settings, options, Health::new().component("member"), shutdown.clone()).unwrap();
+        let mut taken = Vec::new();
+        while let Some(event) = member.events.recv().await {
+            match event {
+                GroupEvent::Record(record) => {
+                    taken.push(text(&record));
+                    if taken.len() == all {
+                        member.committer.commit(&record.topic, record.partition, record.offset + 1);
+                        wait_for("the refusal", || !place.proxy.seen(&role.client, ApiKey::OffsetCommit).is_empty())
+                            .await;
+                        shutdown.request();
+                    }
+                }
+                GroupEvent::Revoked(done) => drop(done),
+                GroupEvent::Assigned(_) => {}
+                GroupEvent::Failed(stop) => panic!("{stop}"),
+            }
+        }
+        member.join();
+        taken
+    };
+    assert_eq!(take("first", 20).await.len(), 20);
+    scene.feed(20..21).await;
+    assert_eq!(take("second", 1).await, ["20"], "what was finished came again");
 }
