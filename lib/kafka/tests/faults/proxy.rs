@@ -8,13 +8,15 @@ use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::add_partitions_to_txn_response::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnTopicResult,
 };
+use kafka_protocol::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use kafka_protocol::messages::{
     AddOffsetsToTxnResponse, AddPartitionsToTxnResponse, ApiKey, EndTxnResponse, InitProducerIdResponse,
-    ProduceResponse, ProducerId, RequestHeader, RequestKind, ResponseHeader, ResponseKind, TxnOffsetCommitResponse,
+    OffsetCommitResponse, ProduceResponse, ProducerId, RequestHeader, RequestKind, ResponseHeader, ResponseKind,
+    TxnOffsetCommitResponse,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -352,6 +354,18 @@ fn refusal(request: RequestKind, code: i16) -> ResponseKind {
                 TxnOffsetCommitResponseTopic::default().with_name(topic.name).with_partitions(partitions)
             });
             TxnOffsetCommitResponse::default().with_topics(topics.collect()).into()
+        }
+        RequestKind::OffsetCommit(request) => {
+            let topics = request.topics.into_iter().map(|topic| {
+                let partitions = topic.partitions.iter().map(|partition| {
+                    OffsetCommitResponsePartition::default()
+                        .with_partition_index(partition.partition_index)
+                        .with_error_code(code)
+                });
+                let partitions = partitions.collect();
+                OffsetCommitResponseTopic::default().with_name(topic.name).with_partitions(partitions)
+            });
+            OffsetCommitResponse::default().with_topics(topics.collect()).into()
         }
         RequestKind::EndTxn(_) => EndTxnResponse::default().with_error_code(code).into(),
         other => panic!("no refusal is known for {other:?}"),
