@@ -156,8 +156,10 @@ impl Member {
                 }
             }
         }
-        self.serve_commits(consumer, CommitMode::Sync);
-        self.commit_heads(consumer);
+        // All heads once more: a commit on the way when the group began to rebalance may have been refused without
+        // anybody hearing of it.
+        let _released_anyway = self.take_requests();
+        commit(consumer, &self.heads(), CommitMode::Sync);
         self.windows.lock().unwrap_or_else(PoisonError::into_inner).clear();
         consumer.unassign()
     }
@@ -166,8 +168,19 @@ impl Member {
         self.topics.iter().find(|topic| &***topic == name).cloned()
     }
 
-    /// Makes the queued commits, the newest of each partition, and resumes partitions that have room again.
+    /// Makes the queued commits and resumes partitions that have room again.
     fn serve_commits(&self, consumer: &BaseConsumer<Self>, mode: CommitMode) {
+        let (offsets, resumed) = self.take_requests();
+        commit(consumer, &offsets, mode);
+        if resumed.count() > 0
+            && let Err(error) = consumer.resume(&resumed)
+        {
+            tracing::warn!(%error, "a partition could not be resumed");
+        }
+    }
+
+    /// What was asked to be committed, the newest of each partition, and the partitions that have room again.
+    fn take_requests(&self) -> (TopicPartitionList, TopicPartitionList) {
         let mut heads: BTreeMap<(Arc<str>, i32), i64> = BTreeMap::new();
         for (topic, partition, next) in self.requests.lock().unwrap_or_else(PoisonError::into_inner).try_iter() {
             let head = heads.entry((topic, partition)).or_insert(next);
@@ -188,39 +201,20 @@ impl Member {
                 window.paused = false;
                 resumed.add_partition(&key.0, key.1);
             }
-            if offsets.add_partition_offset(&key.0, key.1, Offset::Offset(next)).is_err() {
-                tracing::error!(topic = %key.0, partition = key.1, next, "an offset that cannot be committed");
-            }
+            add_head(&mut offsets, &key, next);
         }
-        drop(windows);
-        if offsets.count() > 0
-            && let Err(error) = consumer.commit(&offsets, mode)
-        {
-            tracing::warn!(%error, "a commit failed; the records may be done again, with the same keys");
-        }
-        if resumed.count() > 0
-            && let Err(error) = consumer.resume(&resumed)
-        {
-            tracing::warn!(%error, "a partition could not be resumed");
-        }
+        (offsets, resumed)
     }
 
-    /// All heads once more, and waits for the answer: a commit on the way when the group began to rebalance may have been
-    /// refused without anybody hearing of it.
-    fn commit_heads(&self, consumer: &BaseConsumer<Self>) {
+    /// The newest head of each partition, whether its commit was heard of or not.
+    fn heads(&self) -> TopicPartitionList {
         let mut offsets = TopicPartitionList::new();
-        for ((topic, partition), window) in self.windows.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            if let Some(head) = window.head
-                && offsets.add_partition_offset(topic, *partition, Offset::Offset(head)).is_err()
-            {
-                tracing::error!(%topic, partition, head, "an offset that cannot be committed");
+        for (key, window) in self.windows.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            if let Some(head) = window.head {
+                add_head(&mut offsets, key, head);
             }
         }
-        if offsets.count() > 0
-            && let Err(error) = consumer.commit(&offsets, CommitMode::Sync)
-        {
-            tracing::warn!(%error, "a commit failed; the records may be done again, with the same keys");
-        }
+        offsets
     }
 
     /// Hands a record out and pauses its partition when the window is full.
@@ -241,6 +235,20 @@ impl Member {
                 tracing::warn!(%error, "a partition could not be paused");
             }
         }
+    }
+}
+
+fn add_head(offsets: &mut TopicPartitionList, (topic, partition): &(Arc<str>, i32), next: i64) {
+    if offsets.add_partition_offset(topic, *partition, Offset::Offset(next)).is_err() {
+        tracing::error!(%topic, partition, next, "an offset that cannot be committed");
+    }
+}
+
+fn commit(consumer: &BaseConsumer<Member>, offsets: &TopicPartitionList, mode: CommitMode) {
+    if offsets.count() > 0
+        && let Err(error) = consumer.commit(offsets, mode)
+    {
+        tracing::warn!(%error, "a commit failed; the records may be done again, with the same keys");
     }
 }
 
