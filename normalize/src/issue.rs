@@ -48,14 +48,13 @@ impl Issues {
                 return None;
             }
         }
-        let uuid = id;
-        let id: Id = key(id);
+        let text: Id = key(id);
         let remote_id = format!("UNMAPPED_VALUE {target}");
         let mut value = catalog.issue.frame.to_vec();
         let refs = [RawRef { topic: input.topic.to_string(), partition: input.partition, offset: input.offset }];
         let envelope = Envelope {
-            event_id: std::str::from_utf8(&id).unwrap_or_default(),
-            ids: Ids { id: &id, tenant: &source.tenant, connection: raw.connection, remote_id: &remote_id },
+            event_id: std::str::from_utf8(&text).unwrap_or_default(),
+            ids: Ids { id: &text, tenant: &source.tenant, connection: raw.connection, remote_id: &remote_id },
             vendor: &source.vendor,
             operation: Operation::Upsert,
             url: None,
@@ -91,12 +90,12 @@ impl Issues {
         let record = Record {
             topic: catalog.issue.topic.clone(),
             partition: None,
-            key: Some(Bytes::copy_from_slice(&id)),
+            key: Some(Bytes::copy_from_slice(&text)),
             value: Some(value.into()),
             headers: Vec::new(),
             timestamp_ms: None,
         };
-        Some((uuid, record))
+        Some((id, record))
     }
 
     /// The transaction that told them was aborted.

@@ -1,28 +1,30 @@
 //! Normalize's work on one partition number: raw records and fragments in; canonical records, ledger events, issues, dead
 //! letters, fragments and state out, all in the transaction that the caller commits.
 
+mod place;
+mod restore;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hirewire_kafka::{Admin, Inbound, Isolation, Outbox, Stop, partition_for, read_table};
+use hirewire_kafka::{Inbound, Outbox, Stop};
 use hirewire_mapping::{Input, Plan, Reject, Scratch};
 use uuid::Uuid;
 
-use crate::catalog::{Catalog, VISIT};
+use crate::catalog::Catalog;
 use crate::claim::{Claim, Id, Origin};
 use crate::dead_letter::{Code, Letter};
-use crate::fragments::{self, Sent};
+use crate::fragments::Sent;
 use crate::guard::{Guilty, guarded};
 use crate::issue::Issues;
 use crate::lookups::Lookups;
 use crate::metrics::Metrics;
-use crate::moved::{self, HOME, LEAVE};
 use crate::names::{IdCache, World};
 use crate::raw::Raw;
 use crate::store::Store;
-use crate::work::{Committed, Place, Work, id_of_state};
+use crate::work::{Committed, Work};
 
 /// One connection as this service sees it.
 pub struct Source {
@@ -265,154 +267,6 @@ impl NormalizeStep {
         true
     }
 
-    /// Reconciles a claim if this partition owns it, else forwards it to the partition that does.
-    fn place(&mut self, claim: &Claim<'_>, out: &mut Outbox) -> Result<(), Stop> {
-        let Some(owner) = self.owner_of(claim) else {
-            if claim.element.is_some() {
-                let home = self.home_of(claim.record, claim);
-                let to = partition_for(&home, self.shared.partitions);
-                if to == self.partition {
-                    return self.take_row(claim, home, out);
-                }
-                self.forward(claim, &home, to, out);
-                return Ok(());
-            }
-            let (id, here) = (self.id_of(claim), self.partition);
-            for to in (0..self.shared.partitions).filter(|to| *to != here) {
-                self.forward(claim, &id, to, out);
-            }
-            return self.apply(claim, id, true, out);
-        };
-        let to = partition_for(&owner, self.shared.partitions);
-        if to == self.partition {
-            return self.apply(claim, owner, false, out);
-        }
-        self.forward(claim, &owner, to, out);
-        Ok(())
-    }
-
-    fn forward(&mut self, claim: &Claim<'_>, owner: &Id, to: i32, out: &mut Outbox) {
-        let record = fragments::forward(&mut self.sent, &self.shared.catalog, claim, owner, to);
-        let fragments = &self.shared.metrics.fragments;
-        if record.is_some() {
-            fragments.sent.inc()
-        } else {
-            fragments.known.inc()
-        }
-        if let Some(record) = record {
-            out.send(record);
-        }
-    }
-
-    /// None: a deletion or a row whose payload does not name the owner.
-    fn owner_of(&mut self, claim: &Claim<'_>) -> Option<Id> {
-        match claim.owner {
-            Some((record, remote_id)) => {
-                Some(self.ids.id(claim.origin.tenant, claim.origin.connection, record, remote_id))
-            }
-            None if claim.delete || claim.element.is_some() => None,
-            None => Some(self.id_of(claim)),
-        }
-    }
-
-    fn id_of(&mut self, claim: &Claim<'_>) -> Id {
-        self.ids.id(claim.origin.tenant, claim.origin.connection, claim.record, claim.remote_id)
-    }
-
-    fn apply(&mut self, claim: &Claim<'_>, owner: Id, held_only: bool, out: &mut Outbox) -> Result<(), Stop> {
-        let id = if claim.record == VISIT { owner } else { self.id_of(claim) };
-        let store = self.store.as_mut().ok_or_else(not_restored)?;
-        match self.work.apply(store, claim, Place { id, owner }, held_only)? {
-            Some(arrived) => self.notify(&moved::notice(HOME, claim, &arrived), out),
-            None => Ok(()),
-        }
-    }
-
-    /// A row whose payload does not name the owner is at its record's home: on to the owner, or kept until one is known.
-    fn take_row(&mut self, claim: &Claim<'_>, home: Id, out: &mut Outbox) -> Result<(), Stop> {
-        let store = self.store.as_mut().ok_or_else(not_restored)?;
-        match self.work.keep_row(store, claim, home)? {
-            Some(owner) => self.row_to(claim, owner, out),
-            None => Ok(()),
-        }
-    }
-
-    fn row_to(&mut self, claim: &Claim<'_>, owner: Id, out: &mut Outbox) -> Result<(), Stop> {
-        let to = partition_for(&owner, self.shared.partitions);
-        if to == self.partition {
-            return self.apply(claim, owner, true, out);
-        }
-        self.forward(claim, &owner, to, out);
-        Ok(())
-    }
-
-    /// Tells a record's home, or the owner that the record has left, here or through a fragment.
-    fn notify(&mut self, notice: &Claim<'_>, out: &mut Outbox) -> Result<(), Stop> {
-        let Some(said) = moved::said(notice) else { return Ok(()) };
-        let to = if notice.record == LEAVE { said.owner } else { self.home_of(notice.rule, notice) };
-        let partition = partition_for(&to, self.shared.partitions);
-        if partition != self.partition {
-            self.forward(notice, &to, partition, out);
-            return Ok(());
-        }
-        self.take_notice(notice, out)
-    }
-
-    fn take_notice(&mut self, notice: &Claim<'_>, out: &mut Outbox) -> Result<(), Stop> {
-        let (home, tenant) = (self.home_of(notice.rule, notice), notice.origin.tenant);
-        let id = self.ids.id(tenant, notice.origin.connection, notice.rule, notice.remote_id);
-        let store = self.store.as_mut().ok_or_else(not_restored)?;
-        let (answer, what) = if notice.record == HOME {
-            (self.work.note_home(store, notice, home)?, LEAVE)
-        } else {
-            (self.work.leave(store, notice, id)?, HOME)
-        };
-        if let Some(answer) = answer {
-            self.notify(&moved::notice(what, notice, &answer), out)?;
-        }
-        if notice.record == HOME
-            && let Some((owner, rows)) = self.work.waiting_rows(&home)
-        {
-            for row in &rows {
-                self.row_to(&moved::row_claim(notice, row), owner, out)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Where it is known in whose partition the record of this name with the claim's remote id lives.
-    fn home_of(&mut self, record: &str, claim: &Claim<'_>) -> Id {
-        let record = moved::home_record(record);
-        self.ids.id(claim.origin.tenant, claim.origin.connection, &record, claim.remote_id)
-    }
-
-    /// A claim that another partition found.
-    fn fragment(&mut self, input: &Inbound, out: &mut Outbox) -> Result<(), Stop> {
-        let trace = input.header("traceparent").unwrap_or_default();
-        let claim = input.value.as_deref().and_then(fragments::body).and_then(|body| Claim::decode(body, trace).ok());
-        let Some(claim) = claim else {
-            return self.bury(input, Code::DamagedFragment, "the fragment cannot be read".to_owned(), None, out);
-        };
-        if moved::is_notice(claim.record) {
-            self.shared.metrics.fragments.received.inc();
-            return self.take_notice(&claim, out);
-        }
-        if claim.record != VISIT && self.shared.catalog.kind(claim.record).is_none() {
-            return self.bury(input, Code::UnknownRecord, format!("record {}", claim.record), None, out);
-        }
-        self.shared.metrics.fragments.received.inc();
-        let owner = self.owner_of(&claim);
-        if owner.is_none() && claim.element.is_some() {
-            // Here as its record's home; if the home is elsewhere, it knew the owner and sent the row on.
-            let home = self.home_of(claim.record, &claim);
-            if partition_for(&home, self.shared.partitions) == self.partition {
-                return self.take_row(&claim, home, out);
-            }
-        }
-        let id = self.id_of(&claim);
-        self.apply(&claim, owner.unwrap_or(id), owner.is_none(), out)
-    }
-
     fn bury(
         &self,
         input: &Inbound,
@@ -437,64 +291,6 @@ impl NormalizeStep {
         out.send(Letter { code, what, reject }.record(Arc::clone(topic), input));
         Ok(())
     }
-
-    fn open_store(&self, settings: &hirewire_kafka::Settings) -> Result<Store, Stop> {
-        let failed = |error: &dyn std::error::Error| Stop::retryable("local-store", error.to_string());
-        std::fs::create_dir_all(&self.shared.store_dir).map_err(|error| failed(&error))?;
-        let path = self.shared.store_dir.join(format!("partition-{}.sqlite", self.partition));
-        let mut store = Store::open(&path, share_of(self.shared.cache_bytes, self.shared.partitions))
-            .map_err(|error| failed(&error))?;
-        let topic = &self.shared.catalog.state.topic;
-        let (_, end) = Admin::new(settings)?.watermarks(topic, self.partition)?;
-        if end < store.next_offset() {
-            tracing::warn!(
-                partition = self.partition,
-                "the state topic is another than the local store's: store thrown away"
-            );
-            store.clear().map_err(|error| failed(&error))?;
-        }
-        let from = store.next_offset();
-        let mut count = 0u64;
-        let next = read_table(settings, topic, self.partition, from, Isolation::Committed, &mut |record: Inbound| {
-            count += 1;
-            restore_one(&mut store, &record, self.partition)
-        })?;
-        store.advance(next);
-        store.flush().map_err(|error| failed(&error))?;
-        self.shared.metrics.restored.inc_by(count);
-        tracing::info!(partition = self.partition, from, next, states = count, "state restored");
-        Ok(store)
-    }
-}
-
-/// What one partition may take of the memory for states: a process may come to have all of them.
-fn share_of(cache_bytes: usize, partitions: i32) -> usize {
-    cache_bytes / usize::try_from(partitions).unwrap_or(1).max(1)
-}
-
-fn not_restored() -> Stop {
-    Stop::retryable("not-restored", "a record came before state was restored")
-}
-
-fn restore_one(store: &mut Store, record: &Inbound, partition: i32) -> Result<(), Stop> {
-    let failed = |error: crate::store::DiskError| Stop::retryable("local-store", error.to_string());
-    let Some(value) = &record.value else {
-        return match record.key.as_deref().and_then(|key| Id::try_from(key).ok()) {
-            Some(id) => store.put(id, None).map_err(failed),
-            None => Ok(()),
-        };
-    };
-    let state = value.get(5..).map(|state| value.slice_ref(state)).unwrap_or_default();
-    let id = id_of_state(&state).map_err(|_| {
-        Stop::permanent(
-            "state-unreadable",
-            format!(
-                "state record at offset {} of partition {partition} is damaged or of another release: run the release that wrote it",
-                record.offset
-            ),
-        )
-    })?;
-    store.put(id, Some(state)).map_err(failed)
 }
 
 impl hirewire_kafka::Step for NormalizeStep {
@@ -575,19 +371,6 @@ impl Drop for NormalizeStep {
             && let Err(error) = store.flush()
         {
             tracing::warn!(%error, "the local store could not be written; the next start reads more from Kafka");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn all_partitions_together_take_no_more_memory_than_is_set() {
-        for partitions in [1, 4, 12, 200] {
-            let all = share_of(64 << 20, partitions) * usize::try_from(partitions).unwrap();
-            assert!((60 << 20..=64 << 20).contains(&all), "{partitions}: {all}");
         }
     }
 }
