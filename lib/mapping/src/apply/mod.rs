@@ -129,22 +129,14 @@ impl<'p> Run<'_, 'p> {
             // A parent that the payload does not name is unknown.
             Owner::Record(_, source) => self.text_note(rule, source, "owner", scope)?.unwrap_or_default(),
         };
-        let version = match &rule.version {
-            Some(instant) => self.instant(rule, instant, scope)?,
-            None => None,
+        let mut instant = |instant: &Option<Instant>| match instant {
+            Some(instant) => self.instant(rule, instant, scope),
+            None => Ok(None),
         };
-        let created_at = match &rule.created_at {
-            Some(instant) => self.instant(rule, instant, scope)?,
-            None => None,
-        };
-        let updated_at = match &rule.updated_at {
-            Some(instant) => self.instant(rule, instant, scope)?,
-            None => None,
-        };
-        let deleted_at = match &rule.deleted_at {
-            Some(instant) => self.instant(rule, instant, scope)?,
-            None => None,
-        };
+        let version = instant(&rule.version)?;
+        let created_at = instant(&rule.created_at)?;
+        let updated_at = instant(&rule.updated_at)?;
+        let deleted_at = instant(&rule.deleted_at)?;
         let url = match &rule.url {
             Some(source) => self.text_note(rule, source, "url", scope)?,
             None => None,
