@@ -276,7 +276,7 @@ impl TextRule {
 }
 
 /// Source words → symbols of an enum. Words are compared without case and without space around them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SymbolTable {
     pub(crate) lines: Table<Symbol>,
     /// A word that stands in no line says nothing, instead of UNMAPPED.

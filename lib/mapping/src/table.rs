@@ -9,47 +9,33 @@ use crate::layout::Name;
 pub(crate) struct Table<T> {
     /// No other table of this process has it.
     number: u64,
-    /// Sorted by the word; behind them the patterns in their order.
-    lines: Vec<(Word, T)>,
-    exact: usize,
-}
-
-#[derive(Debug)]
-enum Word {
-    Exact(String),
-    Pattern(Pattern),
+    /// Sorted by the word.
+    words: Vec<(String, T)>,
+    patterns: Vec<(Pattern, T)>,
 }
 
 static TABLES: AtomicU64 = AtomicU64::new(1);
 
-impl<T> Default for Table<T> {
-    fn default() -> Self {
-        Self::new(Vec::new(), Vec::new())
-    }
-}
-
 impl<T> Table<T> {
     pub(crate) fn new(mut words: Vec<(String, T)>, patterns: Vec<(Pattern, T)>) -> Self {
         words.sort_by(|left, right| left.0.cmp(&right.0));
-        let exact = words.len();
-        let words = words.into_iter().map(|(word, value)| (Word::Exact(word), value));
-        let patterns = patterns.into_iter().map(|(pattern, value)| (Word::Pattern(pattern), value));
-        let number = TABLES.fetch_add(1, Ordering::Relaxed);
-        Self { number, lines: words.chain(patterns).collect(), exact }
+        Self { number: TABLES.fetch_add(1, Ordering::Relaxed), words, patterns }
     }
 
-    /// The line of a word that is folded.
+    /// The line of a word that is folded: patterns are counted behind the words.
     fn line(&self, folded: &str) -> Option<usize> {
-        let (exact, patterns) = self.lines.split_at_checked(self.exact)?;
-        let compare = |(word, _): &(Word, T)| match word {
-            Word::Exact(word) => word.as_str().cmp(folded),
-            Word::Pattern(_) => std::cmp::Ordering::Greater,
-        };
-        if let Ok(position) = exact.binary_search_by(compare) {
+        if let Ok(position) = self.words.binary_search_by(|(word, _)| word.as_str().cmp(folded)) {
             return Some(position);
         }
-        let matches = |(word, _): &(Word, T)| matches!(word, Word::Pattern(pattern) if pattern.matches(folded));
-        patterns.iter().position(matches).map(|position| self.exact + position)
+        let position = self.patterns.iter().position(|(pattern, _)| pattern.matches(folded))?;
+        Some(self.words.len() + position)
+    }
+
+    fn value(&self, line: usize) -> Option<&T> {
+        match line.checked_sub(self.words.len()) {
+            None => self.words.get(line).map(|(_, value)| value),
+            Some(position) => self.patterns.get(position).map(|(_, value)| value),
+        }
     }
 }
 
@@ -82,7 +68,7 @@ impl Words {
         let hash = Name::new(bytes).hash() ^ (table.number as u32).wrapping_mul(0x9e37_79b1);
         let slot = &mut self.slots[(hash ^ hash >> 16) as usize % SLOTS];
         if slot.table == table.number && slot.text.get(..usize::from(slot.length)) == Some(bytes) {
-            return slot.line.and_then(|line| table.lines.get(line as usize)).map(|(_, value)| value);
+            return slot.line.and_then(|line| table.value(line as usize));
         }
         fold(text, &mut self.folded);
         let line = table.line(&self.folded);
@@ -91,7 +77,7 @@ impl Words {
             let line = line.and_then(|line| u32::try_from(line).ok());
             (slot.table, slot.line, slot.length) = (table.number, line, length);
         }
-        line.and_then(|line| table.lines.get(line)).map(|(_, value)| value)
+        line.and_then(|line| table.value(line))
     }
 }
 
