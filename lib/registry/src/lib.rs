@@ -13,6 +13,7 @@ mod parse;
 mod registry;
 pub mod server;
 mod store;
+mod versions;
 
 pub use client::Subject;
 pub use codec::{BlockingCodec, Codec, CodecError, DecodeError, frame, unframe};
