@@ -222,62 +222,59 @@ impl<'p> Run<'_, 'p> {
         let rule: &'p Rule = &self.plan.rules[self.scratch.facts[one.fact].rule];
         let json_type = json_type(self.nodes[one.node as usize].kind);
         let mut path = std::mem::take(&mut self.scratch.carry.path);
-        let mut buffer = self.buffer();
+        // Whatever else is written there ends what leaves share of it.
+        let begun = self.scratch.carry.begun.take();
         match one.what {
-            What::Named { custom, key, name, kind } => {
-                self.scratch.carry.begun = None;
+            What::Named { custom, key, .. } => {
                 path.clear();
                 path.push_str(&rule.customs[custom].text);
                 path.push('.');
                 path.push_str(span(self.text, self.nodes[key as usize]));
-                put_bytes(self.node_text(name.unwrap_or(key), &mut buffer).as_bytes(), &mut self.scratch.out);
-                put_bytes(path.as_bytes(), &mut self.scratch.out);
-                put_long(1, &mut self.scratch.out);
-                let kind = kind.map_or(json_type, |kind| self.node_text(kind, &mut buffer));
-                put_bytes(kind.as_bytes(), &mut self.scratch.out);
             }
-            What::Whole { .. } | What::Leaf { .. } => {
-                match one.what {
-                    What::Whole { custom } => {
-                        self.scratch.carry.begun = None;
-                        path.clear();
-                        path.push_str(&rule.customs[custom].text);
-                    }
-                    What::Leaf { root } => self.path_from(root, one.node, &mut path),
-                    What::Named { .. } => {}
-                }
-                let start = path.bytes().rposition(|byte| byte == b'.' || byte == b'/').map_or(0, |dot| dot + 1);
-                put_bytes(path.as_bytes().get(start..).unwrap_or_default(), &mut self.scratch.out);
-                put_bytes(path.as_bytes(), &mut self.scratch.out);
-                put_long(1, &mut self.scratch.out);
-                put_bytes(json_type.as_bytes(), &mut self.scratch.out);
+            What::Whole { custom } => {
+                path.clear();
+                path.push_str(&rule.customs[custom].text);
             }
+            What::Leaf { root } => self.path_from(root, one.node, begun, &mut path),
         }
+        let mut buffer = self.buffer();
+        let name = match one.what {
+            What::Named { key, name, .. } => self.node_text(name.unwrap_or(key), &mut buffer).as_bytes(),
+            What::Whole { .. } | What::Leaf { .. } => {
+                let start = path.bytes().rposition(|byte| byte == b'.' || byte == b'/').map_or(0, |dot| dot + 1);
+                path.as_bytes().get(start..).unwrap_or_default()
+            }
+        };
+        put_bytes(name, &mut self.scratch.out);
+        put_bytes(path.as_bytes(), &mut self.scratch.out);
+        put_long(1, &mut self.scratch.out);
+        let kind = match one.what {
+            What::Named { kind: Some(kind), .. } => self.node_text(kind, &mut buffer),
+            What::Named { kind: None, .. } | What::Whole { .. } | What::Leaf { .. } => json_type,
+        };
+        put_bytes(kind.as_bytes(), &mut self.scratch.out);
         self.give_back(buffer);
         self.scratch.carry.path = path;
         self.put_value(one.node);
     }
 
-    /// The path of a leaf as records show it. Beside all records it begins with `/`.
-    fn path_from(&mut self, root: u32, leaf: u32, path: &mut String) {
-        let parent = self.nodes[leaf as usize].parent;
-        let above = self.nodes[parent as usize];
-        let container = if above.kind == Kind::Key { above.parent } else { parent };
+    /// The path of a leaf as records show it. Beside all records it begins with `/`. `begun`: what `path` holds.
+    fn path_from(&mut self, root: u32, leaf: u32, begun: Option<Begun>, path: &mut String) {
+        let container = self.container_of(leaf);
         // Leaves of one object or list come one after the other.
-        let known = self.scratch.carry.begun.filter(|begun| (begun.root, begun.container) == (root, container));
-        match known {
-            Some(begun) => path.truncate(begun.length),
-            None => {
-                path.clear();
-                if !self.scratch.facts.iter().any(|fact| fact.root == root) {
-                    path.push('/');
-                }
-                if leaf != root {
-                    self.path_steps(root, container, path);
-                }
-                self.scratch.carry.begun = Some(Begun { root, container, length: path.len() });
+        let known = begun.filter(|begun| (begun.root, begun.container) == (root, container));
+        let begun = known.unwrap_or_else(|| {
+            path.clear();
+            if !self.scratch.facts.iter().any(|fact| fact.root == root) {
+                path.push('/');
             }
-        }
+            if leaf != root {
+                self.path_steps(root, container, path);
+            }
+            Begun { root, container, length: path.len() }
+        });
+        path.truncate(begun.length);
+        self.scratch.carry.begun = Some(begun);
         if leaf != root {
             self.path_step(leaf, path);
         }
@@ -286,11 +283,16 @@ impl<'p> Run<'_, 'p> {
     /// From the outermost step inwards: nesting is bounded by the tape.
     fn path_steps(&self, root: u32, node: u32, path: &mut String) {
         if node != root {
-            let parent = self.nodes[node as usize].parent;
-            let above = self.nodes[parent as usize];
-            self.path_steps(root, if above.kind == Kind::Key { above.parent } else { parent }, path);
+            self.path_steps(root, self.container_of(node), path);
             self.path_step(node, path);
         }
+    }
+
+    /// The object or list that a value stands in.
+    fn container_of(&self, node: u32) -> u32 {
+        let parent = self.nodes[node as usize].parent;
+        let above = self.nodes[parent as usize];
+        if above.kind == Kind::Key { above.parent } else { parent }
     }
 
     /// The last step to a node.
