@@ -3,23 +3,12 @@
 
 mod support;
 
-use hirewire_mapping::{Context, Input, Plan, Scratch};
+use hirewire_mapping::{Input, Scratch};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use support::schema_of;
+use support::{Nobody, compile};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<std::alloc::System> = &INSTRUMENTED_SYSTEM;
-
-struct Nobody;
-
-impl Context for Nobody {
-    fn id(&mut self, _: &str, _: &str) -> [u8; 36] {
-        [b'0'; 36]
-    }
-    fn lookup(&mut self, _: &str, _: &str, _: usize, _: &mut Vec<u8>) -> bool {
-        false
-    }
-}
 
 const MAPPING: &str = "\
 version: \"1\"
@@ -64,8 +53,7 @@ const PAYLOAD: &str = r#"{"action": "e", "payload": {"parcel": {"id": 7, "depot"
 
 #[test]
 fn the_second_payload_of_a_kind_allocates_nothing() {
-    let mapping = hirewire_yaml::parse("m.yaml", MAPPING).unwrap();
-    let plan = Plan::compile(&mapping, None, &schema_of).unwrap_or_else(|problems| panic!("{problems}"));
+    let plan = compile(MAPPING, None).unwrap_or_else(|problems| panic!("{problems}"));
     let input =
         Input { body: PAYLOAD.as_bytes(), event: Some("e"), received_micros: Some(1_234_567), ..Input::default() };
     let mut scratch = Scratch::default();

@@ -3,9 +3,7 @@
 
 mod support;
 
-use hirewire_mapping::Plan;
-use hirewire_yaml::Problems;
-use support::schema_of;
+use support::compile;
 
 /// A mapping without mistakes. `HERE` is where a case puts its fields.
 const BASE: &str = "\
@@ -23,12 +21,6 @@ rules:
       status: {from: status, enum: $status}
       HERE
 ";
-
-fn compile(mapping: &str, overlay: Option<&str>) -> Result<Plan, Problems> {
-    let mapping = hirewire_yaml::parse("m.yaml", mapping)?;
-    let overlay = overlay.map(|text| hirewire_yaml::parse("o.yaml", text)).transpose()?;
-    Plan::compile(&mapping, overlay.as_ref(), &schema_of)
-}
 
 fn problems(mapping: &str, overlay: Option<&str>) -> String {
     match compile(mapping, overlay) {

@@ -6,7 +6,7 @@ mod support;
 use hirewire_mapping::tool::{self, World};
 use hirewire_mapping::{Completeness, Context, Input, Plan, Scratch, Slice};
 use serde_json::{Value as Json, json};
-use support::{field_index, id, key, schema_of};
+use support::{Nobody, compile, field_index, id, key, schema_of};
 
 /// A plan with one rule for the record, whose other lines and fields are given.
 fn plan_with(record: &str, lines: &str, overlay: Option<&str>) -> Plan {
@@ -16,9 +16,7 @@ fn plan_with(record: &str, lines: &str, overlay: Option<&str>) -> Plan {
          Parcel\n    streams: [unused]\n    completeness: part\n    id: id\n    fields: {{status: {{from: x, enum: \
          $colour}}}}\n"
     );
-    let node = hirewire_yaml::parse("m.yaml", &text).unwrap();
-    let overlay = overlay.map(|text| hirewire_yaml::parse("o.yaml", text).unwrap());
-    Plan::compile(&node, overlay.as_ref(), &schema_of).unwrap_or_else(|problems| panic!("{text}\n{problems}"))
+    compile(&text, overlay).unwrap_or_else(|problems| panic!("{text}\n{problems}"))
 }
 
 fn input<'a>(body: &'a [u8], params: &'a [(String, String)]) -> Input<'a> {
@@ -285,18 +283,6 @@ fn conditions_choose() {
     assert!(!chosen("{event: true, is: e}", json!({})));
 }
 
-/// Knows no record and gives ids of zeros.
-struct Nobody;
-
-impl Context for Nobody {
-    fn id(&mut self, _: &str, _: &str) -> [u8; 36] {
-        [b'0'; 36]
-    }
-    fn lookup(&mut self, _: &str, _: &str, _: usize, _: &mut Vec<u8>) -> bool {
-        false
-    }
-}
-
 /// Knows one sender, called Agency.
 struct OneSender;
 
@@ -394,7 +380,7 @@ fn hints_times_owner_and_completeness_ride_on_the_fact() {
 fn one_payload_makes_several_records_and_says_each_once() {
     let text = "version: \"1\"\nrules:\n  a:\n    record: Depot\n    events: [e]\n    root: [\"depots[]\", again]\n    optional: true\n    \
                 completeness: part\n    id: id\n    fields: {name: name}\n";
-    let plan = Plan::compile(&hirewire_yaml::parse("m", text).unwrap(), None, &schema_of).unwrap();
+    let plan = compile(text, None).unwrap();
     let mut scratch = Scratch::default();
     let body = br#"{"depots": [{"id": 1, "name": "x"}, {"name": "no id"}, null, {"id": 2, "name": "y"}], "again": {"id": 1, "name": "x"}}"#;
     let mapped = plan.apply(&mut scratch, &Input { body, event: Some("e"), ..Input::default() }, &mut Nobody).unwrap();

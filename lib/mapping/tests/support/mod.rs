@@ -5,6 +5,8 @@
 use std::sync::LazyLock;
 
 use apache_avro::Schema;
+use hirewire_mapping::{Context, Plan};
+use hirewire_yaml::Problems;
 use serde_json::{Value as Json, json};
 
 /// The envelope that every target begins with.
@@ -90,6 +92,25 @@ static SCHEMAS: LazyLock<Vec<(String, Schema)>> = LazyLock::new(|| {
 
 pub(crate) fn schema_of(name: &str) -> Option<&'static Schema> {
     SCHEMAS.iter().find(|(known, _)| known == name).map(|(_, schema)| schema)
+}
+
+/// Compiles the text of a mapping, `m.yaml`, and of an overlay, `o.yaml`.
+pub(crate) fn compile(mapping: &str, overlay: Option<&str>) -> Result<Plan, Problems> {
+    let mapping = hirewire_yaml::parse("m.yaml", mapping)?;
+    let overlay = overlay.map(|text| hirewire_yaml::parse("o.yaml", text)).transpose()?;
+    Plan::compile(&mapping, overlay.as_ref(), &schema_of)
+}
+
+/// Knows no record and gives ids of zeros.
+pub(crate) struct Nobody;
+
+impl Context for Nobody {
+    fn id(&mut self, _: &str, _: &str) -> [u8; 36] {
+        [b'0'; 36]
+    }
+    fn lookup(&mut self, _: &str, _: &str, _: usize, _: &mut Vec<u8>) -> bool {
+        false
+    }
 }
 
 /// The position of a field in its record.
