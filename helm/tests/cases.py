@@ -68,7 +68,7 @@ VARIANTS = [
                         ["registry", "--listen", "0.0.0.0:8081", "--data", "/var/lib/hirewire", "--admin", "0.0.0.0:9644"]))),
     ("the chart's registry is named", KAFKA, {}, lambda f: contains(config(f), 'url: "http://rel-hirewire-registry:8081"')),
     ("a registry of one's own", PRODUCTION, {}, all_of(
-        lambda f: contains(config(f), 'url: "https://registry.example.com"'), lambda f: lacks(kinds(f), "StatefulSet"))),
+        lambda f: contains(config(f), 'url: "https://schema-registry.example.com"'), lambda f: lacks(kinds(f), "StatefulSet"))),
     ("roles can be left out", KAFKA, {"poll": {"enabled": False}, "route": {"enabled": False}}, lambda f: equal(
         sorted(e["metadata"]["name"] for e in f if e["kind"] == "Deployment"), ["rel-hirewire-normalize", "rel-hirewire-webhook"])),
     ("probes of the right kind", KAFKA, {}, all_of(
