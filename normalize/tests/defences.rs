@@ -8,16 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster::{Cluster, fixture, id, text};
-use hirewire_kafka::{Inbound, Record};
+use cluster::{Cluster, fixture, header, id, text};
+use hirewire_kafka::Inbound;
 use hirewire_schemas::{Entity, Names};
 
 const APPLICATION: (&str, &str) = ("Application", "265277");
-
-fn header(record: &Record, name: &str) -> String {
-    let value = record.headers.iter().find(|h| *h.0 == *name).map(|h| String::from_utf8_lossy(&h.1).into_owned());
-    value.unwrap_or_default()
-}
 
 fn values(cluster: &Cluster) -> Vec<Option<Bytes>> {
     cluster.published.iter().map(|record| record.value.clone()).collect()

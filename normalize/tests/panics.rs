@@ -6,20 +6,11 @@ mod cluster;
 
 use std::sync::Arc;
 
-use cluster::{CONNECTION, Cluster, TENANT, fixture, id, text};
+use cluster::{CONNECTION, Cluster, TENANT, fixture, header, id, text};
 use hirewire_kafka::{Record, partition_for};
 use hirewire_normalize::ledger::{Cause, Ledger, Provenance, Snapshot, Source, Status};
 use hirewire_normalize::reconcile::{EntityState, Ids, put_state_record};
 use hirewire_schemas::Entity;
-
-fn header(record: &Record, name: &str) -> String {
-    record
-        .headers
-        .iter()
-        .find(|h| *h.0 == *name)
-        .map(|h| String::from_utf8_lossy(&h.1).into_owned())
-        .unwrap_or_default()
-}
 
 fn without_letters(cluster: &Cluster) -> Vec<(String, Option<Vec<u8>>)> {
     let others = cluster.published.iter().filter(|record| *record.topic != *"ats.dlq.normalize.v1");

@@ -151,14 +151,9 @@ fn a_deletion_without_an_owner_finds_its_holder_and_waits_for_a_late_create() {
     cluster.send("poll", "interviews", "1", ("Application", &row["application_id"].to_string()), &row.to_string());
     assert!(cluster.of(Entity::Interview).is_empty(), "the deletion is remembered");
     let later = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(25);
-    cluster.send_at(
-        "poll",
-        "interviews",
-        "1",
-        ("Application", &row["application_id"].to_string()),
-        &row.to_string(),
-        later,
-    );
+    let application = row["application_id"].to_string();
+    let again = cluster.input("poll", "interviews", "1", ("Application", &application), &row.to_string(), later);
+    cluster.send_together(&[again]);
     assert_eq!(cluster.of(Entity::Interview).len(), 1, "after a day it is forgotten");
 }
 
@@ -261,14 +256,9 @@ fn play(cluster: &mut Cluster, name: &str, deliveries: std::ops::Range<usize>) {
         ("candidate_stage_change", at("71419", "2015-02-12T16:38:36Z")),
     ];
     for (n, (event, body)) in bodies.iter().enumerate().take(deliveries.end).skip(deliveries.start) {
-        cluster.send_at(
-            "webhook",
-            event,
-            &format!("{name}{n}"),
-            APPLICATION,
-            body,
-            "2026-01-01T00:00:00Z".parse().unwrap(),
-        );
+        let received = "2026-01-01T00:00:00Z".parse().unwrap();
+        let input = cluster.input("webhook", event, &format!("{name}{n}"), APPLICATION, body, received);
+        cluster.send_together(&[input]);
     }
 }
 

@@ -52,6 +52,12 @@ pub(crate) fn id(record: &str, remote_id: &str) -> String {
     ids::canonical_id(TENANT, CONNECTION, record, remote_id).to_string()
 }
 
+/// A header of a record; empty if it has none of that name.
+pub(crate) fn header(record: &Record, name: &str) -> String {
+    let value = record.headers.iter().find(|h| *h.0 == *name).map(|h| String::from_utf8_lossy(&h.1).into_owned());
+    value.unwrap_or_default()
+}
+
 impl Cluster {
     pub(crate) fn new() -> Self {
         Self::with(|_| {})
@@ -124,19 +130,7 @@ impl Cluster {
 
     /// One raw record, in a transaction of its own, and what follows from it.
     pub(crate) fn send(&mut self, origin: &str, what: &str, delivery: &str, subject: (&str, &str), body: &str) {
-        self.send_at(origin, what, delivery, subject, body, jiff::Timestamp::now());
-    }
-
-    pub(crate) fn send_at(
-        &mut self,
-        origin: &str,
-        what: &str,
-        delivery: &str,
-        subject: (&str, &str),
-        body: &str,
-        received: jiff::Timestamp,
-    ) {
-        let input = self.input(origin, what, delivery, subject, body, received);
+        let input = self.input(origin, what, delivery, subject, body, jiff::Timestamp::now());
         self.send_together(&[input]);
     }
 
@@ -148,6 +142,7 @@ impl Cluster {
         }
     }
 
+    /// A raw record at the next offset.
     pub(crate) fn input(
         &mut self,
         origin: &str,
