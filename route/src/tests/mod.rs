@@ -3,6 +3,7 @@
 mod canary;
 mod databases;
 mod golden;
+mod ground;
 mod on_kafka;
 mod postgres_server;
 pub(crate) mod support;
