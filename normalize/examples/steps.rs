@@ -1,27 +1,21 @@
 //! What normalize's own work costs, without Kafka: steps of all partitions in one thread, fragments go round, records are
 //! counted and dropped. `cargo run --release -p hirewire-normalize --example steps -- [events] [applications]`
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::panic)]
+#![allow(dead_code, reason = "the cluster of the tests has more than is measured")]
 
-use std::collections::HashMap;
-use std::path::Path;
+#[path = "../tests/cluster/mod.rs"]
+mod cluster;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use cluster::{CONNECTION, PARTITIONS, fixture, id, inbound};
 use hirewire_kafka::{Inbound, Outbox, Step, partition_for};
-use hirewire_mapping::Plan;
-use hirewire_normalize::Connection;
-use hirewire_normalize::catalog::Catalog;
-use hirewire_normalize::guard::Guilty;
-use hirewire_normalize::issue::Issues;
-use hirewire_normalize::lookups::Lookups;
-use hirewire_normalize::metrics::Metrics;
-use hirewire_normalize::step::{NormalizeStep, Shared, Source};
+use hirewire_normalize::step::{NormalizeStep, Shared};
 use hirewire_normalize::store::Store;
-use hirewire_schemas::{Names, ids};
+use hirewire_schemas::Names;
 
-const PARTITIONS: i32 = 4;
-const CONNECTION: &str = "acme-greenhouse";
 /// Inputs of one transaction of one partition.
 const BATCH: usize = 500;
 
@@ -29,30 +23,10 @@ fn main() {
     let mut arguments = std::env::args().skip(1).map(|text| text.parse::<usize>().unwrap());
     let events = arguments.next().unwrap_or(100_000);
     let applications = arguments.next().unwrap_or(10_000);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mapping = std::fs::read_to_string(root.join("vendors/greenhouse/mapping.yaml")).unwrap();
-    let fixture = root.join("vendors/greenhouse/fixtures/webhook__candidate_stage_change.json");
-    let body: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(fixture).unwrap()).unwrap();
+    let body: serde_json::Value = serde_json::from_str(&fixture("webhook__candidate_stage_change.json")).unwrap();
     let body = body.to_string();
-    let schema_of = |name: &str| hirewire_schemas::schema(name).map(|schema| &schema.avro);
-    let plan = Plan::compile(&hirewire_yaml::parse("mapping.yaml", &mapping).unwrap(), None, &schema_of);
-    let plan = Arc::new(plan.unwrap_or_else(|problems| panic!("{problems}")));
-    let connection =
-        Connection { name: CONNECTION.to_owned(), tenant: "acme".to_owned(), vendor: "greenhouse".to_owned(), plan };
     let dir = tempfile::tempdir().unwrap();
-    let shared = Arc::new(Shared {
-        catalog: Arc::new(Catalog::new(&Names::new(""), &|_| Some(7)).unwrap()),
-        sources: HashMap::from([(CONNECTION.to_owned(), Source::from(connection))]),
-        lookups: Arc::new(Lookups::default()),
-        metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
-        partitions: PARTITIONS,
-        lookup_wait: Duration::ZERO,
-        cache_bytes: 16 << 20,
-        store_dir: dir.path().to_owned(),
-        restricted: Vec::new(),
-        issues: Issues::default(),
-        guilty: Guilty::default(),
-    });
+    let shared = Arc::new(Shared { cache_bytes: 16 << 20, restricted: Vec::new(), ..cluster::shared(dir.path()) });
     let mut steps: Vec<NormalizeStep> = (0..PARTITIONS)
         .map(|p| {
             let store = Store::open(&dir.path().join(format!("{p}")), shared.cache_bytes).unwrap();
@@ -81,30 +55,23 @@ fn main() {
                 states += record.value.as_ref().map_or(0, Bytes::len);
             }
             if record.topic == fragments {
-                waiting[usize::try_from(record.partition.unwrap()).unwrap()].push(Inbound {
-                    topic: Arc::clone(&record.topic),
-                    partition: record.partition.unwrap(),
-                    offset: 0,
-                    timestamp_ms: record.timestamp_ms.unwrap_or_default(),
-                    key: record.key.clone(),
-                    value: record.value.clone(),
-                    headers: record.headers.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
-                });
+                let input = inbound(record.clone(), 0);
+                waiting[usize::try_from(input.partition).unwrap()].push(input);
             }
         }
     };
     for event in 0..events {
         let (application, round) = (event % applications, event / applications);
-        let (id, stage, job) = (70_000_000 + application, round % 7, application % 50);
+        let (number, stage, job) = (70_000_000 + application, round % 7, application % 50);
         let at = jiff::Timestamp::from_second(1_700_000_000 + i64::try_from(event).unwrap()).unwrap();
         let body = body
-            .replace("265277", &id.to_string())
+            .replace("265277", &number.to_string())
             .replace("265772", &(80_000_000 + application).to_string())
             .replace("71416,\"interviews\"", &format!("{},\"interviews\"", 71416 + stage + job * 10))
             .replace("\"id\":71416", &format!("\"id\":{}", 71416 + stage + job * 10))
             .replace("3485", &(3485 + job).to_string())
             .replace("2015-02-09T16:38:36Z", &at.to_string());
-        let key = ids::canonical_id("acme", CONNECTION, "Application", &id.to_string()).to_string();
+        let key = id("Application", &number.to_string());
         let partition = partition_for(key.as_bytes(), PARTITIONS);
         let headers = [
             ("ce_specversion", "1.0".to_owned()),

@@ -21,7 +21,7 @@ use hirewire_schemas::{Entity, Names, ids};
 
 pub(crate) const TENANT: &str = "acme";
 pub(crate) const CONNECTION: &str = "acme-greenhouse";
-const PARTITIONS: i32 = 4;
+pub(crate) const PARTITIONS: i32 = 4;
 
 pub(crate) struct Cluster {
     steps: Vec<NormalizeStep>,
@@ -52,6 +52,42 @@ pub(crate) fn id(record: &str, remote_id: &str) -> String {
     ids::canonical_id(TENANT, CONNECTION, record, remote_id).to_string()
 }
 
+/// What all steps know: one connection of a real mapping, and no look-up that is waited for. Stores stand in `dir`.
+pub(crate) fn shared(dir: &Path) -> Shared {
+    let connection = Connection {
+        name: CONNECTION.to_owned(),
+        tenant: TENANT.to_owned(),
+        vendor: "greenhouse".to_owned(),
+        plan: vendor_plan(),
+    };
+    Shared {
+        catalog: Arc::new(Catalog::new(&Names::new(""), &|_| Some(7)).unwrap()),
+        sources: HashMap::from([(CONNECTION.to_owned(), Source::from(connection))]),
+        lookups: Arc::new(Lookups::default()),
+        metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
+        partitions: PARTITIONS,
+        lookup_wait: std::time::Duration::ZERO,
+        cache_bytes: 1 << 20,
+        store_dir: dir.to_owned(),
+        restricted: vec![Names::new("").raw_restricted("greenhouse")],
+        issues: Issues::default(),
+        guilty: Guilty::default(),
+    }
+}
+
+/// A record that was sent, as its reader gets it.
+pub(crate) fn inbound(record: Record, offset: i64) -> Inbound {
+    Inbound {
+        topic: record.topic,
+        partition: record.partition.unwrap(),
+        offset,
+        timestamp_ms: record.timestamp_ms.unwrap_or_default(),
+        key: record.key,
+        value: record.value,
+        headers: record.headers.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
+    }
+}
+
 /// A header of a record; empty if it has none of that name.
 pub(crate) fn header(record: &Record, name: &str) -> String {
     let value = record.headers.iter().find(|h| *h.0 == *name).map(|h| String::from_utf8_lossy(&h.1).into_owned());
@@ -64,27 +100,8 @@ impl Cluster {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Shared)) -> Self {
-        let catalog = Arc::new(Catalog::new(&Names::new(""), &|_| Some(7)).unwrap());
         let dir = tempfile::tempdir().unwrap();
-        let connection = Connection {
-            name: CONNECTION.to_owned(),
-            tenant: TENANT.to_owned(),
-            vendor: "greenhouse".to_owned(),
-            plan: vendor_plan(),
-        };
-        let mut shared = Shared {
-            catalog,
-            sources: HashMap::from([(CONNECTION.to_owned(), Source::from(connection))]),
-            lookups: Arc::new(Lookups::default()),
-            metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
-            partitions: PARTITIONS,
-            lookup_wait: std::time::Duration::ZERO,
-            cache_bytes: 1 << 20,
-            store_dir: dir.path().to_owned(),
-            restricted: vec![Names::new("").raw_restricted("greenhouse")],
-            issues: Issues::default(),
-            guilty: Guilty::default(),
-        };
+        let mut shared = shared(dir.path());
         change(&mut shared);
         let shared = Arc::new(shared);
         let mut cluster = Self {
@@ -210,15 +227,7 @@ impl Cluster {
         for record in records {
             if *record.topic == *self.shared.catalog.fragment.topic {
                 self.forwarded += 1;
-                self.fragments.push_back(Inbound {
-                    topic: record.topic,
-                    partition: record.partition.unwrap(),
-                    offset: self.offset,
-                    timestamp_ms: record.timestamp_ms.unwrap_or_default(),
-                    key: record.key,
-                    value: record.value,
-                    headers: record.headers.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
-                });
+                self.fragments.push_back(inbound(record, self.offset));
             } else {
                 self.published.push(record);
             }
