@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from cases import REFUSED, VARIANTS
+from cases import REFUSED, VARIANTS, one
 from mutations import MUTATIONS
 
 CHART = Path(__file__).resolve().parent.parent
@@ -26,7 +26,7 @@ API = ["--kube-version", "1.34.0"]
 
 
 def template(files=(), values=None, chart=CHART, extra=()):
-    """Objects of a render, or a refusal as an exception with Helm's message."""
+    """The text of a render, or a refusal as an exception with Helm's message."""
     command = [HELM, "template", "rel", str(chart), "--namespace", "hirewire", *API, *extra]
     for file in files:
         command += ["-f", str(chart / file)]
@@ -49,14 +49,8 @@ def render(files=(), values=None, chart=CHART, extra=()):
     return objects(template(files, values, chart, extra))
 
 
-def of_kind(found, kind, name=None):
-    return [each for each in found if each["kind"] == kind and (name is None or each["metadata"]["name"] == name)]
-
-
-def the(found, kind, name):
-    matching = of_kind(found, kind, name)
-    assert len(matching) == 1, f"{len(matching)} objects {kind} {name}: {[(e['kind'], e['metadata']['name']) for e in found]}"
-    return matching[0]
+def of_kind(found, kind):
+    return [each for each in found if each["kind"] == kind]
 
 
 def pods(found):
@@ -239,13 +233,13 @@ class Presets(unittest.TestCase):
     def test_what_a_hook_needs_is_made_by_the_hook(self):
         for preset in ("values-kafka.yaml", "values-production.yaml"):
             found = objects(self.texts[preset])
-            job = the(found, "Job", "rel-hirewire-bootstrap")
+            job = one(found, "Job", "rel-hirewire-bootstrap")
             spec = job["spec"]["template"]["spec"]
             needed = [("ServiceAccount", spec["serviceAccountName"])]
             needed += [("ConfigMap", s["configMap"]["name"]) for v in spec["volumes"] for s in v.get("projected", {}).get("sources", [])]
             needed += [("NetworkPolicy", "rel-hirewire-bootstrap")]
             for kind, name in needed:
-                annotations = the(found, kind, name)["metadata"]["annotations"]
+                annotations = one(found, kind, name)["metadata"]["annotations"]
                 self.assertEqual("pre-install,pre-upgrade", annotations["helm.sh/hook"])
                 self.assertLess(int(annotations["helm.sh/hook-weight"]), int(job["metadata"]["annotations"].get("helm.sh/hook-weight", 0)))
 
@@ -365,26 +359,25 @@ def copy_chart(to):
 
 def checked_by_the_binary(found):
     """What `hirewire check` says of the rendered configuration, with secrets that are there; empty when it is right."""
-    maps = [each for each in of_kind(found, "ConfigMap") if "hirewire.yaml" in each.get("data", {})]
+    data = next((each["data"] for each in of_kind(found, "ConfigMap") if "hirewire.yaml" in each.get("data", {})), None)
+    if data is None:
+        return ""
+    text = data["hirewire.yaml"]
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
-        for each in maps[:1]:
-            text = each["data"]["hirewire.yaml"]
-            for secret in re.findall(r"/secrets/([^\"]+)", text):
-                path = folder / "secrets" / secret
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text("whsec_" + "QUJD" * 8)
-            (folder / "overlays").mkdir()
-            for name, overlay in each["data"].items():
-                if name != "hirewire.yaml":
-                    (folder / "overlays" / name).write_text(overlay)
-            (folder / "hirewire.yaml").write_text(text.replace("/secrets/", f"{folder}/secrets/"))
-            variables = {name: "value" for name in re.findall(r"env: \"([A-Z_]+)\"", text)}
-            command = [os.environ["HIREWIRE"], "check", "--config", str(folder / "hirewire.yaml")]
-            done = subprocess.run(command, env=variables, capture_output=True, text=True)
-            if done.returncode != 0:
-                return done.stderr
-    return ""
+        for secret in re.findall(r"/secrets/([^\"]+)", text):
+            path = folder / "secrets" / secret
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("whsec_" + "QUJD" * 8)
+        (folder / "overlays").mkdir()
+        for name, overlay in data.items():
+            if name != "hirewire.yaml":
+                (folder / "overlays" / name).write_text(overlay)
+        (folder / "hirewire.yaml").write_text(text.replace("/secrets/", f"{folder}/secrets/"))
+        variables = {name: "value" for name in re.findall(r"env: \"([A-Z_]+)\"", text)}
+        command = [os.environ["HIREWIRE"], "check", "--config", str(folder / "hirewire.yaml")]
+        done = subprocess.run(command, env=variables, capture_output=True, text=True)
+        return done.stderr if done.returncode != 0 else ""
 
 
 if __name__ == "__main__":
