@@ -120,11 +120,8 @@ fn read_root(root: &Node, vendors: &Vendors, secrets: Secrets, problems: &mut Pr
     };
     let normalize = hirewire_normalize::Settings::read(map.get("normalize"), problems);
     let (sinks, routes, route) = (map.get("sinks"), map.get("routes"), map.get("route"));
-    let known = problems.absences();
-    let route = hirewire_route::Settings::read(sinks, routes, route, problems);
-    if !secrets.route {
-        problems.forget_absences(known);
-    }
+    let route =
+        problems.needed_if(secrets.route, |problems| hirewire_route::Settings::read(sinks, routes, route, problems));
     let connections = map
         .get("connections")
         .map_or_else(|| Some(Vec::new()), |node| read_connections(node, vendors, secrets.ingest, problems));

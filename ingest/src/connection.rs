@@ -73,30 +73,24 @@ impl Connection {
         role: Option<Role>,
         problems: &mut Problems,
     ) -> Option<Self> {
-        let known = problems.absences();
-        let inlet = match (webhook, &manifest.webhook) {
+        let takes = matches!(role, Some(Role::Webhook | Role::All));
+        let inlet = problems.needed_if(takes, |problems| match (webhook, &manifest.webhook) {
             (None, _) => Some(None),
             (Some(node), None) => {
                 problems.add(node, format!("{} sends no webhooks", manifest.vendor), "remove `webhook`, and poll");
                 None
             }
             (Some(node), Some(rules)) => read_inlet(node, manifest, rules, problems).map(Some),
-        };
-        if !matches!(role, Some(Role::Webhook | Role::All)) {
-            problems.forget_absences(known);
-        }
-        let known = problems.absences();
-        let poll = match (poll, &manifest.api) {
+        });
+        let polls = matches!(role, Some(Role::Poll | Role::All));
+        let poll = problems.needed_if(polls, |problems| match (poll, &manifest.api) {
             (None, _) => Some(None),
             (Some(node), None) => {
                 problems.add(node, format!("{} has nothing to poll", manifest.vendor), "remove `poll`");
                 None
             }
             (Some(node), Some(api)) => Poll::read(node, api, problems).map(Some),
-        };
-        if !matches!(role, Some(Role::Poll | Role::All)) {
-            problems.forget_absences(known);
-        }
+        });
         Some(Self {
             name: name.to_owned(),
             tenant: tenant.to_owned(),

@@ -45,7 +45,7 @@ impl Problems {
     }
 
     /// Records that what `node` names, rightly, is not there. Whoever needs it cannot go on; for others it is none:
-    /// see [`Self::forget_absences`]. The value that was read is whole.
+    /// see [`Self::needed_if`]. The value that was read is whole.
     pub fn add_absent(&mut self, node: &Node, what: impl Into<String>, hint: impl Into<String>) {
         let file = node.file.to_string();
         self.absent.push(Problem { file, line: node.line, what: what.into(), hint: hint.into() });
@@ -57,9 +57,14 @@ impl Problems {
         self.absent.len()
     }
 
-    /// Forgets the absences but the first `known`: this process has no use for what is not there.
-    pub fn forget_absences(&mut self, known: usize) {
-        self.absent.truncate(known);
+    /// Reads a part. Unless it is `needed`, its absences are forgotten: this process has no use for what is not there.
+    pub fn needed_if<T>(&mut self, needed: bool, read: impl FnOnce(&mut Self) -> T) -> T {
+        let known = self.absent.len();
+        let value = read(self);
+        if !needed {
+            self.absent.truncate(known);
+        }
+        value
     }
 
     pub fn extend(&mut self, other: Self) {
@@ -155,13 +160,15 @@ mod tests {
         let node = crate::parse("s.yaml", "a").unwrap();
         let mut problems = Problems::new();
         problems.add_absent(&node, "the first is not there", "");
-        let known = problems.absences();
-        problems.add_absent(&node, "the second is not there", "");
-        assert_eq!((problems.len(), problems.is_empty()), (0, false));
-        assert_eq!(problems.clone().into_result(Some(1)).unwrap_err().iter().count(), 2);
-        problems.forget_absences(known);
+        let second = |problems: &mut Problems| problems.add_absent(&node, "the second is not there", "");
+        let mut both = problems.clone();
+        both.needed_if(true, second);
+        assert_eq!((both.len(), both.is_empty()), (0, false));
+        assert_eq!(both.into_result(Some(1)).unwrap_err().iter().count(), 2);
+        problems.needed_if(false, second);
         assert_eq!(problems.to_string(), "s.yaml:1: the first is not there");
-        problems.forget_absences(0);
+        let mut problems = Problems::new();
+        problems.needed_if(false, second);
         assert_eq!(problems.into_result(Some(1)), Ok(1));
     }
 
