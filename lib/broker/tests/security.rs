@@ -2,20 +2,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod running;
+mod wire;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use hirewire_broker::{Broker, OpenError, RunError, Settings, Tls, User};
 use kafka_protocol::messages::*;
-use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+use kafka_protocol::protocol::StrBytes;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use running::*;
+use wire::Wire;
 
 fn user(name: &str, password: &str) -> User {
     User { name: name.to_owned(), password: password.to_owned() }
@@ -115,80 +116,58 @@ fn beyond_this_machine_it_serves_only_with_users() {
     });
 }
 
-struct Raw(TcpStream);
-
-impl Raw {
-    fn ask(&mut self, api: ApiKey, version: i16, request: &RequestKind) -> Option<ResponseKind> {
-        let header = RequestHeader::default().with_request_api_key(api as i16).with_request_api_version(version);
-        let mut bytes = BytesMut::new();
-        bytes.put_i32(0);
-        header.encode(&mut bytes, api.request_header_version(version)).unwrap();
-        request.encode(&mut bytes, version).unwrap();
-        let size = i32::try_from(bytes.len() - 4).unwrap();
-        bytes[..4].copy_from_slice(&size.to_be_bytes());
-        self.0.write_all(&bytes).ok()?;
-        let mut size = [0; 4];
-        self.0.read_exact(&mut size).ok()?;
-        let mut bytes = vec![0; usize::try_from(i32::from_be_bytes(size)).unwrap()];
-        self.0.read_exact(&mut bytes).unwrap();
-        let mut bytes = Bytes::from(bytes);
-        ResponseHeader::decode(&mut bytes, api.response_header_version(version)).unwrap();
-        Some(ResponseKind::decode(api, &mut bytes, version).unwrap())
+fn handshake(wire: &mut Wire, mechanism: &'static str) -> (i16, usize) {
+    let request = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(mechanism));
+    match wire.try_ask(ApiKey::SaslHandshake, 1, &request.into()) {
+        Some(ResponseKind::SaslHandshake(response)) => (response.error_code, response.mechanisms.len()),
+        other => panic!("{other:?}"),
     }
+}
 
-    fn handshake(&mut self, mechanism: &'static str) -> (i16, usize) {
-        let request = SaslHandshakeRequest::default().with_mechanism(StrBytes::from_static_str(mechanism));
-        match self.ask(ApiKey::SaslHandshake, 1, &request.into()) {
-            Some(ResponseKind::SaslHandshake(response)) => (response.error_code, response.mechanisms.len()),
-            other => panic!("{other:?}"),
-        }
+fn authenticate(wire: &mut Wire, message: &[u8]) -> SaslAuthenticateResponse {
+    let request = SaslAuthenticateRequest::default().with_auth_bytes(Bytes::copy_from_slice(message));
+    match wire.try_ask(ApiKey::SaslAuthenticate, 2, &request.into()) {
+        Some(ResponseKind::SaslAuthenticate(response)) => response,
+        other => panic!("{other:?}"),
     }
+}
 
-    fn authenticate(&mut self, message: &[u8]) -> SaslAuthenticateResponse {
-        let request = SaslAuthenticateRequest::default().with_auth_bytes(Bytes::copy_from_slice(message));
-        match self.ask(ApiKey::SaslAuthenticate, 2, &request.into()) {
-            Some(ResponseKind::SaslAuthenticate(response)) => response,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn metadata(&mut self) -> bool {
-        self.ask(ApiKey::Metadata, 5, &MetadataRequest::default().into()).is_some()
-    }
+fn metadata(wire: &mut Wire) -> bool {
+    wire.try_ask(ApiKey::Metadata, 5, &MetadataRequest::default().into()).is_some()
 }
 
 #[test]
 fn a_stranger_learns_the_versions_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Running::with(secured(dir.path()), 0);
-    let connect = || Raw(TcpStream::connect(broker.address).unwrap());
+    let connect = || Wire::connect(&broker);
     let mut stranger = connect();
-    assert!(stranger.ask(ApiKey::ApiVersions, 0, &ApiVersionsRequest::default().into()).is_some());
-    assert!(!stranger.metadata());
+    assert!(stranger.try_ask(ApiKey::ApiVersions, 0, &ApiVersionsRequest::default().into()).is_some());
+    assert!(!metadata(&mut stranger));
     // An unknown mechanism is told which there are; then it may choose one of them.
     let mut late = connect();
-    assert_eq!(late.handshake("GSSAPI"), (33, 3));
-    assert_eq!(late.handshake("PLAIN"), (0, 3));
-    assert_eq!(late.authenticate(b"\0svc\0svc-secret").error_code, 0);
-    assert!(late.metadata());
+    assert_eq!(handshake(&mut late, "GSSAPI"), (33, 3));
+    assert_eq!(handshake(&mut late, "PLAIN"), (0, 3));
+    assert_eq!(authenticate(&mut late, b"\0svc\0svc-secret").error_code, 0);
+    assert!(metadata(&mut late));
     for message in [&b"\0svc\0wrong"[..], b"\0nobody\0", b"\0svc\0svc-secret\0", b"root\0svc\0svc-secret", b"", b"\0\0"]
     {
         let mut wrong = connect();
-        wrong.handshake("PLAIN");
-        assert_eq!(wrong.authenticate(message).error_code, 58, "{message:?}");
-        assert!(!wrong.metadata(), "{message:?}");
+        handshake(&mut wrong, "PLAIN");
+        assert_eq!(authenticate(&mut wrong, message).error_code, 58, "{message:?}");
+        assert!(!metadata(&mut wrong), "{message:?}");
     }
     let mut hasty = connect();
-    assert_eq!(hasty.authenticate(b"\0svc\0svc-secret").error_code, 34);
-    assert!(!hasty.metadata());
+    assert_eq!(authenticate(&mut hasty, b"\0svc\0svc-secret").error_code, 34);
+    assert!(!metadata(&mut hasty));
     // Halfway through SCRAM is not through, and no second guess is had.
     let mut halfway = connect();
-    halfway.handshake("SCRAM-SHA-256");
-    assert_eq!(halfway.authenticate(b"n,,n=svc,r=abc").error_code, 0);
-    assert_eq!(halfway.authenticate(b"c=biws,r=abc,p=AAAA").error_code, 58);
-    assert!(!halfway.metadata());
+    handshake(&mut halfway, "SCRAM-SHA-256");
+    assert_eq!(authenticate(&mut halfway, b"n,,n=svc,r=abc").error_code, 0);
+    assert_eq!(authenticate(&mut halfway, b"c=biws,r=abc,p=AAAA").error_code, 58);
+    assert!(!metadata(&mut halfway));
     // A large request of a stranger is not even read.
     let mut large = connect();
-    large.0.write_all(&[0, 2, 0, 0, 0, 3, 0, 5, 0, 0, 0, 1]).unwrap();
-    assert!(!large.metadata());
+    large.stream.write_all(&[0, 2, 0, 0, 0, 3, 0, 5, 0, 0, 0, 1]).unwrap();
+    assert!(!metadata(&mut large));
 }
