@@ -2,18 +2,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod running;
+mod wire;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, RequestKind};
 use prometheus::Registry;
-use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 use running::*;
+use wire::Wire;
 
 /// The value of a metric with these labels; 0 if there is none.
 fn metric(registry: &Registry, name: &str, labels: &[(&str, &str)]) -> f64 {
@@ -37,11 +38,11 @@ fn connections_over_the_limit_are_closed_and_counted() {
     settings.max_connections = 2;
     let registry = settings.metrics.clone();
     let broker = Running::with(settings, 0);
-    let ask = |stream: &mut TcpStream| {
-        stream.write_all(&[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff]).ok();
-        stream.read(&mut [0; 512]).unwrap_or(0) > 0
+    let ask = |wire: &mut Wire| {
+        let request = RequestKind::ApiVersions(ApiVersionsRequest::default());
+        wire.try_ask(ApiKey::ApiVersions, 0, &request).is_some()
     };
-    let connect = || TcpStream::connect(broker.address).unwrap();
+    let connect = || Wire::connect(&broker);
     let (mut first, mut second) = (connect(), connect());
     assert!(ask(&mut first) && ask(&mut second));
     assert!(!ask(&mut connect()));
@@ -58,15 +59,9 @@ fn a_request_over_the_limit_ends_its_connection_before_it_is_read() {
     let mut settings = settings(dir.path());
     settings.max_request_bytes = 1000;
     let broker = Running::with(settings, 0);
-    let mut stream = TcpStream::connect(broker.address).unwrap();
-    stream.write_all(&[0, 0, 0x03, 0xe9, 0, 18, 0, 0, 0, 0, 0, 1]).unwrap();
-    assert_eq!(stream.read(&mut [0; 4]).unwrap_or(0), 0);
-}
-
-fn create(bootstrap: &str, name: &str, partitions: i32) -> Result<(), RDKafkaErrorCode> {
-    let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-    let mut results = runtime().block_on(admin(bootstrap).create_topics([&topic], &AdminOptions::new())).unwrap();
-    results.remove(0).map(|_| ()).map_err(|(_, code)| code)
+    let mut wire = Wire::connect(&broker);
+    wire.stream.write_all(&[0, 0, 0x03, 0xe9, 0, 18, 0, 0, 0, 0, 0, 1]).unwrap();
+    assert!(wire.receive().is_none());
 }
 
 fn commit(bootstrap: &str, group: &str) -> Result<(), KafkaError> {
@@ -85,9 +80,10 @@ fn partitions_and_groups_over_the_limit_are_refused_and_counted_by_api_and_code(
     let registry = settings.metrics.clone();
     let broker = Running::with(settings, 0);
     let bootstrap = broker.bootstrap();
-    assert_eq!(create(&bootstrap, "t", 2), Ok(()));
-    assert_eq!(create(&bootstrap, "u", 2), Err(RDKafkaErrorCode::PolicyViolation));
-    assert_eq!(create(&bootstrap, "u", 1), Ok(()));
+    let create = |name, partitions| try_create_topic(&bootstrap, name, partitions, &[]);
+    assert_eq!(create("t", 2), Ok(()));
+    assert_eq!(create("u", 2), Err(RDKafkaErrorCode::PolicyViolation));
+    assert_eq!(create("u", 1), Ok(()));
     commit(&bootstrap, "one").unwrap();
     commit(&bootstrap, "two").unwrap();
     let refused = commit(&bootstrap, "three").unwrap_err();

@@ -127,8 +127,7 @@ fn a_record_from_the_far_future_is_refused_as_kafka_does_and_one_before_the_topi
     let broker = Running::start(dir.path());
     create_topic(&broker.bootstrap(), "t", 1, &[("message.timestamp.before.max.ms", "60000")]);
     let producer = idempotent(&broker.bootstrap());
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let now = i64::try_from(now.as_millis()).unwrap();
+    let now = now_ms();
     let send = |timestamp: i64| {
         let record: FutureRecord<'_, str, str> = FutureRecord::to("t").payload("x").timestamp(timestamp);
         runtime().block_on(producer.send(record, PATIENCE)).map(|_| ()).map_err(|(error, _)| error.rdkafka_error_code())

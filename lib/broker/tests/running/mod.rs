@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hirewire_broker::{Broker, Settings};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -17,6 +17,7 @@ use rdkafka::message::{Message, OwnedMessage};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::producer::{DefaultProducerContext, FutureProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::oneshot;
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -161,6 +162,10 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+pub fn now_ms() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
 pub fn config(bootstrap: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", bootstrap).set("broker.address.family", "v4");
@@ -176,14 +181,21 @@ pub fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
 }
 
 pub fn create_topic(bootstrap: &str, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+    try_create_topic(bootstrap, name, partitions, settings).unwrap();
+}
+
+pub fn try_create_topic(
+    bootstrap: &str,
+    name: &str,
+    partitions: i32,
+    settings: &[(&str, &str)],
+) -> Result<(), RDKafkaErrorCode> {
     let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
     for (key, value) in settings {
         topic = topic.set(key, value);
     }
-    let results = runtime().block_on(admin(bootstrap).create_topics([&topic], &AdminOptions::new())).unwrap();
-    results.into_iter().for_each(|result| {
-        result.unwrap();
-    });
+    let mut results = runtime().block_on(admin(bootstrap).create_topics([&topic], &AdminOptions::new())).unwrap();
+    results.remove(0).map(|_| ()).map_err(|(_, code)| code)
 }
 
 pub type Plain = ThreadedProducer<DefaultProducerContext>;
