@@ -25,9 +25,9 @@ HELM = os.environ.get("HELM", "helm")
 API = ["--kube-version", "1.34.0"]
 
 
-def template(files=(), values=None, chart=CHART, extra=()):
+def template(files=(), values=None, chart=CHART):
     """The text of a render, or a refusal as an exception with Helm's message."""
-    command = [HELM, "template", "rel", str(chart), "--namespace", "hirewire", *API, *extra]
+    command = [HELM, "template", "rel", str(chart), "--namespace", "hirewire", *API]
     for file in files:
         command += ["-f", str(chart / file)]
     text = json.dumps(values or {})
@@ -45,8 +45,8 @@ def objects(text):
     return [found for found in yaml.safe_load_all(text) if found]
 
 
-def render(files=(), values=None, chart=CHART, extra=()):
-    return objects(template(files, values, chart, extra))
+def render(files=(), values=None, chart=CHART):
+    return objects(template(files, values, chart))
 
 
 def of_kind(found, kind):
