@@ -81,7 +81,8 @@ impl Outbox {
 #[derive(Clone)]
 pub struct PartitionedOptions {
     pub group: String,
-    /// Topics of the same partition count.
+    /// Topics of the same partition count. Their records are taken in the order of their times. What is unread of one
+    /// of them when a partition is taken over is waited for before those that stand behind it here.
     pub inputs: Vec<String>,
     /// `<prefix>-<p>` is the transactional id of partition number p.
     pub transactional_prefix: String,
@@ -100,6 +101,7 @@ pub(crate) type PartitionedConsumer = BaseConsumer<Members>;
 pub(crate) struct Members {
     settings: Settings,
     options: PartitionedOptions,
+    inputs: Vec<Arc<str>>,
     metrics: PartitionedMetrics,
     make_step: MakeStep,
     consumer: OnceLock<Weak<PartitionedConsumer>>,
@@ -214,6 +216,7 @@ impl Members {
             let given_back = Arc::new(AtomicBool::new(false));
             let worker = Worker {
                 partition: *p,
+                inputs: self.inputs.clone(),
                 settings: self.settings.clone(),
                 transactional_id: format!("{}-{p}", self.options.transactional_prefix),
                 commit_interval: self.options.commit_interval,
@@ -228,7 +231,7 @@ impl Members {
             let fenced = fenced.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("partition-{p}"))
-                .spawn(move || worker.run(&outbox, &fenced))
+                .spawn(move || worker.run(outbox, &fenced))
                 .map_err(|error| Stop::retryable("no-thread", error.to_string()))?;
             self.workers
                 .lock()
@@ -352,6 +355,7 @@ pub fn run_partitioned(
     let members = Members {
         settings: settings.clone(),
         options,
+        inputs: inputs.clone(),
         metrics,
         make_step: Box::new(make_step),
         consumer: OnceLock::new(),

@@ -5,13 +5,14 @@
 //! old transaction one way or the other) and the committed offset tells whether the work was done.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, SyncSender};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::inbox::{Inbox, Taken};
 use crate::metrics::PartitionedMetrics;
 use crate::outcome::{self, Action};
 use crate::partitioned::{PartitionedConsumer, Restoring, ToWorker};
@@ -20,6 +21,7 @@ use crate::{Inbound, Outbox, Settings, Step, Stop, TransactionError};
 
 pub(crate) struct Worker {
     pub(crate) partition: i32,
+    pub(crate) inputs: Vec<Arc<str>>,
     pub(crate) settings: Settings,
     pub(crate) transactional_id: String,
     pub(crate) commit_interval: Duration,
@@ -71,7 +73,11 @@ impl From<Stop> for Failure {
 }
 
 impl Worker {
-    pub(crate) fn run(mut self, inbox: &Receiver<ToWorker>, fenced: &SyncSender<Result<(), Stop>>) -> Result<(), Stop> {
+    pub(crate) fn run(
+        mut self,
+        channel: Receiver<ToWorker>,
+        fenced: &SyncSender<Result<(), Stop>>,
+    ) -> Result<(), Stop> {
         let producer = TransactionalProducer::new(&self.settings, &self.transactional_id, Duration::from_secs(45));
         let mut producer = match producer {
             Ok(producer) => {
@@ -87,13 +93,16 @@ impl Worker {
             }
         };
         self.step.restore(&self.settings)?;
+        let mut inbox = Inbox::new(channel, &self.inputs);
+        self.expect_unread(&mut inbox)?;
         self.restoring.one_is_done();
         loop {
-            let first = match inbox.recv() {
-                Ok(ToWorker::Record(record)) => record,
-                Ok(ToWorker::Drain | ToWorker::Abandon) | Err(_) => return Ok(()),
+            let first = match inbox.take(None) {
+                Taken::Record(record) => record,
+                Taken::Nothing => continue,
+                Taken::Drain | Taken::Abandon => return Ok(()),
             };
-            let (batch, end) = self.gather(&mut producer, first, inbox)?;
+            let (batch, end) = self.gather(&mut producer, first, &mut inbox)?;
             match end {
                 End::Abandon => return self.step.aborted(),
                 End::Commit => {}
@@ -103,23 +112,48 @@ impl Worker {
         }
     }
 
-    /// Processes records as they come, until it is time to commit.
+    /// Tells the inbox what the predecessor left unread. Only asked after it was fenced.
+    fn expect_unread(&self, inbox: &mut Inbox) -> Result<(), Stop> {
+        let consumer = self.consumer()?;
+        let mut positions = TopicPartitionList::new();
+        for topic in &self.inputs {
+            positions.add_partition(topic, self.partition);
+        }
+        let committed = consumer
+            .committed_offsets(positions, Duration::from_secs(30))
+            .map_err(|error| Stop::kafka("read committed offsets", &error))?;
+        for topic in &self.inputs {
+            let (low, high) = consumer
+                .fetch_watermarks(topic, self.partition, Duration::from_secs(30))
+                .map_err(|error| Stop::kafka("read an input's end", &error))?;
+            let read = match committed.find_partition(topic, self.partition).map(|element| element.offset()) {
+                Some(Offset::Offset(offset)) => offset,
+                _ => low,
+            };
+            if high > read {
+                inbox.expect(topic, high);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes records, earliest first, until it is time to commit.
     fn gather(
         &mut self,
         producer: &mut TransactionalProducer,
         first: Inbound,
-        inbox: &Receiver<ToWorker>,
+        inbox: &mut Inbox,
     ) -> Result<(Batch, End), Stop> {
         let until = Instant::now() + self.commit_interval;
         let mut batch = Batch::default();
         batch.attempt(producer.begin());
         batch.take(first, &mut *self.step, producer)?;
         while batch.inputs.len() < self.commit_max_records {
-            match inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(ToWorker::Record(record)) => batch.take(record, &mut *self.step, producer)?,
-                Ok(ToWorker::Drain) | Err(RecvTimeoutError::Disconnected) => return Ok((batch, End::CommitAndLeave)),
-                Ok(ToWorker::Abandon) => return Ok((batch, End::Abandon)),
-                Err(RecvTimeoutError::Timeout) => break,
+            match inbox.take(Some(until)) {
+                Taken::Record(record) => batch.take(record, &mut *self.step, producer)?,
+                Taken::Drain => return Ok((batch, End::CommitAndLeave)),
+                Taken::Abandon => return Ok((batch, End::Abandon)),
+                Taken::Nothing => break,
             }
         }
         Ok((batch, End::Commit))
@@ -225,14 +259,17 @@ impl Worker {
         Ok(())
     }
 
+    fn consumer(&self) -> Result<Arc<PartitionedConsumer>, Stop> {
+        self.consumer
+            .upgrade()
+            .ok_or_else(|| Stop::retryable("fenced", format!("the consumer of {} is closed", self.group)))
+    }
+
     /// Whether the group's committed offsets stand after `inputs`. Only asked when no transaction is open any more.
     fn was_committed(&self, inputs: &[Inbound]) -> Result<bool, Stop> {
         let offsets = offsets_after(inputs)?;
-        let consumer: Arc<_> = self
-            .consumer
-            .upgrade()
-            .ok_or_else(|| Stop::retryable("fenced", format!("the consumer of {} is closed", self.group)))?;
-        let committed = consumer
+        let committed = self
+            .consumer()?
             .committed_offsets(offsets.clone(), Duration::from_secs(30))
             .map_err(|error| Stop::kafka("read committed offsets", &error))?;
         Ok(offsets.elements().iter().all(|wanted| {

@@ -156,6 +156,7 @@ pub struct Role {
     /// The client id, which the proxy's rules go by.
     pub client: String,
     pub group: String,
+    pub inputs: Vec<String>,
     pub label: String,
     pub gates: Vec<Arc<Gate>>,
     /// Time per record.
@@ -205,6 +206,7 @@ impl Scene {
         Role {
             client: format!("{client}-{}", self.name),
             group: self.name.clone(),
+            inputs: vec![self.input.clone()],
             label: String::new(),
             gates: Vec::new(),
             pace: Duration::ZERO,
@@ -236,7 +238,7 @@ impl Scene {
     pub fn options(&self, role: &Role) -> PartitionedOptions {
         PartitionedOptions {
             group: role.group.clone(),
-            inputs: vec![self.input.clone()],
+            inputs: role.inputs.clone(),
             transactional_prefix: self.name.clone(),
             commit_interval: Duration::from_millis(50),
             commit_max_records: TRANSACTION_RECORDS,
@@ -299,8 +301,22 @@ impl Scene {
     }
 
     pub async fn write(&self, value: &str) {
+        self.send(vec![record(&self.output, value)]).await;
+    }
+
+    pub async fn send(&self, records: Vec<Record>) {
         let producer = Producer::new(&self.direct, &ProducerOptions::default()).unwrap();
-        producer.send(record(&self.output, value)).await.unwrap();
+        for record in records {
+            producer.send(record).await.unwrap();
+        }
+    }
+
+    /// One more topic.
+    pub async fn another_input(&self) -> String {
+        let name = format!("{}-more", self.name);
+        let topic = NewTopic { name: name.clone(), partitions: 1, replication: 1, config: BTreeMap::new() };
+        Admin::new(&self.direct).unwrap().create_topics(&[topic]).await.unwrap();
+        name
     }
 
     /// The oracle: all of the input is there, once and in order, also after all members have ended.

@@ -1,16 +1,16 @@
 //! Two that want the same partition: hijack of a transactional id, rebalances within a transaction, and the order of
 //! fencing, restoring and reading offsets.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hirewire_kafka::{GroupConsumer, GroupEvent, GroupOptions};
+use hirewire_kafka::{GroupConsumer, GroupEvent, GroupOptions, Record};
 use hirewire_service::{Health, Shutdown};
 use kafka_protocol::messages::ApiKey;
 
 use crate::Place;
 use crate::broker::wait_for;
 use crate::proxy::Fault;
-use crate::scene::{Event, Gate, text};
+use crate::scene::{Event, Gate, record, text};
 
 /// T2: another deployment uses the same transactional ids. The older one ends, and nothing of it appears afterwards.
 #[tokio::test(flavor = "multi_thread")]
@@ -116,6 +116,31 @@ async fn restoring_waits_for_the_fence() {
     assert!(place.proxy.seen(&client, ApiKey::OffsetFetch).is_empty(), "offsets were read before the fence");
     fence.release();
     scene.all_once(vec![member], 10).await;
+}
+
+/// Two inputs have a backlog: the broker sends all of the small one before most of the large one, whose records are older.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_in_two_inputs_is_read_in_the_order_of_time() {
+    const RECORDS: i64 = 60;
+    let place = Place::start().await;
+    let scene = place.scene().await;
+    let second = scene.another_input().await;
+    let mut member = scene.role("member");
+    member.inputs = vec![scene.input.clone(), second.clone()];
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let start_ms = i64::try_from(since_epoch.as_millis()).unwrap() - 2 * RECORDS;
+    // Three megabytes: a fetch brings one of each partition.
+    let large =
+        |number| Record { timestamp_ms: Some(start_ms + number), ..record(&scene.input, &format!("{number:050000}")) };
+    // Younger than the first half of the large ones, older than the second.
+    let small = Record { timestamp_ms: Some(start_ms + RECORDS / 2), ..record(&second, &RECORDS.to_string()) };
+    scene.send((0..RECORDS).map(large).chain([small]).collect()).await;
+    let member = scene.member(member);
+    wait_for("all of them", || member.processed().len() > usize::try_from(RECORDS).unwrap()).await;
+    let processed: Vec<i64> = member.processed().iter().map(|value| value.parse().unwrap()).collect();
+    let expected: Vec<i64> = (0..=RECORDS / 2).chain([RECORDS]).chain(RECORDS / 2 + 1..RECORDS).collect();
+    assert_eq!(processed, expected);
+    member.end().await;
 }
 
 /// A member of a plain group leaves in good order, but the broker had refused its last commit, which nobody waited for.

@@ -1,0 +1,245 @@
+//! What waits for a worker, taken in the order of the records' times over all inputs.
+//!
+//! In: what the consumer's thread hands over, ordered within each topic only. Out: the same, one at a time, the earliest
+//! first; of one topic always in the order of its offsets. Of equal times the earlier input of the list goes first.
+//!
+//! A broker answers in chunks, topic by topic, so after a restart the youngest record of one input can arrive before
+//! the oldest of another. What the predecessor left unread in an input is therefore waited for, bounded, before
+//! anything of an input that stands behind it in the list (as Kafka Streams does with `max.task.idle.ms`).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
+
+use crate::Inbound;
+use crate::partitioned::ToWorker;
+
+/// Records held here before more is taken from the consumer's thread.
+const HELD_RECORDS: usize = 512;
+/// The same while unread records of another input are waited for, which may stand behind these.
+const HELD_RECORDS_WAITING: usize = 4096;
+/// Longest wait for an input's unread records since the last of them came. Not longer: what the broker counts as unread
+/// may be the mark of a transaction, which is never handed over.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What [`Inbox::take`] found.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    Record(Inbound),
+    /// Nothing until the given time.
+    Nothing,
+    Drain,
+    Abandon,
+}
+
+pub(crate) struct Inbox {
+    channel: Receiver<ToWorker>,
+    inputs: Vec<Input>,
+    held: usize,
+}
+
+struct Input {
+    topic: Arc<str>,
+    waiting: VecDeque<Inbound>,
+    /// The offset before which the predecessor left records unread; 0 when all that came of it is known.
+    unread_until: i64,
+    /// Until when unread records are waited for. None: nothing had to wait for them yet.
+    patience_ends: Option<Instant>,
+}
+
+impl Inbox {
+    pub(crate) fn new(channel: Receiver<ToWorker>, topics: &[Arc<str>]) -> Self {
+        let input = |topic: &Arc<str>| Input {
+            topic: topic.clone(),
+            waiting: VecDeque::new(),
+            unread_until: 0,
+            patience_ends: None,
+        };
+        Self { channel, inputs: topics.iter().map(input).collect(), held: 0 }
+    }
+
+    /// The predecessor left records of `topic` unread, all before `offset`.
+    pub(crate) fn expect(&mut self, topic: &str, offset: i64) {
+        if let Some(input) = self.inputs.iter_mut().find(|input| *input.topic == *topic) {
+            input.unread_until = offset;
+        }
+    }
+
+    /// The earliest record; waits for one until `until`, or as long as it takes.
+    pub(crate) fn take(&mut self, until: Option<Instant>) -> Taken {
+        loop {
+            while self.held < HELD_RECORDS {
+                match self.channel.try_recv() {
+                    Ok(ToWorker::Record(record)) => self.hold(record),
+                    Ok(ToWorker::Drain) | Err(TryRecvError::Disconnected) => return Taken::Drain,
+                    Ok(ToWorker::Abandon) => return Taken::Abandon,
+                    Err(TryRecvError::Empty) => break,
+                }
+            }
+            let waits_for_unread = match self.earliest() {
+                None => None,
+                Some(earliest) => match self.unread_before(earliest) {
+                    Some(ends) if self.held < HELD_RECORDS_WAITING => Some(ends),
+                    _ => return self.release(earliest).map_or(Taken::Nothing, Taken::Record),
+                },
+            };
+            let next = [until, waits_for_unread].into_iter().flatten().min();
+            let received = match next {
+                None => self.channel.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(next) => self.channel.recv_timeout(next.saturating_duration_since(Instant::now())),
+            };
+            match received {
+                Ok(ToWorker::Record(record)) => self.hold(record),
+                Ok(ToWorker::Drain) | Err(RecvTimeoutError::Disconnected) => return Taken::Drain,
+                Ok(ToWorker::Abandon) => return Taken::Abandon,
+                Err(RecvTimeoutError::Timeout) if until.is_some_and(|until| until <= Instant::now()) => {
+                    return Taken::Nothing;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn hold(&mut self, record: Inbound) {
+        let Some(input) = self.inputs.iter_mut().find(|input| Arc::ptr_eq(&input.topic, &record.topic)) else { return };
+        if record.offset + 1 >= input.unread_until {
+            input.unread_until = 0;
+        }
+        input.patience_ends = None;
+        input.waiting.push_back(record);
+        self.held += 1;
+    }
+
+    fn release(&mut self, index: usize) -> Option<Inbound> {
+        let record = self.inputs.get_mut(index)?.waiting.pop_front()?;
+        self.held -= 1;
+        Some(record)
+    }
+
+    /// The input with the earliest head.
+    fn earliest(&self) -> Option<usize> {
+        let heads = self.inputs.iter().enumerate().filter_map(|(index, input)| Some((index, input.waiting.front()?)));
+        Some(heads.min_by_key(|(index, head)| (head.timestamp_ms, *index))?.0)
+    }
+
+    /// Until when an input that stands before `index` is waited for.
+    fn unread_before(&mut self, index: usize) -> Option<Instant> {
+        let now = Instant::now();
+        let mut latest = None;
+        for input in self.inputs.iter_mut().take(index) {
+            if input.unread_until == 0 || !input.waiting.is_empty() {
+                continue;
+            }
+            let ends = *input.patience_ends.get_or_insert(now + PATIENCE);
+            if ends <= now {
+                tracing::debug!(topic = %input.topic, "no more unread records came");
+                input.unread_until = 0;
+                continue;
+            }
+            latest = latest.max(Some(ends));
+        }
+        latest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{SyncSender, sync_channel};
+
+    use super::*;
+
+    struct Scene {
+        topics: [Arc<str>; 2],
+        consumer: SyncSender<ToWorker>,
+        inbox: Inbox,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let topics = [Arc::from("first"), Arc::from("second")];
+            let (consumer, channel) = sync_channel(HELD_RECORDS_WAITING * 2);
+            Self { inbox: Inbox::new(channel, &topics), topics, consumer }
+        }
+
+        fn hand_over(&self, input: usize, offset: i64, timestamp_ms: i64) {
+            let record = Inbound {
+                topic: self.topics[input].clone(),
+                partition: 0,
+                offset,
+                timestamp_ms,
+                key: None,
+                value: None,
+                headers: Vec::new(),
+            };
+            self.consumer.send(ToWorker::Record(record)).unwrap();
+        }
+
+        /// All that can be taken now, as `<topic> <offset>`.
+        fn taken(&mut self) -> Vec<String> {
+            let mut taken = Vec::new();
+            while let Taken::Record(record) = self.inbox.take(Some(Instant::now())) {
+                taken.push(format!("{} {}", record.topic, record.offset));
+            }
+            taken
+        }
+    }
+
+    #[test]
+    fn the_earliest_goes_first_and_a_topic_keeps_its_order() {
+        let mut scene = Scene::new();
+        for (input, offset, time) in [(1, 0, 20), (1, 1, 5), (0, 7, 10), (0, 8, 20), (0, 9, 30)] {
+            scene.hand_over(input, offset, time);
+        }
+        assert_eq!(scene.taken(), ["first 7", "first 8", "second 0", "second 1", "first 9"]);
+    }
+
+    #[test]
+    fn what_was_left_unread_of_an_earlier_input_is_waited_for() {
+        let mut scene = Scene::new();
+        scene.inbox.expect("first", 3);
+        scene.hand_over(1, 0, 20);
+        assert!(scene.taken().is_empty());
+        scene.hand_over(0, 1, 10);
+        assert_eq!(scene.taken(), ["first 1"]);
+        scene.hand_over(0, 2, 11);
+        assert_eq!(scene.taken(), ["first 2", "second 0"]);
+    }
+
+    #[test]
+    fn an_input_waits_for_none_that_stands_behind_it() {
+        let mut scene = Scene::new();
+        scene.inbox.expect("second", 3);
+        scene.hand_over(0, 1, 10);
+        assert_eq!(scene.taken(), ["first 1"]);
+    }
+
+    #[test]
+    fn a_mark_that_is_never_handed_over_is_not_waited_for_without_end() {
+        let mut scene = Scene::new();
+        scene.inbox.expect("first", 3);
+        scene.hand_over(1, 0, 20);
+        assert!(matches!(scene.inbox.take(None), Taken::Record(record) if record.offset == 0));
+    }
+
+    /// Else the consumer's thread could not hand over what is waited for.
+    #[test]
+    fn a_wait_ends_when_too_much_is_held() {
+        let mut scene = Scene::new();
+        scene.inbox.expect("first", 3);
+        for offset in 0..=HELD_RECORDS_WAITING {
+            scene.hand_over(1, i64::try_from(offset).unwrap(), 20);
+        }
+        assert!(matches!(scene.inbox.take(Some(Instant::now() + Duration::from_secs(1))), Taken::Record(_)));
+    }
+
+    #[test]
+    fn a_drain_comes_before_what_is_held() {
+        let mut scene = Scene::new();
+        scene.hand_over(0, 0, 1);
+        scene.hand_over(0, 1, 2);
+        assert!(matches!(scene.inbox.take(None), Taken::Record(_)));
+        scene.consumer.send(ToWorker::Drain).unwrap();
+        assert!(matches!(scene.inbox.take(None), Taken::Drain));
+    }
+}
