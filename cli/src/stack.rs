@@ -81,6 +81,7 @@ impl Stack {
     pub(crate) async fn admin(&mut self, listen: SocketAddr) -> anyhow::Result<SocketAddr> {
         let listener = bind(listen, "the admin port").await?;
         let address = listener.local_addr()?;
+        tracing::info!(%address, "the admin port is open");
         let (metrics, health, below) = (self.metrics.clone(), self.health.clone(), self.below.clone());
         self.engines.spawn(async move {
             ("admin", admin::serve(listener, metrics, health, below).await.map_err(anyhow::Error::from))
