@@ -86,6 +86,10 @@ impl Admin {
     /// # Errors
     /// When the broker refuses.
     pub async fn delete_topics(&self, names: &[String]) -> Result<(), Stop> {
+        // An empty list is an invalid argument to librdkafka.
+        if names.is_empty() {
+            return Ok(());
+        }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let results = self
             .client
@@ -106,6 +110,9 @@ impl Admin {
     /// # Errors
     /// When a group still has members.
     pub async fn delete_groups(&self, names: &[String]) -> Result<(), Stop> {
+        if names.is_empty() {
+            return Ok(());
+        }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let results = self
             .client

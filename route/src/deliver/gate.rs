@@ -98,55 +98,96 @@ impl Gate {
     /// secrets) is another than it was when the gate closed. A receiver that is gone gets no probe.
     pub(crate) async fn keep(&self, probe_every: Duration, fingerprint: impl Fn() -> u64, opened: impl Fn()) {
         let glance = probe_every.min(Duration::from_secs(1));
-        let mut seen = fingerprint();
-        let mut next_probe = None;
+        let mut watch = Watch { probe_every, glance, seen: fingerprint(), next_probe: None };
         loop {
             tokio::time::sleep(glance).await;
-            let Some(reason) = self.held() else {
-                seen = fingerprint();
-                next_probe = None;
-                continue;
-            };
-            let due = *next_probe.get_or_insert_with(|| Instant::now() + probe_every - glance);
-            if fingerprint() != seen {
-                seen = fingerprint();
-                next_probe = None;
-                if self.open() {
-                    opened();
-                }
-            } else if Instant::now() >= due && reason != HoldReason::Gone {
-                next_probe = Some(Instant::now() + probe_every);
-                self.free_probe();
+            if watch.look(self, Instant::now(), fingerprint()) {
+                opened();
             }
         }
+    }
+}
+
+/// What is remembered between two looks at a gate.
+struct Watch {
+    probe_every: Duration,
+    /// Between two looks.
+    glance: Duration,
+    /// The secrets' fingerprint while the gate was open.
+    seen: u64,
+    next_probe: Option<Instant>,
+}
+
+impl Watch {
+    /// True if the gate was held and is open now.
+    fn look(&mut self, gate: &Gate, now: Instant, fingerprint: u64) -> bool {
+        let Some(reason) = gate.held() else {
+            self.seen = fingerprint;
+            self.next_probe = None;
+            return false;
+        };
+        let due = *self.next_probe.get_or_insert(now + self.probe_every - self.glance);
+        if fingerprint != self.seen {
+            self.seen = fingerprint;
+            self.next_probe = None;
+            return gate.open();
+        }
+        if now >= due && reason != HoldReason::Gone {
+            self.next_probe = Some(now + self.probe_every);
+            gate.free_probe();
+        }
+        false
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    const EVERY: Duration = Duration::from_secs(30);
+    const GLANCE: Duration = Duration::from_secs(1);
+
+    #[tokio::test]
     async fn a_held_gate_lets_one_probe_through_and_opens_when_the_secret_changes() {
         let gate = Arc::new(Gate::new());
         assert_eq!(gate.pass().await, Pass::Normal);
         assert!(gate.hold(HoldReason::Unauthorized));
         assert!(!gate.hold(HoldReason::Unauthorized));
 
-        let secret = Arc::new(AtomicU64::new(1));
-        let (kept, read) = (Arc::clone(&gate), Arc::clone(&secret));
-        let keeper = tokio::spawn(async move {
-            kept.keep(Duration::from_secs(30), move || read.load(Ordering::SeqCst), || ()).await;
-        });
-        assert_eq!(gate.pass().await, Pass::Probe);
-        let second = tokio::time::timeout(Duration::from_secs(20), gate.pass()).await;
-        assert!(second.is_err(), "only one probe in an interval");
+        let mut watch = Watch { probe_every: EVERY, glance: GLANCE, seen: 1, next_probe: None };
+        let held_at = Instant::now();
+        let waiting = Arc::clone(&gate);
+        let first = tokio::spawn(async move { waiting.pass().await });
+        for second in 0..29 {
+            assert!(!watch.look(&gate, held_at + GLANCE * second, 1));
+        }
+        tokio::task::yield_now().await;
+        assert!(!first.is_finished(), "no probe before its time");
+        assert!(!watch.look(&gate, held_at + EVERY - GLANCE, 1));
+        assert_eq!(first.await.unwrap(), Pass::Probe);
 
-        secret.store(2, Ordering::SeqCst);
-        assert_eq!(gate.pass().await, Pass::Normal);
-        keeper.abort();
+        let waiting = Arc::clone(&gate);
+        let next = tokio::spawn(async move { waiting.pass().await });
+        for second in 30..59 {
+            assert!(!watch.look(&gate, held_at + GLANCE * second, 1));
+        }
+        tokio::task::yield_now().await;
+        assert!(!next.is_finished(), "only one probe in an interval");
+        assert!(watch.look(&gate, held_at + GLANCE * 58, 2));
+        assert_eq!(next.await.unwrap(), Pass::Normal);
+    }
+
+    #[test]
+    fn a_receiver_that_is_gone_gets_no_probe() {
+        let gate = Gate::new();
+        assert!(gate.hold(HoldReason::Gone));
+        let mut watch = Watch { probe_every: EVERY, glance: GLANCE, seen: 1, next_probe: None };
+        let held_at = Instant::now();
+        for second in 0..100 {
+            assert!(!watch.look(&gate, held_at + GLANCE * second, 1));
+        }
+        assert_eq!(*gate.state.borrow(), State::Held { reason: HoldReason::Gone, probe_free: false });
     }
 }

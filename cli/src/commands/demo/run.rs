@@ -91,45 +91,49 @@ async fn play(arguments: &DemoArguments, plan: &Plan, folder: &Folder, vendors: 
     };
     let config_file = setup::write(folder.path(), &place, &simulator)?;
     let config = ConfigFile { config: config_file.clone() }.read(vendors, Secrets::ALL)?;
-    topics::apply(&config.kafka, &Wanted::of(&config, vendors), true).await?;
-    let readback = Readback::start(
-        &config.kafka,
-        &config.names,
-        &vendors.names(),
-        &config.route.sink_names(),
-        &config.registry_url,
-    )
-    .await?;
-
     let mut demo = Demo {
         plan,
         simulator,
         stack,
         processes: None,
-        readback,
         config: &config,
         arguments,
         last_line: Instant::now(),
         folder: folder.path(),
     };
-    if arguments.processes {
-        let mut processes = Processes::start(&config_file, plan.seed, arguments.kills)?;
-        processes.wait_until_ready(Duration::from_secs(60)).await?;
-        demo.processes = Some(processes);
+    let played = tokio::select! {
+        played = demo.play(&config_file, vendors) => played,
+        () = interrupted() => Err(anyhow::anyhow!("interrupted; a demo in a folder (--data DIR) goes on with --resume")),
+    };
+    let ended = demo.end().await;
+    // What failed in a folder may be gone on with.
+    let removed = if !plan.topic_prefix.is_empty() && (played.is_ok() || arguments.data.is_none()) {
+        remove(&config, &plan.topic_prefix).await
     } else {
-        demo.stack.admin(config.admin_listen).await?;
-        demo.stack.ingest(&config, Role::All).await?;
-        demo.stack.normalize(&config, vendors);
-        demo.stack.route(&config);
-        demo.stack.wait_until_ready(Duration::from_secs(60)).await?;
+        Ok(())
+    };
+    let outcome = played?;
+    ended?;
+    if let Err(error) = removed {
+        out::error_line(&format!(
+            "topics, groups and subjects that begin with {} could not all be removed from {brokers}: {error:#}",
+            plan.topic_prefix
+        ));
     }
-    let webhooks = format!("http://{}/v1/webhooks/{}", config.ingest.listen, setup::CONNECTION);
-    demo.simulator.set_webhook_url(&webhooks);
-    demo.wait_for_first_load().await?;
-    demo.simulator.play()?;
-    let outcome = demo.watch().await?;
-    demo.end(&brokers).await?;
     Ok(outcome)
+}
+
+/// Ends when somebody wants this process to end.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
 }
 
 async fn simulator(arguments: &DemoArguments, plan: &Plan, folder: &Path) -> anyhow::Result<Running> {
@@ -156,7 +160,6 @@ struct Demo<'a> {
     simulator: Running,
     stack: Stack,
     processes: Option<Processes>,
-    readback: Readback,
     config: &'a Config,
     arguments: &'a DemoArguments,
     last_line: Instant,
@@ -165,20 +168,69 @@ struct Demo<'a> {
 
 /// After a faultless verdict nothing may change for this long: a late double would still show.
 const CALM: Duration = Duration::from_secs(6);
-/// The company does not wait longer for its account to be read.
-const FIRST_LOAD: Duration = Duration::from_secs(60);
-/// A verdict with faults is final when nothing moved for this long.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The services may take this long to start.
+const START: Duration = Duration::from_secs(120);
+/// A verdict with faults is final when nothing moved for this long. A Kafka on a busy machine can pause for half of it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Demo<'_> {
+    /// Starts the services, lets the company live, and watches until the verdict is final.
+    async fn play(&mut self, config_file: &Path, vendors: &Vendors) -> anyhow::Result<Outcome> {
+        let config = self.config;
+        topics::apply(&config.kafka, &Wanted::of(config, vendors), true).await?;
+        let (sinks, vendor_names) = (config.route.sink_names(), vendors.names());
+        let mut readback =
+            Readback::start(&config.kafka, &config.names, &vendor_names, &sinks, &config.registry_url).await?;
+        let played = self.play_before(&mut readback, config_file, vendors).await;
+        readback.stop().await?;
+        played
+    }
+
+    async fn play_before(
+        &mut self,
+        readback: &mut Readback,
+        config_file: &Path,
+        vendors: &Vendors,
+    ) -> anyhow::Result<Outcome> {
+        let (config, arguments) = (self.config, self.arguments);
+        if arguments.processes {
+            let processes = Processes::start(config_file, self.plan.seed, arguments.kills)?;
+            self.processes.insert(processes).wait_until_ready(START).await?;
+        } else {
+            self.stack.admin(config.admin_listen).await?;
+            self.stack.ingest(config, Role::All).await?;
+            self.stack.normalize(config, vendors);
+            self.stack.route(config);
+            self.stack.wait_until_ready(START).await?;
+        }
+        let webhooks = format!("http://{}/v1/webhooks/{}", config.ingest.listen, setup::CONNECTION);
+        self.simulator.set_webhook_url(&webhooks);
+        self.wait_for_first_load().await?;
+        self.simulator.play()?;
+        self.watch(readback).await
+    }
+
     /// The company's day begins when its account was read once: what the first load alone tells moves no sink.
     async fn wait_for_first_load(&mut self) -> anyhow::Result<()> {
-        let patience = Instant::now() + FIRST_LOAD;
+        let mut last_rows = 0;
+        let mut still_since = Instant::now();
         loop {
             let listed = self.simulator.polled_until();
-            if STREAMS_OF_HISTORY.iter().all(|stream| listed.contains_key(*stream)) || Instant::now() > patience {
+            let unread: Vec<&str> =
+                STREAMS_OF_HISTORY.into_iter().filter(|stream| !listed.contains_key(*stream)).collect();
+            if unread.is_empty() {
                 return Ok(());
             }
+            let rows = self.simulator.progress()?.rows_served;
+            if rows != last_rows {
+                (last_rows, still_since) = (rows, Instant::now());
+            }
+            anyhow::ensure!(
+                still_since.elapsed() < PATIENCE,
+                "the account was not read: no list was asked for in {} s, and {} never was; the log says what ingest waits for",
+                PATIENCE.as_secs(),
+                unread.join(", ")
+            );
             tokio::select! {
                 ended = self.stack.ended() => ended?,
                 () = tokio::time::sleep(Duration::from_millis(50)) => {}
@@ -190,7 +242,7 @@ impl Demo<'_> {
     }
 
     /// Until everything was played and delivered, or nothing moves any more.
-    async fn watch(&mut self) -> anyhow::Result<Outcome> {
+    async fn watch(&mut self, readback: &mut Readback) -> anyhow::Result<Outcome> {
         let mut last_state = (0, 0);
         let mut still_since = Instant::now();
         let mut good_since: Option<Instant> = None;
@@ -203,7 +255,7 @@ impl Demo<'_> {
                 processes.tend().await?;
             }
             anyhow::ensure!(!self.simulator.failed(), "the simulator can no longer write its file");
-            self.show_progress()?;
+            self.show_progress(readback)?;
             let killed_all = self.processes.as_ref().is_none_or(Processes::all_killed);
             if !self.simulator.finished()? || !killed_all {
                 still_since = Instant::now();
@@ -211,9 +263,8 @@ impl Demo<'_> {
             }
             let elapsed = Duration::from_millis(u64::try_from(now_ms()? - self.plan.started_ms)?);
             let postgres = self.arguments.postgres.as_deref();
-            let verdict =
-                verdict::of(self.plan, &self.simulator, &mut self.readback, self.folder, postgres, elapsed).await?;
-            let state = (self.readback.counts().records, self.simulator.received()?.len());
+            let verdict = verdict::of(self.plan, &self.simulator, readback, self.folder, postgres, elapsed).await?;
+            let state = (readback.counts().records, self.simulator.received()?.len());
             if state != last_state {
                 (last_state, still_since) = (state, Instant::now());
             }
@@ -240,14 +291,14 @@ impl Demo<'_> {
         }
     }
 
-    fn show_progress(&mut self) -> anyhow::Result<()> {
+    fn show_progress(&mut self, readback: &Readback) -> anyhow::Result<()> {
         let terminal = std::io::stderr().is_terminal();
         if self.last_line.elapsed() < Duration::from_secs(if terminal { 1 } else { 5 }) {
             return Ok(());
         }
         self.last_line = Instant::now();
         let progress = self.simulator.progress()?;
-        let counts = self.readback.counts();
+        let counts = readback.counts();
         out::error_line(&format!(
             "played {}/{}  webhooks acknowledged {} (open {})  rows polled {}  raw events {}  delivered {}",
             progress.played,
@@ -261,9 +312,8 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// Stops everything and, on somebody else's Kafka, removes what this demo made there.
-    async fn end(self, brokers: &str) -> anyhow::Result<()> {
-        self.readback.stop().await?;
+    /// Stops everything.
+    async fn end(self) -> anyhow::Result<()> {
         if self.arguments.data.is_some() {
             std::fs::write(self.folder.join("metrics.prom"), self.stack.metrics_text()?)?;
         }
@@ -272,11 +322,7 @@ impl Demo<'_> {
         }
         let simulator = self.simulator;
         tokio::task::spawn_blocking(move || simulator.stop()).await?;
-        self.stack.stop().await?;
-        if !self.plan.topic_prefix.is_empty() {
-            remove(self.config, &self.plan.topic_prefix).await.with_context(|| format!("clean up on {brokers}"))?;
-        }
-        Ok(())
+        self.stack.stop().await
     }
 }
 
