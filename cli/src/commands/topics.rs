@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use hirewire_kafka::{Admin, NewTopic, Settings};
@@ -119,16 +120,22 @@ async fn existing(admin: &Arc<Admin>) -> anyhow::Result<BTreeMap<String, i32>> {
     Ok(tokio::task::spawn_blocking(move || admin.topics()).await??)
 }
 
-/// Kafka answers a creation before its brokers know the topic.
+/// Kafka answers a creation before its brokers know the topic; a busy controller takes its time for a thousand partitions.
+const CREATION: Duration = Duration::from_secs(120);
+
 async fn wait_until_known(admin: &Arc<Admin>, created: &[NewTopic]) -> anyhow::Result<()> {
-    for _ in 0..300 {
+    let until = Instant::now() + CREATION;
+    while Instant::now() < until {
         let known = existing(admin).await?;
         if created.iter().all(|topic| known.get(&topic.name) == Some(&topic.partitions)) {
             return Ok(());
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    anyhow::bail!("the brokers do not know the created topics after 30 s")
+    anyhow::bail!(
+        "the brokers do not know all of the created topics after {} s: look at the Kafka controller's log, then run the same again",
+        CREATION.as_secs()
+    )
 }
 
 async fn settings_of(admin: &Admin, topic: &NewTopic, change: bool) -> anyhow::Result<Option<String>> {

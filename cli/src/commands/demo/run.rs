@@ -72,20 +72,21 @@ fn now_ms() -> anyhow::Result<i64> {
 async fn play(arguments: &DemoArguments, plan: &Plan, folder: &Folder, vendors: &Vendors) -> anyhow::Result<Outcome> {
     let simulator = simulator(arguments, plan, folder.path()).await?;
     let mut stack = Stack::default();
-    let (brokers, registry, partitions) = match (&arguments.brokers, &arguments.registry) {
-        (Some(brokers), Some(registry)) => (brokers.clone(), registry.clone(), table().partitions_cluster),
+    let (brokers, registry) = match (&arguments.brokers, &arguments.registry) {
+        (Some(brokers), Some(registry)) => (brokers.clone(), registry.clone()),
         _ => {
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
             let broker = stack.broker(any, folder.path(), |_| ()).await?;
             let registry = stack.registry(any, folder.path()).await?;
-            (broker.to_string(), format!("http://{registry}"), table().partitions_embedded)
+            (broker.to_string(), format!("http://{registry}"))
         }
     };
     let place = Place {
         brokers: &brokers,
         registry: registry.trim_end_matches('/'),
         prefix: &plan.topic_prefix,
-        partitions,
+        // Few: a demo on somebody's Kafka shall not make a thousand partitions there.
+        partitions: table().partitions_embedded,
         webhooks: free_address()?,
         postgres: arguments.postgres.as_deref(),
     };
