@@ -21,6 +21,11 @@ impl Vendors {
         Ok(Self { folder })
     }
 
+    /// The folder that was named, or the one that a checkout has.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folder.clone().unwrap_or_else(|| PathBuf::from("vendors"))
+    }
+
     /// All vendors: every folder with a `manifest.yaml`, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = match &self.folder {

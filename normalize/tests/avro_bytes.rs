@@ -2,21 +2,25 @@
 //! payload is mutated, nothing panics, no leaf goes uncounted, and the same input gives the same facts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::string_slice)]
 
-mod vendor_support;
+use std::path::Path;
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::writer::datum::GenericDatumWriter;
-use hirewire_mapping::{Context, Fact, Input, Mapped, Plan, Scratch, Slice, tool};
+use hirewire_conformance::{Folder, Kind, Rules, vendors_in};
+use hirewire_mapping::{Context, Fact, Input, Mapped, Scratch, Slice};
 use serde_json::Value as Json;
-use vendor_support::{fixtures, id, plan_of, schema_of, vendors};
 
 /// Knows every second look-up.
 struct World;
 
 impl Context for World {
     fn id(&mut self, record: &str, remote_id: &str) -> [u8; 36] {
-        id(record, remote_id).into_bytes().try_into().unwrap()
+        hirewire_schemas::ids::canonical_id("acme", "acme-ats", record, remote_id)
+            .to_string()
+            .into_bytes()
+            .try_into()
+            .unwrap()
     }
 
     fn lookup(&mut self, record: &str, remote_id: &str, field: usize, out: &mut Vec<u8>) -> bool {
@@ -53,7 +57,7 @@ fn record_bytes(fact: &Fact<'_>) -> Vec<u8> {
 }
 
 fn agrees_with_apache_avro(fact: &Fact<'_>) {
-    let schema = schema_of(fact.record).unwrap();
+    let schema = &hirewire_schemas::schema(fact.record).unwrap().avro;
     let bytes = record_bytes(fact);
     let mut rest = bytes.as_slice();
     let value = GenericDatumReader::builder(schema).build().unwrap().read_value(&mut rest).unwrap();
@@ -79,23 +83,24 @@ fn leaves(value: &Json) -> usize {
 /// (event, stream, payload)
 type Case = (Option<String>, Option<String>, Json);
 
-fn inputs() -> Vec<(Plan, Vec<Case>)> {
+fn inputs() -> Vec<(Rules, Vec<Case>)> {
     let mut all = Vec::new();
-    for vendor in vendors() {
+    for vendor in vendors_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../vendors")).unwrap() {
+        let folder = Folder::new(&vendor);
+        let rules = folder.rules(None).unwrap();
         let mut cases = Vec::new();
-        for path in fixtures(&vendor.join("fixtures")) {
-            let body = std::fs::read(&path).unwrap();
-            let value: Json = serde_json::from_slice(&body).unwrap();
-            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            if let Some(stream) = name.strip_prefix("poll__") {
-                for row in value.as_array().unwrap() {
-                    cases.push((None, Some(stream.to_owned()), row.clone()));
-                }
-            } else {
-                cases.push((tool::text_at(&body, "action"), None, value));
+        for fixture in folder.payloads() {
+            let body = std::fs::read(&fixture.path).unwrap();
+            let stream = match &fixture.kind {
+                Kind::Webhook => None,
+                Kind::Poll(stream) => Some(stream.clone()),
+            };
+            for payload in fixture.payloads(&body).unwrap() {
+                let value = serde_json::from_slice(payload).unwrap();
+                cases.push((fixture.event(&rules, &body), stream.clone(), value));
             }
         }
-        all.push((plan_of(&vendor, None), cases));
+        all.push((rules, cases));
     }
     all
 }
@@ -104,11 +109,11 @@ fn inputs() -> Vec<(Plan, Vec<Case>)> {
 fn every_fixture_is_written_as_apache_avro_writes_it() {
     let mut scratch = Scratch::default();
     let mut facts = 0;
-    for (plan, cases) in inputs() {
+    for (rules, cases) in inputs() {
         for (event, stream, value) in cases {
             let body = value.to_string().into_bytes();
             let input = Input { body: &body, event: event.as_deref(), stream: stream.as_deref(), ..Input::default() };
-            let mapped = plan.apply(&mut scratch, &input, &mut World).unwrap();
+            let mapped = rules.plan.apply(&mut scratch, &input, &mut World).unwrap();
             mapped.facts().for_each(|fact| agrees_with_apache_avro(&fact));
             facts += mapped.len();
         }
@@ -121,7 +126,7 @@ fn however_a_payload_is_mutated_what_is_accepted_is_whole_and_counted() {
     let mut random = fastrand::Rng::with_seed(7);
     let mut scratch = Scratch::default();
     let (mut accepted, mut rejected) = (0_u32, 0_u32);
-    for (plan, cases) in inputs() {
+    for (rules, cases) in inputs() {
         for (event, stream, value) in cases {
             for _ in 0..40 {
                 let mut value = value.clone();
@@ -131,7 +136,7 @@ fn however_a_payload_is_mutated_what_is_accepted_is_whole_and_counted() {
                 let body = value.to_string().into_bytes();
                 let input =
                     Input { body: &body, event: event.as_deref(), stream: stream.as_deref(), ..Input::default() };
-                let Ok(mapped) = plan.apply(&mut scratch, &input, &mut World) else {
+                let Ok(mapped) = rules.plan.apply(&mut scratch, &input, &mut World) else {
                     rejected += 1;
                     continue;
                 };
@@ -141,7 +146,7 @@ fn however_a_payload_is_mutated_what_is_accepted_is_whole_and_counted() {
                 assert_eq!(counted, leaves(&value), "{value}");
                 mapped.facts().for_each(|fact| agrees_with_apache_avro(&fact));
                 let first = told(&mapped);
-                let again = plan.apply(&mut scratch, &input, &mut World).unwrap();
+                let again = rules.plan.apply(&mut scratch, &input, &mut World).unwrap();
                 assert_eq!(told(&again), first);
             }
         }

@@ -11,6 +11,7 @@ mod sim;
 mod tail;
 mod topics;
 mod up;
+mod vendor;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,9 @@ pub(crate) enum Command {
     Map(map::MapArguments),
     /// Prints a topic's records as JSON lines.
     Tail(tail::TailArguments),
+    /// Checks and tests the folder of a vendor.
+    #[command(subcommand)]
+    Vendor(vendor::VendorCommand),
     /// An offline simulator of a vendor.
     #[command(subcommand)]
     Sim(sim::SimCommand),
@@ -61,9 +65,13 @@ impl Command {
             | Self::Registry(_)
             | Self::Up(_)
             | Self::Sim(_) => "info",
-            Self::Demo(_) | Self::Topics(_) | Self::Check(_) | Self::Health(_) | Self::Map(_) | Self::Tail(_) => {
-                "error"
-            }
+            Self::Demo(_)
+            | Self::Topics(_)
+            | Self::Check(_)
+            | Self::Health(_)
+            | Self::Map(_)
+            | Self::Tail(_)
+            | Self::Vendor(_) => "error",
         }
     }
 
@@ -81,6 +89,7 @@ impl Command {
             Self::Health(arguments) => arguments.run(&vendors).await,
             Self::Map(arguments) => arguments.run(&vendors),
             Self::Tail(arguments) => arguments.run().await,
+            Self::Vendor(command) => command.run(&vendors),
             Self::Sim(command) => command.run(&vendors).await,
         }
     }

@@ -72,7 +72,7 @@ pub(crate) fn walk(folder: &Path, ending: &str, found: &mut Vec<String>) {
 /// What runs at an operator's: services, libraries and the binary.
 pub(crate) fn sources() -> Vec<(String, String)> {
     let mut paths = Vec::new();
-    for folder in ["lib", "ingest", "normalize", "route", "schemas", "cli"] {
+    for folder in ["lib", "ingest", "normalize", "route", "schemas", "conformance", "cli"] {
         walk(Path::new(folder), ".rs", &mut paths);
     }
     paths.retain(|path| path.contains("/src/") && !path.contains("/tests"));

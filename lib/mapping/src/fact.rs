@@ -43,6 +43,17 @@ pub enum RejectCode {
 }
 
 impl RejectCode {
+    pub const ALL: [Self; 8] = [
+        Self::InvalidUtf8,
+        Self::InvalidJson,
+        Self::TooDeep,
+        Self::DuplicateKey,
+        Self::UnexpectedType,
+        Self::RequiredMissing,
+        Self::UnreadableValue,
+        Self::OutOfRange,
+    ];
+
     /// As it stands in dead letters and in the documentation.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -54,8 +54,8 @@ pub struct Report {
 pub fn map_file(plan: &Plan, input: &Input<'_>, rows: Option<&str>, world: &World<'_, '_>) -> Report {
     let mut report = Report::default();
     let mut scratch = Scratch::default();
-    let rows = rows.or(input.stream);
-    let bodies = if input.event.is_some() { Ok(vec![input.body]) } else { split(input.body, rows) };
+    let place = rows.or(input.stream);
+    let bodies = if input.event.is_some() { Ok(vec![input.body]) } else { self::rows(input.body, place) };
     match bodies {
         Err(reject) => report.dead_letter(&reject),
         Ok(bodies) => {
@@ -111,8 +111,11 @@ fn descend(tape: &Tape, text: &str, path: &str) -> Option<usize> {
     Some(node)
 }
 
-/// The bytes of each row.
-fn split<'b>(body: &'b [u8], rows: Option<&str>) -> Result<Vec<&'b [u8]>, Reject> {
+/// The bytes of each row of a page, as [`map_file`] finds them.
+///
+/// # Errors
+/// When the body is not JSON.
+pub fn rows<'b>(body: &'b [u8], rows: Option<&str>) -> Result<Vec<&'b [u8]>, Reject> {
     let mut tape = Tape::default();
     let text = tape.parse(body, &Layout::default()).map_err(crate::apply::not_json)?;
     let root = tape.nodes[0];

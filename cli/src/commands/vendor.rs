@@ -1,0 +1,122 @@
+//! `hirewire vendor check|test`: is a vendor's folder right, wherever it stands?
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use hirewire_conformance::{Folder, Outcome, check, test, vendors_in};
+
+use crate::out;
+use crate::vendors::Vendors;
+
+#[derive(Subcommand)]
+pub(crate) enum VendorCommand {
+    /// Holds the files of a vendor's folder against each other; exit code 1 when something must be mended.
+    Check(CheckArguments),
+    /// Runs fixtures and signature vectors; exit code 1 when something comes out differently.
+    Test(TestArguments),
+}
+
+#[derive(Args)]
+pub(crate) struct CheckArguments {
+    /// A vendor's folder, or one of such folders.
+    folder: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct TestArguments {
+    /// A vendor's folder, or one of such folders [default: --vendors-dir, or `vendors`].
+    folder: Option<PathBuf>,
+    /// Writes what comes out into `golden/`. Read it before you commit it.
+    #[arg(long)]
+    update: bool,
+}
+
+impl VendorCommand {
+    pub(crate) fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Check(arguments) => arguments.run(),
+            Self::Test(arguments) => arguments.run(vendors),
+        }
+    }
+}
+
+/// The vendors' folders at `path`; none is a mistake of the caller.
+fn folders(path: &Path) -> anyhow::Result<Vec<Folder>> {
+    let found = vendors_in(path).with_context(|| format!("{} cannot be listed", path.display()))?;
+    anyhow::ensure!(!found.is_empty(), "{} holds no vendor's folder", path.display());
+    Ok(found.iter().map(|path| Folder::new(path)).collect())
+}
+
+fn exit(right: bool) -> ExitCode {
+    if right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+impl CheckArguments {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let mut right = true;
+        for folder in folders(&self.folder)? {
+            let checked = check(&folder);
+            for mistake in checked.mistakes.iter() {
+                out::line(&mistake.to_string());
+            }
+            for warning in checked.warnings.iter() {
+                out::line(&format!("warning: {warning}"));
+            }
+            let (mistakes, warnings) = (checked.mistakes.iter().count(), checked.warnings.iter().count());
+            let summary = if checked.summary.is_empty() { String::new() } else { format!("{}; ", checked.summary) };
+            out::line(&format!("{}: {summary}{mistakes} mistakes, {warnings} warnings", folder.path().display()));
+            right &= mistakes == 0;
+        }
+        Ok(exit(right))
+    }
+}
+
+impl TestArguments {
+    fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
+        let mut right = true;
+        for folder in folders(&self.folder.unwrap_or_else(|| vendors.folder()))? {
+            match test(&folder, self.update) {
+                Ok(outcome) => {
+                    show(&folder, &outcome);
+                    right &= outcome.differences.is_empty();
+                }
+                Err(problems) => {
+                    out::line(&problems.to_string());
+                    let count = problems.iter().count();
+                    out::line(&format!("{}: {count} mistakes; nothing was tested", folder.path().display()));
+                    right = false;
+                }
+            }
+        }
+        Ok(exit(right))
+    }
+}
+
+/// The table of coverage, what differs, and a line that sums up.
+fn show(folder: &Folder, outcome: &Outcome) {
+    let width = outcome.coverage.iter().map(|(name, _)| name.len()).max().unwrap_or_default().max("fixture".len());
+    out::line(&format!("{:width$}  {:>6} {:>7} {:>7}  accounted", "fixture", "read", "ignored", "carried"));
+    for (name, leaves) in &outcome.coverage {
+        let accounted = leaves.read + leaves.ignored + leaves.carried;
+        let percent = (accounted * 100).checked_div(accounted + leaves.unread).unwrap_or(100);
+        out::line(&format!(
+            "{name:width$}  {:>6} {:>7} {:>7}  {percent:>8}%",
+            leaves.read, leaves.ignored, leaves.carried
+        ));
+    }
+    for difference in &outcome.differences {
+        out::line(&format!("\n{}: {}", difference.file, difference.what));
+    }
+    let written =
+        if outcome.written > 0 { format!(", {} golden files written", outcome.written) } else { String::new() };
+    out::line(&format!(
+        "{}: {} fixtures, {} invalid ones, {} signature vectors{written}; {} differences",
+        folder.path().display(),
+        outcome.coverage.len(),
+        outcome.invalid,
+        outcome.vectors,
+        outcome.differences.len()
+    ));
+}

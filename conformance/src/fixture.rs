@@ -1,0 +1,137 @@
+//! A fixture: one payload, with a name that says what it is, and what the mapping makes of it.
+//!
+//! `webhook__<case>.json` is the body of a delivery, `poll__<stream>[__<case>].json` an answer to a poll. An invalid one
+//! ends with `__<CODE>.json`, the code of the dead letter that it must become.
+
+use std::path::{Path, PathBuf};
+
+use hirewire_mapping::tool::{MetaValue, Report, World, map_file, rows};
+use hirewire_mapping::{Input, Reject, RejectCode};
+use hirewire_schemas::ids::canonical_id;
+
+use crate::folder::{Rules, schema_of};
+
+/// What golden files have in the place of what is another each time.
+const TENANT: &str = "acme";
+const CONNECTION: &str = "acme-ats";
+const EVENT_ID: &str = "EVENT";
+/// 2026-03-08T20:00:00Z.
+const RECEIVED_MICROS: i64 = 1_773_000_000_000_000;
+
+/// One payload of a vendor.
+#[derive(Debug, Clone)]
+pub struct Fixture {
+    pub path: PathBuf,
+    /// Its file's name.
+    pub name: String,
+    pub kind: Kind,
+    /// The dead letter that an invalid one must become.
+    pub code: Option<RejectCode>,
+}
+
+/// How the payload came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    Webhook,
+    /// With the stream's name.
+    Poll(String),
+}
+
+impl Fixture {
+    /// Reads the name of a fixture, which must end with a code if it is `invalid`.
+    ///
+    /// # Errors
+    /// How it should be named.
+    pub(crate) fn of(path: &Path, invalid: bool) -> Result<Self, String> {
+        let form = if invalid { "__<CODE>.json" } else { ".json" };
+        let hint = || format!("webhook__<case>{form} or poll__<stream>__<case>{form}");
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).ok_or_else(hint)?;
+        let mut parts: Vec<&str> = stem.split("__").collect();
+        let code = if invalid && parts.len() > 2 { parts.pop() } else { None };
+        let code = code.and_then(|code| RejectCode::ALL.into_iter().find(|known| known.as_str() == code));
+        if invalid && code.is_none() {
+            let known = RejectCode::ALL.map(RejectCode::as_str).join(", ");
+            return Err(format!("{}; a code is one of {known}", hint()));
+        }
+        let kind = match parts.as_slice() {
+            ["webhook", case, ..] if !case.is_empty() => Kind::Webhook,
+            ["poll", stream, ..] if !stream.is_empty() => Kind::Poll((*stream).to_owned()),
+            _ => return Err(hint()),
+        };
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { path: path.to_owned(), name, kind, code })
+    }
+
+    /// The event that a delivery says it is; of a body that says none, nothing.
+    #[must_use]
+    pub fn event(&self, rules: &Rules, body: &[u8]) -> Option<String> {
+        match self.kind {
+            Kind::Webhook => Some(rules.manifest.event_of(body).unwrap_or_default()),
+            Kind::Poll(_) => None,
+        }
+    }
+
+    /// Each payload of `body` as the mapping gets it: the delivery, or each row of a page.
+    ///
+    /// # Errors
+    /// When it is no JSON.
+    pub fn payloads<'b>(&self, body: &'b [u8]) -> Result<Vec<&'b [u8]>, Reject> {
+        match &self.kind {
+            Kind::Webhook => Ok(vec![body]),
+            Kind::Poll(stream) => rows(body, Some(stream)),
+        }
+    }
+
+    /// What the mapping makes of `body`, without state.
+    #[must_use]
+    pub fn map(&self, rules: &Rules, body: &[u8]) -> Report {
+        let event = self.event(rules, body);
+        let (stream, provenance) = match &self.kind {
+            Kind::Webhook => (None, "WEBHOOK"),
+            Kind::Poll(stream) => (Some(stream.as_str()), "POLL"),
+        };
+        let meta = [
+            ("event_id", MetaValue::Text(EVENT_ID.to_owned())),
+            ("tenant_id", MetaValue::Text(TENANT.to_owned())),
+            ("connection_id", MetaValue::Text(CONNECTION.to_owned())),
+            ("provenance", MetaValue::Symbol(provenance.to_owned())),
+        ];
+        let world = World { schema_of: &schema_of, id: &id, key: &key, meta: &meta, meta_of: &|_, _, _| None };
+        let received_micros = Some(RECEIVED_MICROS);
+        let input = Input { body, event: event.as_deref(), stream, received_micros, ..Input::default() };
+        map_file(&rules.plan, &input, None, &world)
+    }
+}
+
+fn id(record: &str, remote_id: &str) -> String {
+    canonical_id(TENANT, CONNECTION, record, remote_id).to_string()
+}
+
+/// Records that stand for an application are keyed by its id.
+fn key(record: &str, remote_id: &str, owner: Option<(&str, &str)>) -> String {
+    match (record, owner) {
+        ("Rejection" | "Eeoc", Some((owner, owner_id))) => id(owner, owner_id),
+        _ => id(record, remote_id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_how_the_payload_came_and_what_must_become_of_it() {
+        let of = |name: &str, invalid| Fixture::of(Path::new(name), invalid).map(|f| (f.kind, f.code));
+        let poll = |stream: &str| Kind::Poll(stream.to_owned());
+        assert_eq!(of("f/webhook__hired.json", false), Ok((Kind::Webhook, None)));
+        assert_eq!(of("poll__jobs.json", false), Ok((poll("jobs"), None)));
+        assert_eq!(of("poll__jobs__closed.json", false), Ok((poll("jobs"), None)));
+        assert_eq!(of("poll__jobs__x__TOO_DEEP.json", true), Ok((poll("jobs"), Some(RejectCode::TooDeep))));
+        for wrong in ["hired.json", "webhook__.json", "webhook.json", "hook__x.json"] {
+            assert!(of(wrong, false).unwrap_err().starts_with("webhook__<case>.json or"), "{wrong}");
+        }
+        for wrong in ["webhook__x.json", "webhook__x__DEEP.json", "poll__TOO_DEEP.json"] {
+            assert!(of(wrong, true).unwrap_err().contains("REQUIRED_MISSING"), "{wrong}");
+        }
+    }
+}
