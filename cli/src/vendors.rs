@@ -26,6 +26,17 @@ impl Vendors {
         self.folder.clone().unwrap_or_else(|| PathBuf::from("vendors"))
     }
 
+    /// The vendors beside the folder that `vendor` is the path of, and its name; `None` if it is a plain name.
+    pub(crate) fn outside(&self, vendor: &str) -> anyhow::Result<Option<(Self, String)>> {
+        if !vendor.contains(std::path::MAIN_SEPARATOR) && vendor != "." && vendor != ".." {
+            return Ok(None);
+        }
+        let whole = std::fs::canonicalize(vendor).with_context(|| format!("{vendor} is no vendor's folder"))?;
+        let name = whole.file_name().and_then(|name| name.to_str()).with_context(|| format!("{vendor} has no name"))?;
+        let beside = whole.parent().map(Path::to_path_buf);
+        Ok(Some((Self::open(beside)?, name.to_owned())))
+    }
+
     /// All vendors: every folder with a `manifest.yaml`, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = match &self.folder {

@@ -247,3 +247,21 @@ fn folders_are_found_by_walking_and_what_is_none_is_not_passed_over() {
     assert_eq!(hirewire_conformance::vendors_in(&found[0]).unwrap(), [found[0].clone()]);
     assert!(hirewire_conformance::vendors_in(&root.path().join("nothing")).is_err());
 }
+
+#[test]
+fn the_scaffold_is_right_from_the_first_minute_and_only_names_that_topics_carry_are_taken() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("acme-2");
+    for (file, text) in hirewire_conformance::scaffold("acme-2").unwrap() {
+        std::fs::create_dir_all(path.join(file).parent().unwrap()).unwrap();
+        std::fs::write(path.join(file), text).unwrap();
+    }
+    let folder = Folder::new(&path);
+    let checked = check(&folder);
+    assert!(checked.mistakes.is_empty() && checked.warnings.is_empty(), "{}{}", checked.mistakes, checked.warnings);
+    assert!(test(&folder, true).unwrap().differences.is_empty());
+    assert!(test(&folder, false).unwrap().differences.is_empty());
+    for wrong in ["", "Acme", "acme_2", "2acme", "a.b", "a/b", "é", &"a".repeat(61)] {
+        assert!(hirewire_conformance::scaffold(wrong).is_err(), "{wrong}");
+    }
+}

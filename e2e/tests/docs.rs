@@ -1,7 +1,8 @@
 //! The documentation against the code.
 //!
 //! Every code and start message that an operator can see has an entry in `docs/errors.md`, and every entry is of this
-//! code base; every setting stands in `docs/configuration.md`, and the complete examples there pass `hirewire check`;
+//! code base; every setting stands in `docs/configuration.md` and every key of a
+//! manifest in `docs/manifest.md`; the complete examples there pass `hirewire check`;
 //! the files and tests that the documents name are there.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -12,7 +13,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use hirewire_e2e::hirewire;
-use scan::{codes, literals, messages, read, root, settings, shown, sources, walk};
+use scan::{codes, literals, manifest_keys, messages, read, root, settings, shown, sources, walk};
 
 #[test]
 fn every_code_has_an_entry_and_every_entry_is_a_code() {
@@ -53,18 +54,29 @@ fn every_start_message_has_a_row_and_every_row_is_a_message() {
     }
 }
 
-#[test]
-fn every_setting_is_documented_and_nothing_else_is() {
-    let read_keys = settings();
-    let page = read("docs/configuration.md");
-    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(path, _)| path));
+/// Each key has a row in the page, and each row is of a key.
+fn documented(read_keys: &BTreeSet<String>, page: &str) {
+    let text = read(page);
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(path, _)| path));
     let settings = rows.filter(|path| !path.starts_with("--"));
     let named: BTreeSet<String> =
         settings.flat_map(|path| path.split('.')).filter(|key| !key.starts_with('<')).map(str::to_owned).collect();
     let missing: Vec<_> = read_keys.difference(&named).collect();
-    assert!(missing.is_empty(), "settings without a row in docs/configuration.md: {missing:?}");
-    let left_over: Vec<_> = named.difference(&read_keys).collect();
-    assert!(left_over.is_empty(), "rows of docs/configuration.md that nothing reads: {left_over:?}");
+    assert!(missing.is_empty(), "keys without a row in {page}: {missing:?}");
+    let left_over: Vec<_> = named.difference(read_keys).collect();
+    assert!(left_over.is_empty(), "rows of {page} that nothing reads: {left_over:?}");
+}
+
+#[test]
+fn every_setting_is_documented_and_nothing_else_is() {
+    documented(&settings(), "docs/configuration.md");
+}
+
+#[test]
+fn every_key_of_a_manifest_is_documented_and_nothing_else_is() {
+    let keys = manifest_keys();
+    assert!(keys.len() > 25, "the collection itself is broken: {keys:?}");
+    documented(&keys, "docs/manifest.md");
 }
 
 /// Fenced blocks: what stands behind the fence's `yaml`, and the text.

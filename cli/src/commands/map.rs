@@ -17,7 +17,7 @@ use crate::vendors::Vendors;
 
 #[derive(Args)]
 pub(crate) struct MapArguments {
-    /// A folder of `vendors/`.
+    /// A vendor by name, or the path of a vendor's folder.
     vendor: String,
     /// A webhook's body, or with --stream a polled record, a response page or a detail answer.
     file: PathBuf,
@@ -45,7 +45,15 @@ fn pair(text: &str) -> Result<(String, String), String> {
 }
 
 impl MapArguments {
-    pub(crate) fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(mut self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
+        let outside = vendors.outside(&self.vendor)?;
+        let vendors = match &outside {
+            None => vendors,
+            Some((vendors, name)) => {
+                self.vendor.clone_from(name);
+                vendors
+            }
+        };
         let (file, text) = vendors.read(&self.vendor, "mapping.yaml")?;
         let mapping = parse(&file, &text)?;
         let overlay = match &self.overlay {

@@ -1,21 +1,32 @@
-//! `hirewire vendor check|test`: is a vendor's folder right, wherever it stands?
+//! `hirewire vendor new|check|test`: a vendor's folder, begun and held to what it says, wherever it stands.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use hirewire_conformance::{Folder, Outcome, check, test, vendors_in};
+use hirewire_conformance::{Folder, Outcome, check, scaffold, test, vendors_in};
 
 use crate::out;
 use crate::vendors::Vendors;
 
 #[derive(Subcommand)]
 pub(crate) enum VendorCommand {
+    /// Makes the folder of a new vendor: it passes check and test, and says what to fill in.
+    New(NewArguments),
     /// Holds the files of a vendor's folder against each other; exit code 1 when something must be mended.
     Check(CheckArguments),
     /// Runs fixtures and signature vectors; exit code 1 when something comes out differently.
     Test(TestArguments),
+}
+
+#[derive(Args)]
+pub(crate) struct NewArguments {
+    /// Lower-case letters, digits and `-`: it becomes part of topic names.
+    name: String,
+    /// Where the folder is made [default: --vendors-dir, or `vendors`].
+    #[arg(long)]
+    dir: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -36,6 +47,7 @@ pub(crate) struct TestArguments {
 impl VendorCommand {
     pub(crate) fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
         match self {
+            Self::New(arguments) => arguments.run(vendors),
             Self::Check(arguments) => arguments.run(),
             Self::Test(arguments) => arguments.run(vendors),
         }
@@ -51,6 +63,29 @@ fn folders(path: &Path) -> anyhow::Result<Vec<Folder>> {
 
 fn exit(right: bool) -> ExitCode {
     if right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+impl NewArguments {
+    fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
+        let files = scaffold(&self.name).with_context(|| format!("\"{}\" cannot be a vendor", self.name))?;
+        let path = self.dir.unwrap_or_else(|| vendors.folder()).join(&self.name);
+        anyhow::ensure!(!path.exists(), "{} is there already: remove it, or take another name", path.display());
+        for (file, text) in files {
+            let target = path.join(file);
+            let written =
+                target.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&target, text));
+            written.with_context(|| format!("{} cannot be written", target.display()))?;
+        }
+        let folder = Folder::new(&path);
+        let outcome = test(&folder, true)?;
+        anyhow::ensure!(outcome.differences.is_empty(), "the new folder is not right: {:?}", outcome.differences);
+        let shown = path.display();
+        out::line(&format!("{shown}: made. Every FILL IN is an example; docs/adding-a-vendor.md goes through them."));
+        out::line(&format!("    grep -rn \"FILL IN\" {shown}"));
+        out::line(&format!("    hirewire vendor check {shown}"));
+        out::line(&format!("    hirewire vendor test {shown}"));
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 impl CheckArguments {

@@ -182,11 +182,23 @@ pub(crate) fn messages() -> BTreeSet<String> {
 
 /// The keys that the readers of `hirewire.yaml` ask for.
 pub(crate) fn settings() -> BTreeSet<String> {
+    keys(&READERS)
+}
+
+/// The keys that the readers of a vendor's manifest ask for.
+pub(crate) fn manifest_keys() -> BTreeSet<String> {
+    let mut paths = Vec::new();
+    walk(Path::new("ingest/src/manifest"), ".rs", &mut paths);
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    keys(&paths)
+}
+
+fn keys(readers: &[&str]) -> BTreeSet<String> {
     let mut read_keys = BTreeSet::new();
-    for path in READERS {
+    for path in readers {
         let text = source(path);
         for (before, key, after) in literals(&text) {
-            let asked = ["get(", "require(", "peek(", "time(", "file(", "count(", "map, ", "inner, "];
+            let asked = ["get(", "require(", "peek(", "time(", "file(", "count(", "map, ", "inner, ", " name("];
             let listed = after.starts_with(", &mut settings.");
             if listed || asked.iter().any(|call| before.ends_with(call)) {
                 read_keys.insert(key);
