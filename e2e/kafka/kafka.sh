@@ -53,10 +53,10 @@ start() {
   setsid "$java" $jvm -cp "$libs/*" -Dlog4j2.configurationFile="$here/log4j2.properties" kafka.Kafka "$dir/server.properties" \
     >"$dir/server.log" 2>&1 </dev/null &
   echo $! >"$dir/pid"
-  until=$((SECONDS + 60))
+  until=$((SECONDS + 120))
   until grep -qs "Kafka Server started" "$dir/server.log"; do
     kill -0 "$(cat "$dir/pid")" 2>/dev/null || { tail -n 20 "$dir/server.log" >&2; die "the node ended while it started"; }
-    [ $SECONDS -lt $until ] || { tail -n 20 "$dir/server.log" >&2; die "the node is not ready after 60 s"; }
+    [ $SECONDS -lt $until ] || { tail -n 20 "$dir/server.log" >&2; die "the node is not ready after 120 s"; }
     sleep 0.05
   done
   echo "127.0.0.1:$port"
