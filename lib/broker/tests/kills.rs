@@ -1,5 +1,6 @@
 //! `kill -9` of the broker under load, again and again on one data directory, at times with a torn last write: nothing acknowledged
-//! is lost or doubled, nothing aborted is seen, no offset is ahead of its data. Six kills by default; `BROKER_KILLS` says how many.
+//! is lost or doubled, nothing aborted is seen, no offset is ahead of its data. And the same on a disk that is full at times.
+//! Six kills by default; `BROKER_KILLS` says how many.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod running;
@@ -14,9 +15,12 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use running::disk::{Disk, on_a_small_disk};
 use running::*;
 
 const PARTITIONS: i32 = 4;
+/// Transactions, without which a good verdict says nothing.
+const ENOUGH: i64 = 20;
 
 /// Not a test: the broker, when the binary is started as one.
 #[test]
@@ -24,12 +28,28 @@ fn broker_process() {
     serve_if_child();
 }
 
-fn kill_again_and_again(process: &mut Process, dir: &Path) {
+/// On a slow machine it goes on until enough was committed for a verdict.
+fn kill_again_and_again(process: &mut Process, dir: &Path, disk: Option<&Disk>, committed: &AtomicI64) {
     let kills: u64 = std::env::var("BROKER_KILLS").map_or(6, |kills| kills.parse().unwrap());
-    for round in 0..kills {
+    for round in 0..10 * kills {
+        if round >= kills && committed.load(Ordering::Relaxed) > ENOUGH {
+            return;
+        }
         // Long enough for work and checkpoints, at no regular point of either.
         std::thread::sleep(Duration::from_millis(300 + round * 137 % 700));
+        let full = disk.filter(|_| round % 2 == 0);
+        if let Some(disk) = full {
+            disk.fill(process);
+            std::thread::sleep(Duration::from_millis(round * 211 % 900));
+            if round % 4 == 0 {
+                // Sometimes there is space before the end, sometimes only after it.
+                disk.free(Some(process));
+            }
+        }
         process.kill();
+        if let Some(disk) = full.filter(|_| round % 4 != 0) {
+            disk.free(None);
+        }
         if round % 3 == 2 {
             tear(dir, round);
         }
@@ -37,24 +57,21 @@ fn kill_again_and_again(process: &mut Process, dir: &Path) {
     }
 }
 
-/// What a write that was under way leaves behind: frames of which nobody was told.
-fn tear(dir: &Path, round: u64) {
-    let journal = newest_journal(dir);
-    let mut bytes = std::fs::read(&journal).unwrap();
-    match round % 4 {
-        0 => bytes.extend_from_slice(&[0; 4096]),
-        1 => bytes.extend_from_slice(&[0xab; 5]),
-        // A frame that was begun and has half its bytes; one that has all its bytes, but not the right ones.
-        2 => bytes.extend_from_slice(&[0, 0, 1, 0, 1, 2, 3, 4, 9, 9, 9]),
-        _ => bytes.extend_from_slice(&[0, 0, 0, 3, 1, 2, 3, 4, 9, 9, 9]),
-    }
-    std::fs::write(&journal, bytes).unwrap();
-}
-
 #[test]
 fn kills_under_load_lose_double_and_uncover_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let mut process = Process::start(dir.path());
+    kills(dir.path(), None);
+}
+
+#[test]
+fn kills_on_a_disk_that_is_full_at_times_lose_double_and_uncover_nothing() {
+    on_a_small_disk("kills_on_a_disk_that_is_full_at_times_lose_double_and_uncover_nothing", |disk| {
+        kills(&disk.dir().join("data"), Some(disk));
+    });
+}
+
+fn kills(dir: &Path, disk: Option<&Disk>) {
+    let mut process = Process::start(dir);
     let bootstrap = process.address.to_string();
     create_topic(&bootstrap, "t", PARTITIONS, &[]);
     create_topic(&bootstrap, "in", 1, &[]);
@@ -67,7 +84,7 @@ fn kills_under_load_lose_double_and_uncover_nothing() {
             (0..PARTITIONS).map(|partition| scope.spawn(move || produce_until(stop, bootstrap, partition))).collect();
         let transactions = scope.spawn(move || transact_until(stop, bootstrap, committed));
         let members: Vec<_> = (0..2).map(|_| scope.spawn(move || consume_until(enough, bootstrap))).collect();
-        kill_again_and_again(&mut process, dir.path());
+        kill_again_and_again(&mut process, dir, disk, committed);
         stop.store(true, Ordering::Relaxed);
         let acknowledged: Vec<i64> = producers.into_iter().map(|worker| worker.join().unwrap()).collect();
         transactions.join().unwrap();
@@ -93,7 +110,7 @@ fn kills_under_load_lose_double_and_uncover_nothing() {
 
 /// Transaction n wrote n to both partitions, and committed offset n.
 fn check_transactions(bootstrap: &str, last: i64) {
-    assert!(last > 20, "too little was committed to tell anything");
+    assert!(last > ENOUGH, "too little was committed to tell anything: {last}");
     let mut seen: BTreeMap<i64, usize> = BTreeMap::new();
     for partition in 0..2 {
         let found = values(&read_all(bootstrap, "out", partition, true));

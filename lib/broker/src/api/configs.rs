@@ -15,8 +15,8 @@ use kafka_protocol::messages::incremental_alter_configs_response::{
 use kafka_protocol::messages::{AlterConfigsRequest, DescribeConfigsRequest, IncrementalAlterConfigsRequest};
 use kafka_protocol::protocol::StrBytes;
 
-use super::text;
 use super::topics::{Refusal, refuse, setting_refusal, storage};
+use super::{durable_if, text};
 use crate::core::Core;
 use crate::log::journal::Frame;
 use crate::topic_settings::{KNOWN, Kind, TopicSettings, broker_synonym};
@@ -210,8 +210,8 @@ async fn change_all(core: &Core, wanted: Vec<Wanted>, replace: bool, validate_on
         };
         Answer { kind, name, code, message }
     };
-    let answers = wanted.into_iter().map(one).collect();
-    core.journal.durable_now().await;
+    let answers: Vec<Answer> = wanted.into_iter().map(one).collect();
+    durable_if(core, answers.iter().any(|answer| answer.code == 0)).await;
     answers
 }
 

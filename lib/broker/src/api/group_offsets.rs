@@ -21,7 +21,7 @@ use super::{code, text};
 use crate::core::Core;
 use crate::groups::GroupState;
 use crate::groups::membership::Phase;
-use crate::log::journal::Frame;
+use crate::log::journal::{Frame, Lsn};
 use crate::log::op::{CommittedOffset, Op};
 use crate::sync::now_ms;
 
@@ -125,6 +125,9 @@ pub(crate) async fn commit(core: &Arc<Core>, request: OffsetCommitRequest) -> Of
         }
         if !frame.is_empty() {
             last = core.journal.submit(frame);
+            if let Ok(state) = &mut locked {
+                state.offsets_changed = last;
+            }
         }
     }
     core.journal.durable(last).await;
@@ -142,7 +145,7 @@ pub(crate) async fn commit(core: &Arc<Core>, request: OffsetCommitRequest) -> Of
 }
 
 fn group_for_commit(core: &Core, id: &str, generation: i32) -> Result<Arc<crate::groups::Group>, ResponseError> {
-    core.journal.check().map_err(|_| ResponseError::KafkaStorageError)?;
+    core.journal.check().map_err(|_| ResponseError::CoordinatorNotAvailable)?;
     match core.groups.get(id) {
         Some(group) => Ok(group),
         None if generation >= 0 => Err(ResponseError::IllegalGeneration),
@@ -160,28 +163,31 @@ struct Found {
 
 pub(crate) async fn fetch(core: &Arc<Core>, request: OffsetFetchRequest, version: i16) -> OffsetFetchResponse {
     let stable = request.require_stable;
+    // What is told must not be undone by a crash: a reader would start behind records that were never processed.
     if version >= 8 {
         let mut groups = Vec::with_capacity(request.groups.len());
+        let mut last = 0;
         for wanted in request.groups {
             let asked = wanted.topics.map(|topics| {
                 topics.into_iter().map(|topic| (topic.name.to_string(), topic.partition_indexes)).collect()
             });
-            let found = look_up(core, wanted.group_id.as_str(), asked, stable);
+            let (found, lsn) = look_up(core, wanted.group_id.as_str(), asked, stable);
+            last = last.max(lsn);
             groups.push(OffsetFetchResponseGroup::default().with_group_id(wanted.group_id).with_topics(batched(found)));
         }
-        core.journal.durable_now().await;
+        core.journal.durable(last).await;
         return OffsetFetchResponse::default().with_groups(groups);
     }
     let asked = request
         .topics
         .map(|topics| topics.into_iter().map(|topic| (topic.name.to_string(), topic.partition_indexes)).collect());
-    let found = look_up(core, request.group_id.as_str(), asked, stable);
-    // What is told must not be undone by a crash: a reader would start behind records that were never processed.
-    core.journal.durable_now().await;
+    let (found, lsn) = look_up(core, request.group_id.as_str(), asked, stable);
+    core.journal.durable(lsn).await;
     OffsetFetchResponse::default().with_topics(single(found, version))
 }
 
-fn look_up(core: &Core, id: &str, asked: Option<Vec<(String, Vec<i32>)>>, stable: bool) -> Vec<Found> {
+/// What a group has committed, and the change that must be durable before anybody is told.
+fn look_up(core: &Core, id: &str, asked: Option<Vec<(String, Vec<i32>)>>, stable: bool) -> (Vec<Found>, Lsn) {
     let group = core.groups.get(id);
     let state = group.as_ref().map(|group| group.lock());
     let find = |topic: String, partition: i32| {
@@ -190,7 +196,9 @@ fn look_up(core: &Core, id: &str, asked: Option<Vec<(String, Vec<i32>)>>, stable
         let committed = offsets.filter(|_| !unstable).and_then(|offsets| offsets.get(&topic, partition)).cloned();
         Found { topic, partition, committed, error: unstable.then_some(ResponseError::UnstableOffsetCommit) }
     };
-    match asked {
+    // A group that is gone was perhaps deleted just now.
+    let lsn = state.as_ref().map_or_else(|| core.journal.submitted(), |state| state.offsets_changed);
+    let found = match asked {
         Some(topics) => topics
             .into_iter()
             .flat_map(|(topic, partitions)| partitions.into_iter().map(move |partition| (topic.clone(), partition)))
@@ -200,7 +208,8 @@ fn look_up(core: &Core, id: &str, asked: Option<Vec<(String, Vec<i32>)>>, stable
             let places = state.iter().flat_map(|state| state.offsets.all().map(|(place, _)| place.clone()));
             places.map(|(topic, partition)| find(topic, partition)).collect()
         }
-    }
+    };
+    (found, lsn)
 }
 
 fn single(found: Vec<Found>, version: i16) -> Vec<OffsetFetchResponseTopic> {
@@ -252,7 +261,7 @@ pub(crate) async fn delete(core: &Arc<Core>, request: OffsetDeleteRequest) -> Of
         return OffsetDeleteResponse::default().with_error_code(ResponseError::GroupIdNotFound.code());
     };
     if core.journal.check().is_err() {
-        return OffsetDeleteResponse::default().with_error_code(ResponseError::KafkaStorageError.code());
+        return OffsetDeleteResponse::default().with_error_code(ResponseError::CoordinatorNotAvailable.code());
     }
     let (topics, lsn) = {
         let mut state = group.lock();
@@ -278,6 +287,7 @@ pub(crate) async fn delete(core: &Arc<Core>, request: OffsetDeleteRequest) -> Of
             topics.push(OffsetDeleteResponseTopic::default().with_name(topic.name).with_partitions(partitions));
         }
         let lsn = if frame.is_empty() { 0 } else { core.journal.submit(frame) };
+        state.offsets_changed = state.offsets_changed.max(lsn);
         (topics, lsn)
     };
     core.journal.durable(lsn).await;

@@ -10,7 +10,7 @@ use kafka_protocol::messages::describe_groups_response::{
 use kafka_protocol::messages::list_groups_response::{ListGroupsResponse, ListedGroup};
 use kafka_protocol::messages::{DeleteGroupsRequest, DescribeGroupsRequest, GroupId, ListGroupsRequest};
 
-use super::{code, text};
+use super::{code, durable_if, text};
 use crate::core::Core;
 use crate::groups::Group;
 use crate::groups::membership::Phase;
@@ -81,13 +81,13 @@ pub(crate) async fn delete(core: &Arc<Core>, request: DeleteGroupsRequest) -> De
         let deleted = delete_one(core, id.as_str());
         DeletableGroupResult::default().with_group_id(id).with_error_code(code(&deleted))
     });
-    let results = results.collect();
-    core.journal.durable_now().await;
+    let results: Vec<DeletableGroupResult> = results.collect();
+    durable_if(core, results.iter().any(|result| result.error_code == 0)).await;
     DeleteGroupsResponse::default().with_results(results)
 }
 
 fn delete_one(core: &Core, id: &str) -> Result<(), ResponseError> {
-    core.journal.check().map_err(|_| ResponseError::KafkaStorageError)?;
+    core.journal.check().map_err(|_| ResponseError::CoordinatorNotAvailable)?;
     let group = core.groups.get(id).ok_or(ResponseError::GroupIdNotFound)?;
     let mut state = group.lock();
     if state.deleted {

@@ -30,10 +30,12 @@ pub(crate) struct Client {
     pub(crate) host: String,
 }
 
+pub(crate) type Later = Pin<Box<dyn Future<Output = ResponseKind> + Send>>;
+
 pub(crate) enum Reply {
     Now(Box<ResponseKind>),
     /// The next request of the connection may begin before this is there.
-    Later(Pin<Box<dyn Future<Output = ResponseKind> + Send>>),
+    Later(Later),
     /// The client wants no answer.
     Nothing,
 }
@@ -91,4 +93,11 @@ pub(crate) fn text(value: &str) -> StrBytes {
 /// The error code of a result; 0 is success.
 pub(crate) fn code<T>(result: &Result<T, ResponseError>) -> i16 {
     result.as_ref().err().map_or(0, ResponseError::code)
+}
+
+/// Waits for what was changed; where all was refused nothing waits, so that a refusing disk is told of at once.
+pub(crate) async fn durable_if(core: &Core, changed: bool) {
+    if changed {
+        core.journal.durable_now().await;
+    }
 }

@@ -16,7 +16,7 @@ use kafka_protocol::messages::{
 use uuid::Uuid;
 
 use super::configs::{SOURCE_DEFAULT, SOURCE_TOPIC};
-use super::text;
+use super::{durable_if, text};
 use crate::core::Core;
 use crate::log::checkpoint;
 use crate::log::journal::Frame;
@@ -58,7 +58,7 @@ pub(crate) async fn create(core: &Arc<Core>, request: CreateTopicsRequest) -> Cr
                 .with_replication_factor(-1),
         });
     }
-    core.journal.durable_now().await;
+    durable_if(core, results.iter().any(|result| result.error_code == 0)).await;
     CreateTopicsResponse::default().with_topics(results)
 }
 
@@ -186,7 +186,7 @@ pub(crate) async fn delete(core: &Arc<Core>, request: DeleteTopicsRequest, versi
             Err(error) => result.with_name(name).with_topic_id(id).with_error_code(error.code()),
         });
     }
-    core.journal.durable_now().await;
+    durable_if(core, responses.iter().any(|result| result.error_code == 0)).await;
     DeleteTopicsResponse::default().with_responses(responses)
 }
 
@@ -212,7 +212,7 @@ fn delete_one(core: &Core, topic: &Topic) {
             frame.push(&Op::DeleteOffset { group: group.id.clone(), topic: name, partition });
         }
         if !frame.is_empty() {
-            core.journal.submit(frame);
+            state.offsets_changed = core.journal.submit(frame);
         }
     }
 }
@@ -228,7 +228,7 @@ pub(crate) async fn create_partitions(core: &Arc<Core>, request: CreatePartition
             Err((error, message)) => result.with_error_code(error.code()).with_error_message(Some(text(&message))),
         });
     }
-    core.journal.durable_now().await;
+    durable_if(core, results.iter().any(|result| result.error_code == 0)).await;
     CreatePartitionsResponse::default().with_results(results)
 }
 

@@ -191,6 +191,7 @@ fn store_offsets(core: &Core, request: &TxnOffsetCommitRequest) -> Result<(Vec<i
         }
     }
     let lsn = if frame.is_empty() { core.journal.submitted() } else { core.journal.submit(frame) };
+    group_state.offsets_changed = lsn;
     Ok((results, lsn))
 }
 

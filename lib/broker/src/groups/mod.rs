@@ -17,12 +17,15 @@ use tokio::sync::Notify;
 
 use self::membership::Membership;
 use self::offsets::Offsets;
+use crate::log::journal::Lsn;
 use crate::log::op::Op;
 use crate::sync::lock;
 
 pub(crate) struct GroupState {
     pub(crate) membership: Membership,
     pub(crate) offsets: Offsets,
+    /// The last change of the offsets: durable before anybody is told of them.
+    pub(crate) offsets_changed: Lsn,
     /// Taken out of the map: who still holds it must ask for it again.
     pub(crate) deleted: bool,
     driven: bool,
@@ -123,6 +126,7 @@ impl Groups {
         let state = GroupState {
             membership: Membership::new(self.initial_delay, generation, protocol_type),
             offsets: Offsets::default(),
+            offsets_changed: 0,
             deleted: false,
             driven: false,
             empty_since_ms: crate::sync::now_ms(),

@@ -244,6 +244,8 @@ struct OpenFile {
     file: File,
     sequence: u64,
     end: u64,
+    /// Its sync failed: nothing more is written to it.
+    failed: bool,
 }
 
 impl OpenFile {
@@ -252,7 +254,7 @@ impl OpenFile {
         file.write_all_at(MAGIC, 0)?;
         file.sync_all()?;
         File::open(dir)?.sync_all()?;
-        Ok(Self { file, sequence, end: MAGIC.len() as u64 })
+        Ok(Self { file, sequence, end: MAGIC.len() as u64, failed: false })
     }
 }
 
@@ -365,10 +367,14 @@ impl Thread {
     }
 
     fn write(&mut self, buffer: &[u8]) -> io::Result<()> {
+        if self.file.failed {
+            self.abandon_tail()?;
+        }
         self.file.file.write_all_at(buffer, self.file.end)?;
         if self.sync {
             let started = Instant::now();
             if let Err(problem) = self.file.file.sync_data() {
+                self.file.failed = true;
                 self.abandon_tail()?;
                 return Err(problem);
             }

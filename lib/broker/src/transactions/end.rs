@@ -75,6 +75,9 @@ impl Core {
         frame.push(&state.op(&transaction.id));
         // Submitted with all locks held: the journal sees these changes in the order in which others saw them.
         let lsn = self.journal.submit(frame);
+        for group in &mut states {
+            group.offsets_changed = lsn;
+        }
         (producer, lsn)
     }
 

@@ -1,6 +1,8 @@
 //! What the broker's tests share: a broker on a thread of its own, or in a child process that can be killed.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod disk;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -124,6 +126,10 @@ impl Process {
         });
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
@@ -144,7 +150,10 @@ impl Drop for Process {
 }
 
 fn spawn(dir: &Path, port: u16) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    // A file that may not grow is an error to the broker, not the end of it.
+    Command::new("sh")
+        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
         .args(["--exact", "broker_process", "--nocapture"])
         .env(CHILD_DIR, dir)
         .env(CHILD_PORT, port.to_string())
@@ -250,6 +259,28 @@ pub fn values(messages: &[OwnedMessage]) -> Vec<String> {
 pub fn newest_journal(dir: &Path) -> PathBuf {
     let entries = std::fs::read_dir(dir.join("journal")).unwrap();
     entries.map(|entry| entry.unwrap().path()).max().unwrap()
+}
+
+/// What a write that was under way leaves behind: frames of which nobody was told, one of five kinds.
+pub fn tear(dir: &Path, kind: u64) {
+    let journal = newest_journal(dir);
+    let mut bytes = std::fs::read(&journal).unwrap();
+    match kind % 5 {
+        0 => bytes.extend_from_slice(&[0; 4096]),
+        1 => bytes.extend_from_slice(&[0xab; 5]),
+        // A frame that was begun and has half its bytes; one that has all its bytes, but not the right ones.
+        2 => bytes.extend_from_slice(&[0, 0, 1, 0, 1, 2, 3, 4, 9, 9, 9]),
+        3 => bytes.extend_from_slice(&[0, 0, 0, 3, 1, 2, 3, 4, 9, 9, 9]),
+        // A good frame, cut short: the first one of the file again, without its last byte.
+        _ => {
+            let frame = bytes.get(8..).filter(|frames| frames.len() > 8).map(|frames| {
+                let size = u32::from_be_bytes(frames[..4].try_into().unwrap());
+                frames[..8 + size as usize - 1].to_vec()
+            });
+            bytes.extend(frame.unwrap_or_default());
+        }
+    }
+    std::fs::write(&journal, bytes).unwrap();
 }
 
 /// What group `g` has committed for partition 0 of topic `in`; 0 if nothing.

@@ -2,7 +2,8 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::*;
@@ -18,6 +19,14 @@ pub struct Wire {
 impl Wire {
     pub fn connect(broker: &Running) -> Self {
         Self { stream: TcpStream::connect(broker.address).unwrap(), correlation_id: 0 }
+    }
+
+    /// Also to a broker that may be away; an answer that takes longer than `patience` is none.
+    pub fn try_connect(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(patience))?;
+        Ok(Self { stream, correlation_id: 0 })
     }
 
     pub fn encode(api: ApiKey, version: i16, correlation_id: i32, request: &RequestKind) -> BytesMut {
@@ -46,7 +55,7 @@ impl Wire {
         let mut size = [0; 4];
         self.stream.read_exact(&mut size).ok()?;
         let mut bytes = vec![0; usize::try_from(i32::from_be_bytes(size)).unwrap()];
-        self.stream.read_exact(&mut bytes).unwrap();
+        self.stream.read_exact(&mut bytes).ok()?;
         Some(bytes.into())
     }
 
