@@ -29,6 +29,8 @@ pub struct Settings {
     pub sync: bool,
     pub max_connections: usize,
     pub max_request_bytes: usize,
+    /// Bytes of requests and answers that may be under way in one connection at once; what is larger goes alone.
+    pub max_connection_bytes: usize,
     /// Appended bytes that may be on their way to the files at once.
     pub max_inflight_bytes: usize,
     pub max_partitions: usize,
@@ -87,6 +89,7 @@ impl Settings {
             sync: true,
             max_connections: 1000,
             max_request_bytes: 64 * 1024 * 1024,
+            max_connection_bytes: 16 * 1024 * 1024,
             max_inflight_bytes: 32 * 1024 * 1024,
             max_partitions: 4000,
             max_groups: 10_000,

@@ -6,7 +6,8 @@ mod wire;
 
 use std::io::Write;
 
-use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, RequestKind};
+use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_protocol::messages::*;
 use prometheus::Registry;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
@@ -14,7 +15,7 @@ use rdkafka::producer::Producer;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 use running::*;
-use wire::Wire;
+use wire::{Wire, text};
 
 /// The value of a metric with these labels; 0 if there is none.
 fn metric(registry: &Registry, name: &str, labels: &[(&str, &str)]) -> f64 {
@@ -62,6 +63,61 @@ fn a_request_over_the_limit_ends_its_connection_before_it_is_read() {
     let mut wire = Wire::connect(&broker);
     wire.stream.write_all(&[0, 0, 0x03, 0xe9, 0, 18, 0, 0, 0, 0, 0, 1]).unwrap();
     assert!(wire.receive().is_none());
+}
+
+fn fetch(session: (i32, i32)) -> RequestKind {
+    let partition = FetchPartition::default().with_partition_max_bytes(1);
+    let topic = FetchTopic::default().with_topic(TopicName(text("t"))).with_partitions(vec![partition]);
+    let request = FetchRequest::default().with_min_bytes(1).with_max_bytes(1).with_topics(vec![topic]);
+    request.with_session_id(session.0).with_session_epoch(session.1).into()
+}
+
+#[test]
+fn a_client_that_does_not_read_its_answers_is_given_no_more_of_them_until_it_does() {
+    const REQUESTS: usize = 60;
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path());
+    settings.max_connection_bytes = 1024 * 1024;
+    let registry = settings.metrics.clone();
+    let broker = Running::with(settings, 0);
+    create_topic(&broker.bootstrap(), "t", 1, &[]);
+    let producer = idempotent(&broker.bootstrap());
+    let large = "x".repeat(900 * 1024);
+    let record: rdkafka::producer::FutureRecord<'_, str, str> =
+        rdkafka::producer::FutureRecord::to("t").payload(large.as_str());
+    runtime().block_on(producer.send(record, PATIENCE)).unwrap();
+    let mut wire = Wire::connect(&broker);
+    for _ in 0..REQUESTS {
+        wire.send(ApiKey::Fetch, 12, &fetch((0, -1))).unwrap();
+    }
+    // What the operating system holds for the two ends is some answers more.
+    let handled = || metric(&registry, "broker_requests_total", &[("api", "Fetch")]);
+    let (mut last, mut since) = (0.0, std::time::Instant::now());
+    wait_for("the broker to stop", || {
+        let now = handled();
+        if now != last {
+            (last, since) = (now, std::time::Instant::now());
+        }
+        now > 1.0 && since.elapsed() > std::time::Duration::from_millis(500)
+    });
+    assert!(last < 30.0, "{last} of {REQUESTS} answers wait for a client that reads none");
+    for _ in 0..REQUESTS {
+        assert!(wire.receive().unwrap().len() > large.len());
+    }
+}
+
+#[test]
+fn a_fetch_session_is_not_given_and_nobody_can_go_on_with_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Running::start(dir.path());
+    create_topic(&broker.bootstrap(), "t", 1, &[]);
+    let mut wire = Wire::connect(&broker);
+    // Epoch 0 asks for a session, -1 for none or for the end of one; all others go on with one.
+    for (session, error) in [((0, 0), 0), ((0, -1), 0), ((77, -1), 0), ((77, 0), 0), ((77, 1), 70), ((0, 1), 70)] {
+        let ResponseKind::Fetch(answer) = wire.ask(ApiKey::Fetch, 12, &fetch(session)) else { panic!("no answer") };
+        assert_eq!((answer.error_code, answer.session_id), (error, 0), "{session:?}");
+        assert_eq!(answer.responses.len(), usize::from(error == 0), "{session:?}");
+    }
 }
 
 fn commit(bootstrap: &str, group: &str) -> Result<(), KafkaError> {

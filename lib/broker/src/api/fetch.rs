@@ -25,6 +25,9 @@ use crate::log::read::{Read, Wanted};
 /// An answer is not larger, whatever a client asks for (but for one batch that is).
 const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
 
+/// Epochs of requests that name all they want (KIP-227): the one begins a session, the other has none or ends it.
+const FULL_REQUESTS: [i32; 2] = [0, -1];
+
 struct Target {
     topic: TopicName,
     request: FetchPartition,
@@ -38,8 +41,8 @@ struct Answer {
 }
 
 pub(crate) async fn fetch(core: &Arc<Core>, request: FetchRequest) -> FetchResponse {
-    if request.session_id != 0 {
-        // Sessions are not given out (the answer always has session 0), so nobody can have one.
+    if !FULL_REQUESTS.contains(&request.session_epoch) {
+        // Sessions are not given out (the answer always has session 0), so nobody can go on with one.
         return FetchResponse::default().with_error_code(ResponseError::FetchSessionIdNotFound.code());
     }
     let committed_only = request.isolation_level == 1;

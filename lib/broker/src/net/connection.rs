@@ -1,7 +1,8 @@
 //! One client connection: frames in, frames out, answers in the order of the requests.
 //!
 //! In: a stream; out: calls of the API handlers. Requests are handled one after the other; only a produce request lets the
-//! next begin while it waits for the disk. What cannot be decoded ends this connection, with one log line.
+//! next begin while it waits for the disk. What is under way takes room, and where there is none the next request waits.
+//! What cannot be decoded ends this connection, with one log line.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,12 +11,12 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{ApiKey, RequestHeader, RequestKind, ResponseHeader, ResponseKind};
 use kafka_protocol::protocol::{Decodable, Encodable};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::{debug, warn};
 
 use super::authentication::Gate;
 use super::{errors, shape, versions};
-use crate::api::{self, Client, Reply};
+use crate::api::{self, Client, Later, Reply};
 use crate::core::Core;
 
 /// Answers that may wait for the disk at once, per connection.
@@ -52,6 +53,36 @@ struct Pending {
     reply: Reply,
 }
 
+/// What the writer gets: an answer, or what will become one, with the room that it takes until it is written.
+struct Outgoing {
+    answer: Answer,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+enum Answer {
+    Encoded(BytesMut),
+    Later { api: ApiKey, version: i16, correlation_id: i32, response: Later },
+}
+
+/// Room for the bytes that are under way in one connection, in KiB.
+struct Room {
+    free: Arc<Semaphore>,
+    kib: usize,
+}
+
+impl Room {
+    fn new(bytes: usize) -> Self {
+        let kib = bytes.div_ceil(1024).max(1);
+        Self { free: Arc::new(Semaphore::new(kib)), kib }
+    }
+
+    /// As soon as there is enough; what is larger than all of it waits until nothing else is under way.
+    async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let wanted = bytes.div_ceil(1024).min(self.kib);
+        self.free.clone().acquire_many_owned(u32::try_from(wanted).unwrap_or(u32::MAX)).await.ok()
+    }
+}
+
 pub(crate) async fn serve(
     core: Arc<Core>,
     reader: impl AsyncRead + Unpin,
@@ -85,9 +116,10 @@ async fn read(
     core: &Arc<Core>,
     mut reader: impl AsyncRead + Unpin,
     peer: SocketAddr,
-    to_writer: &mpsc::Sender<Pending>,
+    to_writer: &mpsc::Sender<Outgoing>,
 ) -> Result<(), Broken> {
     let mut buffer = BytesMut::with_capacity(8 * 1024);
+    let room = Room::new(core.settings.max_connection_bytes);
     let mut gate = Gate::new(&core.users);
     loop {
         // Nobody's memory is filled by who has not said who it is.
@@ -97,8 +129,22 @@ async fn read(
             return Ok(());
         };
         core.metrics.bytes_in.inc_by(frame.len() as u64 + 4);
-        let (pending, ends) = handle(core, frame, peer, &mut gate).await?;
-        if to_writer.send(pending).await.is_err() {
+        let taken = room.take(frame.len()).await;
+        let (Pending { api, version, correlation_id, reply }, ends) = handle(core, frame, peer, &mut gate).await?;
+        let outgoing = match reply {
+            Reply::Nothing => None,
+            Reply::Now(response) => {
+                drop(taken);
+                let bytes = encode(core, api, version, correlation_id, &response)?;
+                Some(Outgoing { room: room.take(bytes.len()).await, answer: Answer::Encoded(bytes) })
+            }
+            Reply::Later(response) => {
+                Some(Outgoing { room: taken, answer: Answer::Later { api, version, correlation_id, response } })
+            }
+        };
+        if let Some(outgoing) = outgoing
+            && to_writer.send(outgoing).await.is_err()
+        {
             // The writer has ended, and says why.
             return Ok(());
         }
@@ -137,6 +183,16 @@ async fn next_frame(
     }
 }
 
+/// Header and body of a request in a supported version; `None` if it is not what its API and version say.
+pub(crate) fn decode(api: ApiKey, version: i16, frame: &mut Bytes) -> Option<(RequestHeader, RequestKind)> {
+    let header = RequestHeader::decode(frame, api.request_header_version(version)).ok()?;
+    if !shape::fits(api, version, frame) {
+        return None;
+    }
+    let request = RequestKind::decode(api, frame, version).ok()?;
+    Some((header, request))
+}
+
 /// The answer to a request, and whether the connection ends with it.
 async fn handle(
     core: &Arc<Core>,
@@ -157,12 +213,7 @@ async fn handle(
         }
         return Err(Broken::UnsupportedVersion { api, version });
     }
-    let malformed = || Broken::Malformed { api, version };
-    let header = RequestHeader::decode(&mut frame, api.request_header_version(version)).map_err(|_| malformed())?;
-    if !shape::fits(api, version, &frame) {
-        return Err(malformed());
-    }
-    let request = RequestKind::decode(api, &mut frame, version).map_err(|_| malformed())?;
+    let (header, request) = decode(api, version, &mut frame).ok_or(Broken::Malformed { api, version })?;
     let now = |response: ResponseKind| Pending { api, version, correlation_id, reply: Reply::Now(Box::new(response)) };
     match &request {
         RequestKind::SaslHandshake(request) => return Ok((now(gate.handshake(request).into()), false)),
@@ -183,25 +234,33 @@ async fn handle(
 async fn write(
     core: Arc<Core>,
     mut writer: impl AsyncWrite + Unpin,
-    mut pending: mpsc::Receiver<Pending>,
+    mut outgoing: mpsc::Receiver<Outgoing>,
 ) -> Result<(), Broken> {
-    while let Some(next) = pending.recv().await {
-        let response = match next.reply {
-            Reply::Nothing => continue,
-            Reply::Now(response) => *response,
-            Reply::Later(response) => response.await,
+    while let Some(Outgoing { answer, room }) = outgoing.recv().await {
+        let bytes = match answer {
+            Answer::Encoded(bytes) => bytes,
+            Answer::Later { api, version, correlation_id, response } => {
+                encode(&core, api, version, correlation_id, &response.await)?
+            }
         };
-        for code in errors::codes(&response) {
-            core.metrics.errors.with_label_values(&[&format!("{:?}", next.api), &code.to_string()]).inc();
-        }
-        let bytes = encode(next.api, next.version, next.correlation_id, &response)?;
         writer.write_all(&bytes).await?;
         core.metrics.bytes_out.inc_by(bytes.len() as u64);
+        drop(room);
     }
     Ok(())
 }
 
-fn encode(api: ApiKey, version: i16, correlation_id: i32, response: &ResponseKind) -> Result<BytesMut, Broken> {
+/// The answer in the client's bytes; its errors are counted.
+fn encode(
+    core: &Core,
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    response: &ResponseKind,
+) -> Result<BytesMut, Broken> {
+    for code in errors::codes(response) {
+        core.metrics.errors.with_label_values(&[&format!("{api:?}"), &code.to_string()]).inc();
+    }
     let mut bytes = BytesMut::with_capacity(256);
     bytes.put_i32(0);
     ResponseHeader::default()

@@ -3,7 +3,7 @@
 //! In: a bound listener; out: tasks, one per connection, that end when the peer does or when the broker closes.
 
 pub(crate) mod authentication;
-mod connection;
+pub(crate) mod connection;
 mod errors;
 mod scram;
 mod shape;
