@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::net::authentication::Users;
 use crate::net::{self, tls};
 use crate::settings::{OpenError, RunError, Settings, User};
-use crate::topics::Topics;
+use crate::topics::{MAX_PARTITIONS, Topics};
 use crate::transactions::{Transactions, init::ProducerIds};
 
 /// Format of the data directory; another one is refused.
@@ -42,12 +42,13 @@ struct Threads {
     /// In the order in which they end.
     handles: Vec<JoinHandle<()>>,
     /// Released when all threads have ended.
-    _lock: File,
+    lock: File,
 }
 
 impl Broker {
     /// Opens a data directory and brings it to where it was. Blocks while it reads; call it on a thread that may.
-    pub fn open(settings: Settings) -> Result<Self, OpenError> {
+    pub fn open(mut settings: Settings) -> Result<Self, OpenError> {
+        settings.max_partitions = settings.max_partitions.min(usize::try_from(MAX_PARTITIONS).unwrap_or(0));
         let metrics = Metrics::register(&settings.metrics)?;
         check_users(&settings.users)?;
         let users = Users::new(&settings.users);
@@ -62,12 +63,7 @@ impl Broker {
         }
         let lock = lock_dir(&dir)?;
         let cluster_id = check_format(&dir)?;
-        let state = State {
-            topics: Topics::new(dir.join("topics")),
-            groups: Groups::new(settings.initial_rebalance_delay, settings.max_groups),
-            transactions: Transactions::default(),
-            producer_ids: ProducerIds::default(),
-        };
+        let state = new_state(&settings);
         let recovered = Recovery::new(&state, &dir).run()?;
         let (writer, to_writer, writer_handle) = Writer::start().map_err(io("cannot start a thread for"))?;
         writer.put_back_dirty(recovered.dirty);
@@ -93,7 +89,7 @@ impl Broker {
             housekeeper.start(core.clone(), recovered.replayed).map_err(io("cannot start a thread for"))?;
         core.report_open_transactions();
         let handles = vec![housekeeping, journal_handle, writer_handle];
-        let threads = Threads { journal, writer, housekeeper, handles, _lock: lock };
+        let threads = Threads { journal, writer, housekeeper, handles, lock };
         Ok(Self { core, threads })
     }
 
@@ -142,6 +138,9 @@ impl Threads {
                 self.journal.close();
             }
         }
+        // Said and not left to the end of the file: a process that is just being started elsewhere has a copy of it for a
+        // moment. What cannot be unlocked is free when the last copy is gone.
+        self.lock.unlock().ok();
         self.journal.is_complete()
     }
 }
@@ -149,6 +148,16 @@ impl Threads {
 impl Drop for Threads {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// State with nothing in it, for a recovery to fill.
+pub(crate) fn new_state(settings: &Settings) -> State {
+    State {
+        topics: Topics::new(settings.data_dir.join("topics")),
+        groups: Groups::new(settings.initial_rebalance_delay, settings.max_groups),
+        transactions: Transactions::default(),
+        producer_ids: ProducerIds::default(),
     }
 }
 
@@ -195,5 +204,20 @@ fn check_format(dir: &Path) -> Result<String, OpenError> {
             Ok(id)
         }
         Err(problem) => Err(io("cannot read")(problem)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_broker_leaves_its_directory_even_if_a_copy_of_the_lock_lives_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = Broker::open(Settings::new(dir.path())).unwrap();
+        let copy = broker.threads.lock.try_clone().unwrap();
+        drop(broker);
+        assert!(Broker::open(Settings::new(dir.path())).is_ok());
+        drop(copy);
     }
 }

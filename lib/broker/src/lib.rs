@@ -5,6 +5,8 @@
 mod api;
 mod broker;
 mod core;
+#[doc(hidden)]
+pub mod fuzz;
 mod groups;
 mod log;
 mod metrics;

@@ -14,6 +14,9 @@ use crate::log::partition::Partition;
 use crate::sync::{read, write};
 use crate::topic_settings::TopicSettings;
 
+/// More partitions than any directory has: a topic that claims them is damage, and no settings allow them.
+pub(crate) const MAX_PARTITIONS: i32 = 100_000;
+
 pub(crate) struct Topic {
     pub(crate) id: Uuid,
     pub(crate) name: Arc<str>,

@@ -9,6 +9,9 @@ use bytes::Bytes;
 /// Batches are limited to a request; this is what one may unfold to.
 const LIMIT_BYTES: u64 = 256 * 1024 * 1024;
 
+/// Three bytes of snappy stand for 64 at most.
+const SNAPPY_GROWTH: usize = 64 / 3 + 1;
+
 const XERIAL_MAGIC: &[u8] = &[0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const XERIAL_HEADER_BYTES: usize = 16;
 
@@ -60,6 +63,10 @@ fn snappy_block(block: &[u8]) -> io::Result<Vec<u8>> {
     if length as u64 > LIMIT_BYTES {
         return Err(invalid("too large when decompressed"));
     }
+    // The decoder takes memory for the length that a block announces.
+    if length > block.len().saturating_mul(SNAPPY_GROWTH) {
+        return Err(invalid("a snappy block is damaged"));
+    }
     snap::raw::Decoder::new().decompress_vec(block).map_err(|_| invalid("a snappy block is damaged"))
 }
 
@@ -79,6 +86,15 @@ mod tests {
             framed.extend_from_slice(&block);
         }
         assert_eq!(decompress(2, &Bytes::from(framed)).unwrap(), [text.clone(), text].concat());
+    }
+
+    #[test]
+    fn a_snappy_block_is_read_up_to_its_best_growth_and_not_by_what_it_announces() {
+        let zeros = vec![0; 1 << 20];
+        let block = snap::raw::Encoder::new().compress_vec(&zeros).unwrap();
+        assert_eq!(decompress(2, &Bytes::from(block)).unwrap(), zeros);
+        // 256 MiB, in five bytes.
+        assert!(decompress(2, &Bytes::from_static(&[0x80, 0x80, 0x80, 0x80, 0x01])).is_err());
     }
 
     #[test]

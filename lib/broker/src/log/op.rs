@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::codec::{Decoder, Encoder, Malformed};
 use super::partition::PartitionState;
+use crate::topics::MAX_PARTITIONS;
 
 /// A committed offset of a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,7 +214,7 @@ impl Op {
             PUT_TOPIC => Op::PutTopic {
                 id: from.uuid()?,
                 name: from.str()?,
-                partitions: from.i32()?,
+                partitions: Some(from.i32()?).filter(|count| (0..=MAX_PARTITIONS).contains(count)).ok_or(Malformed)?,
                 settings: from.list(|from| Ok((from.str()?, from.str()?)))?,
             },
             DELETE_TOPIC => Op::DeleteTopic { id: from.uuid()? },
@@ -301,4 +302,20 @@ fn get_transaction(from: &mut Decoder) -> Result<TransactionEntry, Malformed> {
         partitions: from.list(|from| Ok((from.uuid()?, from.i32()?)))?,
         groups: from.list(Decoder::str)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_with_more_partitions_than_any_has_is_damage() {
+        let decoded = |partitions| {
+            let op = Op::PutTopic { id: Uuid::nil(), name: "t".to_owned(), partitions, settings: Vec::new() };
+            Op::decode(&mut Decoder::new(op.encode().concat().into()))
+        };
+        assert!(decoded(MAX_PARTITIONS).is_ok());
+        assert_eq!(decoded(MAX_PARTITIONS + 1), Err(Malformed));
+        assert_eq!(decoded(-1), Err(Malformed));
+    }
 }

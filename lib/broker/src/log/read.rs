@@ -204,7 +204,9 @@ impl DiskRead {
                     if taken.is_some() || !wanted.at_least_one {
                         break;
                     }
-                    buffer = read_up_to(&file, start + at as u64, header.size)?;
+                    let position = start + at as u64;
+                    check_size(&header, position, self.bytes)?;
+                    buffer = read_up_to(&file, position, header.size)?;
                     return Ok(if buffer.len() == header.size { Bytes::from(buffer) } else { Bytes::new() });
                 }
                 taken = Some((from, end));
@@ -231,12 +233,21 @@ pub(crate) fn scan(
         if header.base_offset >= below {
             return Ok(None);
         }
+        check_size(&header, position, end)?;
         if wanted(&header) {
             return read_up_to(&file, position, header.size).map(|bytes| Some(Bytes::from(bytes)));
         }
         position += header.size as u64;
     }
     Ok(None)
+}
+
+/// A damaged header must not decide how much memory is taken.
+fn check_size(header: &Header, position: u64, end: u64) -> io::Result<()> {
+    if header.size as u64 > end.saturating_sub(position) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("a batch at byte {position} is damaged")));
+    }
+    Ok(())
 }
 
 /// Fills a buffer from a position, or to the end of the file.

@@ -143,10 +143,15 @@ pub(crate) fn position_of_time(index: &[IndexEntry], time: i64) -> u64 {
 
 /// Reads `entries` entries of an index file.
 pub(crate) fn read_index(path: &Path, entries: usize) -> io::Result<Vec<IndexEntry>> {
-    let mut bytes = vec![0; entries * ENTRY_BYTES];
-    if entries > 0 {
-        File::open(path)?.read_exact_at(&mut bytes, 0)?;
+    if entries == 0 {
+        return Ok(Vec::new());
     }
+    let (file, wanted) = (File::open(path)?, entries.saturating_mul(ENTRY_BYTES));
+    if file.metadata()?.len() < wanted as u64 {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the index is cut short"));
+    }
+    let mut bytes = vec![0; wanted];
+    file.read_exact_at(&mut bytes, 0)?;
     let field = |chunk: &[u8], at: usize| {
         let mut field = [0; 8];
         field.copy_from_slice(&chunk[at..at + 8]);
