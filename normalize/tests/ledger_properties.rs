@@ -319,3 +319,32 @@ fn a_stage_learnt_late_before_a_hire_does_not_hire_again() {
         }
     }
 }
+
+/// Rows tell of stages at once and say nothing of the status; what tells of the status comes last.
+#[test]
+fn a_status_learnt_late_that_is_still_in_effect_is_told_live() {
+    let moves_place = |change| matches!(change, ChangeType::Created | ChangeType::Stage | ChangeType::JobTransfer);
+    for seed in 0..1000 {
+        let mut world = World::new(seed, 12);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let hooks = prompt(&mut world);
+        let (mut all, mut late) = (Vec::new(), Vec::new());
+        for (i, hook) in hooks.into_iter().enumerate() {
+            let told_at = world.truth[i].at + 40_000;
+            if !moves_place(world.truth[i].change) && rng.bool() {
+                late.push(hook);
+            } else if late.is_empty() {
+                all.push(hook);
+            } else {
+                all.extend(world.rows(i, Rows::Visits, told_at).into_iter().map(|row| vec![row]));
+            }
+        }
+        all.extend(late);
+        all.extend(closing(&mut world, Rows::Visits));
+        let consumer = play(&all);
+        let Some(present) = consumer.present().filter(|present| *present != State::NONE) else { continue };
+        let live = consumer.events.values().filter(|e| e.revision == Revision::Live);
+        let acted = live.filter(|e| e.what.from.status != e.what.to.status).last().map(|e| e.what.to.status);
+        assert_eq!(acted, Some(present.status), "seed {seed}: what sinks that act believe");
+    }
+}

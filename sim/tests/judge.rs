@@ -201,6 +201,27 @@ fn a_hire_is_live_though_the_stage_before_it_was_learnt_late() {
 }
 
 #[test]
+fn a_stage_is_live_though_the_status_that_it_was_entered_with_was_learnt_late() {
+    let evidence = evidence();
+    let mut ledger = faithful(&evidence);
+    // A row told of the move to the offer stage while the application was still believed to be rejected.
+    let mut early = ledger[2].clone();
+    (early.event_id, early.sequence_no) = ("early".to_owned(), 3);
+    (early.from_status, early.to_status) = ("REJECTED".to_owned(), "REJECTED".to_owned());
+    ledger[2].revision = "CORRECTION".to_owned();
+    ledger[2].supersedes = vec!["early".to_owned()];
+    for (entry, number) in ledger[2..].iter_mut().zip(4..) {
+        entry.sequence_no = number;
+    }
+    ledger.push(early);
+    let found = verdict(&evidence, &ledger);
+    assert!(found.is_clean(), "{:#?}", found.findings);
+    ledger.pop();
+    ledger[2].supersedes.clear();
+    assert_eq!(verdict(&evidence, &ledger).stage_changes.live_expected_but_correction, 1);
+}
+
+#[test]
 fn what_takes_back_a_hire_that_is_told_later_need_not_be_live() {
     let mut evidence = evidence();
     let mut ledger = faithful(&evidence);

@@ -159,15 +159,31 @@ fn uncarried(old_len: usize, kept: &[Option<usize>]) -> Option<usize> {
     if next_old < old_len && !fresh { kept.len().checked_sub(1) } else { None }
 }
 
-/// Where the LIVE events begin: behind everything that explains the past. What replaces an event that was told already is no
-/// second move of the present, though its from-side is another now.
-fn live_from(old: &[Effective], moves: &[Move], tail: usize, replaced: &[Effective]) -> usize {
-    let (Some(last), Some(present)) = (moves.last(), old.last().map(|e| e.to)) else { return tail };
+/// Which of the moves behind the kept ones are LIVE.
+struct Live {
+    /// All from here on.
+    from: usize,
+    /// And this one: the status that it leads to is in effect, and nobody was told.
+    status: Option<usize>,
+}
+
+impl Live {
+    fn has(&self, j: usize) -> bool {
+        j >= self.from || self.status == Some(j)
+    }
+}
+
+/// LIVE events begin behind everything that explains the past. What replaces an event that was told already is no second
+/// move of the present, though its from-side is another now. But a status that is still in effect is told, also if it was
+/// learnt only after a move that came later: whoever acts on hires must hear of the unhire.
+fn live_of(old: &[Effective], moves: &[Move], tail: usize, replaced: &[Effective]) -> Live {
+    let all = |from: usize| Live { from, status: None };
+    let (Some(last), Some(present)) = (moves.last(), old.last().map(|e| e.to)) else { return all(tail) };
     if replaced.is_empty() {
-        return tail;
+        return all(tail);
     }
     if last.to == present {
-        return moves.len();
+        return all(moves.len());
     }
     let mut retold = tail;
     for e in replaced {
@@ -176,10 +192,18 @@ fn live_from(old: &[Effective], moves: &[Move], tail: usize, replaced: &[Effecti
         }
     }
     let leaves_present = |j: &usize| moves[*j].from == present;
-    if retold > tail {
-        return (retold..moves.len()).find(leaves_present).unwrap_or(retold);
+    if retold == tail {
+        return all((tail + 1..moves.len()).rev().find(leaves_present).unwrap_or(moves.len() - 1));
     }
-    (tail + 1..moves.len()).rev().find(leaves_present).unwrap_or(moves.len() - 1)
+    let status = if last.to.status == present.status { None } else { status_untold(moves, tail, replaced) };
+    Live { from: (retold..moves.len()).find(leaves_present).unwrap_or(retold), status }
+}
+
+/// The move behind `tail` that led to the last status, if it is not one that was told already.
+fn status_untold(moves: &[Move], tail: usize, replaced: &[Effective]) -> Option<usize> {
+    let status = moves.last()?.to.status;
+    let led = |j: &usize| moves[*j].to.status == status && moves[*j].from.status != status;
+    (tail..moves.len()).rev().find(led).filter(|j| !replaced.iter().any(|e| retells(&moves[*j], e)))
 }
 
 /// The same happening, told with another from-side or time.
@@ -196,7 +220,7 @@ fn tell(published: &mut Published, moves: Vec<Move>, kept: &[Option<usize>]) -> 
     let old = std::mem::take(&mut published.effective);
     let tail = kept.iter().rposition(Option::is_some).map_or(0, |j| j + 1);
     let last_kept = kept.iter().flatten().max().map_or(0, |i| i + 1);
-    let live = live_from(&old, &moves, tail, &old[last_kept..]);
+    let live = live_of(&old, &moves, tail, &old[last_kept..]);
     let mut events: Vec<Event> = Vec::new();
     let mut next_old = 0;
     for (j, what) in moves.into_iter().enumerate() {
@@ -207,7 +231,7 @@ fn tell(published: &mut Published, moves: Vec<Move>, kept: &[Option<usize>]) -> 
         }
         let until = kept[j..].iter().flatten().next().copied().unwrap_or(old.len());
         published.last_sequence += 1;
-        let is_live = j >= live;
+        let is_live = live.has(j);
         let is_told = is_live && j > 0 && kept[j - 1].is_none();
         let event = Event {
             sequence: published.last_sequence,

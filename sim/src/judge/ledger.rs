@@ -225,15 +225,18 @@ impl One<'_> {
         if change.kind == ChangeKind::Deleted {
             return true;
         }
+        self.place_fits(change, entry) && status_fits(change.to_status.as_deref(), &entry.to_status)
+    }
+
+    /// Stage and job.
+    fn place_fits(&self, change: &TrueChange, entry: &LedgerEntry) -> bool {
         let must_name = change.kind == ChangeKind::JobTransfer;
         let jobs = match (&entry.to_job_id, change.to_job) {
             (None, _) => !must_name,
             (Some(_), None) => true,
             (Some(found), Some(_)) => self.job_fits(change.to_job, Some(found)),
         };
-        self.stage_fits(change.to_stage.as_ref(), entry.to_stage.as_ref())
-            && status_fits(change.to_status.as_deref(), &entry.to_status)
-            && jobs
+        self.stage_fits(change.to_stage.as_ref(), entry.to_stage.as_ref()) && jobs
     }
 
     fn job_fits(&self, wanted: Option<i64>, found: Option<&str>) -> bool {
@@ -275,8 +278,11 @@ impl One<'_> {
             if first_later.is_some_and(|first| first <= acked) || self.takes_back_what_was_unknown(n, acked) {
                 continue;
             }
-            let live = if matches!(change.kind, ChangeKind::Created | ChangeKind::Stage | ChangeKind::JobTransfer) {
+            let live = if change.kind == ChangeKind::Created {
                 self.entries.iter().any(|entry| entry.is_live() && self.right_side_fits(change, entry))
+            } else if matches!(change.kind, ChangeKind::Stage | ChangeKind::JobTransfer) {
+                // It was entered, though the status that it was entered with may have been learnt only later.
+                self.entries.iter().any(|entry| entry.is_live() && self.place_fits(change, entry))
             } else {
                 // A hire is a hire, though the stage that it keeps may have been learnt only later.
                 let nth = self.truth.get(..=n).unwrap_or(&[]).iter().filter(|earlier| earlier.kind == change.kind);
@@ -285,10 +291,14 @@ impl One<'_> {
             };
             if !live {
                 count += 1;
+                let has: Vec<String> = self.entries.iter().copied().map(show_time).collect();
                 findings.push(format!(
-                    "application {}: told in time, but not live: {}",
+                    "application {}: told in time (acknowledged {}, anything later known from {}), but not live: {}; the ledger has {}",
                     self.application,
-                    show(change)
+                    crate::clock::iso_ms(acked),
+                    first_later.map_or_else(|| "nowhere".to_owned(), crate::clock::iso_ms),
+                    show(change),
+                    has.join("; ")
                 ));
             }
         }
