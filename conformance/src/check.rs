@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use hirewire_ingest::manifest::{Manifest, Signature};
+use hirewire_ingest::manifest::{Manifest, Signature, Signed};
 use hirewire_yaml::{Node, Problems, Value, did_you_mean};
 
 use crate::fixture::{Fixture, Kind};
@@ -39,6 +39,13 @@ pub fn check(folder: &Folder) -> Checked {
     let invalid = folder.fixtures("fixtures/invalid", mistakes);
     documents(folder, &fixtures, &invalid, mistakes);
     let vectors = manifest.as_deref().map_or(0, |manifest| signatures(folder, manifest, mistakes));
+    if let Some(Signature::Hmac(hmac)) = manifest.as_ref().and_then(|m| m.webhook.as_ref()).map(|w| &w.signature)
+        && let Signed::Fields(_) = hmac.signed
+    {
+        let what = "the vendor's signature does not cover the whole body: who saw one delivery can write another";
+        let hint = "say in README.md how a customer is protected, and give `sent_at` if a time is signed";
+        folder.problem("manifest.yaml", 0, what, hint, &mut checked.warnings);
+    }
     if let (Some(manifest), Some(plan), Some(mapping)) = (manifest, plan, mapping) {
         let rules = Rules { manifest, plan };
         let (events, streams) = (events(&rules.manifest), streams(&rules.manifest));
@@ -100,17 +107,16 @@ fn documents(folder: &Folder, fixtures: &[Fixture], invalid: &[Fixture], mistake
         folder.problem("fixtures/invalid", 0, "no invalid fixture", hint, mistakes);
     }
     let Some(sources) = folder.text("fixtures/SOURCES.md", "where each fixture comes from", mistakes) else { return };
-    for fixture in fixtures {
-        if !sources.contains(&format!("`{}`", fixture.name)) {
-            let what = format!("no source for `{}`", fixture.name);
-            folder.problem(
-                "fixtures/SOURCES.md",
-                0,
-                what,
-                "add a row that names the file and where it comes from",
-                mistakes,
-            );
-        }
+    // Names stand in backticks.
+    let named: BTreeSet<&str> = sources.split('`').skip(1).step_by(2).collect();
+    let there: BTreeSet<&str> = fixtures.iter().map(|fixture| fixture.name.as_str()).collect();
+    for name in there.difference(&named) {
+        let hint = "add a row that names the file and where it comes from";
+        folder.problem("fixtures/SOURCES.md", 0, format!("no source for `{name}`"), hint, mistakes);
+    }
+    for name in named.difference(&there).filter(|name| name.ends_with(".json") && !name.contains(['/', ':', '*'])) {
+        let what = format!("`{name}` is named, and is not there");
+        folder.problem("fixtures/SOURCES.md", 0, what, "remove the row, or add the fixture", mistakes);
     }
 }
 

@@ -75,10 +75,10 @@ impl Fixture {
     ///
     /// # Errors
     /// When it is no JSON.
-    pub fn payloads<'b>(&self, body: &'b [u8]) -> Result<Vec<&'b [u8]>, Reject> {
+    pub fn payloads<'b>(&self, rules: &Rules, body: &'b [u8]) -> Result<Vec<&'b [u8]>, Reject> {
         match &self.kind {
             Kind::Webhook => Ok(vec![body]),
-            Kind::Poll(stream) => rows(body, Some(stream)),
+            Kind::Poll(stream) => rows(body, Some(&rules.manifest.rows().unwrap_or_else(|| stream.clone()))),
         }
     }
 
@@ -99,7 +99,7 @@ impl Fixture {
         let world = World { schema_of: &schema_of, id: &id, key: &key, meta: &meta, meta_of: &|_, _, _| None };
         let received_micros = Some(RECEIVED_MICROS);
         let input = Input { body, event: event.as_deref(), stream, received_micros, ..Input::default() };
-        map_file(&rules.plan, &input, None, &world)
+        map_file(&rules.plan, &input, rules.manifest.rows().as_deref(), &world)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use hirewire_ingest::Connection;
-use hirewire_ingest::manifest::{Manifest, Signature};
+use hirewire_ingest::manifest::{Claim, Manifest, Signature};
 use hirewire_ingest::webhook::{Delivery, Verifier};
 use hirewire_service::Secret;
 use hirewire_yaml::{Node, Problems};
@@ -83,7 +83,10 @@ impl Vector {
         let mut headers = HeaderMap::new();
         for signature in &self.signatures {
             let Signature::Hmac(hmac) = &webhook.signature else { return Err("the manifest knows no signature") };
-            let name = HeaderName::try_from(&hmac.header).map_err(|_| "the manifest's header is none")?;
+            let Claim::Header(name) = &hmac.claim else {
+                return Err("the signature stands in the body: leave `signatures` out");
+            };
+            let name = HeaderName::try_from(name).map_err(|_| "the manifest's header is none")?;
             headers.append(name, HeaderValue::from_str(signature).map_err(|_| "a signature that no header can hold")?);
         }
         let connection = Connection {

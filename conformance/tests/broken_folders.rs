@@ -90,11 +90,16 @@ fn what_is_missing_is_told_with_what_it_is_for() {
         ("fixtures/SOURCES.md", "SOURCES.md:0: the file is missing (where each fixture comes from)"),
         ("signature_vectors.yaml", "signature_vectors.yaml:0: the file is missing (deliveries, and whether their"),
         ("fixtures/invalid", "fixtures/invalid:0: no invalid fixture (add a payload that must become a dead letter"),
-        ("fixtures/poll__jobs.json", "no fixture of the stream \"jobs\" (add fixtures/poll__jobs.json"),
-        ("fixtures/webhook__job_created.json", "no fixture of the event \"job_created\" (add fixtures/webhook__"),
     ] {
         let found = Broken::new().remove(file).mistake();
         assert!(found.contains(part), "{file}: {found}");
+    }
+    for (file, part) in [
+        ("fixtures/poll__jobs.json", "no fixture of the stream \"jobs\" (add fixtures/poll__jobs.json"),
+        ("fixtures/webhook__job_created.json", "no fixture of the event \"job_created\" (add fixtures/webhook__"),
+    ] {
+        let found = Broken::new().remove(file).checked().mistakes.to_string();
+        assert!(found.contains(part) && found.contains("is named, and is not there"), "{file}: {found}");
     }
     let both = Broken::new().remove("manifest.yaml").remove("mapping.yaml").checked();
     assert_eq!(both.mistakes.iter().count(), 2, "{}", both.mistakes);
@@ -120,6 +125,10 @@ fn what_one_file_names_the_other_knows() {
     assert!(found.contains("`source` is missing (add `source: greenhouse`)"), "{found}");
     let found = Broken::new().change("fixtures/SOURCES.md", "`poll__jobs.json`", "`jobs`").mistake();
     assert!(found.contains("no source for `poll__jobs.json`"), "{found}");
+    let found = Broken::new()
+        .change("fixtures/SOURCES.md", "| `poll__jobs.json`", "| `poll__jbos.json` `poll__jobs.json`")
+        .mistake();
+    assert!(found.contains("`poll__jbos.json` is named, and is not there"), "{found}");
 }
 
 #[test]
@@ -151,6 +160,20 @@ fn mistakes_of_all_files_come_at_once() {
     for part in ["unknown key \"tabels\" (did you mean \"tables\"?)", "expected true or false, found `maybe`"] {
         assert!(shown.contains(part), "{part}\nis not in\n{shown}");
     }
+}
+
+#[test]
+fn a_signature_that_does_not_cover_the_body_is_told() {
+    let broken = Broken::new();
+    broken.change("manifest.yaml", "signed: body", "signed: {fields: [action]}");
+    let checked = broken.checked();
+    assert!(checked.mistakes.is_empty(), "{}", checked.mistakes);
+    assert!(checked.warnings.to_string().contains("does not cover the whole body"), "{}", checked.warnings);
+    let broken = Broken::new();
+    broken.change("manifest.yaml", "header: Signature, ", "field: signature, ");
+    broken.change("manifest.yaml", "signed: body", "signed: {fields: [action]}");
+    let outcome = test(&broken.folder, false).unwrap();
+    assert!(outcome.differences.iter().any(|found| found.what.contains("leave `signatures` out")), "{outcome:?}");
 }
 
 #[test]

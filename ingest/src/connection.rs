@@ -44,12 +44,8 @@ impl Inlet {
 /// What polling of this connection needs beyond the manifest.
 #[derive(Debug, Clone)]
 pub struct Poll {
-    pub client_id: Secret,
-    pub client_secret: Secret,
-    /// The vendor's user to act as; `None` acts as the credential itself.
-    pub act_as: Option<String>,
+    pub credentials: Credentials,
     pub base_url: String,
-    pub token_url: String,
     /// From the start of a round to the start of the next.
     pub interval: Duration,
     pub lag: Duration,
@@ -59,6 +55,23 @@ pub struct Poll {
     pub retry_most: Duration,
     /// Requests of one list that may fail in a row before the round goes on to the next list.
     pub attempts: u32,
+}
+
+/// What proves who asks, of the kind that the vendor's manifest names.
+#[derive(Debug, Clone)]
+pub enum Credentials {
+    Client(ClientSecrets),
+    ApiKey(Secret),
+}
+
+/// For tokens by OAuth 2 client credentials.
+#[derive(Debug, Clone)]
+pub struct ClientSecrets {
+    pub client_id: Secret,
+    pub client_secret: Secret,
+    /// The vendor's user to act as; `None` acts as the credential itself.
+    pub act_as: Option<String>,
+    pub token_url: String,
 }
 
 impl Connection {
@@ -117,10 +130,15 @@ fn read_inlet(node: &Node, manifest: &Arc<Manifest>, rules: &Webhook, problems: 
     Some(Inlet { rules: manifest.clone(), verifier: Verifier::new(secrets?) })
 }
 
-impl Poll {
-    fn read(node: &Node, api: &Api, problems: &mut Problems) -> Option<Self> {
-        let Auth::Oauth2ClientCredentials(auth) = &api.auth;
-        let mut map = node.map(problems)?;
+impl Credentials {
+    fn read(map: &mut Map<'_>, auth: &Auth, problems: &mut Problems) -> Option<Self> {
+        let auth = match auth {
+            Auth::BasicApiKey => {
+                let key = map.require("api_key", problems).and_then(|node| Secret::read(node, problems));
+                return key.map(Self::ApiKey);
+            }
+            Auth::Oauth2ClientCredentials(auth) => auth,
+        };
         let client_id = map.require("client_id", problems).and_then(|node| Secret::read(node, problems));
         let client_secret = map.require("client_secret", problems).and_then(|node| Secret::read(node, problems));
         let act_as = map.get("act_as").and_then(|node| {
@@ -129,8 +147,21 @@ impl Poll {
             }
             node.name(problems).map(str::to_owned)
         });
-        let base_url = map.get("base_url").map_or(Some(api.base_url.clone()), |node| url(node, problems));
         let token_url = map.get("token_url").map_or(Some(auth.token_url.clone()), |node| url(node, problems));
+        Some(Self::Client(ClientSecrets {
+            client_id: client_id?,
+            client_secret: client_secret?,
+            act_as,
+            token_url: token_url?,
+        }))
+    }
+}
+
+impl Poll {
+    fn read(node: &Node, api: &Api, problems: &mut Problems) -> Option<Self> {
+        let mut map = node.map(problems)?;
+        let credentials = Credentials::read(&mut map, &api.auth, problems);
+        let base_url = map.get("base_url").map_or(Some(api.base_url.clone()), |node| url(node, problems));
         let interval = time(&mut map, "interval", Duration::from_secs(30), problems);
         let lag = map.get("lag").map_or(Some(api.lag), |node| duration_or_zero(node, problems));
         let overlap = map.get("overlap").map_or(Some(api.overlap), |node| duration_or_zero(node, problems));
@@ -139,11 +170,8 @@ impl Poll {
         let attempts = map.get("attempts").map_or(Some(5), |node| node.whole(1, problems));
         map.finish(problems);
         Some(Self {
-            client_id: client_id?,
-            client_secret: client_secret?,
-            act_as,
+            credentials: credentials?,
             base_url: base_url?,
-            token_url: token_url?,
             interval: interval?,
             lag: lag?,
             overlap: overlap?,

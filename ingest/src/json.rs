@@ -22,7 +22,7 @@ pub(crate) enum NotAList {
 
 /// Keys from the document's root to a value, written `payload.application.id`; empty is the root.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Path(Vec<String>);
+pub struct Path(Vec<String>);
 
 impl Path {
     /// Parses keys separated by dots. `None` when a key is empty.
@@ -33,6 +33,12 @@ impl Path {
     }
 }
 
+impl std::fmt::Display for Path {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.join("."))
+    }
+}
+
 /// The text of the string or number at `path`; `None` if there is none, or it is empty, null or a boolean.
 #[must_use]
 pub(crate) fn scalar(body: &[u8], path: &Path) -> Option<String> {
@@ -40,6 +46,16 @@ pub(crate) fn scalar(body: &[u8], path: &Path) -> Option<String> {
     match raw.first()? {
         b'"' => unquote(raw).map(Cow::into_owned).filter(|text| !text.is_empty()),
         b'-' | b'0'..=b'9' => std::str::from_utf8(raw).ok().map(str::to_owned),
+        _ => None,
+    }
+}
+
+/// The boolean at `path`; `None` if there is none.
+#[must_use]
+pub(crate) fn truth(body: &[u8], path: &Path) -> Option<bool> {
+    match find(body, path)? {
+        b"true" => Some(true),
+        b"false" => Some(false),
         _ => None,
     }
 }
@@ -223,6 +239,16 @@ mod tests {
         assert_eq!(scalar(body, &path("action")).unwrap(), "x");
         for absent in ["n", "payload", "payload.id", "action.id", "payload.application.id.x"] {
             assert_eq!(scalar(body, &path(absent)), None, "{absent}");
+        }
+    }
+
+    #[test]
+    fn a_boolean_is_no_word_and_no_number() {
+        let body = br#"{"a":true,"b":false,"c":"true","d":1,"e":null,"f":trueish}"#;
+        let read = |at: &str| truth(body, &path(at));
+        assert_eq!((read("a"), read("b")), (Some(true), Some(false)));
+        for none in ["c", "d", "e", "f", "g"] {
+            assert_eq!(read(none), None, "{none}");
         }
     }
 

@@ -15,7 +15,7 @@ mod sink;
 mod topics;
 pub mod webhook;
 
-pub use connection::{Connection, Directory, Inlet, Lookup, Poll};
+pub use connection::{ClientSecrets, Connection, Credentials, Directory, Inlet, Lookup, Poll};
 pub use metrics::Metrics;
 pub use run::{Deps, Error, Role, run};
 pub use settings::Settings;

@@ -95,7 +95,7 @@ fn inputs() -> Vec<(Rules, Vec<Case>)> {
                 Kind::Webhook => None,
                 Kind::Poll(stream) => Some(stream.clone()),
             };
-            for payload in fixture.payloads(&body).unwrap() {
+            for payload in fixture.payloads(&rules, &body).unwrap() {
                 let value = serde_json::from_slice(payload).unwrap();
                 cases.push((fixture.event(&rules, &body), stream.clone(), value));
             }

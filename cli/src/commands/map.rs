@@ -118,7 +118,7 @@ impl MapArguments {
             meta: &meta,
             meta_of: &event_id,
         };
-        let report = map_file(&plan, &input, None, &world);
+        let report = map_file(&plan, &input, manifest.rows().as_deref(), &world);
         for line in &report.lines {
             out::line(line);
         }

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use hirewire_yaml::{Map, Node, Problems, did_you_mean};
 
 pub(crate) use api::url;
-pub use api::{Api, Auth, ClientCredentials, Paging, RateLimit, Repeats, Stream, Window};
-pub use webhook::{Algorithm, Encoding, Hmac, Signature, Webhook};
+pub use api::{
+    Api, Auth, ClientCredentials, Filter, NextToken, Paging, RateLimit, Repeats, Stream, TimeFormat, Window,
+};
+pub use webhook::{Algorithm, Claim, DeliveryId, Encoding, Hmac, SentAt, Signature, Signed, Webhook};
 
-use crate::json::Path;
+pub use crate::json::Path;
 
 /// Records that a raw event can be about: the ones that own a partition, and those whose deletion names only them.
 const SUBJECTS: &[&str] = &[
@@ -61,6 +63,12 @@ impl Manifest {
         let mut problems = Problems::new();
         let manifest = Self::read(&node, &mut problems);
         problems.into_result(manifest.map(Arc::new))
+    }
+
+    /// Where a polled answer holds its rows, in dotted form; `None`: the answer is the list.
+    #[must_use]
+    pub fn rows(&self) -> Option<String> {
+        Some(self.api.as_ref()?.rows.to_string()).filter(|path| !path.is_empty())
     }
 
     /// The event that a webhook's body says it is.
@@ -188,6 +196,82 @@ mod tests {
     fn there_is_no_default_signature() {
         let shown = mistakes("vendor: x\nwebhook: {event: e, delivery_id: {header: x}, subjects: {a: {Job: id}}}\n");
         assert!(shown.contains("`signature` is missing"), "{shown}");
+    }
+
+    /// The mistakes of a signature with the keys of `hmac` beside the hash.
+    fn of_signature(keys: &str) -> String {
+        mistakes(&format!(
+            "vendor: x\nwebhook:\n  signature: {{hmac: {{algorithm: sha256, encoding: hex, {keys}}}}}\n  \
+             delivery_id: {{header: x}}\n  event: e\n  subjects: {{a: {{Job: id}}}}\n"
+        ))
+    }
+
+    #[test]
+    fn a_signature_stands_in_one_place_and_signs_something() {
+        for (keys, part) in [
+            ("signed: body", "manifest.yaml:3: neither `header` nor `field`"),
+            ("header: a, field: b, signed: body", "both `header` and `field`"),
+            ("field: signature, signed: body", "`field` and `signed: body` (a body cannot hold its own hash"),
+            ("field: s, signed: {fields: []}", "nothing is signed"),
+            ("field: s, signed: {fields: [a..b]}", "a path with an empty key"),
+            ("field: s, signed: {field: [a]}", "\"field\" is not known here (did you mean \"fields\"?)"),
+            ("header: s, signed: bdy", "\"bdy\" is not known here (did you mean \"body\"?)"),
+            ("field: s, signed: {fields: [token]}, sent_at: {epoch_ms: at, within: 1h}", "a time that is not signed"),
+            ("header: s, signed: body, sent_at: {epoch_ms: at, within: 0s}", "a time of nothing"),
+            ("header: s, signed: body, sent_at: {epoch_ms: at}", "`within` is missing"),
+        ] {
+            let shown = of_signature(keys);
+            assert!(shown.contains(part), "{keys}: {shown}");
+        }
+    }
+
+    /// The mistakes of an API with these keys in the place of the sound ones.
+    fn of_api(key: &str, value: &str) -> String {
+        let mut keys = std::collections::BTreeMap::from([
+            ("auth", "{basic_api_key: {}}"),
+            ("paging", "{next_token: {param: offset, next: next, more: hasNext}}"),
+            ("rows", "data"),
+            ("window", "{from: a, to: b, field: u, format: epoch_ms}"),
+            ("streams", "{jobs: {subject: {Job: id}}}"),
+        ]);
+        keys.insert(key, value);
+        let lines: String = keys
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(key, value)| format!("  {key}: {value}\n"))
+            .collect();
+        let text = format!("vendor: x\napi:\n  base_url: https://x.example\n  lag: 5m\n  overlap: 10m\n{lines}");
+        Manifest::parse("manifest.yaml", &text).err().map(|problems| problems.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn each_way_to_poll_has_its_own_keys() {
+        assert_eq!(of_api("rows", "data"), "");
+        assert_eq!(
+            of_api("streams", "{gone: {subject: {Job: id}, path: jobs/deleted, window: {from: c, to: d, field: v}}}"),
+            ""
+        );
+        for (key, value, part) in [
+            ("auth", "{basic_api_key: {user: x}}", "unknown key \"user\""),
+            ("auth", "{basic: {}}", "\"basic\" is not known here"),
+            ("paging", "{next_token: {param: offset, next: next}}", "`more` is missing"),
+            ("paging", "{link_cursor: {param: cursor, next: next}}", "unknown key \"next\""),
+            ("rows", "a..b", "a path with an empty key"),
+            ("window", "{from: a, field: u}", "`to` is missing"),
+            ("window", "{from: a, to: b, param: c, field: u}", "unknown key \"param\""),
+            ("window", "{from: a, to: b, field: u, format: epoch_m}", "did you mean \"epoch_ms\"?"),
+            ("window", "", "no `window` for the list jobs"),
+            (
+                "streams",
+                "{jobs: {subject: {Job: id}, whole: true, window: {from: a, to: b, field: u}}}",
+                "`window` and `whole: true`",
+            ),
+            ("streams", "{jobs: {subject: {Job: id}, path: ../v2/jobs}}", "\"../v2/jobs\" is not the path of a list"),
+            ("streams", "{jobs: {subject: {Job: id}, path: \"jobs?x=1\"}}", "is not the path of a list"),
+        ] {
+            let shown = of_api(key, value);
+            assert!(shown.contains(part), "{key}: {value}: {shown}");
+        }
     }
 
     #[test]

@@ -14,8 +14,9 @@ use super::failure::Failure;
 use super::retry;
 use super::token::Tokens;
 use super::window::Window;
-use crate::connection::Poll;
-use crate::manifest::{Api, Auth, Paging, Stream};
+use crate::connection::{Credentials, Poll};
+use crate::json;
+use crate::manifest::{Api, Auth, Filter, NextToken, Paging, Stream};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a whole answer, body included.
@@ -90,9 +91,22 @@ impl Client {
     }
 
     async fn ask(&mut self, api: &Api, poll: &Poll, url: Url, cursor: bool) -> Result<Page, Failure> {
-        let Auth::Oauth2ClientCredentials(auth) = &api.auth;
-        let token = self.tokens.get(&self.http, auth, poll).await?;
-        let request = self.http.get(url).bearer_auth(token).header("accept", "application/json");
+        let request = self.http.get(url).header("accept", "application/json");
+        let request = match (&api.auth, &poll.credentials) {
+            (Auth::Oauth2ClientCredentials(auth), Credentials::Client(client)) => {
+                request.bearer_auth(self.tokens.get(&self.http, auth, client).await?)
+            }
+            (Auth::BasicApiKey, Credentials::ApiKey(key)) => {
+                let key = key.text().map_err(|error| Failure::Credentials(error.to_string()))?;
+                request.basic_auth(key, None::<&str>)
+            }
+            // Settings are read by the manifest's kind.
+            (Auth::Oauth2ClientCredentials(_) | Auth::BasicApiKey, _) => {
+                return Err(Failure::Credentials(
+                    "they are of another kind than the vendor's manifest names".to_owned(),
+                ));
+            }
+        };
         let mut response = request.send().await.map_err(|error| Failure::transport(&error))?;
         let received_at = Timestamp::now();
         let (status, headers) = (response.status(), response.headers().clone());
@@ -124,8 +138,11 @@ impl Client {
                 return Err(Failure::Broken("a page larger than 64 MiB"));
             }
         }
-        let Paging::LinkCursor { param } = &api.paging;
-        Ok(Page { body: body.into(), next: next_cursor(&headers, param), received_at })
+        let next = match &api.paging {
+            Paging::LinkCursor { param } => next_cursor(&headers, param),
+            Paging::NextToken(rules) => next_token(&body, rules)?,
+        };
+        Ok(Page { body: body.into(), next, received_at })
     }
 
     fn note_clock(&mut self, headers: &HeaderMap, received_at: Timestamp) {
@@ -136,27 +153,59 @@ impl Client {
     }
 }
 
-/// The first page by the stream's parameters and the window; a later one by the vendor's cursor alone.
+/// The first page by the stream's parameters and the window; a later one by the vendor's cursor, alone or with them.
 fn page_url(api: &Api, poll: &Poll, stream: &Stream, params: &[(String, String)], window: &Window) -> Option<Url> {
-    let mut url = Url::parse(&format!("{}/{}", poll.base_url, stream.name)).ok()?;
-    let Paging::LinkCursor { param } = &api.paging;
-    if let Some(page) = &window.page {
+    let mut url = Url::parse(&format!("{}/{}", poll.base_url, stream.path)).ok()?;
+    let param = match &api.paging {
+        Paging::LinkCursor { param } => param,
+        Paging::NextToken(rules) => &rules.param,
+    };
+    if let (Paging::LinkCursor { .. }, Some(page)) = (&api.paging, &window.page) {
         url.query_pairs_mut().append_pair(param, page);
         return Some(url);
     }
     {
         let mut query = url.query_pairs_mut();
         query.extend_pairs(api.first_page.iter().chain(params));
-        if let Some(filter) = &stream.window {
-            let to = window.to.to_string();
-            let value = match window.from {
-                None => filter.first.replace("{to}", &to),
-                Some(from) => filter.then.replace("{from}", &from.to_string()).replace("{to}", &to),
+        if let Some(rules) = &stream.window {
+            let to = rules.format.write(window.to);
+            let from = window.from.map(|from| rules.format.write(from));
+            match (&rules.filter, from) {
+                (Filter::One { param, first, .. }, None) => query.append_pair(param, &first.replace("{to}", &to)),
+                (Filter::One { param, then, .. }, Some(from)) => {
+                    query.append_pair(param, &then.replace("{from}", &from).replace("{to}", &to))
+                }
+                (Filter::Two { to: param, .. }, None) => query.append_pair(param, &to),
+                (Filter::Two { from: first, to: second }, Some(from)) => {
+                    query.append_pair(first, &from).append_pair(second, &to)
+                }
             };
-            query.append_pair(&filter.param, &value);
+        }
+        if let Some(page) = &window.page {
+            query.append_pair(param, page);
         }
     }
     Some(url)
+}
+
+/// The token of the page that follows, as a parameter's value. An answer that says that a page follows and does not
+/// name it is unusable: its list would end too early.
+fn next_token(body: &[u8], rules: &NextToken) -> Result<Option<String>, Failure> {
+    match (json::truth(body, &rules.more), json::scalar(body, &rules.next)) {
+        (Some(false), _) | (None, None) => Ok(None),
+        (Some(true), None) => Err(Failure::Broken("a page follows, and the answer does not name it")),
+        (Some(true) | None, Some(token)) => Ok(Some(if rules.encoded { decoded(token) } else { token })),
+    }
+}
+
+/// A percent-encoded text, decoded; one that is surely not encoded stays as it is.
+fn decoded(token: String) -> String {
+    let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"%-._~".contains(&byte);
+    if !token.bytes().all(safe) {
+        return token;
+    }
+    let url = Url::parse(&format!("http://localhost/?t={token}")).ok();
+    url.and_then(|url| url.query_pairs().next().map(|(_, value)| value.into_owned())).unwrap_or(token)
 }
 
 /// `param` of the link with `rel="next"` (RFC 8288).
@@ -199,6 +248,32 @@ mod tests {
     fn next(link: &str) -> Option<String> {
         let headers = HeaderMap::from_iter([("link".parse().unwrap(), link.parse().unwrap())]);
         next_cursor(&headers, "cursor")
+    }
+
+    #[test]
+    fn the_next_token_is_decoded_once_and_a_list_never_ends_by_a_missing_one() {
+        let path = |text| json::Path::parse(text).unwrap();
+        let rules =
+            |encoded| NextToken { param: "offset".to_owned(), next: path("next"), more: path("hasNext"), encoded };
+        let next = |body: &str| next_token(body.as_bytes(), &rules(true));
+        let encoded = "{\"data\":[],\"hasNext\":true,\"next\":\"%5B3%2C1491%2C%22a%22%5D\"}";
+        assert_eq!(next(encoded), Ok(Some("[3,1491,\"a\"]".to_owned())));
+        assert_eq!(next_token(encoded.as_bytes(), &rules(false)), Ok(Some("%5B3%2C1491%2C%22a%22%5D".to_owned())));
+        assert_eq!(
+            next("{\"hasNext\":true,\"next\":\"0.1414895548650.a6070140-33db\"}"),
+            Ok(Some("0.1414895548650.a6070140-33db".to_owned()))
+        );
+        assert_eq!(
+            next("{\"hasNext\":true,\"next\":\"a&b=100%\"}"),
+            Ok(Some("a&b=100%".to_owned())),
+            "surely not encoded"
+        );
+        assert_eq!(next("{\"hasNext\":false,\"next\":\"left over\"}"), Ok(None));
+        assert_eq!(next("{\"data\":[]}"), Ok(None));
+        assert_eq!(next("{\"next\":\"n\"}"), Ok(Some("n".to_owned())));
+        for body in ["{\"hasNext\":true}", "{\"hasNext\":true,\"next\":null}", "{\"hasNext\":true,\"next\":\"\"}"] {
+            assert!(matches!(next(body), Err(Failure::Broken(_))), "{body}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(super) enum Failure {
     #[error("the answer is unusable: {0}")]
     Broken(&'static str),
     /// 401 twice, the second time with a new token; or no token at all.
-    #[error("the credentials do not work: {0}; check client_id, client_secret and the credential at the vendor")]
+    #[error("the credentials do not work: {0}; check those of `poll`, and the credential at the vendor")]
     Credentials(String),
     /// 403: this list only.
     #[error("the vendor forbids this list (403); give the credential the scope of the list")]

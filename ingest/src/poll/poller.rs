@@ -193,6 +193,7 @@ impl<J: Journal> Poller<J> {
             connection: &self.connection,
             topics: &self.topics,
             stream,
+            rows: &api.rows,
             params: &lane.params,
             overlap_starts,
         };

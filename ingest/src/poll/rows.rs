@@ -40,6 +40,8 @@ pub(super) struct Source<'a> {
     pub(super) connection: &'a Connection,
     pub(super) topics: &'a Topics,
     pub(super) stream: &'a Stream,
+    /// Where a page holds its rows.
+    pub(super) rows: &'a Path,
     /// Parameters of this list, told to the mapping.
     pub(super) params: &'a [(String, String)],
     /// Rows that changed before this will not be shown again by overlap.
@@ -51,7 +53,7 @@ pub(super) struct Source<'a> {
 /// # Errors
 /// When it is cut off, no JSON, or holds no list: nothing of it may be used then.
 pub(super) fn read(source: &Source<'_>, page: &Page, window: &Window, seen: &Seen) -> Result<Rows, Failure> {
-    let ranges = json::elements(&page.body, &Path::default()).map_err(|problem| match problem {
+    let ranges = json::elements(&page.body, source.rows).map_err(|problem| match problem {
         NotAList::Broken => Failure::Broken("the body is cut off or not JSON"),
         NotAList::Absent => Failure::Broken("no list where one should be"),
     })?;
@@ -67,7 +69,8 @@ fn row(source: &Source<'_>, page: &Page, window: &Window, seen: &Seen, value: By
     let short = |text: &String| text.len() <= MAX_ID_BYTES && text.bytes().all(|byte| (0x21..0x7f).contains(&byte));
     let id = json::scalar(&value, &stream.id).filter(short);
     let version = stream.window.as_ref().and_then(|w| json::scalar(&value, &w.field)).filter(short);
-    let changed = version.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
+    let format = stream.window.as_ref().map(|w| w.format);
+    let changed = version.as_ref().zip(format).and_then(|(text, format)| format.read(text));
     let outside = changed.is_some_and(|at| at > window.to || window.from.is_some_and(|from| at <= from));
     rows.outside += usize::from(outside);
     let mark = mark(stream.repeats, id.as_deref().unwrap_or_default(), version.as_deref(), &value);

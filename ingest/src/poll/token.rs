@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::failure::Failure;
 use super::retry;
-use crate::connection::Poll;
+use crate::connection::ClientSecrets;
 use crate::json;
 use crate::manifest::ClientCredentials;
 
@@ -42,14 +42,14 @@ impl Tokens {
         &mut self,
         http: &reqwest::Client,
         auth: &ClientCredentials,
-        poll: &Poll,
+        client: &ClientSecrets,
     ) -> Result<String, Failure> {
         if let Some(token) = &self.current
             && Instant::now() < token.good_until
         {
             return Ok(token.value.clone());
         }
-        let token = ask(http, auth, poll).await?;
+        let token = ask(http, auth, client).await?;
         Ok(self.current.insert(token).value.clone())
     }
 
@@ -63,14 +63,14 @@ impl Tokens {
     }
 }
 
-async fn ask(http: &reqwest::Client, auth: &ClientCredentials, poll: &Poll) -> Result<Token, Failure> {
+async fn ask(http: &reqwest::Client, auth: &ClientCredentials, client: &ClientSecrets) -> Result<Token, Failure> {
     let secret = |error: hirewire_service::SecretError| Failure::Credentials(error.to_string());
-    let (id, password) = (poll.client_id.text().map_err(secret)?, poll.client_secret.text().map_err(secret)?);
+    let (id, password) = (client.client_id.text().map_err(secret)?, client.client_secret.text().map_err(secret)?);
     let mut form = vec![("grant_type", "client_credentials")];
-    if let (Some(param), Some(user)) = (&auth.act_as, &poll.act_as) {
+    if let (Some(param), Some(user)) = (&auth.act_as, &client.act_as) {
         form.push((param, user));
     }
-    let request = http.post(&poll.token_url).basic_auth(id, Some(password)).form(&form);
+    let request = http.post(&client.token_url).basic_auth(id, Some(password)).form(&form);
     let mut response = request.send().await.map_err(|error| Failure::transport(&error))?;
     let (status, headers) = (response.status(), response.headers().clone());
     let now = retry::date(&headers).unwrap_or_else(Timestamp::now);

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::verify::VerifiedRequest;
 use crate::envelope::{Envelope, Origin};
 use crate::json;
-use crate::manifest::Webhook;
+use crate::manifest::{DeliveryId, Webhook};
 use crate::topics::{Topics, canonical_key};
 
 /// A longer event name or delivery id is not taken over as text.
@@ -55,9 +55,12 @@ pub fn identify(request: &VerifiedRequest, rules: &Webhook, topics: &Topics) -> 
     let topic: Arc<str> = topics.raw(&connection.manifest.vendor, restricted);
     let text = |name: &str| delivery.headers.get(name).and_then(|value| value.to_str().ok());
     // Without a usable id of the delivery, its bytes name it: a retry sends the same ones.
-    let delivery_id = text(&rules.delivery_id)
-        .filter(|id| is_name(id))
-        .map_or_else(|| hex::encode(Sha256::digest(&delivery.body)), str::to_owned);
+    let delivery_id = match &rules.delivery_id {
+        DeliveryId::Header(name) => text(name).map(str::to_owned),
+        DeliveryId::Field(path) => json::scalar(&delivery.body, path),
+    };
+    let delivery_id =
+        delivery_id.filter(|id| is_name(id)).unwrap_or_else(|| hex::encode(Sha256::digest(&delivery.body)));
     let kept = rules.keep_headers.iter().filter_map(|name| {
         let value = delivery.headers.get(name).filter(|value| value.len() <= MAX_NAME_BYTES)?;
         Some((name.clone(), Bytes::copy_from_slice(value.as_bytes())))

@@ -1,9 +1,10 @@
 //! The proof that a delivery comes from the vendor.
 //!
-//! [`Delivery`] in, [`VerifiedRequest`] out: nothing else makes one. The signature is taken over the bytes of the
-//! body as the vendor made them, never re-serialised, and compared in constant time. A request is called forged only
+//! [`Delivery`] in, [`VerifiedRequest`] out: nothing else makes one. The signature is taken over the bytes that the
+//! vendor made, the body or values in it, never re-serialised, and compared in constant time. A request is called forged only
 //! when every configured secret could be read: our own faults never look like the vendor's.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
@@ -16,7 +17,8 @@ use jiff::Timestamp;
 use subtle::ConstantTimeEq;
 
 use crate::connection::Connection;
-use crate::manifest::{Algorithm, Encoding, Hmac, Signature};
+use crate::json;
+use crate::manifest::{Algorithm, Claim, Encoding, Hmac, SentAt, Signature, Signed};
 
 /// Signature headers of one request that are looked at. More is no rotation.
 const MAX_SIGNATURES: usize = 4;
@@ -72,21 +74,23 @@ impl Verifier {
             Signature::None => return Ok(VerifiedRequest(delivery)),
             Signature::Hmac(hmac) => hmac,
         };
-        let claimed: Vec<Vec<u8>> = delivery
-            .headers
-            .get_all(&hmac.header)
-            .iter()
-            .take(MAX_SIGNATURES)
-            .filter_map(|value| hmac.decode(value.as_bytes()))
-            .collect();
+        let claimed = hmac.claims(&delivery);
+        let Some(signed) = hmac.signed(&delivery.body) else {
+            return Err(Unproven::Forged("the body lacks what is signed"));
+        };
         let mut unread = None;
         for secret in &self.secrets {
             match secret.bytes() {
                 Ok(key) if key.is_empty() => unread = Some("an empty secret".to_owned()),
                 Ok(key) => {
-                    let proof = hmac.compute(&key, &delivery.body);
+                    let proof = hmac.compute(&key, &signed);
                     if claimed.iter().any(|claim| bool::from(claim.ct_eq(&proof))) {
-                        return Ok(VerifiedRequest(delivery));
+                        return match &hmac.sent_at {
+                            Some(sent_at) if !sent_at.is_recent(&delivery) => {
+                                Err(Unproven::Forged("it is signed, but was not sent just now"))
+                            }
+                            _ => Ok(VerifiedRequest(delivery)),
+                        };
                     }
                 }
                 Err(error) => unread = Some(error.to_string()),
@@ -94,14 +98,46 @@ impl Verifier {
         }
         Err(match unread {
             Some(which) => Unproven::SecretNotLoaded(which),
-            None if claimed.is_empty() => Unproven::Forged("no readable signature header"),
+            None if claimed.is_empty() => Unproven::Forged("no readable signature"),
             None => Unproven::Forged("the signature does not match"),
         })
     }
 }
 
+impl SentAt {
+    fn is_recent(&self, delivery: &Delivery) -> bool {
+        let sent = json::scalar(&delivery.body, &self.epoch_ms).and_then(|text| text.parse().ok());
+        let sent = sent.and_then(|millis| Timestamp::from_millisecond(millis).ok());
+        sent.is_some_and(|sent| delivery.received_at.duration_since(sent).unsigned_abs() <= self.within)
+    }
+}
+
 impl Hmac {
-    /// The hash that a header's value claims; `None` when it has another shape.
+    /// What the delivery says its hash is.
+    fn claims(&self, delivery: &Delivery) -> Vec<Vec<u8>> {
+        match &self.claim {
+            Claim::Header(name) => {
+                let values = delivery.headers.get_all(name).iter().take(MAX_SIGNATURES);
+                values.filter_map(|value| self.decode(value.as_bytes())).collect()
+            }
+            Claim::Field(path) => {
+                json::scalar(&delivery.body, path).and_then(|text| self.decode(text.as_bytes())).into_iter().collect()
+            }
+        }
+    }
+
+    /// The bytes that the hash is taken over; `None` if the body lacks one of the values.
+    fn signed<'b>(&self, body: &'b [u8]) -> Option<Cow<'b, [u8]>> {
+        match &self.signed {
+            Signed::Body => Some(Cow::Borrowed(body)),
+            Signed::Fields(paths) => {
+                let values: Option<Vec<String>> = paths.iter().map(|path| json::scalar(body, path)).collect();
+                Some(Cow::Owned(values?.concat().into_bytes()))
+            }
+        }
+    }
+
+    /// The hash that a value claims; `None` when it has another shape.
     fn decode(&self, value: &[u8]) -> Option<Vec<u8>> {
         let encoded = value.strip_prefix(self.before.as_bytes())?;
         match self.encoding {
@@ -133,7 +169,14 @@ mod tests {
     /// RFC 4231 section 4.3 and RFC 2202 section 3, test case 2 of both.
     #[test]
     fn the_hashes_are_those_of_the_rfcs() {
-        let hmac = |algorithm| Hmac { algorithm, encoding: Encoding::Hex, header: "s".into(), before: String::new() };
+        let hmac = |algorithm| Hmac {
+            algorithm,
+            encoding: Encoding::Hex,
+            claim: Claim::Header("s".to_owned()),
+            before: String::new(),
+            signed: Signed::Body,
+            sent_at: None,
+        };
         let hash = |algorithm| hex::encode(hmac(algorithm).compute(b"Jefe", b"what do ya want for nothing?"));
         assert_eq!(hash(Algorithm::Sha1), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
         assert_eq!(hash(Algorithm::Sha256), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");

@@ -148,6 +148,13 @@ pub fn receiver_with(inbox: &Inbox, secrets: &[&Path]) -> Receiver {
     Receiver(route(inbox, directory), Arc::default())
 }
 
+/// A receiver of one connection, of whatever vendor.
+pub fn receiver_of(inbox: &Inbox, connection: Connection) -> Receiver {
+    let directory = Directory::default();
+    directory.load([Arc::new(connection)]);
+    Receiver(route(inbox, directory), Arc::default())
+}
+
 /// Before any configuration is loaded.
 pub fn unloaded(inbox: &Inbox) -> Receiver {
     Receiver(route(inbox, Directory::default()), Arc::default())
@@ -175,7 +182,7 @@ fn route_into(inbox: &Inbox, directory: Directory, metrics: &prometheus::Registr
         body_timeout: Duration::from_millis(300),
         keep_timeout: Duration::from_millis(1000),
     };
-    let topics = Topics::new(&Names::default(), ["greenhouse"]);
+    let topics = Topics::new(&Names::default(), ["greenhouse", "lever"]);
     let metrics = Metrics::new(metrics).unwrap();
     router(directory, topics, inbox.clone(), &limits, metrics)
 }

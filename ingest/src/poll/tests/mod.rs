@@ -3,6 +3,7 @@
 mod canary;
 mod faults;
 mod kill;
+mod tokens;
 mod vendor;
 mod windows;
 
