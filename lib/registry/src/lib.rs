@@ -9,6 +9,8 @@ mod client;
 mod codec;
 mod compatibility;
 mod error;
+#[doc(hidden)]
+pub mod fuzz;
 mod parse;
 mod registry;
 pub mod server;

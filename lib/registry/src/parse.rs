@@ -11,6 +11,8 @@ use serde_json::Value;
 
 /// More types than this after references are expanded is an attack, not a schema.
 const MAX_TYPES: usize = 50_000;
+/// So many types in one another, by name or in place, are none either: whoever walks through them needs stack for each.
+const MAX_DEPTH: usize = 200;
 
 /// A schema that Avro accepts.
 #[derive(Debug)]
@@ -32,8 +34,8 @@ pub(crate) fn parse(text: &str, references: &[String]) -> Result<Parsed, String>
     let mut named = HashMap::new();
     collect_named(&schema, &mut named);
     referenced.iter().for_each(|schema| collect_named(schema, &mut named));
-    let mut expander = Expander { named, open: Vec::new(), types: 0 };
-    let avro = expander.expand(&schema).ok_or("the schema refers to its own types too often")?;
+    let mut expander = Expander { named, open: Vec::new(), types: 0, depth: 0 };
+    let avro = expander.expand(&schema).ok_or("the schema refers to its own types too often or too deeply")?;
     Ok(Parsed { avro, identity: plain(&json).to_string() })
 }
 
@@ -146,15 +148,23 @@ struct Expander<'a> {
     /// Records that we are inside of: a reference to one of them stays a reference.
     open: Vec<Name>,
     types: usize,
+    depth: usize,
 }
 
 impl Expander<'_> {
-    /// `None`: too large.
+    /// `None`: too large or too deep.
     fn expand(&mut self, schema: &Schema) -> Option<Schema> {
         self.types += 1;
-        if self.types > MAX_TYPES {
+        if self.types > MAX_TYPES || self.depth > MAX_DEPTH {
             return None;
         }
+        self.depth += 1;
+        let expanded = self.expand_one(schema);
+        self.depth -= 1;
+        expanded
+    }
+
+    fn expand_one(&mut self, schema: &Schema) -> Option<Schema> {
         Some(match schema {
             Schema::Ref { name } if !self.open.contains(name) => match self.named.get(name).copied() {
                 Some(definition) => self.expand(definition)?,
