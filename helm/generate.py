@@ -207,6 +207,8 @@ def setting(key, shown):
         return {"type": "object"}
     if re.fullmatch(r"[A-Z0-9-]+(, [A-Z0-9-]+)+", shown):
         return {"enum": shown.split(", ")}
+    if shown.startswith("day"):
+        return {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
     if shown.startswith(("text", "path", "URL", "address", "`")):
         return {"type": "string", "minLength": 0 if shown == "text" else 1}
     sys.exit(f"docs/configuration.md: the type \"{shown}\" of {key} is not known; add it to helm/generate.py")

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use hirewire_ingest::Role;
 use hirewire_registry::{Registry, server};
-use hirewire_service::{Health, Metrics, Shutdown, admin};
+use hirewire_service::{Health, Metrics, Shutdown, admin, process};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -78,7 +78,8 @@ impl Stack {
     }
 
     /// Starts the admin port. Returns its address.
-    pub(crate) async fn admin(&mut self, listen: SocketAddr) -> anyhow::Result<SocketAddr> {
+    pub(crate) async fn admin(&mut self, listen: SocketAddr, data_dir: &Path) -> anyhow::Result<SocketAddr> {
+        process::register(&self.metrics, env!("CARGO_PKG_VERSION"), data_dir)?;
         let listener = bind(listen, "the admin port").await?;
         let address = listener.local_addr()?;
         tracing::info!(%address, "the admin port is open");

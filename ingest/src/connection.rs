@@ -9,6 +9,8 @@ use std::time::Duration;
 use hirewire_service::Secret;
 use hirewire_service::settings::{duration, duration_or_zero};
 use hirewire_yaml::{Map, Node, Problems};
+use jiff::Timestamp;
+use jiff::civil::Date;
 
 use crate::Role;
 use crate::manifest::{Api, Auth, Manifest, Signature, Webhook, url};
@@ -55,6 +57,8 @@ pub struct Poll {
     pub retry_most: Duration,
     /// Requests of one list that may fail in a row before the round goes on to the next list.
     pub attempts: u32,
+    /// When the credential ends at the vendor, as a person wrote down; told in a metric.
+    pub expires: Option<Timestamp>,
 }
 
 /// What proves who asks, of the kind that the vendor's manifest names.
@@ -168,6 +172,7 @@ impl Poll {
         let retry_first = time(&mut map, "retry_first", Duration::from_secs(1), problems);
         let retry_most = time(&mut map, "retry_most", Duration::from_secs(60), problems);
         let attempts = map.get("attempts").map_or(Some(5), |node| node.whole(1, problems));
+        let expires = map.get("expires").map_or(Some(None), |node| expiry(node, problems).map(Some));
         map.finish(problems);
         Some(Self {
             credentials: credentials?,
@@ -178,8 +183,20 @@ impl Poll {
             retry_first: retry_first?,
             retry_most: retry_most?,
             attempts: u32::try_from(attempts?).unwrap_or(u32::MAX),
+            expires: expires?,
         })
     }
+}
+
+/// A day; what ends on it ends with its first moment in UTC, which is early rather than late.
+fn expiry(node: &Node, problems: &mut Problems) -> Option<Timestamp> {
+    let text = node.name(problems)?;
+    let day = text.parse::<Date>().ok().filter(|day| day.to_string() == text);
+    let begins = day.and_then(|day| format!("{day}T00:00:00Z").parse::<Timestamp>().ok());
+    if begins.is_none() {
+        problems.add(node, format!("{text} is no day"), "write it as 2027-01-31");
+    }
+    begins
 }
 
 pub(crate) fn time(
@@ -246,7 +263,21 @@ mod tests {
         assert_eq!(absent(poll, Some(Role::Poll)).lines().count(), 2);
         let all = absent(poll, Some(Role::All));
         assert!(["/no/webhook", "/no/id", "/no/key"].iter().all(|path| all.contains(path)), "{all}");
-        let mistakes = absent(&format!("{poll}\ninterval: 0s\nretry_first: 0ms\nattempts: 0\nact_as: ''"), None);
-        assert_eq!(mistakes.lines().count(), 4, "{mistakes}");
+        let wrong = "interval: 0s\nretry_first: 0ms\nattempts: 0\nact_as: ''\nexpires: 31.1.2027";
+        let mistakes = absent(&format!("{poll}\n{wrong}"), None);
+        assert_eq!(mistakes.lines().count(), 5, "{mistakes}");
+        assert!(mistakes.contains("write it as 2027-01-31"), "{mistakes}");
+    }
+
+    #[test]
+    fn a_credential_ends_with_the_first_moment_of_its_day() {
+        let ends = |text: &str| {
+            let mut problems = Problems::new();
+            expiry(&hirewire_yaml::parse("h.yaml", text).unwrap(), &mut problems).map(|at| at.to_string())
+        };
+        assert_eq!(ends("2027-01-31").unwrap(), "2027-01-31T00:00:00Z");
+        for wrong in ["2027-02-30", "2027-1-31", "soon", "2027-01-31T12:00:00Z"] {
+            assert_eq!(ends(wrong), None, "{wrong}");
+        }
     }
 }

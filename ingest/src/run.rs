@@ -91,6 +91,9 @@ async fn receive(
         if rules.is_some_and(|rules| matches!(rules.signature, Signature::None)) {
             tracing::warn!(connection = connection.name, "webhooks are taken unsigned: the vendor signs none");
         }
+        if rules.is_some() {
+            metrics.webhooks_begin(&connection.name);
+        }
     }
     let listener = match listener {
         Some(listener) => listener,

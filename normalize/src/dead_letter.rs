@@ -27,6 +27,18 @@ pub enum Code {
 }
 
 impl Code {
+    pub fn all() -> impl Iterator<Item = Self> {
+        let own = [
+            Self::MissingHeader,
+            Self::Empty,
+            Self::UnknownConnection,
+            Self::DamagedFragment,
+            Self::UnknownRecord,
+            Self::Panicked,
+        ];
+        own.into_iter().chain(RejectCode::ALL.map(Self::Mapping))
+    }
+
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
 use crate::catalog::{Catalog, VISIT};
+use crate::dead_letter::Code;
 
 #[derive(Clone)]
 pub struct Metrics {
@@ -83,6 +84,11 @@ impl Metrics {
             "Records deleted in a partition because they live with another owner.",
         )?;
         registry.register(Box::new(moved.clone()))?;
+        let dead_letters = vec("dead_letters_total", "Raw records that could not be processed, by code.", &["code"])?;
+        // There from the start, or the first of a code would be no increase to an alert.
+        for code in Code::all() {
+            dead_letters.with_label_values(&[code.name()]).inc_by(0);
+        }
         let fragments = vec("fragments_total", "Statements found away from their owner's partition.", &["outcome"])?;
         let leaves = vec("source_leaves_total", "Leaves of payloads by what became of them.", &["outcome"])?;
         let (outcome, leaf) =
@@ -98,7 +104,7 @@ impl Metrics {
             stale: vec("stale_facts_total", "Statements that were older than what is known.", &["record"])?,
             records: vec("records_total", "Canonical records published, by record.", &["record"])?,
             stage_changes: vec("stage_changes_total", "Ledger events published.", &["revision"])?,
-            dead_letters: vec("dead_letters_total", "Raw records that could not be processed, by code.", &["code"])?,
+            dead_letters,
             fragments: Fragments { sent: outcome("sent"), known: outcome("known"), received: outcome("received") },
             unmapped: vec("unmapped_values_total", "Coded values that no rule covers.", &["vendor"])?,
             leaves: Leaves {

@@ -23,6 +23,7 @@ mod system;
 mod tree;
 mod worker;
 
+pub use metrics::Metrics;
 pub use service::{Deps, Error, run};
 pub use settings::Settings;
 

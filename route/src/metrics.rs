@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hirewire_kafka::LagMetrics;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use crate::deliver::outcome::Code;
@@ -11,7 +12,7 @@ const BUCKETS_SECONDS: [f64; 14] =
 
 /// Registered once per process.
 #[derive(Clone)]
-pub(crate) struct Metrics {
+pub struct Metrics {
     attempts: IntCounterVec,
     deliveries: IntCounterVec,
     delivery_seconds: HistogramVec,
@@ -23,12 +24,13 @@ pub(crate) struct Metrics {
     keys: IntGaugeVec,
     context_waits: IntGaugeVec,
     window_full: IntCounterVec,
+    lag: LagMetrics,
 }
 
 impl Metrics {
     /// # Errors
     /// When metrics of these names are registered already.
-    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let counter = |name: &str, help: &str, labels: &[&str]| {
             let metric = IntCounterVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(metric.clone()))?;
@@ -82,6 +84,7 @@ impl Metrics {
                 "How often the window of a sink was full, so that slow keys held up others.",
                 &["sink"],
             )?,
+            lag: LagMetrics::register("route", registry)?,
         })
     }
 
@@ -137,6 +140,11 @@ impl SinkMetrics {
 
     pub(crate) fn window_full(&self) {
         self.all.window_full.with_label_values(&[self.sink.as_str()]).inc();
+    }
+
+    /// Of the sink's consumer group.
+    pub(crate) fn lag(&self) -> LagMetrics {
+        self.all.lag.clone()
     }
 
     /// Counts one waiting delivery until dropped.

@@ -66,7 +66,7 @@ impl BrokerArguments {
             })
             .await?;
         if let Some(admin) = self.admin {
-            stack.admin(admin).await?;
+            stack.admin(admin, &self.data).await?;
         }
         out::line(&format!("broker on {address}"));
         until_stopped(stack).await

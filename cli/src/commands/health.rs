@@ -69,7 +69,7 @@ mod tests {
         let mut stack = Stack::default();
         let part = stack.health.component("a part");
         part.waiting("something");
-        let admin = stack.admin("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let admin = stack.admin("127.0.0.1:0".parse().unwrap(), std::path::Path::new(".")).await.unwrap();
         let ask = async |live| {
             let config = ConfigFile { config: "no-such-file".into() };
             let asked = HealthArguments { config, admin: Some(admin), live };

@@ -28,7 +28,7 @@ impl RegistryArguments {
         let mut stack = Stack::until_signal()?;
         let address = stack.registry(self.listen, &self.data).await?;
         if let Some(admin) = self.admin {
-            stack.admin(admin).await?;
+            stack.admin(admin, &self.data).await?;
         }
         out::line(&format!("registry on http://{address}"));
         until_stopped(stack).await

@@ -47,7 +47,7 @@ impl IngestArguments {
         let secrets = Secrets { ingest: Some(role), ..Secrets::NONE };
         let config = self.service.config.read(vendors, secrets)?;
         let mut stack = Stack::until_signal()?;
-        stack.admin(self.service.admin.unwrap_or(config.admin_listen)).await?;
+        stack.admin(self.service.admin.unwrap_or(config.admin_listen), &config.data_dir).await?;
         stack.ingest(&config, role).await?;
         until_stopped(stack).await
     }
@@ -57,7 +57,7 @@ impl ServiceArguments {
     pub(crate) async fn normalize(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
         let config = self.config.read(vendors, Secrets::NONE)?;
         let mut stack = Stack::until_signal()?;
-        stack.admin(self.admin.unwrap_or(config.admin_listen)).await?;
+        stack.admin(self.admin.unwrap_or(config.admin_listen), &config.data_dir).await?;
         stack.normalize(&config, vendors);
         until_stopped(stack).await
     }
@@ -65,7 +65,7 @@ impl ServiceArguments {
     pub(crate) async fn route(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
         let config = self.config.read(vendors, Secrets { route: true, ..Secrets::NONE })?;
         let mut stack = Stack::until_signal()?;
-        stack.admin(self.admin.unwrap_or(config.admin_listen)).await?;
+        stack.admin(self.admin.unwrap_or(config.admin_listen), &config.data_dir).await?;
         stack.route(&config);
         until_stopped(stack).await
     }

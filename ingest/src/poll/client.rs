@@ -33,6 +33,8 @@ pub(super) struct Page {
     /// The vendor's cursor of the next page.
     pub(super) next: Option<String>,
     pub(super) received_at: Timestamp,
+    /// From when on the vendor will not answer this list any more, if it says so.
+    pub(super) sunset: Option<Timestamp>,
 }
 
 /// The requests of one connection, one at a time.
@@ -142,7 +144,7 @@ impl Client {
             Paging::LinkCursor { param } => next_cursor(&headers, param),
             Paging::NextToken(rules) => next_token(&body, rules)?,
         };
-        Ok(Page { body: body.into(), next, received_at })
+        Ok(Page { body: body.into(), next, received_at, sunset: retry::sunset(&headers) })
     }
 
     fn note_clock(&mut self, headers: &HeaderMap, received_at: Timestamp) {

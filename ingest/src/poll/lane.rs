@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use hirewire_schemas::records::Cursor;
+use jiff::Timestamp;
 
 use super::journal;
 use super::repeats::Seen;
@@ -31,6 +32,8 @@ pub(super) struct Lane {
     pub(super) failing: Option<&'static str>,
     pub(super) outside_was_told: bool,
     pub(super) progress_was_told: Option<Instant>,
+    /// The latest change of a row that this process saw, by the vendor's clock.
+    pub(super) newest: Option<Timestamp>,
 }
 
 impl Lane {
@@ -58,6 +61,7 @@ impl Lane {
             failing: None,
             outside_was_told: false,
             progress_was_told: None,
+            newest: None,
         };
         match &rules.each {
             None => vec![lane(rules.name.clone(), rules.params.clone())],

@@ -224,6 +224,10 @@ async fn begin(
         let health = work.health.component(&format!("poll of {}", connection.name));
         health.ready();
         tracing::info!(connection = connection.name, partition, "polling begins");
+        if let Some(ends) = connection.poll.as_ref().and_then(|poll| poll.expires) {
+            let gauge = &work.metrics.poll_credential_ends_seconds;
+            gauge.with_label_values(&[&connection.name]).set(ends.as_second());
+        }
         let poller = Poller {
             connection: connection.clone(),
             lanes: Lane::all(connection, api, &cursors),

@@ -216,6 +216,7 @@ impl<J: Journal> Poller<J> {
         lane.seen.add(rows.marks);
         lane.pages.extend(window.page.clone());
         *window = after;
+        self.show_times(lane, rows.newest, page.sunset);
         self.tell(lane, stream, window, (kept, rows.repeats, rows.outside, rows.unidentified));
         if page.next.is_none() {
             lane.seen.window_ended(window.to, overlap_starts);
@@ -230,6 +231,21 @@ impl<J: Journal> Poller<J> {
             NotCommitted::Again(why) => Failure::NotKept(why),
             NotCommitted::Refused(why) => Failure::Unkeepable(why),
         })
+    }
+
+    /// A page was read and kept.
+    fn show_times(&self, lane: &mut Lane, newest: Option<Timestamp>, sunset: Option<Timestamp>) {
+        let labels = [self.connection.name.as_str(), lane.name.as_str()];
+        self.metrics.poll_read_seconds.with_label_values(&labels).set(Timestamp::now().as_second());
+        lane.newest = lane.newest.max(newest);
+        if let Some(newest) = lane.newest {
+            self.metrics.poll_newest_seconds.with_label_values(&labels).set(newest.as_second());
+        }
+        match sunset {
+            Some(sunset) => self.metrics.poll_sunset_seconds.with_label_values(&labels).set(sunset.as_second()),
+            // The vendor took it back, or never said it.
+            None => drop(self.metrics.poll_sunset_seconds.remove_label_values(&labels)),
+        }
     }
 
     fn tell(&self, lane: &mut Lane, stream: &Stream, window: &Window, counts: (usize, usize, usize, usize)) {

@@ -49,6 +49,11 @@ pub(super) fn date(headers: &HeaderMap) -> Option<Timestamp> {
     http_date(headers.get("date")?.to_str().ok()?)
 }
 
+/// `Sunset` (RFC 8594): from when on the address will not be answered any more.
+pub(super) fn sunset(headers: &HeaderMap) -> Option<Timestamp> {
+    http_date(headers.get("sunset")?.to_str().ok()?.trim())
+}
+
 fn http_date(text: &str) -> Option<Timestamp> {
     DateTimeParser::new().parse_timestamp(text).ok()
 }
@@ -80,6 +85,14 @@ mod tests {
         for nonsense in ["soon", "-3", "NaN", ""] {
             assert_eq!(wait(nonsense), None, "{nonsense}");
         }
+    }
+
+    #[test]
+    fn a_sunset_is_a_date_or_nothing() {
+        let told = |value| sunset(&headers(&[("sunset", value)]));
+        assert_eq!(told("Sun, 06 Nov 1994 08:49:37 GMT"), Some(now()));
+        assert_eq!(told("next year"), None);
+        assert_eq!(sunset(&headers(&[])), None);
     }
 
     #[test]

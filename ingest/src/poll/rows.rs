@@ -31,6 +31,8 @@ pub(super) struct Rows {
     pub(super) total: usize,
     pub(super) repeats: usize,
     pub(super) outside: usize,
+    /// The latest change of a row, by the vendor's clock.
+    pub(super) newest: Option<Timestamp>,
     /// Keyed by the connection, for want of a subject.
     pub(super) unidentified: usize,
 }
@@ -73,6 +75,7 @@ fn row(source: &Source<'_>, page: &Page, window: &Window, seen: &Seen, value: By
     let changed = version.as_ref().zip(format).and_then(|(text, format)| format.read(text));
     let outside = changed.is_some_and(|at| at > window.to || window.from.is_some_and(|from| at <= from));
     rows.outside += usize::from(outside);
+    rows.newest = rows.newest.max(changed);
     let mark = mark(stream.repeats, id.as_deref().unwrap_or_default(), version.as_deref(), &value);
     // What may be shown again: by overlap, by a list without a filter, by a filter that does not work.
     if outside || changed.is_none_or(|at| at > source.overlap_starts) {

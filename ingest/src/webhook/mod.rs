@@ -21,7 +21,7 @@ use hirewire_kafka::SendError;
 use jiff::Timestamp;
 
 use crate::connection::{Directory, Lookup};
-use crate::metrics::Metrics;
+use crate::metrics::{KEPT, Metrics};
 use crate::sink::RawSink;
 use crate::topics::Topics;
 use body::{Limits, Unread};
@@ -97,7 +97,7 @@ async fn receive<S: RawSink>(
     // An unknown name is not ours and may be anything: it never becomes a label.
     let label = if matches!(kept, Err(Refusal::UnknownConnection)) { "unknown" } else { &name };
     let (outcome, answer) = match kept {
-        Ok(()) => ("kept", StatusCode::OK.into_response()),
+        Ok(()) => (KEPT, StatusCode::OK.into_response()),
         Err(refusal) => {
             refusal.log(label);
             (refusal.label(), refusal.answer())

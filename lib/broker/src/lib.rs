@@ -18,5 +18,6 @@ mod topics;
 mod transactions;
 
 pub use broker::Broker;
+pub use metrics::Metrics;
 pub use net::versions::{OLDEST_PRODUCE, SUPPORTED, Supported};
 pub use settings::{OpenError, RunError, Settings, Tls, User};

@@ -2,8 +2,9 @@
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+/// Registered once per process.
 #[derive(Clone)]
-pub(crate) struct Metrics {
+pub struct Metrics {
     pub(crate) requests: IntCounterVec,
     pub(crate) errors: IntCounterVec,
     pub(crate) connections: IntGauge,
@@ -21,7 +22,9 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+    /// # Errors
+    /// When metrics of these names are registered already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let metrics = Self {
             requests: IntCounterVec::new(Opts::new("broker_requests_total", "Requests by API"), &["api"])?,
             errors: IntCounterVec::new(

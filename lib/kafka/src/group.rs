@@ -16,9 +16,11 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{Offset, Statistics, TopicPartitionList};
 use tokio::sync::mpsc;
 
+use crate::lag::{self, Lag};
+use crate::metrics::LagMetrics;
 use crate::partitioned::{on_consumer_error, start_at_beginning};
 use crate::{Inbound, Settings, Stop, client};
 
@@ -31,6 +33,7 @@ pub struct GroupOptions {
     pub window_records: usize,
     /// How long the caller may take to drain when partitions are revoked. Below the session timeout of 10 s.
     pub drain_deadline: Duration,
+    pub lag: LagMetrics,
 }
 
 /// What the caller hears, in order.
@@ -83,14 +86,15 @@ struct Member {
     topics: Vec<Arc<str>>,
     windows: Mutex<BTreeMap<(Arc<str>, i32), Window>>,
     options: GroupOptions,
+    lag: Lag,
 }
 
 /// One partition's records between what was committed and what was handed out.
 #[derive(Default)]
 struct Window {
     handed_out: usize,
-    /// Offsets handed out and not committed, oldest first.
-    open: std::collections::VecDeque<i64>,
+    /// Offsets handed out and not committed, and the times of their records, oldest first.
+    open: std::collections::VecDeque<(i64, i64)>,
     paused: bool,
     /// The newest offset that was asked to be committed.
     head: Option<i64>,
@@ -105,6 +109,10 @@ impl ClientContext for Member {
 
     fn error(&self, error: KafkaError, reason: &str) {
         client::report(&error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.lag.observe(&statistics);
     }
 }
 
@@ -124,6 +132,7 @@ impl Member {
     fn assign(&self, consumer: &BaseConsumer<Self>, assigned: &TopicPartitionList) -> Result<(), KafkaError> {
         let mut offsets = consumer.committed_offsets(assigned.clone(), Duration::from_secs(30))?;
         start_at_beginning(&mut offsets)?;
+        self.lag.assigned(&offsets);
         consumer.assign(&offsets)?;
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         windows.clear();
@@ -161,6 +170,7 @@ impl Member {
         let _released_anyway = self.take_requests();
         commit(consumer, &self.heads(), CommitMode::Sync);
         self.windows.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.lag.revoked();
         consumer.unassign()
     }
 
@@ -192,9 +202,11 @@ impl Member {
         for (key, next) in heads {
             // A head of a partition that is no longer ours is the next owner's business.
             let Some(window) = windows.get_mut(&key) else { continue };
-            while window.open.front().is_some_and(|offset| *offset < next) {
-                window.open.pop_front();
+            let mut written_ms = 0;
+            while let Some((_, written)) = window.open.pop_front_if(|(offset, _)| *offset < next) {
+                written_ms = written;
             }
+            self.lag.done(&key.0, key.1, next, written_ms);
             window.handed_out = window.open.len();
             window.head = Some(next);
             if window.paused && window.handed_out <= self.options.window_records / 2 {
@@ -222,7 +234,8 @@ impl Member {
         let key = (record.topic.clone(), record.partition);
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(window) = windows.get_mut(&key) else { return };
-        window.open.push_back(record.offset);
+        window.open.push_back((record.offset, record.timestamp_ms));
+        self.lag.handed_out(&key.0, key.1, record.offset + 1);
         window.handed_out = window.open.len();
         let full = !window.paused && window.handed_out >= self.options.window_records;
         window.paused |= full;
@@ -267,12 +280,14 @@ impl GroupConsumer {
         let (requests, queued) = channel();
         let mut config = settings.consumer(&options.group)?;
         config.set("partition.assignment.strategy", "range");
+        config.set("statistics.interval.ms", lag::INTERVAL.as_millis().to_string());
         let topics: Vec<Arc<str>> = options.topics.iter().map(|topic| Arc::from(topic.as_str())).collect();
         let member = Member {
             events: events.clone(),
             requests: Mutex::new(queued),
             topics: topics.clone(),
             windows: Mutex::default(),
+            lag: Lag::new(&options.group, &topics, options.lag.clone()),
             options,
         };
         let consumer: BaseConsumer<Member> =

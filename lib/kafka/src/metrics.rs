@@ -1,6 +1,43 @@
-//! Counts and times of the transactional loop, under the name of the service that runs it.
+//! Counts and times of the transactional loop and of group consumers, under the name of the service that runs them.
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts};
+use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
+
+/// How far a consumer is behind, by group and topic. Both are names of the deployment.
+#[derive(Clone, Debug)]
+pub struct LagMetrics {
+    pub(crate) records: IntGaugeVec,
+    pub(crate) seconds: GaugeVec,
+    pub(crate) open_transaction: GaugeVec,
+}
+
+impl LagMetrics {
+    /// Registers under `hirewire_<service>_…`.
+    ///
+    /// # Errors
+    /// When a metric of that name exists already.
+    pub fn register(service: &str, registry: &prometheus::Registry) -> Result<Self, prometheus::Error> {
+        let opts = |name: &str, help: &str| Opts::new(format!("hirewire_{service}_{name}"), help);
+        let labels = ["group", "topic"];
+        let metrics = Self {
+            records: IntGaugeVec::new(
+                opts("lag_records", "Records not finished, of the partitions that this process has."),
+                &labels,
+            )?,
+            seconds: GaugeVec::new(
+                opts("lag_seconds", "Age of the oldest record not finished, of the partitions that this process has."),
+                &labels,
+            )?,
+            open_transaction: GaugeVec::new(
+                opts("open_transaction_seconds", "How long an open transaction has hidden what stands behind it."),
+                &labels,
+            )?,
+        };
+        registry.register(Box::new(metrics.records.clone()))?;
+        registry.register(Box::new(metrics.seconds.clone()))?;
+        registry.register(Box::new(metrics.open_transaction.clone()))?;
+        Ok(metrics)
+    }
+}
 
 /// Counts and times of the transactional loop.
 #[derive(Clone)]
@@ -11,6 +48,8 @@ pub struct PartitionedMetrics {
     pub(crate) commit_seconds: Histogram,
     pub(crate) replaced: IntCounterVec,
     pub(crate) rebalances: IntCounter,
+    pub(crate) restoring: IntGauge,
+    pub(crate) lag: LagMetrics,
 }
 
 impl PartitionedMetrics {
@@ -37,6 +76,11 @@ impl PartitionedMetrics {
                 &["reason"],
             )?,
             rebalances: IntCounter::with_opts(opts("rebalances_total", "Changes of the partition assignment."))?,
+            restoring: IntGauge::with_opts(opts(
+                "restoring_partitions",
+                "Partitions whose state is being read before their first record.",
+            ))?,
+            lag: LagMetrics::register(service, registry)?,
         };
         registry.register(Box::new(metrics.transactions.clone()))?;
         registry.register(Box::new(metrics.records_in.clone()))?;
@@ -44,6 +88,7 @@ impl PartitionedMetrics {
         registry.register(Box::new(metrics.commit_seconds.clone()))?;
         registry.register(Box::new(metrics.replaced.clone()))?;
         registry.register(Box::new(metrics.rebalances.clone()))?;
+        registry.register(Box::new(metrics.restoring.clone()))?;
         Ok(metrics)
     }
 }

@@ -12,15 +12,17 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use hirewire_service::{Component, Shutdown};
+use prometheus::IntGauge;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{Offset, Statistics, TopicPartitionList};
 
 use crate::client;
+use crate::lag::{self, Lag};
 use crate::metrics::PartitionedMetrics;
 use crate::worker::Worker;
 use crate::{Inbound, Record, Settings, Stop};
@@ -108,6 +110,7 @@ pub(crate) struct Members {
     workers: Mutex<BTreeMap<i32, Running>>,
     failure: Mutex<Option<Stop>>,
     component: Component,
+    lag: Arc<Lag>,
 }
 
 /// A worker as the consumer's thread sees it.
@@ -121,11 +124,13 @@ struct Running {
 #[derive(Clone)]
 pub(crate) struct Restoring {
     left: Arc<AtomicUsize>,
+    shown: IntGauge,
     component: Component,
 }
 
 impl Restoring {
     pub(crate) fn one_is_done(&self) {
+        self.shown.dec();
         if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.component.ready();
         }
@@ -153,6 +158,10 @@ impl ClientContext for Members {
 
     fn error(&self, error: KafkaError, reason: &str) {
         client::report(&error, reason);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.lag.observe(&statistics);
     }
 }
 
@@ -183,6 +192,7 @@ impl Members {
             .committed_offsets(assigned.clone(), Duration::from_secs(30))
             .map_err(|error| Stop::kafka("read committed offsets", &error))?;
         start_at_beginning(&mut offsets).map_err(|error| Stop::kafka("set a start offset", &error))?;
+        self.lag.assigned(&offsets);
         consumer.assign(&offsets).map_err(|error| Stop::kafka("assign", &error))
     }
 
@@ -209,8 +219,12 @@ impl Members {
 
     fn start_workers(&self, numbers: &BTreeSet<i32>) -> Result<(), Stop> {
         let (fenced, all_fenced) = sync_channel(numbers.len());
-        let restoring =
-            Restoring { left: Arc::new(AtomicUsize::new(numbers.len())), component: self.component.clone() };
+        let restoring = Restoring {
+            left: Arc::new(AtomicUsize::new(numbers.len())),
+            shown: self.metrics.restoring.clone(),
+            component: self.component.clone(),
+        };
+        restoring.shown.set(i64::try_from(numbers.len()).unwrap_or(i64::MAX));
         for p in numbers {
             let (inbox, outbox) = sync_channel(INBOX_RECORDS);
             let given_back = Arc::new(AtomicBool::new(false));
@@ -227,6 +241,7 @@ impl Members {
                 step: (self.make_step)(*p)?,
                 restoring: restoring.clone(),
                 given_back: given_back.clone(),
+                lag: self.lag.clone(),
             };
             let fenced = fenced.clone();
             let thread = std::thread::Builder::new()
@@ -245,12 +260,14 @@ impl Members {
     fn revoke(&self, consumer: &BaseConsumer<Self>) -> Result<(), Stop> {
         let lost = consumer.assignment_lost();
         tracing::info!(group = %self.options.group, lost, "revoked");
+        self.lag.revoked();
         let ended = self.end_workers(if lost { || ToWorker::Abandon } else { || ToWorker::Drain });
         let released = consumer.unassign().map_err(|error| Stop::kafka("unassign", &error));
         ended.and(released)
     }
 
     fn end_workers(&self, how: impl Fn() -> ToWorker) -> Result<(), Stop> {
+        self.metrics.restoring.set(0);
         let workers = std::mem::take(&mut *self.workers.lock().unwrap_or_else(PoisonError::into_inner));
         let until = Instant::now() + self.options.drain_deadline;
         for running in workers.values() {
@@ -351,8 +368,10 @@ pub fn run_partitioned(
 ) -> Result<(), Stop> {
     let mut config = settings.consumer(&options.group)?;
     config.set("partition.assignment.strategy", "range");
+    config.set("statistics.interval.ms", lag::INTERVAL.as_millis().to_string());
     let inputs: Vec<Arc<str>> = options.inputs.iter().map(|topic| Arc::from(topic.as_str())).collect();
     let members = Members {
+        lag: Arc::new(Lag::new(&options.group, &inputs, metrics.lag.clone())),
         settings: settings.clone(),
         options,
         inputs: inputs.clone(),
@@ -402,6 +421,7 @@ fn pump(
             Some(Ok(message)) => {
                 let Some(topic) = inputs.iter().find(|topic| ***topic == *message.topic()) else { continue };
                 let Some(inbox) = members.inbox(message.partition()) else { continue };
+                members.lag.handed_out(topic, message.partition(), message.offset() + 1);
                 hand_over(members, &inbox, Inbound::copy(&message, topic), shutdown)?;
             }
             Some(Err(error)) => on_consumer_error(&error)?,

@@ -13,6 +13,7 @@ use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::inbox::{Inbox, Taken};
+use crate::lag::Lag;
 use crate::metrics::PartitionedMetrics;
 use crate::outcome::{self, Action};
 use crate::partitioned::{PartitionedConsumer, Restoring, ToWorker};
@@ -34,6 +35,7 @@ pub(crate) struct Worker {
     pub(crate) restoring: Restoring,
     /// Set when the partition was given back while this worker was still at work.
     pub(crate) given_back: Arc<AtomicBool>,
+    pub(crate) lag: Arc<Lag>,
 }
 
 /// Why a batch ended.
@@ -168,7 +170,7 @@ impl Worker {
         let mut attempt = 1;
         loop {
             let error = match result {
-                Ok(sent) => return self.committed(batch.inputs.len(), sent),
+                Ok(sent) => return self.committed(&batch.inputs, sent),
                 Err(Failure::Transaction(error)) => error,
                 Err(Failure::Stop(stop)) => {
                     self.step.aborted()?;
@@ -199,9 +201,14 @@ impl Worker {
         }
     }
 
-    fn committed(&mut self, taken: usize, sent: usize) -> Result<(), Stop> {
+    fn committed(&mut self, taken: &[Inbound], sent: usize) -> Result<(), Stop> {
         self.metrics.transactions.with_label_values(&["committed"]).inc();
-        self.metrics.records_in.inc_by(taken as u64);
+        self.metrics.records_in.inc_by(taken.len() as u64);
+        for topic in &self.inputs {
+            if let Some(last) = taken.iter().rfind(|input| input.topic == *topic) {
+                self.lag.done(topic, last.partition, last.offset + 1, last.timestamp_ms);
+            }
+        }
         self.metrics.records_out.inc_by(sent as u64);
         self.step.committed()
     }

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use broker::{TestBroker, fresh, wait_for};
 use bytes::Bytes;
 use hirewire_kafka::{
-    Admin, GroupConsumer, GroupEvent, GroupOptions, Inbound, Isolation, LeaseEvent, Leases, NewTopic, Outbox,
-    PartitionedMetrics, PartitionedOptions, Producer, ProducerOptions, Record, Settings, Step, Stop, TableFollower,
-    TransactionalWriter, read_table, run_partitioned, self_check,
+    Admin, GroupConsumer, GroupEvent, GroupOptions, Inbound, Isolation, LagMetrics, LeaseEvent, Leases, NewTopic,
+    Outbox, PartitionedMetrics, PartitionedOptions, Producer, ProducerOptions, Record, Settings, Step, Stop,
+    TableFollower, TransactionalWriter, read_table, run_partitioned, self_check,
 };
 use hirewire_service::{Health, Shutdown};
 
@@ -240,6 +240,7 @@ async fn a_group_consumer_hands_out_its_window_and_goes_on_after_commits() {
         topics: vec![topic.clone()],
         window_records: 10,
         drain_deadline: Duration::from_secs(5),
+        lag: LagMetrics::register("test", &prometheus::Registry::new()).unwrap(),
     };
     let take = |consumer: GroupConsumer, shutdown: Shutdown, count: usize| async move {
         let mut consumer = consumer;

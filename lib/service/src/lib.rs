@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod health;
+pub mod process;
 mod secret;
 pub mod settings;
 mod shutdown;

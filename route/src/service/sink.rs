@@ -161,6 +161,7 @@ impl SinkTask {
             window_records: self.settings.window,
             // The consumer waits a little longer than the engine, which cuts off what is late.
             drain_deadline: self.drain + Duration::from_secs(1),
+            lag: self.metrics.lag(),
         };
         let consumer = GroupConsumer::start(&self.kafka, options, self.component.clone(), self.shutdown.clone())?;
         let commits = Commits(consumer.committer.clone());

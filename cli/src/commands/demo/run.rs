@@ -198,7 +198,7 @@ impl Demo<'_> {
             let processes = Processes::start(config_file, self.plan.seed, arguments.kills)?;
             self.processes.insert(processes).wait_until_ready(START).await?;
         } else {
-            self.stack.admin(config.admin_listen).await?;
+            self.stack.admin(config.admin_listen, &config.data_dir).await?;
             self.stack.ingest(config, Role::All).await?;
             self.stack.normalize(config, vendors);
             self.stack.route(config);

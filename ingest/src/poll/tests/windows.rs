@@ -133,6 +133,33 @@ async fn a_list_that_ignores_its_window_loses_nothing_repeats_nothing_and_is_cou
 }
 
 #[tokio::test]
+async fn metrics_tell_when_a_list_was_read_how_new_it_is_and_when_the_vendor_takes_it_away() {
+    let vendor = Vendor::start().await;
+    vendor.with(|account| account.headers.push(("sunset", "Sun, 31 Jan 2027 00:00:00 GMT".to_owned())));
+    let newest = ago(50);
+    vendor.put("jobs", 1, newest);
+    vendor.put("jobs", 2, ago(1000));
+    let ledger = Arc::new(Ledger::default());
+    let connection = connection(&vendor, "");
+    let mut poller = poller(&connection, &ledger, &HashMap::new());
+    let before = Timestamp::now().as_second();
+    poller.one_round().await;
+    let metrics = poller.metrics.clone();
+    let shown = |gauge: &prometheus::IntGaugeVec| gauge.with_label_values(&["acme", "jobs"]).get();
+    assert!(shown(&metrics.poll_read_seconds) >= before);
+    assert_eq!(shown(&metrics.poll_newest_seconds), newest.as_second());
+    assert_eq!(shown(&metrics.poll_sunset_seconds), 1_801_353_600);
+    // Taken back by the vendor, and an older row is no newer one.
+    vendor.with(|account| account.headers.clear());
+    vendor.put("jobs", 3, ago(900));
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    poller.one_round().await;
+    assert_eq!(shown(&metrics.poll_newest_seconds), newest.as_second());
+    let series = prometheus::core::Collector::collect(&metrics.poll_sunset_seconds);
+    assert!(series.iter().all(|family| family.get_metric().is_empty()), "{series:?}");
+}
+
+#[tokio::test]
 async fn a_vendor_whose_clock_is_behind_is_asked_by_its_own_clock() {
     let vendor = Vendor::start().await;
     vendor.with(|account| account.clock = -hours(2));

@@ -1,0 +1,91 @@
+//! What every process tells of itself: its release, when it started, and the disk that its data is on.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+use prometheus::{IntGauge, IntGaugeVec, Opts};
+
+use crate::Metrics;
+
+/// Defines the metrics of the process. `data_dir` need not exist: until it does, there is no disk to tell of.
+///
+/// # Errors
+/// When they are defined already.
+pub fn register(metrics: &Metrics, release: &str, data_dir: &Path) -> Result<(), prometheus::Error> {
+    let build = IntGaugeVec::new(Opts::new("hirewire_build_info", "1; the label tells the release."), &["version"])?;
+    build.with_label_values(&[release]).set(1);
+    metrics.register(Box::new(build))?;
+    let started = IntGauge::new("hirewire_start_time_seconds", "Unix time at which the process started.")?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    started.set(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    metrics.register(Box::new(started))?;
+    metrics.register(Box::new(Disk::new(data_dir)?))
+}
+
+/// Asked at each scrape.
+struct Disk {
+    data_dir: PathBuf,
+    size: IntGauge,
+    free: IntGauge,
+}
+
+impl Disk {
+    fn new(data_dir: &Path) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            data_dir: data_dir.to_owned(),
+            size: IntGauge::new(
+                "hirewire_data_disk_size_bytes",
+                "Size of the file system that the data folder is on.",
+            )?,
+            free: IntGauge::new("hirewire_data_disk_free_bytes", "What of it this process may still fill.")?,
+        })
+    }
+}
+
+impl Collector for Disk {
+    fn desc(&self) -> Vec<&Desc> {
+        [self.size.desc(), self.free.desc()].concat()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let Ok(disk) = rustix::fs::statvfs(&self.data_dir) else { return Vec::new() };
+        let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(disk.f_frsize)).unwrap_or(i64::MAX);
+        self.size.set(bytes(disk.f_blocks));
+        self.free.set(bytes(disk.f_bavail));
+        [self.size.collect(), self.free.collect()].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(data_dir: &Path) -> String {
+        let metrics = Metrics::new();
+        register(&metrics, "1.2.3", data_dir).unwrap();
+        crate::admin::metrics_text(&metrics).unwrap()
+    }
+
+    #[test]
+    fn a_process_tells_its_release_its_start_and_its_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = shown(folder.path());
+        assert!(text.contains("\nhirewire_build_info{version=\"1.2.3\"} 1\n"), "{text}");
+        let value = |name: &str| -> i64 {
+            let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+            line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+        };
+        assert!(value("hirewire_start_time_seconds") > 1_700_000_000);
+        let (size, free) = (value("hirewire_data_disk_size_bytes"), value("hirewire_data_disk_free_bytes"));
+        assert!(0 < free && free <= size, "{free} of {size}");
+    }
+
+    #[test]
+    fn without_a_data_folder_there_is_no_disk_to_tell_of() {
+        let text = shown(Path::new("/no/such/folder"));
+        assert!(text.contains("hirewire_build_info"));
+        assert!(!text.contains("disk"), "{text}");
+    }
+}
