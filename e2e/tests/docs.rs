@@ -6,6 +6,10 @@
 //! the files and tests that the documents name are there.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "docs/metrics.rs"]
+mod metrics;
+#[path = "docs/runbooks.rs"]
+mod runbooks;
 #[path = "docs/scan.rs"]
 mod scan;
 

@@ -330,6 +330,13 @@ class Defences(unittest.TestCase):
 
 
 class Rules(unittest.TestCase):
+    def test_every_alert_is_tried_by_promtool(self):
+        # promtool itself runs with --full.
+        rules, tests = ((CHART / path).read_text() for path in ("rules/hirewire.yaml", "tests/rules.test.yaml"))
+        alerts = re.findall(r"- alert: (\w+)", rules)
+        self.assertGreaterEqual(len(alerts), 20)
+        self.assertEqual(sorted(alerts), sorted(re.findall(r'alertname="(\w+)"', tests)))
+
     def test_every_metric_of_an_alert_exists(self):
         root = CHART.parent
         sources = [*root.glob("*/src/**/*.rs"), *root.glob("lib/*/src/**/*.rs")]
@@ -342,7 +349,7 @@ class Rules(unittest.TestCase):
                     # Services name their metrics with or without the prefix that all of theirs have.
                     own = metric.split("_", 2)[2]
                     self.assertTrue(f'"{metric}"' in code or f'"{own}"' in code, f"{rule['alert']}: nothing measures {metric}")
-                for key in ("summary", "description"):
+                for key in ("summary", "description", "runbook_url"):
                     self.assertIn(key, rule["annotations"], rule["alert"])
                 self.assertIn(rule["labels"]["severity"], ("page", "ticket"))
 
