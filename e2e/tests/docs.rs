@@ -6,6 +6,8 @@
 //! the files and tests that the documents name are there.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "docs/dashboards.rs"]
+mod dashboards;
 #[path = "docs/metrics.rs"]
 mod metrics;
 #[path = "docs/runbooks.rs"]

@@ -1,4 +1,5 @@
 """Values and what they must lead to. VARIANTS: (name, presets, values, look at the objects). REFUSED: (presets, values, key that the message names)."""
+import json
 
 SMALL, KAFKA, PRODUCTION = ["values-small.yaml"], ["values-kafka.yaml"], ["values-production.yaml"]
 LABEL = "app.kubernetes.io/component"
@@ -174,6 +175,16 @@ VARIANTS = [
     ("PodMonitor and rules", PRODUCTION, {}, all_of(
         lambda f: equal(one(f, "PodMonitor", "rel-hirewire")["spec"]["podMetricsEndpoints"], [{"port": "admin", "path": "/metrics", "interval": "30s"}]),
         lambda f: contains(str(one(f, "PrometheusRule", "rel-hirewire")["spec"]["groups"]), "{{ $labels."))),
+    ("runbooks in the repository", PRODUCTION, {"monitoring": {"runbooks": ""}}, lambda f: equal(
+        one(f, "PrometheusRule", "rel-hirewire")["spec"]["groups"][0]["rules"][0]["annotations"]["runbook_url"], "docs/runbooks/HirewireDown.md")),
+    ("runbooks elsewhere", PRODUCTION, {"monitoring": {"runbooks": "https://git.example.com/hirewire/runbooks/"}}, lambda f: equal(
+        [], [rule["alert"] for group in one(f, "PrometheusRule", "rel-hirewire")["spec"]["groups"] for rule in group["rules"]
+             if rule["annotations"]["runbook_url"] != f"https://git.example.com/hirewire/runbooks/{rule['alert']}.md"])),
+    ("no dashboards", PRODUCTION, {}, lambda f: equal([e for e in f if "dashboard" in e["metadata"]["name"]], [])),
+    ("dashboards for Grafana's sidecar", SMALL, {"monitoring": {"dashboards": {"enabled": True, "annotations": {"grafana_folder": "Hirewire"}}}}, lambda f: [
+        (equal(each["metadata"]["labels"]["grafana_dashboard"], "1"), equal(each["metadata"]["annotations"]["grafana_folder"], "Hirewire"),
+         equal(json.loads(each["data"][f"hirewire-{name}.json"])["uid"], f"hirewire-{name}"))
+        for name in ("overview", "connections", "kafka") for each in [one(f, "ConfigMap", f"rel-hirewire-dashboard-{name}")]]),
     ("no bootstrap, no tests", KAFKA, {"bootstrap": {"enabled": False}, "tests": {"enabled": False}}, lambda f: lacks(kinds(f), "Job")),
     ("bootstrap", KAFKA, {}, lambda f: equal(container(f, "bootstrap", "Job")["args"], ["topics", "apply", "--config", "/etc/hirewire/hirewire.yaml"])),
     ("helm test", KAFKA, {}, lambda f: equal(
@@ -217,6 +228,7 @@ REFUSED = [
     ([], {"overlays": {"a/b.yaml": "x"}}, "overlays"),
     ([], {"monitoring": {"scrape": "yes"}}, "scrape"),
     ([], {"monitoring": {"interval": "30"}}, "interval"),
+    ([], {"monitoring": {"runbooks": "docs/runbooks"}}, "runbooks"),
     ([], {"service": {"type": "ExternalName"}}, "type"),
     ([], {"ingress": {"host": "a"}}, "host"),
     ([], {"gateway": {"parentRefs": [{"namespace": "a"}]}}, "parentRefs"),

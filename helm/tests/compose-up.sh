@@ -1,6 +1,7 @@
 # docker-compose.yml really comes up, and what the simulated vendor tells reaches the receivers and the database. Sourced by check --compose.
-# Images of Kafka, PostgreSQL and Prometheus cannot be pulled where only package registries are reached: stand-ins with the same names are made of Kafka's own
-# jars (e2e/kafka/kafka.sh has fetched them) and of Debian's packages, and read the same variables. They differ from the real ones in version (PostgreSQL 15, Prometheus 2.42).
+# Images of Kafka, PostgreSQL, Prometheus and Grafana cannot be pulled where only package registries are reached: stand-ins with the same names are made of Kafka's own
+# jars (e2e/kafka/kafka.sh has fetched them) and of Debian's packages, and read the same variables. They differ from the real ones in version (PostgreSQL 15, Prometheus 2.42). Grafana's is none at
+# all: tests/grafana.py reads its provisioning as it is mounted, and asks Prometheus every query of the dashboards.
 step "docker compose up"
 [ -n "${HIREWIRE:-}" ] || { echo "helm/check --compose: name a built binary with --hirewire" >&2; exit 2; }
 . tests/engine.sh
@@ -70,6 +71,16 @@ USER 65534:65534
 VOLUME /prometheus
 ENTRYPOINT ["prometheus", "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/prometheus"]
 D
+mkdir -p "$work/grafana"
+cp tests/grafana.py "$work/grafana/"
+cat >"$work/grafana/Dockerfile" <<'D'
+FROM docker.io/library/debian:bookworm-slim
+RUN apt-get update && apt-get install --yes --no-install-recommends python3 python3-yaml wget && mkdir -p /var/lib/grafana && chown 472:0 /var/lib/grafana
+COPY grafana.py /grafana.py
+USER 472
+CMD ["python3", "/grafana.py"]
+D
+buildah build -q --pull-never --format docker -t docker.io/grafana/grafana:12.1.1 "$work/grafana" >/dev/null
 buildah build -q --pull-never --format docker -t docker.io/apache/kafka:4.3.1 "$work/kafka" >/dev/null
 buildah build -q --pull-never --format docker -t docker.io/library/postgres:17.6 "$work/postgres" >/dev/null
 buildah build -q --pull-never --format docker -t docker.io/prom/prometheus:v3.5.0 "$work/prometheus" >/dev/null
@@ -120,6 +131,11 @@ sleep 20   # one more scrape
 echo "stage changes: $last in the topic and in PostgreSQL; delivered: $(metrics 'sum by (sink) (hirewire_route_deliveries_total)'), dead: $(metrics 'sum(hirewire_route_dead_letters_total)+sum(hirewire_normalize_dead_letters_total or vector(0))'); scraped: $(metrics 'sum(up)')" >&2
 [ "$(metrics 'sum(up)')" = "{'': 4.0}" ] || { echo "helm/check: Prometheus does not reach all services" >&2; exit 1; }
 [ "$(metrics 'sum(hirewire_route_dead_letters_total)+sum(hirewire_normalize_dead_letters_total or vector(0))')" = "{'': 0.0}" ] || { echo "helm/check: dead letters" >&2; exit 1; }
+curl -sf http://127.0.0.1:3000/queries >"$work/queries"
+if grep '^WRONG' "$work/queries" >&2; then echo "helm/check: Prometheus refuses queries of the dashboards" >&2; exit 1; fi
+# What never happened in a good run has no series: dead letters by code, failures, the embedded broker.
+echo "dashboards: $(wc -l <"$work/queries") queries, $(grep -vc '^0' "$work/queries") of them with data" >&2
+[ "$(grep -vc '^0' "$work/queries")" -ge 55 ] || { grep '^0' "$work/queries" >&2; echo "helm/check: panels are empty" >&2; exit 1; }
 composed down --volumes --timeout 40 >"$work/down.log" 2>&1
 
 step "docker compose up embedded: one container and nothing else"
