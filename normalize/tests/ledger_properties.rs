@@ -343,8 +343,8 @@ fn a_status_learnt_late_that_is_still_in_effect_is_told_live() {
         all.extend(closing(&mut world, Rows::Visits));
         let consumer = play(&all);
         let Some(present) = consumer.present().filter(|present| *present != State::NONE) else { continue };
-        let live = consumer.events.values().filter(|e| e.revision == Revision::Live);
-        let acted = live.filter(|e| e.what.from.status != e.what.to.status).last().map(|e| e.what.to.status);
+        let mut live = consumer.events.values().filter(|e| e.revision == Revision::Live);
+        let acted = live.rfind(|e| e.what.from.status != e.what.to.status).map(|e| e.what.to.status);
         assert_eq!(acted, Some(present.status), "seed {seed}: what sinks that act believe");
     }
 }
