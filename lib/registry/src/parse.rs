@@ -30,6 +30,9 @@ pub(crate) struct Parsed {
 /// A sentence that says what Avro does not accept.
 pub(crate) fn parse(text: &str, references: &[String]) -> Result<Parsed, String> {
     let json: Value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+    if !has_whole_sizes(&json) {
+        return Err("a `size` is no whole number".to_owned());
+    }
     let (schema, referenced) = Schema::parse_str_with_list(text, references).map_err(|error| with_sources(&error))?;
     let mut named = HashMap::new();
     collect_named(&schema, &mut named);
@@ -37,6 +40,21 @@ pub(crate) fn parse(text: &str, references: &[String]) -> Result<Parsed, String>
     let mut expander = Expander { named, open: Vec::new(), types: 0, depth: 0 };
     let avro = expander.expand(&schema).ok_or("the schema refers to its own types too often or too deeply")?;
     Ok(Parsed { avro, identity: plain(&json).to_string() })
+}
+
+/// A type or a field may have any attributes, but apache-avro's canonical form takes each `size` for a number.
+fn has_whole_sizes(json: &Value) -> bool {
+    match json {
+        Value::Array(items) => items.iter().all(has_whole_sizes),
+        Value::Object(map) => {
+            let whole = map.get("size").is_none_or(|size| match size {
+                Value::String(text) => text.parse::<i64>().is_ok(),
+                other => other.as_i64().is_some(),
+            });
+            whole && ["type", "fields", "items", "values"].iter().all(|key| map.get(*key).is_none_or(has_whole_sizes))
+        }
+        _ => true,
+    }
 }
 
 fn with_sources(error: &dyn std::error::Error) -> String {

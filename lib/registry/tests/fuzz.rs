@@ -164,3 +164,11 @@ fn a_chain_of_types_is_refused_before_it_takes_all_of_the_stack() {
     let refused = check_texts(Level::None, &chain(20_000), &[]).unwrap_err();
     assert!(refused.contains("too deeply"), "{refused}");
 }
+
+#[test]
+fn a_size_that_is_no_number_is_refused_wherever_it_stands_in_a_type() {
+    let field = |more: &str| format!(r#"{{"type":"record","name":"R","fields":[{{"name":"f","type":"int"{more}}}]}}"#);
+    let refused = check_texts(Level::Full, &field(r#","size":["A"]"#), &[field("")]).unwrap_err();
+    assert!(refused.contains("`size`"), "{refused}");
+    assert_eq!(check_texts(Level::Full, &field(r#","size":7"#), &[field("")]), Ok(Vec::new()));
+}
