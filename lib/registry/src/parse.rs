@@ -33,13 +33,25 @@ pub(crate) fn parse(text: &str, references: &[String]) -> Result<Parsed, String>
     if !has_whole_sizes(&json) {
         return Err("a `size` is no whole number".to_owned());
     }
-    let (schema, referenced) = Schema::parse_str_with_list(text, references).map_err(|error| with_sources(&error))?;
+    let (schema, referenced) = read(text, references)?;
     let mut named = HashMap::new();
     collect_named(&schema, &mut named);
     referenced.iter().for_each(|schema| collect_named(schema, &mut named));
     let mut expander = Expander { named, open: Vec::new(), types: 0, depth: 0 };
     let avro = expander.expand(&schema).ok_or("the schema refers to its own types too often or too deeply")?;
     Ok(Parsed { avro, identity: plain(&json).to_string() })
+}
+
+/// What apache-avro makes of the texts. Its canonical form, by which schemas are compared, takes some attributes for what
+/// they are elsewhere and panics if they are not: such a schema is refused here, before it is compared.
+fn read(text: &str, references: &[String]) -> Result<(Schema, Vec<Schema>), String> {
+    let read = std::panic::catch_unwind(|| {
+        let read = Schema::parse_str_with_list(text, references).map_err(|error| with_sources(&error))?;
+        let _form = read.0.canonical_form();
+        Ok(read)
+    });
+    let odd = "an attribute that Avro gives a meaning (`order`, `symbols`, `precision`, `scale`, `size`) has a value of another kind";
+    read.unwrap_or_else(|_| Err(odd.to_owned()))
 }
 
 /// A type or a field may have any attributes, but apache-avro's canonical form takes each `size` for a number.

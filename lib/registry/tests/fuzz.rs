@@ -172,3 +172,19 @@ fn a_size_that_is_no_number_is_refused_wherever_it_stands_in_a_type() {
     assert!(refused.contains("`size`"), "{refused}");
     assert_eq!(check_texts(Level::Full, &field(r#","size":7"#), &[field("")]), Ok(Vec::new()));
 }
+
+#[test]
+fn attributes_of_another_kind_than_avro_gives_them_end_nothing() {
+    let _alone = ALONE.lock();
+    for more in
+        [r#""symbols":3"#, r#""order":7"#, r#""order":["a"]"#, r#""precision":"x""#, r#""scale":{}"#, r#""size":1.5"#]
+    {
+        let field = format!(r#"{{"type":"record","name":"R","fields":[{{"name":"f","type":"int",{more}}}]}}"#);
+        let kind =
+            format!(r#"{{"type":"record","name":"R","fields":[{{"name":"f","type":{{"type":"int",{more}}}}}]}}"#);
+        for text in [field, kind] {
+            // Taken or refused: both are answers.
+            let _answer = check_texts(Level::Full, &text, std::slice::from_ref(&text));
+        }
+    }
+}
