@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use hirewire_e2e::{Running, hirewire};
 use prometheus::{IntGauge, Registry};
@@ -57,12 +58,19 @@ fn scraped() -> String {
     let admin = lines.into_iter().find_map(|line| Some(line.split_once("admin ")?.1.trim().to_owned()));
     let admin = admin.expect("it ended before it told its admin port");
     let address = admin.strip_prefix("http://").unwrap().split('/').next().unwrap();
-    let mut connection = TcpStream::connect(address).unwrap();
-    write!(connection, "GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    answer
+    // A metric with labels shows once it counted something, and services still begin.
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let mut connection = TcpStream::connect(address).unwrap();
+        write!(connection, "GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        if answer.matches("# TYPE ").count() > 30 || Instant::now() > until {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 /// What `helm/check --full` has promtool look at, as far as it needs no promtool; and that [`defined`] asks every part.

@@ -282,7 +282,10 @@ impl One<'_> {
                 self.entries.iter().any(|entry| entry.is_live() && self.right_side_fits(change, entry))
             } else if matches!(change.kind, ChangeKind::Stage | ChangeKind::JobTransfer) {
                 // It was entered, though the status that it was entered with may have been learnt only later.
-                self.entries.iter().any(|entry| entry.is_live() && self.place_fits(change, entry))
+                self.entries.iter().filter(|entry| entry.is_live()).any(|entry| {
+                    let enters = entry.from_stage != entry.to_stage && self.place_fits(change, entry);
+                    enters || self.right_side_fits(change, entry)
+                })
             } else {
                 // A hire is a hire, though the stage that it keeps may have been learnt only later.
                 let nth = self.truth.get(..=n).unwrap_or(&[]).iter().filter(|earlier| earlier.kind == change.kind);
