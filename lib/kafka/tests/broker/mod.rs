@@ -41,10 +41,11 @@ pub fn fresh(name: &str) -> String {
     format!("test-{name}-{}", uuid::Uuid::new_v4().simple())
 }
 
+/// Long, for another test may have killed the Kafka that both use: until it is back it takes its session's time and more.
 pub async fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_secs(120);
     while !condition() {
-        assert!(Instant::now() < until, "waited 30 s for {what}");
+        assert!(Instant::now() < until, "waited 120 s for {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
