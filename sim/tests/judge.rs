@@ -216,9 +216,12 @@ fn a_stage_is_live_though_the_status_that_it_was_entered_with_was_learnt_late() 
     ledger.push(early);
     let found = verdict(&evidence, &ledger);
     assert!(found.is_clean(), "{:#?}", found.findings);
+    // The unhire leaves it in the same stage: live, it would show that stage too.
+    ledger[4].revision = "CORRECTION".to_owned();
+    assert_eq!(verdict(&evidence, &ledger).stage_changes.live_expected_but_correction, 1, "the unhire");
     ledger.pop();
     ledger[2].supersedes.clear();
-    assert_eq!(verdict(&evidence, &ledger).stage_changes.live_expected_but_correction, 1);
+    assert_eq!(verdict(&evidence, &ledger).stage_changes.live_expected_but_correction, 2, "and the stage");
 }
 
 #[test]
