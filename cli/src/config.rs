@@ -282,7 +282,7 @@ fn compile(
 
 /// Compiles a mapping against the schemas in use.
 pub(crate) fn compile_plan(mapping: &Node, overlay: Option<&Node>) -> Result<Plan, Problems> {
-    Plan::compile(mapping, overlay, &|record| hirewire_schemas::schema(record).map(|schema| &schema.avro))
+    Plan::compile(mapping, overlay, &hirewire_schemas::avro_schema)
 }
 
 fn read_file(

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use hirewire_mapping::tool::{MetaValue, Report, World, map_file, rows};
 use hirewire_mapping::{Input, Reject, RejectCode};
-use hirewire_schemas::ids::canonical_id;
+use hirewire_schemas::avro_schema;
+use hirewire_schemas::ids::{canonical_id, record_key};
 
-use crate::folder::{Rules, schema_of};
+use crate::folder::Rules;
 
 /// What golden files have in the place of what is another each time.
 const TENANT: &str = "acme";
@@ -96,7 +97,7 @@ impl Fixture {
             ("connection_id", MetaValue::Text(CONNECTION.to_owned())),
             ("provenance", MetaValue::Symbol(provenance.to_owned())),
         ];
-        let world = World { schema_of: &schema_of, id: &id, key: &key, meta: &meta, meta_of: &|_, _, _| None };
+        let world = World { schema_of: &avro_schema, id: &id, key: &key, meta: &meta, meta_of: &|_, _, _| None };
         let received_micros = Some(RECEIVED_MICROS);
         let input = Input { body, event: event.as_deref(), stream, received_micros, ..Input::default() };
         map_file(&rules.plan, &input, rules.manifest.rows().as_deref(), &world)
@@ -107,12 +108,8 @@ fn id(record: &str, remote_id: &str) -> String {
     canonical_id(TENANT, CONNECTION, record, remote_id).to_string()
 }
 
-/// Records that stand for an application are keyed by its id.
 fn key(record: &str, remote_id: &str, owner: Option<(&str, &str)>) -> String {
-    match (record, owner) {
-        ("Rejection" | "Eeoc", Some((owner, owner_id))) => id(owner, owner_id),
-        _ => id(record, remote_id),
-    }
+    record_key(TENANT, CONNECTION, record, remote_id, owner).to_string()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hirewire_ingest::manifest::Manifest;
 use hirewire_mapping::Plan;
+use hirewire_schemas::avro_schema;
 use hirewire_yaml::{Node, Problem, Problems, parse};
 
 use crate::fixture::Fixture;
@@ -104,7 +105,7 @@ impl Folder {
                 read => read,
             },
         };
-        let plan = keep(Plan::compile(&mapping, overlay.as_ref(), &schema_of), problems);
+        let plan = keep(Plan::compile(&mapping, overlay.as_ref(), &avro_schema), problems);
         (Some(mapping), plan)
     }
 
@@ -162,10 +163,6 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
     found.sort();
     found
-}
-
-pub(crate) fn schema_of(record: &str) -> Option<&'static apache_avro::Schema> {
-    hirewire_schemas::schema(record).map(|schema| &schema.avro)
 }
 
 pub(crate) fn keep<T>(result: Result<T, Problems>, problems: &mut Problems) -> Option<T> {

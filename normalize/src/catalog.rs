@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use hirewire_schemas::topics::{self, Cleanup, PartitionBy, Personal};
+use hirewire_schemas::topics::{self, Cleanup, Personal};
 use hirewire_schemas::{Entity, Names, RecordSchema};
 
 /// Position of a record in the catalog.
@@ -143,7 +143,7 @@ impl Catalog {
                 schema,
                 frame: frame(&topic)?,
                 topic: topic.into(),
-                keyed_by_application: row.partition_by == PartitionBy::Key && row.key == "id of the application",
+                keyed_by_application: row.is_keyed_by_application(),
                 restricted: row.personal == Personal::Eeo,
                 lookup: row.lookup,
                 append_only: row.cleanup == Cleanup::Delete,

@@ -5,6 +5,9 @@
 
 use uuid::Uuid;
 
+use crate::Entity;
+use crate::topics::{Topic, table};
+
 /// The namespace of all ids. Changing it changes every id of every installation: never.
 const NAMESPACE: Uuid = Uuid::from_u128(0x4f8b_5a0e_3c57_5d0b_9a51_6f1d_2f0e_7c11);
 const SEPARATOR: u8 = 0x1f;
@@ -13,6 +16,17 @@ const SEPARATOR: u8 = 0x1f;
 #[must_use]
 pub fn canonical_id(tenant: &str, connection: &str, record: &str, remote_id: &str) -> Uuid {
     v5(&[tenant.as_bytes(), connection.as_bytes(), record.as_bytes(), remote_id.as_bytes()])
+}
+
+/// The id that keys a record in its topic: its own, or that of the application that owns it, as the topic table says.
+/// `owner` is the owner's record and remote id.
+#[must_use]
+pub fn record_key(tenant: &str, connection: &str, record: &str, remote_id: &str, owner: Option<(&str, &str)>) -> Uuid {
+    let topic = Entity::from_record(record).and_then(|entity| table().of(entity));
+    match owner.filter(|_| topic.is_some_and(Topic::is_keyed_by_application)) {
+        Some((owner, owner_id)) => canonical_id(tenant, connection, owner, owner_id),
+        None => canonical_id(tenant, connection, record, remote_id),
+    }
 }
 
 /// Event id of one published version of an entity's state.
@@ -64,5 +78,18 @@ mod tests {
             "4ef968e2-32b7-5328-98bb-78229b50829d"
         );
         assert_eq!(key(application), application.to_string().as_bytes());
+    }
+
+    #[test]
+    fn what_stands_for_an_application_is_keyed_by_it() {
+        let key = |record, owner| record_key("acme", "ats", record, "7", owner);
+        let (owner, own) = (Some(("Application", "9")), |record| canonical_id("acme", "ats", record, "7"));
+        for record in ["Rejection", "Eeoc"] {
+            assert_eq!(key(record, owner), canonical_id("acme", "ats", "Application", "9"), "{record}");
+            assert_eq!(key(record, None), own(record), "{record}");
+        }
+        for record in ["Application", "Offer", "Interview", "no such record"] {
+            assert_eq!(key(record, owner), own(record), "{record}");
+        }
     }
 }

@@ -15,4 +15,4 @@ pub mod topics;
 
 pub use entity::Entity;
 pub use names::Names;
-pub use schema::{FieldSchema, RecordSchema, SchemaError, schema, schemas, use_dir};
+pub use schema::{FieldSchema, RecordSchema, SchemaError, avro_schema, schema, schemas, use_dir};

@@ -106,6 +106,12 @@ pub fn schema(record: &str) -> Option<&'static RecordSchema> {
     loaded().records.iter().find(|schema| schema.name == record)
 }
 
+/// The Avro schema of the record of this name, as mappings are compiled against it.
+#[must_use]
+pub fn avro_schema(record: &str) -> Option<&'static apache_avro::Schema> {
+    schema(record).map(|schema| &schema.avro)
+}
+
 /// All records, ordered by full name.
 pub fn schemas() -> impl Iterator<Item = &'static RecordSchema> {
     loaded().records.iter()

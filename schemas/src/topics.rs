@@ -63,6 +63,12 @@ impl Topic {
         self.record.as_deref().and_then(Entity::from_record)
     }
 
+    /// Whether a record has its application's id for a key, and not its own.
+    #[must_use]
+    pub fn is_keyed_by_application(&self) -> bool {
+        self.partition_by == PartitionBy::Key && self.key == "id of the application"
+    }
+
     /// Kafka's topic settings.
     #[must_use]
     pub fn settings(&self) -> Vec<(&'static str, String)> {

@@ -8,7 +8,7 @@ use clap::Args;
 use hirewire_ingest::manifest::Manifest;
 use hirewire_mapping::Input;
 use hirewire_mapping::tool::{MetaValue, World, map_file};
-use hirewire_schemas::{ids, schema};
+use hirewire_schemas::{avro_schema, ids};
 use hirewire_yaml::parse;
 
 use crate::config::compile_plan;
@@ -94,9 +94,8 @@ impl MapArguments {
         let id = |record: &str, remote_id: &str| {
             ids::canonical_id(&self.tenant, &self.connection, record, remote_id).to_string()
         };
-        let key = |record: &str, remote_id: &str, owner: Option<(&str, &str)>| match (record, owner) {
-            ("Rejection" | "Eeoc", Some((owner, owner_id))) => id(owner, owner_id),
-            _ => id(record, remote_id),
+        let key = |record: &str, remote_id: &str, owner: Option<(&str, &str)>| {
+            ids::record_key(&self.tenant, &self.connection, record, remote_id, owner).to_string()
         };
         let meta = [
             ("provenance", MetaValue::Symbol(provenance.to_owned())),
@@ -111,13 +110,7 @@ impl MapArguments {
             let id = || ids::state_event_id(&self.tenant, &self.connection, record, remote_id, 1).to_string();
             (field == "event_id").then(id)
         };
-        let world = World {
-            schema_of: &|record| schema(record).map(|schema| &schema.avro),
-            id: &id,
-            key: &key,
-            meta: &meta,
-            meta_of: &event_id,
-        };
+        let world = World { schema_of: &avro_schema, id: &id, key: &key, meta: &meta, meta_of: &event_id };
         let report = map_file(&plan, &input, manifest.rows().as_deref(), &world);
         for line in &report.lines {
             out::line(line);

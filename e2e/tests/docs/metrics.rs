@@ -36,6 +36,13 @@ impl Defined {
     }
 }
 
+impl Defined {
+    /// Whether a query's name is that of a metric, or of what a histogram is made of.
+    pub(crate) fn has_series(&self, name: &str) -> bool {
+        self.contains(["_bucket", "_count", "_sum"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name))
+    }
+}
+
 #[test]
 fn a_name_is_defined_when_a_part_registers_it() {
     let defined = defined();

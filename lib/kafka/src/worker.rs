@@ -204,10 +204,8 @@ impl Worker {
     fn committed(&mut self, taken: &[Inbound], sent: usize) -> Result<(), Stop> {
         self.metrics.transactions.with_label_values(&["committed"]).inc();
         self.metrics.records_in.inc_by(taken.len() as u64);
-        for topic in &self.inputs {
-            if let Some(last) = taken.iter().rfind(|input| input.topic == *topic) {
-                self.lag.done(topic, last.partition, last.offset + 1, last.timestamp_ms);
-            }
+        for last in last_of_each(&self.inputs, taken) {
+            self.lag.done(&last.topic, last.partition, last.offset + 1, last.timestamp_ms);
         }
         self.metrics.records_out.inc_by(sent as u64);
         self.step.committed()
@@ -234,7 +232,7 @@ impl Worker {
         let sent = flush(&mut outbox, producer)?;
         self.still_ours()?;
         let started = Instant::now();
-        let offsets = offsets_after(inputs)?;
+        let offsets = offsets_after(&self.inputs, inputs)?;
         let group =
             self.group_metadata().ok_or_else(|| TransactionError::Fenced("the consumer is closed".to_owned()))?;
         producer.commit(Some((&offsets, &group)))?;
@@ -274,7 +272,7 @@ impl Worker {
 
     /// Whether the group's committed offsets stand after `inputs`. Only asked when no transaction is open any more.
     fn was_committed(&self, inputs: &[Inbound]) -> Result<bool, Stop> {
-        let offsets = offsets_after(inputs)?;
+        let offsets = offsets_after(&self.inputs, inputs)?;
         let committed = self
             .consumer()?
             .committed_offsets(offsets.clone(), Duration::from_secs(30))
@@ -325,16 +323,18 @@ fn flush(outbox: &mut Outbox, producer: &mut TransactionalProducer) -> Result<us
     Ok(sent)
 }
 
+/// The last input of each topic that has one. All are of one partition number.
+fn last_of_each<'a>(topics: &'a [Arc<str>], inputs: &'a [Inbound]) -> impl Iterator<Item = &'a Inbound> {
+    topics.iter().filter_map(|topic| inputs.iter().rfind(|input| input.topic == *topic))
+}
+
 /// The offsets that follow the last input of each topic.
-fn offsets_after(inputs: &[Inbound]) -> Result<TopicPartitionList, Stop> {
+fn offsets_after(topics: &[Arc<str>], inputs: &[Inbound]) -> Result<TopicPartitionList, Stop> {
     let mut offsets = TopicPartitionList::new();
-    for input in inputs {
-        let next = Offset::Offset(input.offset + 1);
-        let set = match offsets.find_partition(&input.topic, input.partition) {
-            Some(_) => offsets.set_partition_offset(&input.topic, input.partition, next),
-            None => offsets.add_partition_offset(&input.topic, input.partition, next),
-        };
-        set.map_err(|error| Stop::kafka("note an offset", &error))?;
+    for last in last_of_each(topics, inputs) {
+        offsets
+            .add_partition_offset(&last.topic, last.partition, Offset::Offset(last.offset + 1))
+            .map_err(|error| Stop::kafka("note an offset", &error))?;
     }
     Ok(offsets)
 }

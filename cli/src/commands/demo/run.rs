@@ -11,6 +11,7 @@ use hirewire_ingest::Role;
 use hirewire_kafka::Admin;
 use hirewire_registry::Codec;
 use hirewire_schemas::topics::table;
+use hirewire_service::Shutdown;
 use hirewire_sim::{Running, Scenario, SimSettings, Simulator};
 
 use super::folder::{Folder, Outcome, Plan};
@@ -70,6 +71,8 @@ fn now_ms() -> anyhow::Result<i64> {
 }
 
 async fn play(arguments: &DemoArguments, plan: &Plan, folder: &Folder, vendors: &Vendors) -> anyhow::Result<Outcome> {
+    let interrupt = Shutdown::new();
+    interrupt.on_signal()?;
     let simulator = simulator(arguments, plan, folder.path()).await?;
     let mut stack = Stack::default();
     let (brokers, registry) = match (&arguments.brokers, &arguments.registry) {
@@ -104,7 +107,7 @@ async fn play(arguments: &DemoArguments, plan: &Plan, folder: &Folder, vendors: 
     };
     let played = tokio::select! {
         played = demo.play(&config_file, vendors) => played,
-        () = interrupted() => Err(anyhow::anyhow!("interrupted; a demo in a folder (--data DIR) goes on with --resume")),
+        () = interrupt.requested() => Err(anyhow::anyhow!("interrupted; a demo in a folder (--data DIR) goes on with --resume")),
     };
     let ended = demo.end().await;
     // What failed in a folder may be gone on with.
@@ -122,19 +125,6 @@ async fn play(arguments: &DemoArguments, plan: &Plan, folder: &Folder, vendors: 
         ));
     }
     Ok(outcome)
-}
-
-/// Ends when somebody wants this process to end.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
 }
 
 async fn simulator(arguments: &DemoArguments, plan: &Plan, folder: &Path) -> anyhow::Result<Running> {
@@ -175,19 +165,20 @@ const START: Duration = Duration::from_secs(120);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Demo<'_> {
-    /// Starts the services, lets the company live, and watches until the verdict is final.
+    /// Makes the topics, starts the services, lets the company live, and watches until the verdict is final.
     async fn play(&mut self, config_file: &Path, vendors: &Vendors) -> anyhow::Result<Outcome> {
         let config = self.config;
         topics::apply(&config.kafka, &Wanted::of(config, vendors), true).await?;
         let (sinks, vendor_names) = (config.route.sink_names(), vendors.names());
         let mut readback =
             Readback::start(&config.kafka, &config.names, &vendor_names, &sinks, &config.registry_url).await?;
-        let played = self.play_before(&mut readback, config_file, vendors).await;
+        let played = self.live(&mut readback, config_file, vendors).await;
         readback.stop().await?;
         played
     }
 
-    async fn play_before(
+    /// The same, with somebody who reads what comes out.
+    async fn live(
         &mut self,
         readback: &mut Readback,
         config_file: &Path,
