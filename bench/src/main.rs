@@ -68,7 +68,7 @@ struct Cluster {
     #[arg(long, default_value = "{}")]
     normalize: String,
     /// Most that a consumer fetches ahead.
-    #[arg(long, default_value_t = 16384)]
+    #[arg(long, default_value_t = 2048)]
     prefetch_kib: u32,
 }
 

@@ -26,7 +26,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             commit_interval: Duration::from_millis(20),
-            commit_max_records: 2000,
+            commit_max_records: 500,
             drain_deadline: Duration::from_secs(10),
             lookup_wait: Duration::from_secs(2),
             cache_bytes: 64 << 20,

@@ -197,7 +197,7 @@ impl Settings {
 }
 
 /// One consumer's share of the memory budget.
-const DEFAULT_PREFETCH_KIB: u64 = 16 * 1024;
+const DEFAULT_PREFETCH_KIB: u64 = 2048;
 /// A producer that died blocks readers for at most this long.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
