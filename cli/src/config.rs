@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use hirewire_ingest::Role;
 use hirewire_mapping::Plan;
+use hirewire_registry::Access;
 use hirewire_schemas::{Names, topics};
 use hirewire_service::settings::listen;
 use hirewire_yaml::{Node, Problems, parse};
@@ -40,7 +41,7 @@ pub(crate) struct Config {
     pub(crate) names: Names,
     pub(crate) partitions: i32,
     pub(crate) replication: i32,
-    pub(crate) registry_url: String,
+    pub(crate) registry: Access,
     pub(crate) data_dir: PathBuf,
     pub(crate) admin_listen: SocketAddr,
     /// What `hirewire up` starts beside the services.
@@ -89,20 +90,7 @@ fn read_root(root: &Node, vendors: &Vendors, secrets: Secrets, problems: &mut Pr
     let mut map = root.map(problems)?;
     let kafka_node = map.require("kafka", problems);
     let cluster = kafka_node.and_then(|node| read_cluster(node, problems));
-    let registry_url = map.require("registry", problems).and_then(|node| {
-        let mut map = node.map(problems)?;
-        let url = map.require("url", problems).and_then(|node| {
-            let text = node.text(problems)?;
-            let shaped = reqwest::Url::parse(text)
-                .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.port() != Some(0));
-            if !shaped {
-                problems.add(node, format!("\"{text}\" is not a URL"), "for example http://127.0.0.1:8081");
-            }
-            shaped.then_some(text)
-        });
-        map.finish(problems);
-        url.map(|url| url.trim_end_matches('/').to_owned())
-    });
+    let registry = map.require("registry", problems).and_then(|node| Access::read(node, problems));
     let data_dir = match map.get("data_dir") {
         Some(node) => node.path(problems),
         None => Some(Path::new(&*root.file).with_file_name("hirewire-data")),
@@ -132,7 +120,7 @@ fn read_root(root: &Node, vendors: &Vendors, secrets: Secrets, problems: &mut Pr
         names: cluster.names,
         partitions: cluster.partitions,
         replication: cluster.replication,
-        registry_url: registry_url?,
+        registry: registry?,
         data_dir: data_dir?,
         admin_listen: admin_listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9644))),
         embedded: embedded?,

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hirewire_ingest::Role;
-use hirewire_registry::{Registry, server};
+use hirewire_registry::Registry;
+use hirewire_registry::server::Server;
 use hirewire_service::{Health, Metrics, Shutdown, admin, process};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -64,15 +65,22 @@ impl Stack {
     }
 
     /// Starts the embedded registry. Returns its address.
-    pub(crate) async fn registry(&mut self, listen: SocketAddr, data_dir: &Path) -> anyhow::Result<SocketAddr> {
+    pub(crate) async fn registry(
+        &mut self,
+        listen: SocketAddr,
+        data_dir: &Path,
+        set: impl FnOnce(Server) -> anyhow::Result<Server>,
+    ) -> anyhow::Result<SocketAddr> {
         let listener = bind(listen, "the embedded registry").await?;
         let address = listener.local_addr()?;
         let folder = data_dir.join("registry");
         let registry = tokio::task::block_in_place(|| Registry::open(&folder))?;
+        let metrics = hirewire_registry::Metrics::register(&self.metrics)?;
+        let server = set(Server::new(registry).metrics(metrics))?;
         let below = self.below.clone();
         self.engines.spawn(async move {
             let stopped = async move { below.requested().await };
-            ("registry", server::serve(listener, registry, stopped).await.map_err(anyhow::Error::from))
+            ("registry", server.run(listener, stopped).await.map_err(anyhow::Error::from))
         });
         Ok(address)
     }
@@ -100,7 +108,7 @@ impl Stack {
         let deps = hirewire_ingest::Deps {
             kafka: config.kafka.with_role("ingest"),
             names: config.names.clone(),
-            registry_url: config.registry_url.clone(),
+            registry: config.registry.clone(),
             metrics: self.metrics.clone(),
             health: self.health.clone(),
             shutdown: self.shutdown.clone(),
@@ -132,7 +140,7 @@ impl Stack {
         let deps = hirewire_normalize::Deps {
             kafka: config.kafka.with_role("normalize"),
             names: config.names.clone(),
-            registry_url: config.registry_url.clone(),
+            registry: config.registry.clone(),
             data_dir: config.data_dir.clone(),
             partitions: config.partitions,
             vendors: vendors.names(),
@@ -153,7 +161,7 @@ impl Stack {
         let deps = hirewire_route::Deps {
             kafka: config.kafka.with_role("route"),
             names: config.names.clone(),
-            registry_url: config.registry_url.clone(),
+            registry: config.registry.clone(),
             data_dir: config.data_dir.clone(),
             partitions: config.partitions,
             metrics: self.metrics.clone(),

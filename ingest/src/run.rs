@@ -27,7 +27,7 @@ pub enum Role {
 pub struct Deps {
     pub kafka: hirewire_kafka::Settings,
     pub names: Names,
-    pub registry_url: String,
+    pub registry: hirewire_registry::Access,
     pub metrics: prometheus::Registry,
     pub health: Health,
     pub shutdown: Shutdown,

@@ -35,7 +35,7 @@ async fn of_ten_thousand_deliveries_each_200_is_in_the_raw_topic_and_all_else_wa
     let deps = Deps {
         kafka: broker.settings(),
         names: broker.names.clone(),
-        registry_url: broker.registry_url.clone(),
+        registry: hirewire_registry::Access::plain(&broker.registry_url),
         metrics: prometheus::Registry::new(),
         health: Health::new(),
         shutdown: shutdown.clone(),

@@ -56,7 +56,7 @@ impl Member {
         let deps = Deps {
             kafka: broker.settings(),
             names: broker.names.clone(),
-            registry_url: broker.registry_url.clone(),
+            registry: hirewire_registry::Access::plain(&broker.registry_url),
             metrics: prometheus::Registry::new(),
             health: health.clone(),
             shutdown: shutdown.clone(),

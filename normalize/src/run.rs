@@ -37,7 +37,7 @@ pub struct Connection {
 pub struct Deps {
     pub kafka: hirewire_kafka::Settings,
     pub names: Names,
-    pub registry_url: String,
+    pub registry: hirewire_registry::Access,
     pub data_dir: PathBuf,
     /// Of every topic of the deployment.
     pub partitions: i32,
@@ -74,7 +74,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 pub async fn run(settings: Settings, deps: Deps) -> Result<(), Error> {
     let component = deps.health.component("normalize");
     component.waiting("the schema registry");
-    let codec = Codec::new(&deps.registry_url)?;
+    let codec = Codec::new(&deps.registry)?;
     let ids = tokio::select! {
         ids = register(&codec, &deps.names, settings.registry_wait) => ids?,
         () = deps.shutdown.requested() => return Ok(()),

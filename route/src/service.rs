@@ -29,7 +29,7 @@ use sink::SinkTask;
 pub struct Deps {
     pub kafka: hirewire_kafka::Settings,
     pub names: Names,
-    pub registry_url: String,
+    pub registry: hirewire_registry::Access,
     /// The context store lies in a folder of its own below.
     pub data_dir: PathBuf,
     /// Of every topic.
@@ -63,7 +63,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// What only a change of the configuration or of the environment can mend. What time mends is waited for.
 pub async fn run(settings: Settings, deps: Deps) -> Result<(), Error> {
     let metrics = Metrics::register(&deps.metrics)?;
-    let codec = Codec::new(&deps.registry_url)?;
+    let codec = Codec::new(&deps.registry)?;
     let decoder = Arc::new(Decoder::new(codec.clone()));
     let component = deps.health.component("route");
     component.waiting("Kafka");

@@ -37,7 +37,7 @@ pub(crate) struct BrokerArguments {
     admin: Option<SocketAddr>,
 }
 
-fn name_and_file(text: &str) -> Result<(String, PathBuf), String> {
+pub(crate) fn name_and_file(text: &str) -> Result<(String, PathBuf), String> {
     let (name, file) =
         text.rsplit_once('=').filter(|(name, file)| !name.is_empty() && !file.is_empty()).ok_or("write NAME=FILE")?;
     Ok((name.to_owned(), file.into()))
@@ -56,7 +56,8 @@ impl BrokerArguments {
             self.listen
         );
         let mut stack = Stack::until_signal()?;
-        let users = self.users.into_iter().map(user).collect::<anyhow::Result<Vec<User>>>()?;
+        let users = self.users.into_iter().map(with_password).collect::<anyhow::Result<Vec<_>>>()?;
+        let users = users.into_iter().map(|(name, password)| User { name, password }).collect();
         let tls = self.tls_certificate.zip(self.tls_key).map(|(certificate, key)| Tls { certificate, key });
         let address = stack
             .broker(self.listen, &self.data, |settings| {
@@ -73,10 +74,11 @@ impl BrokerArguments {
     }
 }
 
-fn user((name, file): (String, PathBuf)) -> anyhow::Result<User> {
+/// The name and the password in the file.
+pub(crate) fn with_password((name, file): (String, PathBuf)) -> anyhow::Result<(String, String)> {
     let password = std::fs::read_to_string(&file)
         .with_context(|| format!("the password of {name} cannot be read from {}", file.display()))?;
     let password = password.trim_end_matches(['\r', '\n']).to_owned();
     anyhow::ensure!(!password.is_empty(), "{} is empty; write the password of {name} into it", file.display());
-    Ok(User { name, password })
+    Ok((name, password))
 }

@@ -88,7 +88,7 @@ impl Command {
             Self::Check(arguments) => arguments.run(&vendors).await,
             Self::Health(arguments) => arguments.run(&vendors).await,
             Self::Map(arguments) => arguments.run(&vendors),
-            Self::Tail(arguments) => arguments.run().await,
+            Self::Tail(arguments) => arguments.run(&vendors).await,
             Self::Vendor(command) => command.run(&vendors),
             Self::Sim(command) => command.run(&vendors).await,
         }

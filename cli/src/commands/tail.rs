@@ -1,5 +1,6 @@
 //! `hirewire tail TOPIC`: a topic's records as JSON lines, read without a group and without a trace.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -7,13 +8,15 @@ use anyhow::Context;
 use apache_avro::Schema;
 use clap::Args;
 use hirewire_kafka::{Inbound, Isolation, Settings, TableFollower, TableStart};
-use hirewire_registry::Codec;
+use hirewire_registry::{Access, Codec};
 use hirewire_schemas::Names;
 use hirewire_service::Shutdown;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::config::{ConfigFile, Secrets};
 use crate::out;
+use crate::vendors::Vendors;
 
 #[derive(Args)]
 pub(crate) struct TailArguments {
@@ -26,6 +29,9 @@ pub(crate) struct TailArguments {
     /// What stands in front of the deployment's topic names.
     #[arg(long, default_value = "")]
     prefix: String,
+    /// Takes brokers, registry and prefix from a configuration, with their TLS and passwords.
+    #[arg(long, conflicts_with_all = ["brokers", "registry", "prefix"])]
+    config: Option<PathBuf>,
     /// Only records of this key.
     #[arg(long)]
     key: Option<String>,
@@ -41,12 +47,18 @@ pub(crate) struct TailArguments {
 const QUIET: Duration = Duration::from_millis(300);
 
 impl TailArguments {
-    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let names = Names::new(&self.prefix);
+    pub(crate) async fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
+        let (kafka, registry, names) = match &self.config {
+            Some(file) => {
+                let config = ConfigFile { config: file.clone() }.read(vendors, Secrets::NONE)?;
+                (config.kafka, config.registry, config.names)
+            }
+            None => (Settings::local(&self.brokers), Access::plain(&self.registry), Names::new(&self.prefix)),
+        };
         let topic =
             if self.topic.contains('.') { self.topic.clone() } else { names.full(&format!("ats.{}.v1", self.topic)) };
-        let codec = Codec::new(&self.registry)?;
-        let settings = Settings::local(&self.brokers).with_role("tail");
+        let codec = Codec::new(&registry)?;
+        let settings = kafka.with_role("tail");
         let (records, mut received) = mpsc::unbounded_channel();
         let shutdown = Shutdown::new();
         let stop = shutdown.clone();

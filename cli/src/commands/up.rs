@@ -93,7 +93,7 @@ async fn start(stack: &mut Stack, config: &Config, vendors: &Vendors) -> anyhow:
         stack.broker(listen, &config.data_dir, |_| ()).await?;
     }
     if let Some(listen) = config.embedded.registry {
-        stack.registry(listen, &config.data_dir).await?;
+        stack.registry(listen, &config.data_dir, Ok).await?;
     }
     let admin = stack.admin(config.admin_listen, &config.data_dir).await?;
     topics::apply(&config.kafka, &topics::Wanted::of(config, vendors), true).await?;
@@ -102,7 +102,7 @@ async fn start(stack: &mut Stack, config: &Config, vendors: &Vendors) -> anyhow:
     stack.route(config);
     Ok(Listening {
         broker: config.kafka.bootstrap_servers().to_owned(),
-        registry: config.registry_url.clone(),
+        registry: config.registry.url().to_owned(),
         webhooks,
         admin,
     })

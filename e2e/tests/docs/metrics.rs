@@ -20,6 +20,7 @@ pub(crate) fn defined() -> Defined {
     hirewire_kafka::PartitionedMetrics::register("normalize", &registry).unwrap();
     hirewire_route::Metrics::register(&registry).unwrap();
     hirewire_broker::Metrics::register(&registry).unwrap();
+    hirewire_registry::Metrics::register(&registry).unwrap();
     hirewire_service::process::register(&registry, "0", Path::new(".")).unwrap();
     Defined(registry)
 }
@@ -88,7 +89,7 @@ fn a_running_process_shows_metrics_that_are_defined_and_named_as_is_the_custom()
     let mut seen = 0;
     for (name, kind) in types {
         assert!(defined.contains(name), "{name}: of a part that `defined` does not ask");
-        assert!(name.starts_with("hirewire_") || name.starts_with("broker_"), "{name}: whose is it?");
+        assert!(["hirewire_", "broker_", "registry_"].iter().any(|of| name.starts_with(of)), "{name}: whose is it?");
         assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
         let help = format!("# HELP {name} ");
         assert!(answer.lines().any(|line| line.strip_prefix(&help).is_some_and(|h| h.len() > 8)), "{name}: no help");

@@ -32,9 +32,10 @@ const START_ERRORS: [(&str, &str); 11] = [
 ];
 
 /// Files that read `hirewire.yaml`.
-const READERS: [&str; 8] = [
+const READERS: [&str; 9] = [
     "cli/src/config.rs",
     "lib/kafka/src/settings.rs",
+    "lib/registry/src/access.rs",
     "ingest/src/settings.rs",
     "ingest/src/connection.rs",
     "normalize/src/settings.rs",

@@ -71,7 +71,7 @@ pub(crate) async fn run(
     health.waiting("the leases topic");
     let Some(partitions) = lease_partitions(&deps.kafka, &topics.leases, &deps.shutdown).await else { return Ok(()) };
     let group = deps.names.group("ingest-poll");
-    let codec = Codec::new(&deps.registry_url).map_err(|error| Stop::permanent("registry-url", error.to_string()))?;
+    let codec = Codec::new(&deps.registry).map_err(|error| Stop::permanent("registry-url", error.to_string()))?;
     let work = Arc::new(Work {
         connections,
         topics,

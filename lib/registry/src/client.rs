@@ -1,16 +1,13 @@
 //! Calls to a registry: registering and reading schemas through `schema_registry_converter`, the rest by plain HTTP.
 
-use std::time::Duration;
-
 use reqwest::{Method, StatusCode, Url};
 use schema_registry_converter::async_impl::schema_registry::{SrSettings, get_schema_by_id, post_schema};
 use schema_registry_converter::error::SRCError;
 use schema_registry_converter::schema_registry_common::{SchemaType, SuppliedSchema};
 use serde_json::{Value, json};
 
+use crate::access::Access;
 use crate::codec::CodecError;
-
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is to be registered.
 #[derive(Debug, Clone)]
@@ -22,26 +19,29 @@ pub struct Subject {
     pub compatibility: Option<String>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Client {
     url: Url,
     http: reqwest::Client,
+    /// Without the password nobody gets in. Never shown.
+    credentials: Option<(String, String)>,
     converter: SrSettings,
 }
 
 impl Client {
-    pub(crate) fn new(url: &str) -> Result<Self, CodecError> {
-        let invalid = |what: String| CodecError::Url { url: url.to_owned(), what };
-        let parsed = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
-        if parsed.cannot_be_a_base() || !matches!(parsed.scheme(), "http" | "https") {
-            return Err(invalid("it must begin with http:// or https://".to_owned()));
+    pub(crate) fn new(access: &Access) -> Result<Self, CodecError> {
+        let url = Url::parse(access.url()).map_err(|error| access.unusable(error.to_string()))?;
+        if url.cannot_be_a_base() || !matches!(url.scheme(), "http" | "https") {
+            return Err(access.unusable("it must begin with http:// or https://".to_owned()));
         }
-        let http = reqwest::Client::builder().timeout(TIMEOUT).build();
-        let http = http.map_err(|error| invalid(error.to_string()))?;
-        let base = url.trim_end_matches('/').to_owned();
-        let converter = SrSettings::new_builder(base).set_timeout(TIMEOUT).build();
-        let converter = converter.map_err(|error| invalid(error.to_string()))?;
-        Ok(Self { url: parsed, http, converter })
+        let http = access.http()?.build().map_err(|error| access.unusable(error.to_string()))?;
+        let mut converter = SrSettings::new_builder(access.url().to_owned());
+        let credentials = access.credentials()?.map(|(name, password)| (name.to_owned(), password));
+        if let Some((name, password)) = &credentials {
+            converter.set_basic_authorization(name, Some(password));
+        }
+        let converter = converter.build_with(access.http()?).map_err(|error| access.unusable(error.to_string()))?;
+        Ok(Self { url, http, credentials, converter })
     }
 
     /// Registers the schema, or finds it if the subject has it.
@@ -120,6 +120,9 @@ impl Client {
             segments.pop_if_empty().extend(path);
         }
         let mut request = self.http.request(method, url).query(query);
+        if let Some((name, password)) = &self.credentials {
+            request = request.basic_auth(name, Some(password));
+        }
         if let Some(body) = body {
             request = request.header(reqwest::header::CONTENT_TYPE, "application/vnd.schemaregistry.v1+json");
             request = request.body(body.to_string());

@@ -14,6 +14,7 @@ use reqwest::StatusCode;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+use crate::access::Access;
 use crate::client::{Client, Subject};
 
 /// First byte of a framed record.
@@ -25,7 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Why an id or a schema could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
-    #[error("the registry's address {url} cannot be used: {what}")]
+    #[error("the registry {url} cannot be used: {what}")]
     Url { url: String, what: String },
     #[error("the registry at {url} does not answer")]
     Away { url: String, source: Box<reqwest::Error> },
@@ -123,10 +124,10 @@ impl Codec {
     /// Makes no call yet.
     ///
     /// # Errors
-    /// `url` is no http address.
-    pub fn new(url: &str) -> Result<Self, CodecError> {
+    /// The address is no http address, or its password or certificates cannot be read.
+    pub fn new(access: &Access) -> Result<Self, CodecError> {
         let shared = Shared {
-            client: Client::new(url)?,
+            client: Client::new(access)?,
             ids: RwLock::default(),
             writers: RwLock::default(),
             readers: RwLock::default(),

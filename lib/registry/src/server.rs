@@ -1,4 +1,4 @@
-//! The registry over HTTP: a listener and a [`Registry`] in, Confluent's REST API out.
+//! The registry over HTTP or HTTPS: a listener and a [`Registry`] in, Confluent's REST API out.
 //!
 //! Every answer has the registry's content type; every refusal is `{"error_code", "message"}`. The disk is touched off
 //! the async threads.
@@ -9,15 +9,19 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::serve::Listener;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio_native_tls::TlsAcceptor;
 
 use crate::compatibility::Level;
+use crate::door::{self, Metrics, Tls, TlsListener, User, Users};
 use crate::error::ApiError;
 use crate::registry::{Mode, Reference, Registry, Submitted, Which};
 
@@ -27,7 +31,65 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// A schema larger than this is not one.
 const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 
-/// Serves until `shutdown` is done and the open requests are answered, or have had five seconds.
+/// The registry and what stands before it.
+pub struct Server {
+    registry: Registry,
+    users: Vec<User>,
+    tls: Option<TlsAcceptor>,
+    metrics: Option<Metrics>,
+}
+
+impl Server {
+    /// Plain HTTP, and nobody is asked who they are.
+    #[must_use]
+    pub fn new(registry: Registry) -> Self {
+        Self { registry, users: Vec::new(), tls: None, metrics: None }
+    }
+
+    /// Only these may do anything, by HTTP Basic. None: everybody.
+    #[must_use]
+    pub fn users(self, users: Vec<User>) -> Self {
+        Self { users, ..self }
+    }
+
+    /// HTTPS.
+    ///
+    /// # Errors
+    /// The certificate or its key cannot be used.
+    pub fn tls(self, tls: &Tls) -> std::io::Result<Self> {
+        Ok(Self { tls: Some(tls.acceptor()?), ..self })
+    }
+
+    /// Counts requests.
+    #[must_use]
+    pub fn metrics(self, metrics: Metrics) -> Self {
+        Self { metrics: Some(metrics), ..self }
+    }
+
+    /// Serves until `shutdown` is done and the open requests are answered, or have had five seconds.
+    ///
+    /// # Errors
+    /// The listener failed.
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        let mut router = router(self.registry);
+        if !self.users.is_empty() {
+            router = router.layer(from_fn_with_state(Users::new(&self.users), door::admit));
+        }
+        if let Some(metrics) = self.metrics {
+            router = router.layer(from_fn_with_state(metrics, door::count));
+        }
+        match self.tls {
+            None => until(listener, router, shutdown).await,
+            Some(tls) => until(TlsListener::start(listener, tls)?, router, shutdown).await,
+        }
+    }
+}
+
+/// A [`Server`] that asks nobody who they are, on plain HTTP.
 ///
 /// # Errors
 /// The listener failed.
@@ -36,13 +98,25 @@ pub async fn serve(
     registry: Registry,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    Server::new(registry).run(listener, shutdown).await
+}
+
+async fn until<L>(
+    listener: L,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()>
+where
+    L: Listener,
+    L::Addr: std::fmt::Debug,
+{
     let (stopping, stopped) = oneshot::channel();
     let drain = async {
         shutdown.await;
         // Fails when the server has ended by itself: then nobody waits for it.
         stopping.send(()).ok();
     };
-    let served = axum::serve(listener, router(registry)).with_graceful_shutdown(drain);
+    let served = axum::serve(listener, router).with_graceful_shutdown(drain);
     let patience = async {
         match stopped.await {
             Ok(()) => tokio::time::sleep(DRAIN).await,
@@ -56,7 +130,7 @@ pub async fn serve(
 }
 
 /// All routes.
-pub fn router(registry: Registry) -> Router {
+fn router(registry: Registry) -> Router {
     Router::new()
         .route("/", get(async || answer(json!({}))))
         .route("/schemas/types", get(async || answer(json!(["AVRO"]))))
@@ -397,7 +471,7 @@ fn text(body: String) -> Response {
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response()
 }
 
-fn refuse(status: StatusCode, code: u32, message: &str) -> Response {
+pub(crate) fn refuse(status: StatusCode, code: u32, message: &str) -> Response {
     let body = Json(json!({"error_code": code, "message": message}));
     (status, [(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response()
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use apache_avro::Schema;
 use apache_avro::types::Value;
-use hirewire_registry::{Codec, CodecError, DecodeError, Subject, frame, unframe};
+use hirewire_registry::{Access, Codec, CodecError, DecodeError, Subject, frame, unframe};
 use schema_registry_converter::async_impl::avro::{AvroDecoder, AvroEncoder};
 use schema_registry_converter::async_impl::schema_registry::SrSettings;
 use schema_registry_converter::schema_registry_common::{SchemaType, SubjectNameStrategy, SuppliedSchema};
@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 async fn a_record_is_read_as_written_and_as_the_reader_has_it() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(&dir).await;
-    let codec = Codec::new(&server.url).unwrap();
+    let codec = Codec::new(&Access::plain(&server.url)).unwrap();
     let ids = codec.register(&[subject(V1), subject(V2)], PATIENCE).await.unwrap();
     assert_eq!(ids, [1, 2]);
     assert_eq!(codec.cached_id("t/1-value", V2), Some(2));
@@ -69,7 +69,7 @@ async fn an_absent_registry_is_waited_for_and_bad_bytes_are_not() {
     server.ok("POST", "/subjects/s/versions", Some(serde_json::json!({"schema": V1}))).await;
     server.stop().await;
 
-    let codec = Codec::new(&url).unwrap();
+    let codec = Codec::new(&Access::plain(&url)).unwrap();
     let away = codec.decode(&framed(1, &[14])).await.unwrap_err();
     assert!(away.is_retryable(), "{away}");
     assert!(codec.id_for("s", V1).await.unwrap_err().is_retryable());
@@ -94,7 +94,7 @@ async fn an_absent_registry_is_waited_for_and_bad_bytes_are_not() {
 async fn an_incompatible_schema_says_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(&dir).await;
-    let codec = Codec::new(&server.url).unwrap();
+    let codec = Codec::new(&Access::plain(&server.url)).unwrap();
     codec.register(&[subject(V1)], PATIENCE).await.unwrap();
     let other = V1.replace("int", "string");
     let error = codec.register(&[subject(&other)], PATIENCE).await.unwrap_err();
@@ -111,7 +111,7 @@ async fn only_subjects_with_the_prefix_are_deleted() {
         server.ok("POST", &path, Some(serde_json::json!({"schema": V1}))).await;
     }
     server.ok("DELETE", "/subjects/demo-1-x", None).await;
-    let codec = Codec::new(&server.url).unwrap();
+    let codec = Codec::new(&Access::plain(&server.url)).unwrap();
     assert!(codec.delete_subjects("").await.is_err());
     assert_eq!(codec.delete_subjects("demo-1-").await.unwrap(), ["demo-1-x", "demo-1-y/z"]);
     assert_eq!(server.ok("GET", "/subjects?deleted=true", None).await, serde_json::json!(["demo-2-x"]));
@@ -122,7 +122,7 @@ fn threads_outside_of_the_runtime_use_the_same_codec() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let server = runtime.block_on(Server::start(&dir));
-    let codec = Codec::new(&server.url).unwrap().blocking(runtime.handle().clone());
+    let codec = Codec::new(&Access::plain(&server.url)).unwrap().blocking(runtime.handle().clone());
     let read = std::thread::spawn(move || {
         assert_eq!(codec.register(&[subject(V1)], PATIENCE).unwrap(), [1]);
         codec.decode_into::<R>(&framed(1, &[14]), &V2_PARSED).unwrap()
@@ -140,7 +140,7 @@ async fn the_converter_crate_and_the_codec_read_each_other() {
     let record = R { a: 3, b: Some("ü".into()) };
     let bytes = AvroEncoder::new(settings.clone()).encode_struct(&record, &strategy).await.unwrap();
 
-    let codec = Codec::new(&server.url).unwrap();
+    let codec = Codec::new(&Access::plain(&server.url)).unwrap();
     assert_eq!(codec.decode_into::<R>(&bytes, &V2_PARSED).await.unwrap(), record);
     let id = codec.id_for("t-value", V2).await.unwrap();
     assert_eq!(unframe(&bytes).unwrap().0, id);

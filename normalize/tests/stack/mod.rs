@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hirewire_kafka::{Admin, Inbound, Isolation, NewTopic, Producer, ProducerOptions, Record, Settings, read_table};
 use hirewire_mapping::Plan;
 use hirewire_normalize::{Connection, Deps};
-use hirewire_registry::{Codec, Registry, server};
+use hirewire_registry::{Access, Codec, Registry, server};
 use hirewire_schemas::{Names, ids, topics};
 use hirewire_service::{Health, Shutdown};
 
@@ -101,7 +101,7 @@ impl Stack {
         Admin::new(&settings).unwrap().create_topics(&wanted).await.unwrap();
         let options = ProducerOptions { delivery_timeout: Duration::from_secs(20), ..Default::default() };
         let producer = Producer::new(&settings, &options).unwrap();
-        let codec = Codec::new(&registry_url).unwrap();
+        let codec = Codec::new(&Access::plain(&registry_url)).unwrap();
         Self { settings, names, registry_url, codec, producer, below, data, plan: vendor_plan() }
     }
 
@@ -111,7 +111,7 @@ impl Stack {
         let deps = Deps {
             kafka: self.settings.clone(),
             names: self.names.clone(),
-            registry_url: self.registry_url.clone(),
+            registry: Access::plain(&self.registry_url),
             data_dir: self.data.path().join(store),
             partitions: PARTITIONS,
             vendors: vec!["greenhouse".to_owned()],

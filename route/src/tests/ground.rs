@@ -10,7 +10,7 @@ use apache_avro::types::Value as Avro;
 use apache_avro::writer::datum::GenericDatumWriter;
 use bytes::Bytes;
 use hirewire_kafka::{Admin, Isolation, NewTopic, Producer, ProducerOptions, Record, partition_for, read_table};
-use hirewire_registry::{Codec, Registry, frame, server};
+use hirewire_registry::{Access, Codec, Registry, frame, server};
 use hirewire_schemas::{Entity, Names};
 use hirewire_service::{Health, Shutdown};
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ impl Ground {
             &ProducerOptions { delivery_timeout: Duration::from_secs(20), ..ProducerOptions::default() },
         )
         .unwrap();
-        let codec = Codec::new(&registry_url).unwrap();
+        let codec = Codec::new(&Access::plain(&registry_url)).unwrap();
         Self { kafka, names, registry_url, producer, codec, folder, shutdown }
     }
 
@@ -132,7 +132,7 @@ impl Ground {
         let deps = Deps {
             kafka: self.kafka.clone(),
             names: self.names.clone(),
-            registry_url: self.registry_url.clone(),
+            registry: Access::plain(&self.registry_url),
             data_dir: data.to_path_buf(),
             partitions: PARTITIONS,
             metrics: metrics.clone(),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use bytes::Bytes;
 use hirewire_kafka::{Inbound, Isolation, Settings, TableFollower, TableStart};
-use hirewire_registry::Codec;
+use hirewire_registry::{Access, Codec};
 use hirewire_schemas::records::StageChange;
 use hirewire_schemas::{Entity, Names};
 use hirewire_service::Shutdown;
@@ -50,7 +50,7 @@ impl Readback {
         names: &Names,
         vendors: &[String],
         sinks: &[String],
-        registry_url: &str,
+        registry: &Access,
     ) -> anyhow::Result<Self> {
         let mut topics: BTreeMap<String, Counts> = BTreeMap::new();
         for vendor in vendors {
@@ -87,7 +87,7 @@ impl Readback {
             )
         })
         .await??;
-        Ok(Self { seen, decoded: Vec::new(), follower: Some(follower), codec: Codec::new(registry_url)? })
+        Ok(Self { seen, decoded: Vec::new(), follower: Some(follower), codec: Codec::new(registry)? })
     }
 
     /// Every change so far, those of one application in the order of publication.

@@ -80,7 +80,7 @@ async fn play(arguments: &DemoArguments, plan: &Plan, folder: &Folder, vendors: 
         _ => {
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
             let broker = stack.broker(any, folder.path(), |_| ()).await?;
-            let registry = stack.registry(any, folder.path()).await?;
+            let registry = stack.registry(any, folder.path(), Ok).await?;
             (broker.to_string(), format!("http://{registry}"))
         }
     };
@@ -171,7 +171,7 @@ impl Demo<'_> {
         topics::apply(&config.kafka, &Wanted::of(config, vendors), true).await?;
         let (sinks, vendor_names) = (config.route.sink_names(), vendors.names());
         let mut readback =
-            Readback::start(&config.kafka, &config.names, &vendor_names, &sinks, &config.registry_url).await?;
+            Readback::start(&config.kafka, &config.names, &vendor_names, &sinks, &config.registry).await?;
         let played = self.live(&mut readback, config_file, vendors).await;
         readback.stop().await?;
         played
@@ -328,6 +328,6 @@ async fn remove(config: &Config, prefix: &str) -> anyhow::Result<()> {
     let ours = |name: &String| name.starts_with(prefix);
     admin.delete_topics(&topics.into_keys().filter(ours).collect::<Vec<_>>()).await?;
     admin.delete_groups(&groups.into_iter().filter(ours).collect::<Vec<_>>()).await?;
-    Codec::new(&config.registry_url)?.delete_subjects(prefix).await?;
+    Codec::new(&config.registry)?.delete_subjects(prefix).await?;
     Ok(())
 }
