@@ -298,14 +298,29 @@ impl Members {
     }
 
     /// A worker that ended by itself, with its reason.
-    fn dead_worker(&self) -> Option<Stop> {
+    fn ended_worker(&self) -> Option<Result<(), Stop>> {
         let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
         let p = *workers.iter().find(|(_, running)| running.thread.is_finished())?.0;
         let running = workers.remove(&p)?;
-        match running.thread.join() {
-            Ok(Ok(())) => None,
-            Ok(Err(stop)) => Some(stop),
-            Err(_) => Some(Stop::retryable("worker-panicked", format!("the worker of partition {p} panicked"))),
+        Some(running.thread.join().unwrap_or_else(|_| {
+            Err(Stop::retryable("worker-panicked", format!("the worker of partition {p} panicked")))
+        }))
+    }
+
+    /// Why the worker that takes nothing more ended. Its thread may still be closing its producer.
+    fn reason_of_end(&self) -> Stop {
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            match self.ended_worker() {
+                Some(Err(stop)) => return stop,
+                None if Instant::now() < until => {
+                    self.component.progress(Duration::from_secs(60));
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Some(Ok(())) | None => {
+                    return Stop::retryable("worker-ended", "a worker ended without a reason");
+                }
+            }
         }
     }
 
@@ -414,9 +429,7 @@ fn pump(
         }
         match polled {
             None => {
-                if let Some(stop) = members.dead_worker() {
-                    return Err(stop);
-                }
+                members.ended_worker().transpose()?;
             }
             Some(Ok(message)) => {
                 let Some(topic) = inputs.iter().find(|topic| ***topic == *message.topic()) else { continue };
@@ -442,13 +455,7 @@ fn hand_over(
     loop {
         match inbox.try_send(message) {
             Ok(()) => return Ok(()),
-            Err(TrySendError::Disconnected(_)) => {
-                std::thread::sleep(Duration::from_millis(1));
-                return match members.dead_worker() {
-                    Some(stop) => Err(stop),
-                    None => Err(Stop::retryable("worker-ended", "a worker ended without a reason")),
-                };
-            }
+            Err(TrySendError::Disconnected(_)) => return Err(members.reason_of_end()),
             Err(TrySendError::Full(_)) if shutdown.is_requested() => return Ok(()),
             Err(TrySendError::Full(back)) => {
                 message = back;
