@@ -23,25 +23,34 @@ pub(super) const PARTITIONS: i32 = 4;
 
 /// A broker, a registry and the topics of one deployment.
 pub(super) struct Ground {
+    pub(super) place: Place,
     pub(super) kafka: hirewire_kafka::Settings,
     pub(super) names: Names,
-    registry_url: String,
     pub(super) producer: Producer,
     pub(super) codec: Codec,
     pub(super) folder: tempfile::TempDir,
     shutdown: Shutdown,
 }
 
+/// Where a ground is, for another process too.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) brokers: String,
+    pub(super) prefix: String,
+    pub(super) registry_url: String,
+}
+
 impl Ground {
     pub(super) async fn lay() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let shutdown = Shutdown::new();
-        let kafka = match std::env::var("HIREWIRE_TEST_BROKERS") {
+        let brokers = match std::env::var("HIREWIRE_TEST_BROKERS") {
             Ok(address) => address,
             Err(_) => start_broker(&folder.path().join("broker"), &shutdown).await,
         };
-        let kafka = hirewire_kafka::Settings::local(&kafka);
-        let names = Names::new(&format!("route-{}-", uuid::Uuid::new_v4().simple()));
+        let kafka = hirewire_kafka::Settings::local(&brokers);
+        let prefix = format!("route-{}-", uuid::Uuid::new_v4().simple());
+        let names = Names::new(&prefix);
         let registry = Registry::open(&folder.path().join("registry")).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let registry_url = format!("http://{}", listener.local_addr().unwrap());
@@ -64,7 +73,8 @@ impl Ground {
         )
         .unwrap();
         let codec = Codec::new(&Access::plain(&registry_url)).unwrap();
-        Self { kafka, names, registry_url, producer, codec, folder, shutdown }
+        let place = Place { brokers, prefix, registry_url };
+        Self { place, kafka, names, producer, codec, folder, shutdown }
     }
 
     /// A record with these fields and the defaults of all others.
@@ -124,30 +134,7 @@ impl Ground {
 
     /// Starts the service; returns when it is ready.
     pub(super) async fn start(&self, config: &str, data: &Path) -> Service {
-        let root = hirewire_yaml::parse("hirewire.yaml", config).unwrap();
-        let mut problems = hirewire_yaml::Problems::new();
-        let settings = Settings::read(root.peek("sinks"), root.peek("routes"), root.peek("route"), &mut problems);
-        let settings = problems.into_result(settings).unwrap_or_else(|problems| panic!("{problems}"));
-        let (health, shutdown, metrics) = (Health::new(), Shutdown::new(), prometheus::Registry::new());
-        let deps = Deps {
-            kafka: self.kafka.clone(),
-            names: self.names.clone(),
-            registry: Access::plain(&self.registry_url),
-            data_dir: data.to_path_buf(),
-            partitions: PARTITIONS,
-            metrics: metrics.clone(),
-            health: health.clone(),
-            shutdown: shutdown.clone(),
-        };
-        // Until the service itself says more, it is not ready.
-        drop(health.component("route"));
-        let task = tokio::spawn(run(settings, deps));
-        until("the service to be ready", || {
-            assert!(!task.is_finished(), "the service ended early");
-            health.waiting().is_empty()
-        })
-        .await;
-        Service { shutdown, task, metrics }
+        Service::start(&self.place, config, data).await
     }
 
     pub(super) fn read_all(&self, topic: &str) -> Vec<hirewire_kafka::Inbound> {
@@ -176,6 +163,34 @@ pub(super) struct Service {
 }
 
 impl Service {
+    /// Returns when it is ready.
+    pub(super) async fn start(place: &Place, config: &str, data: &Path) -> Self {
+        let root = hirewire_yaml::parse("hirewire.yaml", config).unwrap();
+        let mut problems = hirewire_yaml::Problems::new();
+        let settings = Settings::read(root.peek("sinks"), root.peek("routes"), root.peek("route"), &mut problems);
+        let settings = problems.into_result(settings).unwrap_or_else(|problems| panic!("{problems}"));
+        let (health, shutdown, metrics) = (Health::new(), Shutdown::new(), prometheus::Registry::new());
+        let deps = Deps {
+            kafka: hirewire_kafka::Settings::local(&place.brokers),
+            names: Names::new(&place.prefix),
+            registry: Access::plain(&place.registry_url),
+            data_dir: data.to_path_buf(),
+            partitions: PARTITIONS,
+            metrics: metrics.clone(),
+            health: health.clone(),
+            shutdown: shutdown.clone(),
+        };
+        // Until the service itself says more, it is not ready.
+        drop(health.component("route"));
+        let task = tokio::spawn(run(settings, deps));
+        until("the service to be ready", || {
+            assert!(!task.is_finished(), "the service ended early");
+            health.waiting().is_empty()
+        })
+        .await;
+        Self { shutdown, task, metrics }
+    }
+
     pub(super) async fn stop(self) {
         self.shutdown.request();
         tokio::time::timeout(Duration::from_secs(20), self.task).await.unwrap().unwrap().unwrap();

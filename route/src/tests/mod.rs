@@ -6,5 +6,6 @@ mod golden;
 mod ground;
 mod on_kafka;
 mod postgres_server;
+mod prescribed;
 pub(crate) mod support;
 mod walk;
