@@ -20,6 +20,8 @@ pub struct Metrics {
     dead_letters: IntCounterVec,
     skipped: IntCounterVec,
     held: IntGaugeVec,
+    breaker: IntGaugeVec,
+    keys_held: IntGaugeVec,
     records: IntGaugeVec,
     keys: IntGaugeVec,
     context_waits: IntGaugeVec,
@@ -73,6 +75,14 @@ impl Metrics {
                 &["sink", "route", "reason"],
             )?,
             held: gauge("hirewire_route_sink_held", "1 while nothing is sent to the sink until somebody mends it.")?,
+            breaker: gauge(
+                "hirewire_route_breaker_open",
+                "1 while so many deliveries in a row failed that only one at a time is tried.",
+            )?,
+            keys_held: gauge(
+                "hirewire_route_keys_held",
+                "Keys whose record the sink does not take and whose route holds them for it.",
+            )?,
             records: gauge("hirewire_route_records_held", "Records taken in and not settled yet.")?,
             keys: gauge("hirewire_route_keys_under_way", "Keys that have a record under way.")?,
             context_waits: gauge(
@@ -92,6 +102,8 @@ impl Metrics {
     pub(crate) fn sink(&self, sink: &str) -> SinkMetrics {
         // Series that an alert watches are there from the start.
         self.held.with_label_values(&[sink]).set(0);
+        self.breaker.with_label_values(&[sink]).set(0);
+        self.keys_held.with_label_values(&[sink]).set(0);
         for code in Code::ALL {
             self.dead_letters.with_label_values(&[sink, code.name()]).inc_by(0);
         }
@@ -132,6 +144,15 @@ impl SinkMetrics {
         self.all.held.with_label_values(&[self.sink.as_str()]).set(i64::from(held));
     }
 
+    pub(crate) fn breaker(&self, open: bool) {
+        self.all.breaker.with_label_values(&[self.sink.as_str()]).set(i64::from(open));
+    }
+
+    /// Counts one held key until dropped.
+    pub(crate) fn key_held(&self) -> Counted {
+        Counted::new(self.all.keys_held.with_label_values(&[self.sink.as_str()]))
+    }
+
     pub(crate) fn under_way(&self, records: usize, keys: usize) {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.all.records.with_label_values(&[self.sink.as_str()]).set(count(records));
@@ -148,16 +169,22 @@ impl SinkMetrics {
     }
 
     /// Counts one waiting delivery until dropped.
-    pub(crate) fn context_wait(&self) -> ContextWait {
-        let gauge = self.all.context_waits.with_label_values(&[self.sink.as_str()]);
-        gauge.inc();
-        ContextWait(gauge)
+    pub(crate) fn context_wait(&self) -> Counted {
+        Counted::new(self.all.context_waits.with_label_values(&[self.sink.as_str()]))
     }
 }
 
-pub(crate) struct ContextWait(prometheus::IntGauge);
+/// One in a gauge until it is dropped.
+pub(crate) struct Counted(prometheus::IntGauge);
 
-impl Drop for ContextWait {
+impl Counted {
+    fn new(gauge: prometheus::IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
     }

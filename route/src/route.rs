@@ -10,6 +10,7 @@ use hirewire_schemas::Entity;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use crate::deliver::OnRefusal;
 use crate::event::Event;
 use crate::request::RequestPlan;
 use crate::request::condition::Condition;
@@ -32,6 +33,7 @@ pub(crate) struct Route {
     pub(crate) corrections: bool,
     /// How long a delivery waits for what its request requires.
     pub(crate) requires_within: Duration,
+    pub(crate) on_refusal: OnRefusal,
 }
 
 /// What a route does with a record.
@@ -145,6 +147,7 @@ mod tests {
             start: Some("2026-01-02T00:00:00Z".parse().unwrap()),
             corrections: false,
             requires_within: Duration::from_secs(1),
+            on_refusal: OnRefusal::Skip,
         }
     }
 

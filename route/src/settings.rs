@@ -2,6 +2,8 @@
 
 mod http;
 
+#[cfg(test)]
+pub(crate) use http::read as read_http;
 pub(crate) use http::{read_allow, read_ca};
 
 use std::collections::BTreeMap;
@@ -15,7 +17,8 @@ use hirewire_yaml::{Map, Node, Problems, did_you_mean};
 use jiff::Timestamp;
 
 use crate::database::postgres::PostgresSettings;
-use crate::deliver::backoff::Retry;
+use crate::deliver::limits::RateLimit;
+use crate::deliver::{Limits, OnRefusal};
 use crate::http::HttpSettings;
 use crate::request::condition::Condition;
 use crate::request::read_entity;
@@ -35,13 +38,9 @@ pub(crate) struct SinkSettings {
     pub(crate) name: Arc<str>,
     pub(crate) system: Arc<System>,
     pub(crate) kind: Kind,
-    pub(crate) retry: Retry,
-    /// Attempts under way at the same time.
-    pub(crate) concurrency: usize,
+    pub(crate) limits: Limits,
     /// Records of a partition beyond the committed position.
     pub(crate) window: usize,
-    /// How often a held sink is tried.
-    pub(crate) probe: Duration,
     pub(crate) routes: Vec<RouteSettings>,
 }
 
@@ -61,6 +60,7 @@ pub(crate) struct RouteSettings {
     pub(crate) from: From,
     pub(crate) corrections: bool,
     pub(crate) requires_within: Duration,
+    pub(crate) on_refusal: OnRefusal,
 }
 
 /// From when on a route acts.
@@ -151,18 +151,8 @@ fn read_sink(name: &str, node: &Node, systems: &Systems, problems: &mut Problems
     let mut map = node.map(problems)?;
     let system = read_system(name, &mut map, systems, problems);
     let kind = read_kind(&mut map, problems);
-    let mut retry = Retry::default();
-    if let Some(mut inner) = map.get("retry").and_then(|node| node.map(problems)) {
-        read_duration(&mut inner, "first", &mut retry.first, problems);
-        read_duration(&mut inner, "longest", &mut retry.longest, problems);
-        read_duration(&mut inner, "longest_asked", &mut retry.longest_asked, problems);
-        read_duration(&mut inner, "give_up_after", &mut retry.give_up_after, problems);
-        inner.finish(problems);
-    }
-    let concurrency = read_count(&mut map, "concurrency", 1_024, problems);
+    let limits = read_limits(&mut map, problems);
     let window = read_count(&mut map, "window", 1_000, problems);
-    let mut probe = Duration::from_secs(30);
-    read_duration(&mut map, "probe", &mut probe, problems);
     map.finish(problems);
     let (system, kind) = (system?, kind?);
     let fits = match (&system.takes, &kind) {
@@ -177,16 +167,41 @@ fn read_sink(name: &str, node: &Node, systems: &Systems, problems: &mut Problems
             false
         }
     };
-    fits.then(|| SinkSettings {
-        name: name.into(),
-        system,
-        kind,
-        retry,
-        concurrency,
-        window,
-        probe,
-        routes: Vec::new(),
-    })
+    fits.then(|| SinkSettings { name: name.into(), system, kind, limits, window, routes: Vec::new() })
+}
+
+fn read_limits(map: &mut Map<'_>, problems: &mut Problems) -> Limits {
+    let mut limits = Limits::default();
+    if let Some(mut inner) = map.get("retry").and_then(|node| node.map(problems)) {
+        let retry = &mut limits.retry;
+        read_duration(&mut inner, "first", &mut retry.first, problems);
+        read_duration(&mut inner, "longest", &mut retry.longest, problems);
+        read_duration(&mut inner, "longest_asked", &mut retry.longest_asked, problems);
+        read_duration(&mut inner, "give_up_after", &mut retry.give_up_after, problems);
+        let attempts = inner.get("attempts").and_then(|node| node.whole(1, problems));
+        retry.attempts = attempts.map(|attempts| u32::try_from(attempts).unwrap_or(u32::MAX));
+        inner.finish(problems);
+    }
+    limits.concurrency = read_count(map, "concurrency", limits.concurrency, problems);
+    if let Some(mut inner) = map.get("rate").and_then(|node| node.map(problems)) {
+        let attempts = inner.require("attempts", problems).and_then(|node| node.whole(1, problems));
+        let mut per = Duration::from_secs(1);
+        read_duration(&mut inner, "per", &mut per, problems);
+        inner.finish(problems);
+        limits.rate = attempts.map(|attempts| RateLimit { attempts: u32::try_from(attempts).unwrap_or(u32::MAX), per });
+    }
+    if let Some(mut inner) = map.get("breaker").and_then(|node| node.map(problems)) {
+        limits.breaker = read_count(&mut inner, "failures", limits.breaker, problems);
+        read_duration(&mut inner, "probe", &mut limits.probes.breaker, problems);
+        inner.finish(problems);
+    }
+    read_duration(map, "probe", &mut limits.probes.held, problems);
+    if let Some(mut inner) = map.get("dead_letters").and_then(|node| node.map(problems)) {
+        limits.dead_letters.most = read_count(&mut inner, "at_most", limits.dead_letters.most, problems);
+        read_duration(&mut inner, "within", &mut limits.dead_letters.within, problems);
+        inner.finish(problems);
+    }
+    limits
 }
 
 /// The folder of the sink's system: by `system`, else by the sink's own name.
@@ -243,6 +258,9 @@ fn read_route(name: &str, node: &Node, sinks: &mut BTreeMap<String, Option<SinkS
     let corrections = map.get("corrections").map_or(Some(false), |node| node.boolean(problems));
     let mut requires_within = Duration::from_secs(15 * 60);
     read_duration(&mut map, "requires_within", &mut requires_within, problems);
+    let on_refusal = map.get("on_refusal").map_or(Some(OnRefusal::Skip), |node| {
+        node.choice(&[("skip", OnRefusal::Skip), ("hold", OnRefusal::Hold)], problems)
+    });
     map.finish(problems);
     let (Some(sink_node), Some(sink)) = (sink_node, sink) else { return };
     if !sinks.contains_key(sink) {
@@ -264,9 +282,9 @@ fn read_route(name: &str, node: &Node, sinks: &mut BTreeMap<String, Option<SinkS
         let what = format!("the system \"{}\" records everything, from the beginning", sink.system.name);
         problems.add(node, what, "remove `from`, or write `from: beginning`");
     }
-    if let (Some(when), Some(from), Some(corrections)) = (when, from, corrections) {
-        let entity = entity.and_then(|(_, entity)| entity);
-        sink.routes.push(RouteSettings { name: name.into(), entity, when, from, corrections, requires_within });
+    if let (Some(when), Some(from), Some(corrections), Some(on_refusal)) = (when, from, corrections, on_refusal) {
+        let (name, entity) = (name.into(), entity.and_then(|(_, entity)| entity));
+        sink.routes.push(RouteSettings { name, entity, when, from, corrections, requires_within, on_refusal });
     }
 }
 
@@ -325,14 +343,18 @@ sinks:
       signing: {secrets: [{file: DIR/a}, {file: DIR/b}]}
       auth: {bearer: {file: DIR/t}}
       timeout: 10s
-    retry: {first: 100ms, longest: 1m, give_up_after: 12h}
+    retry: {first: 100ms, longest: 1m, give_up_after: 12h, attempts: 9}
     concurrency: 64
+    rate: {attempts: 600, per: 1m}
+    breaker: {failures: 7, probe: 2s}
+    dead_letters: {at_most: 5, within: 1h}
+    probe: 1m
   pay:
     system: payroll
     http: {url: "http://127.0.0.1:9/pay", allow: {networks: ["127.0.0.0/8"]}}
   analytics: {sqlite: {path: a.sqlite}}
 routes:
-  onboarding: {entity: stage-change, sink: onboarding, from: now, when: {job_id: [x]}, requires_within: 1m}
+  onboarding: {entity: stage-change, sink: onboarding, from: now, when: {job_id: [x]}, requires_within: 1m, on_refusal: hold}
   pay: {sink: pay, from: 2026-01-31T08:00:00Z}
   everything: {sink: analytics, from: beginning}
 "#;
@@ -341,6 +363,20 @@ routes:
         assert_eq!(settings.sink_names(), ["analytics", "onboarding", "pay"]);
         assert_eq!(settings.drain, Duration::from_secs(3));
         assert!(settings.sinks.iter().all(|sink| sink.routes.len() == 1));
+        let [analytics, onboarding, _] = settings.sinks.as_slice() else { panic!("three sinks") };
+        let limits = format!("{:?}", onboarding.limits);
+        for read in [
+            "give_up_after: 43200s, attempts: Some(9)",
+            "concurrency: 64",
+            "RateLimit { attempts: 600, per: 60s }",
+            "breaker: 7",
+            "held: 60s, breaker: 2s",
+            "most: 5, within: 3600s",
+        ] {
+            assert!(limits.contains(read), "{read}: {limits}");
+        }
+        assert_eq!(onboarding.routes[0].on_refusal, OnRefusal::Hold);
+        assert_eq!((analytics.limits.concurrency, analytics.routes[0].on_refusal), (1_024, OnRefusal::Skip));
     }
 
     #[test]
@@ -363,6 +399,7 @@ routes:
   d: {sink: payroll, entity: job, requires_within: 5}
   e: {sink: assessment, when: {change_typ: HIRE}}
   f: {sink: records, when: {change_type: HIRED}}
+  h: {sink: payroll, on_refusal: drop}
   g: {sink: records, entity: application, when: {status: HIRED, change_type: HIRE}}
 ",
         )
@@ -386,7 +423,8 @@ routes:
             "hirewire.yaml:16: stage-change has no field \"change_typ\" (did you mean \"change_type\"?)",
             "hirewire.yaml:17: `change_type` is never \"HIRED\" (did you mean \"HIRE\"?)",
             "hirewire.yaml:17: application has no field \"change_type\"",
-            "hirewire.yaml:18: application has no field \"change_type\"",
+            "hirewire.yaml:18: \"drop\" is not known here",
+            "hirewire.yaml:19: application has no field \"change_type\"",
         ] {
             assert!(problems.contains(expected), "{expected}\nnot in\n{problems}");
         }

@@ -114,7 +114,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
                 }
             },
         };
-        let delivery = Delivery { idempotency_key, trace, content };
+        let delivery = Delivery { idempotency_key, trace, content, on_refusal: route.on_refusal };
         match self.deliverer.deliver(&delivery, lease).await {
             End::Delivered => {
                 if let Some(seen) = event.observed_at() {
@@ -228,6 +228,10 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
     async fn settle(&self, arrival: &Arrival, route: Option<&Route>, reason: Break, lease: &Lease) -> Settled {
         let Break::Dead(failure) = reason else { return Settled::Abandoned };
         let name = route.map_or("", |route| &*route.name);
+        // What attempts have led to was admitted there.
+        if failure.attempts == 0 && !self.deliverer.admit(&failure.what, lease).await {
+            return Settled::Abandoned;
+        }
         let letter = DeadLetter::new(arrival, &self.deliverer.name, name, &failure);
         let mut pause = GLANCE;
         while let Err(error) = self.dead_letters.put(letter.clone()).await {

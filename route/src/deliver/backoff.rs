@@ -13,6 +13,8 @@ pub(crate) struct Retry {
     pub(crate) longest_asked: Duration,
     /// A record that failed for longer than this is a dead letter.
     pub(crate) give_up_after: Duration,
+    /// So is one that failed so often.
+    pub(crate) attempts: Option<u32>,
 }
 
 impl Default for Retry {
@@ -22,11 +24,17 @@ impl Default for Retry {
             longest: Duration::from_secs(5 * 60),
             longest_asked: Duration::from_secs(60 * 60),
             give_up_after: Duration::from_secs(24 * 60 * 60),
+            attempts: None,
         }
     }
 }
 
 impl Retry {
+    /// Whether a record is given up that failed so often, the first time so long ago.
+    pub(crate) fn is_over(&self, failures: u32, since: Duration) -> bool {
+        since >= self.give_up_after || self.attempts.is_some_and(|most| failures >= most)
+    }
+
     /// The wait after the `attempts`-th failed attempt (from 1). `dice` is in 0..1.
     pub(crate) fn wait(&self, attempts: u32, asked: Option<Duration>, dice: f64) -> Duration {
         let ceiling = self.first.saturating_mul(1 << attempts.saturating_sub(1).min(30)).min(self.longest);
@@ -55,6 +63,16 @@ mod tests {
         let most = |attempts| retry.wait(attempts, None, 1.0).as_secs();
         assert_eq!([most(1), most(2), most(4), most(5), most(400)], [1, 2, 8, 10, 10]);
         assert_eq!(retry.wait(9, None, 0.0), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_record_is_given_up_by_age_or_by_attempts() {
+        let hour = Duration::from_secs(60 * 60);
+        let by_age = Retry { give_up_after: hour, ..Retry::default() };
+        assert!(!by_age.is_over(1_000_000, hour / 2) && by_age.is_over(1, hour));
+        let by_both = Retry { attempts: Some(3), ..by_age };
+        assert_eq!([1, 2, 3, 4].map(|failures| by_both.is_over(failures, hour / 2)), [false, false, true, true]);
+        assert!(by_both.is_over(1, hour));
     }
 
     #[test]

@@ -56,16 +56,21 @@ impl Gate {
         }
     }
 
-    /// Closes the gate. True if it was open.
+    /// Closes the gate. True if that is news: it was open, or only the breaker had closed it. What the breaker says
+    /// is no news about a gate that is held.
     pub(crate) fn hold(&self, reason: HoldReason) -> bool {
-        let mut closed = false;
+        let mut news = false;
         self.state.send_if_modified(|state| {
-            closed = *state == State::Open;
-            let probe_free = false;
-            *state = State::Held { reason, probe_free };
-            closed
+            let closed_by = match state {
+                State::Open => None,
+                State::Held { reason, .. } => Some(*reason),
+            };
+            news = closed_by.is_none_or(|old| old.is_breaker() && !reason.is_breaker());
+            let reason = closed_by.filter(|_| reason.is_breaker()).unwrap_or(reason);
+            *state = State::Held { reason, probe_free: false };
+            news
         });
-        closed
+        news
     }
 
     /// Opens the gate. True if it was held.
@@ -94,11 +99,11 @@ impl Gate {
         });
     }
 
-    /// Watches over a held gate: frees a probe every `probe_every`, and opens the gate when `fingerprint` (of the
-    /// secrets) is another than it was when the gate closed. A receiver that is gone gets no probe.
-    pub(crate) async fn keep(&self, probe_every: Duration, fingerprint: impl Fn() -> u64, opened: impl Fn()) {
-        let glance = probe_every.min(Duration::from_secs(1));
-        let mut watch = Watch { probe_every, glance, seen: fingerprint(), next_probe: None };
+    /// Watches over a held gate: frees probes, and opens the gate when `fingerprint` (of the secrets) is another than
+    /// it was when the gate closed. A receiver that is gone gets no probe and stays so.
+    pub(crate) async fn keep(&self, probes: Probes, fingerprint: impl Fn() -> u64, opened: impl Fn()) {
+        let glance = probes.held.min(probes.breaker).min(Duration::from_secs(1));
+        let mut watch = Watch { probes, glance, seen: fingerprint(), next_probe: None };
         loop {
             tokio::time::sleep(glance).await;
             if watch.look(self, Instant::now(), fingerprint()) {
@@ -108,9 +113,18 @@ impl Gate {
     }
 }
 
+/// How often a record is let through a closed gate, to see how it fares.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Probes {
+    /// While somebody has to mend something.
+    pub(crate) held: Duration,
+    /// While the circuit breaker is open.
+    pub(crate) breaker: Duration,
+}
+
 /// What is remembered between two looks at a gate.
 struct Watch {
-    probe_every: Duration,
+    probes: Probes,
     /// Between two looks.
     glance: Duration,
     /// The secrets' fingerprint while the gate was open.
@@ -126,14 +140,15 @@ impl Watch {
             self.next_probe = None;
             return false;
         };
-        let due = *self.next_probe.get_or_insert(now + self.probe_every - self.glance);
-        if fingerprint != self.seen {
+        let every = if reason.is_breaker() { self.probes.breaker } else { self.probes.held };
+        let due = *self.next_probe.get_or_insert(now + every - self.glance);
+        if fingerprint != self.seen && reason.opens_with_secret() {
             self.seen = fingerprint;
             self.next_probe = None;
             return gate.open();
         }
         if now >= due && reason != HoldReason::Gone {
-            self.next_probe = Some(now + self.probe_every);
+            self.next_probe = Some(now + every);
             gate.free_probe();
         }
         false
@@ -147,6 +162,7 @@ mod tests {
     use super::*;
 
     const EVERY: Duration = Duration::from_secs(30);
+    const PROBES: Probes = Probes { held: EVERY, breaker: Duration::from_secs(5) };
     const GLANCE: Duration = Duration::from_secs(1);
 
     #[tokio::test]
@@ -156,7 +172,7 @@ mod tests {
         assert!(gate.hold(HoldReason::Unauthorized));
         assert!(!gate.hold(HoldReason::Unauthorized));
 
-        let mut watch = Watch { probe_every: EVERY, glance: GLANCE, seen: 1, next_probe: None };
+        let mut watch = Watch { probes: PROBES, glance: GLANCE, seen: 1, next_probe: None };
         let held_at = Instant::now();
         let waiting = Arc::clone(&gate);
         let first = tokio::spawn(async move { waiting.pass().await });
@@ -180,13 +196,30 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_is_gone_gets_no_probe() {
+    fn the_breaker_is_probed_in_its_own_time_and_yields_to_a_hold() {
+        let gate = Gate::new();
+        assert!(gate.hold(HoldReason::Failing));
+        assert!(!gate.hold(HoldReason::Failing), "no news");
+        let mut watch = Watch { probes: PROBES, glance: GLANCE, seen: 1, next_probe: None };
+        let held_at = Instant::now();
+        let free = |gate: &Gate| matches!(*gate.state.borrow(), State::Held { probe_free: true, .. });
+        for second in 0..4 {
+            assert!(!watch.look(&gate, held_at + GLANCE * second, 1) && !free(&gate));
+        }
+        assert!(!watch.look(&gate, held_at + GLANCE * 4, 1) && free(&gate));
+        assert!(gate.hold(HoldReason::Unauthorized), "somebody has to mend something after all");
+        assert!(!gate.hold(HoldReason::Failing));
+        assert_eq!(gate.held(), Some(HoldReason::Unauthorized));
+    }
+
+    #[test]
+    fn a_receiver_that_is_gone_gets_no_probe_and_no_secret_brings_it_back() {
         let gate = Gate::new();
         assert!(gate.hold(HoldReason::Gone));
-        let mut watch = Watch { probe_every: EVERY, glance: GLANCE, seen: 1, next_probe: None };
+        let mut watch = Watch { probes: PROBES, glance: GLANCE, seen: 1, next_probe: None };
         let held_at = Instant::now();
         for second in 0..100 {
-            assert!(!watch.look(&gate, held_at + GLANCE * second, 1));
+            assert!(!watch.look(&gate, held_at + GLANCE * second, 1 + u64::from(second / 50)));
         }
         assert_eq!(*gate.state.borrow(), State::Held { reason: HoldReason::Gone, probe_free: false });
     }

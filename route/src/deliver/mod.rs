@@ -1,12 +1,15 @@
 //! Brings one delivery to its end: attempts, back-off, hold, verdict.
 //!
 //! In: a [`Delivery`]. Out: an [`End`]. After a 2xx there is no further attempt; a partition that is taken away ends
-//! the waiting, never an attempt that is under way (unless the drain limit passed).
+//! the waiting, never an attempt that is under way (unless the drain limit passed). Nothing becomes a dead letter
+//! beyond the sink's flood limit.
 
 pub(crate) mod backoff;
 pub(crate) mod gate;
+pub(crate) mod limits;
 pub(crate) mod outcome;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +18,12 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::engine::Lease;
-use crate::metrics::SinkMetrics;
+use crate::metrics::{Counted, SinkMetrics};
 use crate::request::Request;
 use crate::row::Row;
 use backoff::Retry;
-use gate::{Gate, Pass};
+use gate::{Gate, Pass, Probes};
+use limits::{Breaker, Flood, FloodLimit, Pace, RateLimit};
 use outcome::{Attempt, Code, HoldReason, Verdict, judge};
 
 /// What goes to a sink for one event and one route.
@@ -29,6 +33,16 @@ pub(crate) struct Delivery {
     pub(crate) idempotency_key: uuid::Uuid,
     pub(crate) trace: TraceParent,
     pub(crate) content: Content,
+    pub(crate) on_refusal: OnRefusal,
+}
+
+/// What follows when a record cannot be delivered. The route's choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnRefusal {
+    /// It is a dead letter, and the later ones of its key go on.
+    Skip,
+    /// It is tried again from time to time until it is taken, and the later ones of its key wait.
+    Hold,
 }
 
 #[derive(Debug, Clone)]
@@ -61,50 +75,110 @@ pub(crate) struct Failure {
     pub(crate) what: String,
 }
 
+/// How much of what a sink may be asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    pub(crate) retry: Retry,
+    /// Attempts under way at the same time.
+    pub(crate) concurrency: usize,
+    /// `None`: as fast as it answers.
+    pub(crate) rate: Option<RateLimit>,
+    /// Deliveries that fail in a row until the circuit breaker opens.
+    pub(crate) breaker: usize,
+    pub(crate) probes: Probes,
+    pub(crate) dead_letters: FloodLimit,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            retry: Retry::default(),
+            concurrency: 1_024,
+            rate: None,
+            breaker: 50,
+            probes: Probes { held: Duration::from_secs(30), breaker: Duration::from_secs(5) },
+            dead_letters: FloodLimit { most: 1_000, within: Duration::from_secs(10 * 60) },
+        }
+    }
+}
+
 /// One sink's way of delivering, shared by all its deliveries.
 pub(crate) struct Deliverer<S> {
     pub(crate) sink: S,
     pub(crate) name: Arc<str>,
     pub(crate) gate: Gate,
-    pub(crate) retry: Retry,
-    /// Attempts under way at the same time.
-    pub(crate) attempts: Semaphore,
     pub(crate) metrics: SinkMetrics,
+    limits: Limits,
+    attempts: Semaphore,
+    /// Attempts begin one after the other: who has waited longest for the rate or at a closed gate is the next, and
+    /// the next probe.
+    turn: tokio::sync::Mutex<()>,
+    pace: Pace,
+    breaker: Breaker,
+    flood: Flood,
 }
 
 impl<S: Transport> Deliverer<S> {
+    pub(crate) fn new(sink: S, name: Arc<str>, limits: Limits, metrics: SinkMetrics) -> Self {
+        Self {
+            sink,
+            name,
+            gate: Gate::new(),
+            metrics,
+            attempts: Semaphore::new(limits.concurrency),
+            turn: tokio::sync::Mutex::default(),
+            pace: Pace::new(limits.rate),
+            breaker: Breaker::new(limits.breaker),
+            flood: Flood::new(limits.dead_letters),
+            limits,
+        }
+    }
+
     pub(crate) async fn deliver(&self, delivery: &Delivery, lease: &Lease) -> End {
         let started = Instant::now();
         let (mut attempts, mut failures): (u32, u32) = (0, 0);
         let mut first_failure: Option<(Instant, jiff::Timestamp)> = None;
+        let mut key_held = None;
         loop {
             let Some((pass, attempt)) = self.attempt(delivery, lease).await else { return End::Abandoned };
             attempts += 1;
             self.metrics.attempt(attempt.label());
             let verdict = judge(&attempt);
-            self.tell_gate(pass, verdict, &attempt);
-            let failed = |code, first_failed_at| {
-                End::Dead(Failure { code, attempts, first_failed_at, what: attempt.to_string() })
-            };
-            match verdict {
+            self.tell_gate(delivery, pass, verdict, &attempt);
+            let dead = match verdict {
                 Verdict::Delivered => {
                     self.metrics.delivered(started.elapsed());
                     return End::Delivered;
                 }
-                Verdict::DeadLetter(code) => {
-                    let at = first_failure.map_or_else(jiff::Timestamp::now, |(_, at)| at);
-                    return failed(code, at);
-                }
                 // A hold is the sink's failure, not the record's: it does not age the record.
-                Verdict::Hold(_) => (failures, first_failure) = (0, None),
+                Verdict::Hold(_) => {
+                    (failures, first_failure) = (0, None);
+                    continue;
+                }
+                Verdict::DeadLetter(code) => code,
                 Verdict::Retry { after } => {
-                    let (since, at) = *first_failure.get_or_insert_with(|| (Instant::now(), jiff::Timestamp::now()));
-                    if since.elapsed() >= self.retry.give_up_after {
-                        return failed(Code::RetriesExhausted, at);
-                    }
                     failures += 1;
-                    let wait = self.retry.wait(failures, after, fastrand::f64());
-                    if !wait_or_drain(wait, lease).await {
+                    let (since, _) = *first_failure.get_or_insert_with(now);
+                    if !self.limits.retry.is_over(failures, since.elapsed()) {
+                        let wait = self.limits.retry.wait(failures, after, fastrand::f64());
+                        if !wait_or_drain(wait, lease).await {
+                            return End::Abandoned;
+                        }
+                        continue;
+                    }
+                    Code::RetriesExhausted
+                }
+            };
+            let (_, first_failed_at) = *first_failure.get_or_insert_with(now);
+            match delivery.on_refusal {
+                OnRefusal::Skip if self.admits(&attempt) => {
+                    return End::Dead(Failure { code: dead, attempts, first_failed_at, what: attempt.to_string() });
+                }
+                // Too many of them: it waits at the gate with all others, as if it had not been tried.
+                OnRefusal::Skip => {}
+                OnRefusal::Hold => {
+                    key_held.get_or_insert_with(|| self.hold_key(dead, delivery, &attempt));
+                    if !wait_or_drain(self.limits.probes.held, lease).await {
                         return End::Abandoned;
                     }
                 }
@@ -119,11 +193,11 @@ impl<S: Transport> Deliverer<S> {
             () = lease.draining() => return None,
             permit = self.attempts.acquire() => permit.ok()?,
         };
-        // The permit is taken first, so that a record never passes an open gate and then waits behind a closed one.
+        // The gate is last, so that no record passes an open gate and then waits behind a closed one.
         let pass = tokio::select! {
             biased;
             () = lease.draining() => return None,
-            pass = self.gate.pass() => pass,
+            pass = self.begin() => pass,
         };
         let attempt = tokio::select! {
             biased;
@@ -134,34 +208,113 @@ impl<S: Transport> Deliverer<S> {
         Some((pass, attempt))
     }
 
-    fn tell_gate(&self, pass: Pass, verdict: Verdict, attempt: &Attempt) {
+    /// Waits for its turn, for the rate and for the gate.
+    async fn begin(&self) -> Pass {
+        let turn = self.turn.lock().await;
+        let wait = self.pace.wait(Instant::now());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        let pass = self.gate.pass().await;
+        self.pace.begin(Instant::now());
+        drop(turn);
+        pass
+    }
+
+    fn tell_gate(&self, delivery: &Delivery, pass: Pass, verdict: Verdict, attempt: &Attempt) {
         match verdict {
             Verdict::Hold(reason) => self.hold(reason, attempt),
-            // An answer about the record itself shows that the sink lets us in again.
-            Verdict::Delivered | Verdict::DeadLetter(_) => {
+            Verdict::Delivered => {
+                self.breaker.answered();
                 if pass == Pass::Probe && self.gate.open() {
                     self.opened("a probe got through");
                 }
             }
-            Verdict::Retry { .. } => {}
+            // An answer about the record itself shows that the sink lets us in again, but not that the flood is over.
+            Verdict::DeadLetter(_) => {
+                self.breaker.answered();
+                if pass == Pass::Probe && self.gate.held() != Some(HoldReason::Flood) && self.gate.open() {
+                    self.opened("a probe was answered");
+                }
+            }
+            Verdict::Retry { .. } => {
+                if self.breaker.failed(delivery.idempotency_key) {
+                    self.hold(HoldReason::Failing, attempt);
+                }
+            }
         }
     }
 
-    fn hold(&self, reason: HoldReason, attempt: &Attempt) {
-        if self.gate.hold(reason) {
+    fn hold(&self, reason: HoldReason, last: &dyn fmt::Display) {
+        if !self.gate.hold(reason) {
+            return;
+        }
+        if reason.is_breaker() {
+            self.metrics.breaker(true);
+            tracing::warn!(
+                sink = %self.name, code = reason.code(), %last, remedy = reason.remedy(),
+                "the sink's circuit breaker is open: one delivery at a time is tried"
+            );
+        } else {
+            self.metrics.breaker(false);
             self.metrics.held(true);
             tracing::error!(
-                sink = %self.name, code = reason.code(), last = %attempt, remedy = reason.remedy(),
+                sink = %self.name, code = reason.code(), %last, remedy = reason.remedy(),
                 "the sink is held: nothing is sent to it and nothing is lost"
             );
         }
     }
 
+    /// Frees probes and opens the gate when `fingerprint`, of the sink's secrets, changes. Never ends.
+    pub(crate) async fn keep_gate(&self, fingerprint: impl Fn() -> u64) {
+        self.gate.keep(self.limits.probes, fingerprint, || self.opened("its secret changed")).await;
+    }
+
     /// Tells that the gate opened.
-    pub(crate) fn opened(&self, why: &str) {
+    fn opened(&self, why: &str) {
+        self.breaker.answered();
+        self.metrics.breaker(false);
         self.metrics.held(false);
         tracing::info!(sink = %self.name, why, "the sink is open again");
     }
+
+    /// The key's record waits at the head of its lane; counted until it is dropped.
+    fn hold_key(&self, code: Code, delivery: &Delivery, last: &Attempt) -> Counted {
+        tracing::error!(
+            sink = %self.name, code = code.name(), %last, trace = delivery.trace.trace_id(), remedy = code.remedy(),
+            "a record cannot be delivered, and its route holds its key: the key's later records wait"
+        );
+        self.metrics.key_held()
+    }
+
+    /// Whether one more dead letter may be put; if not, the sink is held.
+    fn admits(&self, last: &dyn fmt::Display) -> bool {
+        let admitted = self.flood.admit(Instant::now());
+        if !admitted {
+            self.hold(HoldReason::Flood, last);
+        }
+        admitted
+    }
+
+    /// Waits until a dead letter may be put that no attempt has led to; it may also be let through as a probe. False
+    /// when the partition is being taken away.
+    pub(crate) async fn admit(&self, last: &str, lease: &Lease) -> bool {
+        while !self.admits(&last) {
+            let pass = tokio::select! {
+                biased;
+                () = lease.draining() => return false,
+                pass = self.gate.pass() => pass,
+            };
+            if pass == Pass::Probe {
+                return true;
+            }
+        }
+        true
+    }
+}
+
+fn now() -> (Instant, jiff::Timestamp) {
+    (Instant::now(), jiff::Timestamp::now())
 }
 
 /// False when the partition is being taken away.

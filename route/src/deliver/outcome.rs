@@ -13,7 +13,7 @@ pub(crate) enum Attempt {
     Answered { status: u16, retry_after: Option<Duration> },
     /// No complete answer within the timeout.
     TimedOut,
-    /// DNS, connection, TLS or protocol fault: whether it arrived is unknown.
+    /// No connection, or one that broke: whether it arrived is unknown.
     Unreachable(Fault),
     /// Our own guard refused the address; nothing was sent.
     AddressRefused,
@@ -29,7 +29,12 @@ pub(crate) enum Attempt {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
+    /// The host's name leads to no address.
+    Name,
     Connect,
+    /// No TLS with it: its certificate has ended, is another's or of an authority that is not trusted.
+    Tls,
+    /// A reset, or an answer that is no HTTP.
     Protocol,
     Database,
 }
@@ -56,6 +61,10 @@ pub(crate) enum HoldReason {
     AddressRefused,
     SecretMissing,
     StoreRefused,
+    /// More dead letters than the sink may have: what goes wrong goes wrong with all.
+    Flood,
+    /// The circuit breaker: so many deliveries in a row failed that trying them all only does harm. Time mends it.
+    Failing,
 }
 
 impl HoldReason {
@@ -67,6 +76,23 @@ impl HoldReason {
             Self::AddressRefused => "SINK_ADDRESS_REFUSED",
             Self::SecretMissing => "SINK_SECRET_MISSING",
             Self::StoreRefused => "SINK_STORE_REFUSED",
+            Self::Flood => "SINK_FLOODS",
+            Self::Failing => "SINK_FAILING",
+        }
+    }
+
+    /// Whether it is the breaker's, which needs nobody: it is told otherwise and counted apart.
+    pub(crate) fn is_breaker(self) -> bool {
+        self == Self::Failing
+    }
+
+    /// Whether another secret could mend it.
+    pub(crate) const fn opens_with_secret(self) -> bool {
+        match self {
+            Self::Unauthorized | Self::Forbidden | Self::AddressRefused | Self::SecretMissing | Self::StoreRefused => {
+                true
+            }
+            Self::Gone | Self::Flood | Self::Failing => false,
         }
     }
 
@@ -80,6 +106,10 @@ impl HoldReason {
             }
             Self::SecretMissing => "the secret cannot be read: create its file or set its variable",
             Self::StoreRefused => "the database refuses us: mend the password, the rights or the schema",
+            Self::Flood => {
+                "nearly every record becomes a dead letter: mend the receiver or the route; one record is tried from time to time"
+            }
+            Self::Failing => "bring the receiver back; one record is tried from time to time",
         }
     }
 }
@@ -161,7 +191,8 @@ pub(crate) fn judge(attempt: &Attempt) -> Verdict {
             0..=199 | 300..=399 => Verdict::Retry { after: *retry_after },
             400..=499 => Verdict::DeadLetter(Code::Rejected),
         },
-        Attempt::TimedOut | Attempt::Unreachable(Fault::Connect | Fault::Protocol | Fault::Database) => {
+        Attempt::TimedOut
+        | Attempt::Unreachable(Fault::Name | Fault::Connect | Fault::Tls | Fault::Protocol | Fault::Database) => {
             Verdict::Retry { after: None }
         }
         Attempt::AddressRefused => Verdict::Hold(HoldReason::AddressRefused),
@@ -178,7 +209,9 @@ impl fmt::Display for Attempt {
         match self {
             Self::Answered { status, .. } => write!(f, "HTTP {status}"),
             Self::TimedOut => f.write_str("no answer in time"),
+            Self::Unreachable(Fault::Name) => f.write_str("the host's name leads nowhere"),
             Self::Unreachable(Fault::Connect) => f.write_str("no connection"),
+            Self::Unreachable(Fault::Tls) => f.write_str("no TLS with the host: see its certificate"),
             Self::Unreachable(Fault::Protocol) => f.write_str("the connection broke"),
             Self::Unreachable(Fault::Database) => f.write_str("the database cannot be reached"),
             Self::AddressRefused => f.write_str("address refused by the guard"),
@@ -237,8 +270,31 @@ mod tests {
     }
 
     #[test]
+    fn every_other_end_of_an_attempt_has_its_verdict() {
+        let again = Verdict::Retry { after: None };
+        let table = [
+            (Attempt::TimedOut, again),
+            (Attempt::Unreachable(Fault::Name), again),
+            (Attempt::Unreachable(Fault::Connect), again),
+            (Attempt::Unreachable(Fault::Tls), again),
+            (Attempt::Unreachable(Fault::Protocol), again),
+            (Attempt::Unreachable(Fault::Database), again),
+            (Attempt::AddressRefused, Verdict::Hold(HoldReason::AddressRefused)),
+            (Attempt::SecretMissing, Verdict::Hold(HoldReason::SecretMissing)),
+            (Attempt::Stored, Verdict::Delivered),
+            (Attempt::Unstorable, Verdict::DeadLetter(Code::Unstorable)),
+            (Attempt::StoreRefused, Verdict::Hold(HoldReason::StoreRefused)),
+        ];
+        for (attempt, verdict) in table {
+            assert_eq!(judge(&attempt), verdict, "{attempt}");
+        }
+    }
+
+    #[test]
     fn retry_after_is_handed_on() {
         let after = Some(Duration::from_secs(7));
-        assert_eq!(judge(&Attempt::Answered { status: 429, retry_after: after }), Verdict::Retry { after });
+        for status in [408, 425, 429, 500, 502, 503, 504] {
+            assert_eq!(judge(&Attempt::Answered { status, retry_after: after }), Verdict::Retry { after }, "{status}");
+        }
     }
 }

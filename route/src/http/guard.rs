@@ -41,6 +41,11 @@ pub(crate) enum Refusal {
     Plain,
 }
 
+/// The name of a host leads to no address.
+#[derive(Debug, thiserror::Error)]
+#[error("the host's name cannot be resolved")]
+pub(crate) struct NoAddress(#[source] Option<std::io::Error>);
+
 impl Guard {
     pub(crate) fn new(hosts: Vec<String>, networks: Vec<Network>) -> Self {
         Self::with_lookup(hosts, networks, system_lookup())
@@ -96,8 +101,14 @@ impl Guard {
     pub(crate) async fn resolve(&self, host: &str, plain: bool) -> std::io::Result<Vec<IpAddr>> {
         let addresses = match literal(host) {
             Some(address) => vec![address],
-            None => (self.lookup)(host.to_owned()).await?,
+            None => {
+                let found = (self.lookup)(host.to_owned()).await;
+                found.map_err(|error| std::io::Error::other(NoAddress(Some(error))))?
+            }
         };
+        if addresses.is_empty() {
+            return Err(std::io::Error::other(NoAddress(None)));
+        }
         let mut refusal = None;
         let allowed: Vec<IpAddr> = addresses
             .into_iter()
@@ -154,16 +165,23 @@ impl Resolve for GuardedResolver {
 
 /// The guard's refusal somewhere in an error's chain of sources.
 pub(crate) fn refusal_in(error: &(dyn std::error::Error + 'static)) -> Option<Refusal> {
+    find_in::<Refusal>(error).copied()
+}
+
+/// An error of this kind somewhere in an error's chain of sources.
+pub(crate) fn find_in<'a, E: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a E> {
     let mut current = Some(error);
     while let Some(error) = current {
-        if let Some(refusal) = error.downcast_ref::<Refusal>() {
-            return Some(*refusal);
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
         }
         // `io::Error` hides what it was made of from `source`.
         if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
-            && let Some(refusal) = refusal_in(inner)
+            && let Some(found) = find_in::<E>(inner)
         {
-            return Some(refusal);
+            return Some(found);
         }
         current = error.source();
     }

@@ -20,11 +20,9 @@ use crate::deliver::backoff::retry_after;
 use crate::deliver::outcome::{Attempt, Fault};
 use crate::deliver::{Content, Delivery, Transport};
 use crate::request::Request;
-use guard::{Guard, refusal_in};
+use guard::{Guard, NoAddress, find_in, refusal_in};
 use signing::Signer;
 
-/// How much of an answer is read, so that the connection can be used again; the rest is dropped with it.
-const ANSWER_CAP_BYTES: usize = 64 * 1024;
 /// How long the rest of an answer is waited for after its status has decided.
 const ANSWER_REST: Duration = Duration::from_secs(2);
 
@@ -55,6 +53,8 @@ pub(crate) struct HttpSettings {
     /// Trusted beside the system's authorities; PEM.
     pub(crate) ca: Option<Vec<u8>>,
     pub(crate) timeout: Duration,
+    /// How much of an answer is read, so that the connection can be used again; the rest is dropped with it.
+    pub(crate) answer_bytes: u64,
 }
 
 pub(crate) struct HttpTransport {
@@ -94,7 +94,7 @@ impl HttpTransport {
             retry_after: asked.and_then(|asked| retry_after(asked, now)),
         };
         // The status has decided; a slow, broken or endless body changes nothing.
-        drop(tokio::time::timeout(ANSWER_REST, drain(answer)).await);
+        drop(tokio::time::timeout(ANSWER_REST, drain(answer, self.settings.answer_bytes)).await);
         Ok(outcome)
     }
 
@@ -151,11 +151,11 @@ impl Transport for HttpTransport {
     }
 }
 
-async fn drain(mut answer: reqwest::Response) {
+async fn drain(mut answer: reqwest::Response, most_bytes: u64) {
     let mut read = 0;
-    while read < ANSWER_CAP_BYTES {
+    while read < most_bytes {
         match answer.chunk().await {
-            Ok(Some(chunk)) => read += chunk.len(),
+            Ok(Some(chunk)) => read += chunk.len() as u64,
             Ok(None) | Err(_) => return,
         }
     }
@@ -166,6 +166,10 @@ fn outcome_of(error: &reqwest::Error) -> Attempt {
         Attempt::AddressRefused
     } else if error.is_timeout() {
         Attempt::TimedOut
+    } else if find_in::<NoAddress>(error).is_some() {
+        Attempt::Unreachable(Fault::Name)
+    } else if find_in::<native_tls::Error>(error).is_some() {
+        Attempt::Unreachable(Fault::Tls)
     } else if error.is_connect() {
         Attempt::Unreachable(Fault::Connect)
     } else {

@@ -8,14 +8,12 @@ use hirewire_kafka::{GroupConsumer, GroupOptions, Producer, Stop};
 use hirewire_schemas::Names;
 use hirewire_service::{Component, Shutdown};
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
 
 use super::{Error, FIRST_PAUSE, LONGEST_PAUSE};
 use crate::codec::Decoder;
 use crate::context::store::Store;
 use crate::database::postgres::PostgresSettings;
 use crate::database::{DatabaseTransport, postgres, sqlite};
-use crate::deliver::gate::Gate;
 use crate::deliver::outcome::Attempt;
 use crate::deliver::{Deliverer, Delivery, Transport};
 use crate::engine;
@@ -73,19 +71,10 @@ impl SinkTask {
     /// When the sink cannot be set up at all.
     pub(super) async fn run(self) -> Result<(), Error> {
         self.component.waiting("partitions");
-        let deliverer = Arc::new(Deliverer {
-            sink: self.transport()?,
-            name: Arc::clone(&self.settings.name),
-            gate: Gate::new(),
-            retry: self.settings.retry.clone(),
-            attempts: Semaphore::new(self.settings.concurrency),
-            metrics: self.metrics.clone(),
-        });
+        let (name, limits) = (Arc::clone(&self.settings.name), self.settings.limits.clone());
+        let deliverer = Arc::new(Deliverer::new(self.transport()?, name, limits, self.metrics.clone()));
         let kept = Arc::clone(&deliverer);
-        let probe = self.settings.probe;
-        let keeper = tokio::spawn(async move {
-            kept.gate.keep(probe, || kept.sink.fingerprint(), || kept.opened("its secret changed")).await;
-        });
+        let keeper = tokio::spawn(async move { kept.keep_gate(|| kept.sink.fingerprint()).await });
         let worker = Arc::new(self.worker(&deliverer));
         let mut pause = FIRST_PAUSE;
         while !self.shutdown.is_requested() {
@@ -139,6 +128,7 @@ impl SinkTask {
             },
             corrections: route.corrections,
             requires_within: route.requires_within,
+            on_refusal: route.on_refusal,
         });
         let entities = self.settings.system.entities().into_iter();
         Worker {

@@ -12,7 +12,7 @@ use crate::http::networks::Network;
 use crate::http::signing::Signer;
 use crate::http::{Auth, HttpSettings};
 
-pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<HttpSettings> {
+pub(crate) fn read(node: &Node, problems: &mut Problems) -> Option<HttpSettings> {
     let mut map = node.map(problems)?;
     let url_node = map.require("url", problems);
     let url = url_node.and_then(|node| read_url(node, problems));
@@ -22,6 +22,7 @@ pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<HttpSettings>
     let ca = map.get("ca").map_or(Some(None), |node| read_ca(node, problems).map(Some));
     let mut timeout = Duration::from_secs(15);
     read_duration(&mut map, "timeout", &mut timeout, problems);
+    let answer_bytes = map.get("answer_bytes").map_or(Some(64 * 1024), |node| node.whole(1, problems));
     map.finish(problems);
     let (url, url_node) = (url?, url_node?);
     let mut hosts = hosts?;
@@ -35,7 +36,15 @@ pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<HttpSettings>
             problems.add(url_node, Refusal::Plain.to_string(), "use https, or list the network under `allow`");
             None
         }
-        Ok(()) => Some(HttpSettings { url, guard, auth: auth?, signer: signer?, ca: ca?, timeout }),
+        Ok(()) => Some(HttpSettings {
+            url,
+            guard,
+            auth: auth?,
+            signer: signer?,
+            ca: ca?,
+            timeout,
+            answer_bytes: answer_bytes?,
+        }),
         Err(refusal) => {
             problems.add(url_node, refusal.to_string(), hint(refusal));
             None

@@ -63,6 +63,7 @@ fn delivery(system: &Arc<System>, event: &Event) -> Delivery {
         idempotency_key: uuid::Uuid::nil(),
         trace: TraceParent::new_root(),
         content: Content::Row(table.row(event)),
+        on_refusal: crate::deliver::OnRefusal::Skip,
     }
 }
 

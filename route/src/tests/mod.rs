@@ -4,6 +4,7 @@ mod canary;
 mod databases;
 mod golden;
 mod ground;
+mod limits;
 mod on_kafka;
 mod postgres_server;
 mod prescribed;

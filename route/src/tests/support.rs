@@ -15,9 +15,8 @@ use tokio::sync::mpsc;
 use crate::context::store::Store;
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::decode::{Decode, DecodeError};
-use crate::deliver::Deliverer;
 use crate::deliver::backoff::Retry;
-use crate::deliver::gate::Gate;
+use crate::deliver::{Deliverer, Limits, OnRefusal};
 use crate::engine;
 use crate::http::guard::Guard;
 use crate::http::networks::Network;
@@ -380,6 +379,7 @@ pub(super) fn retry() -> Retry {
         longest: Duration::from_millis(20),
         longest_asked: Duration::from_millis(200),
         give_up_after: Duration::from_secs(60),
+        attempts: None,
     }
 }
 
@@ -398,7 +398,8 @@ pub(super) struct Options {
     pub(super) auth: Option<crate::http::Auth>,
     pub(super) timeout: Duration,
     pub(super) requires_within: Duration,
-    pub(super) retry: Retry,
+    pub(super) limits: Limits,
+    pub(super) on_refusal: OnRefusal,
     pub(super) drain: Duration,
 }
 
@@ -409,7 +410,8 @@ impl Default for Options {
             auth: None,
             timeout: Duration::from_millis(300),
             requires_within: Duration::from_secs(30),
-            retry: retry(),
+            limits: Limits { retry: retry(), ..Limits::default() },
+            on_refusal: OnRefusal::Skip,
             drain: Duration::from_secs(5),
         }
     }
@@ -424,18 +426,13 @@ pub(super) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, 
         signer: options.signer,
         ca: None,
         timeout: options.timeout,
+        answer_bytes: 64 * 1024,
     };
     let name: Arc<str> = system.name.as_str().into();
     let registry = prometheus::Registry::new();
     let metrics = Metrics::register(&registry).unwrap().sink(&name);
-    let deliverer = Arc::new(Deliverer {
-        sink: HttpTransport::new(settings).unwrap(),
-        name: Arc::clone(&name),
-        gate: Gate::new(),
-        retry: options.retry,
-        attempts: tokio::sync::Semaphore::new(1024),
-        metrics: metrics.clone(),
-    });
+    let transport = HttpTransport::new(settings).unwrap();
+    let deliverer = Arc::new(Deliverer::new(transport, Arc::clone(&name), options.limits, metrics.clone()));
     let route = Route {
         name: Arc::clone(&name),
         system: Arc::clone(system),
@@ -444,6 +441,7 @@ pub(super) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, 
         start: Some("2026-01-01T00:00:00Z".parse().unwrap()),
         corrections: false,
         requires_within: options.requires_within,
+        on_refusal: options.on_refusal,
     };
     let letters = Letters::default();
     let worker = Worker {
@@ -473,6 +471,19 @@ impl Running {
 
     pub(super) fn record(&self, arrival: Arrival) {
         self.events.send(SourceEvent::Record(arrival)).unwrap();
+    }
+
+    /// Frees probes and watches the secrets, as the service does, until the test ends.
+    pub(super) fn keep_gate(&self) {
+        let kept = Arc::clone(&self.deliverer);
+        tokio::spawn(async move { kept.keep_gate(|| kept.sink.fingerprint()).await });
+    }
+
+    /// The value of a metric of this sink, of all its series together.
+    pub(super) fn metric(&self, name: &str) -> i64 {
+        let families = self.metrics.gather();
+        let of_name = families.iter().filter(|family| family.name() == name).flat_map(|family| family.get_metric());
+        of_name.map(|metric| (metric.get_counter().get_value() + metric.get_gauge().get_value()) as i64).sum()
     }
 
     pub(super) async fn end(self) {

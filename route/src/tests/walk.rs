@@ -8,11 +8,15 @@ use hirewire_service::Secret;
 use serde_json::{Value, json};
 
 use super::support::{Answer, Options, Receiver, TRACE, arrival, by_key, change, context, retry, run, slot, until};
+use crate::deliver::Limits;
 use crate::deliver::backoff::Retry;
+use crate::deliver::gate::Probes;
 use crate::deliver::outcome::Code;
 use crate::http::signing::Signer;
 use crate::source::SourceEvent;
 use crate::system::carried;
+
+pub(super) const OFTEN: Probes = Probes { held: Duration::from_millis(50), breaker: Duration::from_millis(50) };
 
 /// RudderStack's test in small: 50 keys × 40 events over 10 partitions, with prescribed answers per key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -163,11 +167,7 @@ async fn a_sink_is_held_on_401_and_goes_on_when_its_secret_file_changes() {
     context.put_common();
     let options = Options { auth: Some(crate::http::Auth::Bearer(token)), ..Options::default() };
     let running = run(&carried("assessment"), &receiver, &context, options);
-    let keeper = std::sync::Arc::clone(&running.deliverer);
-    let keeping = tokio::spawn(async move {
-        let fingerprint = || keeper.sink.fingerprint();
-        keeper.gate.keep(Duration::from_secs(60), fingerprint, || keeper.opened("test")).await;
-    });
+    running.keep_gate();
     tokio::time::sleep(Duration::from_millis(20)).await;
     running.assign(&[0]);
     for offset in 0..6 {
@@ -189,7 +189,6 @@ async fn a_sink_is_held_on_401_and_goes_on_when_its_secret_file_changes() {
     until("all delivered", || running.commits.head(0) == 6).await;
     assert_eq!(receiver.taken().len(), 6);
     assert!(receiver.taken().iter().all(|received| received.headers["authorization"] == "Bearer the new one"));
-    keeping.abort();
     running.end().await;
 }
 
@@ -199,11 +198,9 @@ async fn a_held_sink_goes_on_when_a_probe_gets_through() {
     let context = context();
     context.put_common();
     context.put_application("a");
-    let running = run(&carried("assessment"), &receiver, &context, Options::default());
-    let keeper = std::sync::Arc::clone(&running.deliverer);
-    let keeping = tokio::spawn(async move {
-        keeper.gate.keep(Duration::from_millis(50), || 0, || keeper.opened("test")).await;
-    });
+    let limits = Limits { retry: retry(), probes: OFTEN, ..Limits::default() };
+    let running = run(&carried("assessment"), &receiver, &context, Options { limits, ..Options::default() });
+    running.keep_gate();
     running.assign(&[0]);
     for offset in 0..4 {
         running.record(arrival(0, offset, "a", &change("a", offset + 1, "STAGE")));
@@ -212,7 +209,6 @@ async fn a_held_sink_goes_on_when_a_probe_gets_through() {
     assert_eq!(running.commits.head(0), 0);
     receiver.answer(|_| Answer::Status(200));
     until("all delivered", || running.commits.head(0) == 4).await;
-    keeping.abort();
     running.end().await;
 }
 
@@ -227,7 +223,8 @@ async fn a_revocation_waits_for_the_attempt_under_way_and_starts_no_other() {
     let context = context();
     context.put_common();
     let patient = Retry { longest_asked: Duration::from_secs(60), ..retry() };
-    let options = Options { timeout: Duration::from_millis(400), retry: patient, ..Options::default() };
+    let limits = Limits { retry: patient, ..Limits::default() };
+    let options = Options { timeout: Duration::from_millis(400), limits, ..Options::default() };
     let running = run(&carried("assessment"), &receiver, &context, options);
     running.assign(&[0, 1]);
     for (offset, application) in (0..).zip(["fine", "slow", "failing", "fine"]) {
