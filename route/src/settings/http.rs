@@ -136,8 +136,8 @@ fn read_signer(node: &Node, problems: &mut Problems) -> Option<Signer> {
     let list = map.require("secrets", problems);
     let secrets = list.and_then(|node| {
         let items = node.list(problems)?;
-        if items.is_empty() || items.len() > 2 {
-            problems.add(node, "one secret signs, or two during a rotation", "list one or two secrets");
+        if items.is_empty() || items.len() > 4 {
+            problems.add(node, "one secret signs, or two of each kind during a rotation", "list one to four secrets");
         }
         let read: Vec<_> = items.iter().map(|item| Secret::read(item, problems)).collect();
         read.into_iter().collect::<Option<Vec<_>>>()
