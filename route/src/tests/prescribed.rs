@@ -157,7 +157,7 @@ fn config(receivers: &[Receiver]) -> String {
     for (number, receiver) in receivers.iter().enumerate() {
         sinks += &format!(
             "  s{number}: {{system: assessment, retry: {{first: 5ms, longest: 50ms, longest_asked: 100ms}}, \
-             http: {{url: 'http://{}/in', timeout: 3s, allow: {{networks: ['127.0.0.0/8']}}}}}}\n",
+             http: {{url: 'http://{}/in', timeout: 10s, allow: {{networks: ['127.0.0.0/8']}}}}}}\n",
             receiver.address
         );
         routes += &format!("  s{number}: {{sink: s{number}}}\n");
