@@ -153,7 +153,7 @@ fn watermarks(consumer: &BaseConsumer<Logging>, topic: &str, partition: i32) -> 
 /// Where a follower starts: next offsets by topic and partition; what is absent starts at its beginning.
 pub type TableStart = BTreeMap<(String, i32), i64>;
 
-/// Follows all partitions of some topics on a thread of its own.
+/// Follows partitions of some topics on a thread of its own.
 pub struct TableFollower {
     caught_up: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
@@ -172,14 +172,45 @@ impl TableFollower {
         from: TableStart,
         isolation: Isolation,
         shutdown: Shutdown,
-        mut on: impl FnMut(Inbound) + Send + 'static,
+        on: impl FnMut(Inbound) + Send + 'static,
     ) -> Result<Self, Stop> {
         let reader = consumer(settings, isolation, Pace::Follow)?;
-        let settings = settings.clone();
         let mut partitions = Vec::new();
         for topic in topics {
-            partitions.push((Arc::<str>::from(topic.as_str()), partition_count(&reader, topic)?));
+            partitions.push((Arc::<str>::from(topic.as_str()), (0..partition_count(&reader, topic)?).collect()));
         }
+        Self::follow(settings, reader, partitions, from, isolation, shutdown, on)
+    }
+
+    /// The same for one partition. `on` may block: what comes after it waits at the broker.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_partition(
+        settings: &Settings,
+        topic: &str,
+        partition: i32,
+        from_offset: i64,
+        shutdown: Shutdown,
+        on: impl FnMut(Inbound) + Send + 'static,
+    ) -> Result<Self, Stop> {
+        let reader = consumer(settings, Isolation::Committed, Pace::Follow)?;
+        partition_count(&reader, topic)?;
+        let (partitions, from) =
+            (vec![(Arc::from(topic), vec![partition])], [((topic.to_owned(), partition), from_offset)]);
+        Self::follow(settings, reader, partitions, from.into(), Isolation::Committed, shutdown, on)
+    }
+
+    fn follow(
+        settings: &Settings,
+        reader: BaseConsumer<Logging>,
+        partitions: Vec<(Arc<str>, Vec<i32>)>,
+        from: TableStart,
+        isolation: Isolation,
+        shutdown: Shutdown,
+        mut on: impl FnMut(Inbound) + Send + 'static,
+    ) -> Result<Self, Stop> {
+        let settings = settings.clone();
         let caught_up = Arc::new(AtomicBool::new(false));
         let stop = Arc::new(AtomicBool::new(false));
         let (flag, ended) = (Arc::clone(&caught_up), Arc::clone(&stop));
@@ -190,9 +221,9 @@ impl TableFollower {
                 let mut next = from;
                 let mut follow = || -> Result<(), Stop> {
                     let catching_up = consumer(&settings, isolation, Pace::CatchUp)?;
-                    for (topic, count) in &partitions {
-                        if has_more(&catching_up, topic, *count, &next)? {
-                            read_to_ends(&catching_up, topic, *count, &mut next, &running, &mut on)?;
+                    for (topic, wanted) in &partitions {
+                        if has_more(&catching_up, topic, wanted, &next)? {
+                            read_to_ends(&catching_up, topic, wanted, &mut next, &running, &mut on)?;
                         }
                     }
                     drop(catching_up);
@@ -259,29 +290,29 @@ fn assign(
 }
 
 /// Whether anything of the topic was not seen yet. Reading to the end of what has none would cost two fetches' waits.
-fn has_more(reader: &BaseConsumer<Logging>, topic: &str, count: i32, next: &TableStart) -> Result<bool, Stop> {
-    for partition in 0..count {
-        let (low, high) = watermarks(reader, topic, partition)?;
-        if next.get(&(topic.to_owned(), partition)).map_or(low, |next| low.max(*next)) < high {
+fn has_more(reader: &BaseConsumer<Logging>, topic: &str, wanted: &[i32], next: &TableStart) -> Result<bool, Stop> {
+    for partition in wanted {
+        let (low, high) = watermarks(reader, topic, *partition)?;
+        if next.get(&(topic.to_owned(), *partition)).map_or(low, |next| low.max(*next)) < high {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// One topic, until each of its partitions reported its end.
+/// One topic, until each of the partitions reported its end.
 fn read_to_ends(
     reader: &BaseConsumer<Logging>,
     topic: &Arc<str>,
-    count: i32,
+    wanted: &[i32],
     next: &mut TableStart,
     running: &impl Fn() -> bool,
     on: &mut impl FnMut(Inbound),
 ) -> Result<(), Stop> {
     // Assigning a topic whose leaders the client has not looked up yet costs up to a second.
     partition_count(reader, topic)?;
-    assign(reader, (0..count).map(|partition| (topic.clone(), partition)), next)?;
-    let mut open: std::collections::BTreeSet<i32> = (0..count).collect();
+    assign(reader, wanted.iter().map(|partition| (topic.clone(), *partition)), next)?;
+    let mut open: std::collections::BTreeSet<i32> = wanted.iter().copied().collect();
     while !open.is_empty() && running() {
         match reader.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => {
@@ -300,14 +331,14 @@ fn read_to_ends(
 
 fn follow_all(
     reader: &BaseConsumer<Logging>,
-    partitions: &[(Arc<str>, i32)],
+    partitions: &[(Arc<str>, Vec<i32>)],
     next: &TableStart,
     running: &impl Fn() -> bool,
     on: &mut impl FnMut(Inbound),
 ) -> Result<(), Stop> {
     assign(
         reader,
-        partitions.iter().flat_map(|(topic, count)| (0..*count).map(move |partition| (topic.clone(), partition))),
+        partitions.iter().flat_map(|(topic, wanted)| wanted.iter().map(move |partition| (topic.clone(), *partition))),
         next,
     )?;
     while running() {
