@@ -167,6 +167,22 @@ fn the_internal_records_are_as_in_their_schemas() {
             complete: true,
             rows: 3,
             written_at: 4,
+            sync_token: Some(text()),
+        },
+    );
+    hold_against_schema(
+        "Fetch",
+        &Fetch {
+            tenant_id: text(),
+            connection_id: text(),
+            source_system: text(),
+            resource: text(),
+            remote_id: text(),
+            url: Some(text()),
+            params: vec![NameValue { name: text(), value: text() }],
+            cause: Some(RawRef { topic: text(), partition: 1, offset: 2 }),
+            requested_at: Some(3),
+            attempts: Some(4),
         },
     );
     hold_against_schema("RouteStart", &RouteStart { route: text(), sink: text(), from: 1, enabled_at: 2 });

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::wire::{get_bytes, put_bytes, record};
-use super::{Get, Put};
+use super::{Get, Put, RawRef};
 
 /// Avro bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +72,31 @@ record! {
         complete: bool,
         rows: i64,
         written_at: i64,
+        sync_token: Option<String>,
+    }
+}
+
+record! {
+    /// A named text.
+    NameValue {
+        name: String,
+        value: String,
+    }
+}
+
+record! {
+    /// Something to be read from the source, for an event only named it.
+    Fetch {
+        tenant_id: String,
+        connection_id: String,
+        source_system: String,
+        resource: String,
+        remote_id: String,
+        url: Option<String>,
+        params: Vec<NameValue>,
+        cause: Option<RawRef>,
+        requested_at: Option<i64>,
+        attempts: Option<i32>,
     }
 }
 
