@@ -98,8 +98,10 @@ impl Fixture {
             ("provenance", MetaValue::Symbol(provenance.to_owned())),
         ];
         let world = World { schema_of: &avro_schema, id: &id, key: &key, meta: &meta, meta_of: &|_, _, _| None };
+        let params = stream.map(|stream| rules.manifest.request_of(stream)).unwrap_or_default();
         let received_micros = Some(RECEIVED_MICROS);
-        let input = Input { body, event: event.as_deref(), stream, received_micros, ..Input::default() };
+        let input =
+            Input { body, event: event.as_deref(), stream, params: &params, received_micros, ..Input::default() };
         map_file(&rules.plan, &input, rules.manifest.rows().as_deref(), &world)
     }
 }

@@ -35,6 +35,18 @@ pub struct Inlet {
     pub verifier: Verifier,
 }
 
+impl Connection {
+    /// Whether events of this vendor name what must be read from it.
+    pub(crate) fn fetches(&self) -> bool {
+        self.manifest.webhook.as_ref().is_some_and(|webhook| !webhook.fetch.is_empty())
+    }
+
+    /// Whether requests to read are written for this connection: events are taken, and somebody polls.
+    pub(crate) fn inlet_fetches(&self) -> bool {
+        self.webhook.is_some() && self.fetches()
+    }
+}
+
 impl Inlet {
     /// The vendor's rules. An inlet is only built from a manifest that has them.
     #[must_use]

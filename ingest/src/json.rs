@@ -50,6 +50,16 @@ pub(crate) fn scalar(body: &[u8], path: &Path) -> Option<String> {
     }
 }
 
+/// The text at `path`, or the texts of the list there; none, if there are none.
+#[must_use]
+pub(crate) fn texts(body: &[u8], path: &Path) -> Vec<String> {
+    if let Some(text) = scalar(body, path) {
+        return vec![text];
+    }
+    let items = elements(body, path).unwrap_or_default();
+    items.into_iter().filter_map(|range| scalar(body.get(range)?, &Path::default())).collect()
+}
+
 /// The boolean at `path`; `None` if there is none.
 #[must_use]
 pub(crate) fn truth(body: &[u8], path: &Path) -> Option<bool> {
@@ -89,6 +99,21 @@ pub(crate) fn elements(body: &[u8], path: &Path) -> Result<Vec<Range<usize>>, No
             return Err(NotAList::Broken);
         }
     }
+}
+
+/// The byte range of the object at `path`.
+///
+/// # Errors
+/// When the document is cut off or not JSON, or when there is no object at `path`.
+pub(crate) fn object(body: &[u8], path: &Path) -> Result<Range<usize>, NotAList> {
+    let mut whole = Scanner { bytes: body, at: 0 };
+    let document = whole.value().ok_or(NotAList::Broken)?;
+    whole.space();
+    if whole.at != body.len() {
+        return Err(NotAList::Broken);
+    }
+    let range = range_of(body, document, path).ok_or(NotAList::Absent)?;
+    if body.get(range.start) == Some(&b'{') { Ok(range) } else { Err(NotAList::Absent) }
 }
 
 fn find<'a>(body: &'a [u8], path: &Path) -> Option<&'a [u8]> {
@@ -243,6 +268,14 @@ mod tests {
     }
 
     #[test]
+    fn texts_stand_alone_or_in_a_list() {
+        let body = br#"{"a":"x","b":["y",1,null,{"c":2},"z"],"c":{}}"#;
+        let read = |at: &str| super::texts(body, &path(at));
+        assert_eq!((read("a"), read("b")), (vec!["x".to_owned()], ["y", "1", "z"].map(str::to_owned).to_vec()));
+        assert!(read("c").is_empty() && read("d").is_empty());
+    }
+
+    #[test]
     fn a_boolean_is_no_word_and_no_number() {
         let body = br#"{"a":true,"b":false,"c":"true","d":1,"e":null,"f":trueish}"#;
         let read = |at: &str| truth(body, &path(at));
@@ -287,6 +320,20 @@ mod tests {
         );
         assert!(texts("[]", &Path::default()).is_empty());
         assert_eq!(texts("{\"next\":\"x\",\"data\":[1,{}],\"more\":[]}", &path("data")), ["1", "{}"]);
+    }
+
+    #[test]
+    fn an_object_is_found_whole_or_not_at_all() {
+        let body = r#"{"data": {"id": 1, "t": "a}"}, "n": null, "l": [1]}"#;
+        let found = |at: &str| object(body.as_bytes(), &path(at)).map(|range| body.get(range).unwrap());
+        assert_eq!(found("data"), Ok(r#"{"id": 1, "t": "a}"}"#));
+        assert_eq!(object(body.as_bytes(), &Path::default()), Ok(0..body.len()));
+        for absent in ["n", "l", "x", "data.id"] {
+            assert_eq!(found(absent), Err(NotAList::Absent), "{absent}");
+        }
+        for end in 0..body.len() {
+            assert_eq!(object(body.get(..end).unwrap().as_bytes(), &path("data")), Err(NotAList::Broken));
+        }
     }
 
     #[test]

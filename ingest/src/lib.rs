@@ -5,6 +5,7 @@
 
 mod connection;
 mod envelope;
+mod fetch;
 mod json;
 pub mod manifest;
 mod metrics;
@@ -16,6 +17,7 @@ mod topics;
 pub mod webhook;
 
 pub use connection::{ClientSecrets, Connection, Credentials, Directory, Inlet, Lookup, Poll};
+pub use fetch::{FetchRequests, Wanted};
 pub use metrics::Metrics;
 pub use run::{Deps, Error, Role, run};
 pub use settings::Settings;

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use hirewire_kafka::{Producer, ProducerOptions, Stop};
+use hirewire_registry::Codec;
 use hirewire_schemas::Names;
 use hirewire_service::{Health, Shutdown};
 use tokio::net::TcpListener;
 
 use crate::connection::{Connection, Directory};
+use crate::fetch::FetchRequests;
 use crate::manifest::Signature;
 use crate::metrics::Metrics;
 use crate::poll;
@@ -105,7 +107,13 @@ async fn receive(
     let producer = Producer::new(&deps.kafka, &options)?;
     let directory = Directory::default();
     directory.load(connections.iter().cloned());
-    let router = webhook::router(directory, topics, producer.clone(), &settings.receiver, metrics);
+    let fetches = FetchRequests::new(topics.fetch.clone());
+    if connections.iter().any(|connection| connection.inlet_fetches()) {
+        let codec = Codec::new(&deps.registry).map_err(|error| Stop::permanent("registry-url", error.to_string()))?;
+        let (fetches, shutdown) = (fetches.clone(), deps.shutdown.clone());
+        tokio::spawn(async move { fetches.register(&codec, &shutdown).await });
+    }
+    let router = webhook::router(directory, topics, producer.clone(), &settings.receiver, metrics, fetches);
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "webhooks are received at /v1/webhooks/<connection>");
     }

@@ -13,6 +13,7 @@ pub struct Topics {
     raw: BTreeMap<String, (Arc<str>, Arc<str>)>,
     pub cursor: Arc<str>,
     pub leases: Arc<str>,
+    pub fetch: Arc<str>,
 }
 
 impl Topics {
@@ -22,7 +23,8 @@ impl Topics {
             let (open, restricted) = (names.raw(vendor), names.raw_restricted(vendor));
             (vendor.to_owned(), (Arc::from(open), Arc::from(restricted)))
         });
-        Self { raw: raw.collect(), cursor: names.internal("cursor").into(), leases: names.internal("leases").into() }
+        let internal = |name| names.internal(name).into();
+        Self { raw: raw.collect(), cursor: internal("cursor"), leases: internal("leases"), fetch: internal("fetch") }
     }
 
     /// The raw topic of `vendor`.

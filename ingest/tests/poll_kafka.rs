@@ -11,12 +11,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use broker::{TestBroker, wait_for};
-use hirewire_ingest::manifest::Manifest;
+use hirewire_ingest::manifest::{Manifest, Signature};
 use hirewire_ingest::{Connection, Deps, Role, Settings, run};
 use hirewire_kafka::{Inbound, TransactionalWriter, partition_for};
 use hirewire_service::{Health, Shutdown};
 use hirewire_yaml::Problems;
 use jiff::Timestamp;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use vendor::Vendor;
 
@@ -27,7 +28,14 @@ fn ago(seconds: i64) -> Timestamp {
 }
 
 fn connection(vendor: &Vendor, folder: &std::path::Path) -> Arc<Connection> {
-    let manifest = Manifest::parse("manifest.yaml", include_str!("../../vendors/greenhouse/manifest.yaml")).unwrap();
+    connection_by(include_str!("../../vendors/greenhouse/manifest.yaml"), vendor, folder)
+}
+
+fn connection_by(manifest: &str, vendor: &Vendor, folder: &std::path::Path) -> Arc<Connection> {
+    let manifest = Manifest::parse("manifest.yaml", manifest).unwrap();
+    let taken = hirewire_yaml::parse("hirewire.yaml", "{}").unwrap();
+    let unsigned = manifest.webhook.as_ref().is_some_and(|webhook| matches!(webhook.signature, Signature::None));
+    let (webhook, role) = if unsigned { (Some(&taken), Role::All) } else { (None, Role::Poll) };
     std::fs::write(folder.join("id"), "client").unwrap();
     std::fs::write(folder.join("secret"), "password").unwrap();
     let text = format!(
@@ -38,8 +46,7 @@ fn connection(vendor: &Vendor, folder: &std::path::Path) -> Arc<Connection> {
     );
     let node = hirewire_yaml::parse("hirewire.yaml", &text).unwrap();
     let mut problems = Problems::new();
-    let connection =
-        Connection::read(CONNECTION, "acme", &manifest, None, Some(&node), Some(Role::Poll), &mut problems);
+    let connection = Connection::read(CONNECTION, "acme", &manifest, webhook, Some(&node), Some(role), &mut problems);
     Arc::new(problems.into_result(connection).unwrap())
 }
 
@@ -52,6 +59,10 @@ struct Member {
 
 impl Member {
     fn start(broker: &TestBroker, connection: &Arc<Connection>) -> Self {
+        Self::start_as(broker, connection, Role::Poll, None)
+    }
+
+    fn start_as(broker: &TestBroker, connection: &Arc<Connection>, role: Role, listener: Option<TcpListener>) -> Self {
         let (shutdown, health) = (Shutdown::new(), Health::new());
         let deps = Deps {
             kafka: broker.settings(),
@@ -61,7 +72,7 @@ impl Member {
             health: health.clone(),
             shutdown: shutdown.clone(),
         };
-        let task = tokio::spawn(run(Settings::default(), Role::Poll, None, vec![connection.clone()], deps));
+        let task = tokio::spawn(run(Settings::default(), role, listener, vec![connection.clone()], deps));
         Self { shutdown, health, task }
     }
 
@@ -163,4 +174,59 @@ async fn a_poller_that_lost_its_lease_without_knowing_writes_nothing_more() {
     assert!(broker.read(broker.names.raw("greenhouse")).await.is_empty());
     drop(newer);
     member.stop().await;
+}
+
+const THIN: &str = r#"
+vendor: greenhouse
+webhook:
+  signature: {none: {}}
+  delivery_id: {field: id}
+  event: event
+  subjects: {made: {Job: job}}
+  fetch: {made: {jobs: job}}
+api:
+  base_url: https://vendor.example/v3
+  auth: {oauth2_client_credentials: {token_url: "https://vendor.example/token", expires_at: expires_at}}
+  paging: {link_cursor: {param: cursor}}
+  window: {param: updated_at, first: "lte|{to}", then: "gt|{from}|lte|{to}", field: updated_at}
+  lag: 0s
+  overlap: 5s
+  streams: {jobs: {subject: {Job: id}, one: {path: "jobs/{id}"}}}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_event_names_is_read_by_whoever_polls_its_connection_and_once_over_a_restart() {
+    let broker = TestBroker::start().await;
+    let vendor = Vendor::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let connection = connection_by(THIN, &vendor, folder.path());
+    vendor.with(|account| {
+        drop(account.broken.insert("jobs/7".into(), vendor::Fault::Body("{\"id\":7,\"t\":\"whole\"}")))
+    });
+    let raw = broker.names.raw("greenhouse");
+    let asked = || vendor.with(|a| a.requests.iter().filter(|request| request.starts_with("jobs/7")).count());
+    for (number, id) in [(1, "event-1"), (2, "event-2")] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1/webhooks/{CONNECTION}", listener.local_addr().unwrap());
+        let member = Member::start_as(&broker, &connection, Role::All, Some(listener));
+        // 503 until the registry answered.
+        let body = format!("{{\"id\":\"{id}\",\"event\":\"made\",\"job\":7}}");
+        wait_for("the event to be kept", async || {
+            let answer = reqwest::Client::new().post(&url).body(body.clone()).send().await;
+            answer.is_ok_and(|answer| answer.status() == 200)
+        })
+        .await;
+        wait_for("the row", async || {
+            let rows = texts(&broker.read(raw.clone()).await);
+            rows.iter().filter(|row| row.contains("whole")).count() == number
+        })
+        .await;
+        member.stop().await;
+        assert_eq!(asked(), number, "a request that is done is not done again");
+    }
+    let records = broker.read(raw.clone()).await;
+    let row = records.iter().find(|record| record.header_str("hirewire-stream") == Some("jobs")).unwrap();
+    let event = records.iter().find(|record| record.header_str("hirewire-event") == Some("made")).unwrap();
+    assert_eq!((&row.key, row.partition), (&event.key, event.partition), "in the order of what it is about");
+    assert_eq!(row.header_str("hirewire-origin"), Some("poll"));
 }

@@ -1,13 +1,12 @@
 //! The `api:` part of a manifest: what is polled, and how.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hirewire_service::settings::duration_or_zero;
 use hirewire_yaml::{Map, Node, Problems};
-use jiff::Timestamp;
 
-use super::{Subject, header, path, required_path, required_text};
+use super::stream::{Before, Narrowed, Stream, flag, pairs};
+use super::{header, path, required_path, required_text};
 use crate::json::Path;
 
 /// How the vendor's lists are read.
@@ -16,6 +15,9 @@ pub struct Api {
     /// Without a slash at its end. A connection may override it.
     pub base_url: String,
     pub auth: Auth,
+    pub send: Send,
+    /// How an answer with a good status says that it is none.
+    pub errors: Option<Errors>,
     pub paging: Paging,
     /// Where an answer holds its rows; the root, if the answer is the list.
     pub(crate) rows: Path,
@@ -48,6 +50,28 @@ pub struct ClientCredentials {
     pub act_as: Option<String>,
 }
 
+/// How a request carries its parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Send {
+    /// GET, in the URL.
+    Query,
+    /// POST, as an object of JSON.
+    JsonBody,
+}
+
+/// What an answer with status 200 holds that is a failure.
+#[derive(Debug)]
+pub struct Errors {
+    /// A boolean. The answer is used only if it is true.
+    pub(crate) unless: Path,
+    /// A text, or a list of texts: the vendor's codes.
+    pub(crate) codes: Option<Path>,
+    /// Codes of a page or a token that the vendor does not know any more.
+    pub(crate) expired: Vec<String>,
+    /// Codes of a thing that was asked for by its id and is not there.
+    pub(crate) gone: Vec<String>,
+}
+
 /// How the next page is found.
 #[derive(Debug)]
 pub enum Paging {
@@ -77,106 +101,45 @@ pub struct RateLimit {
     pub reset_epoch: Option<String>,
 }
 
-/// How a list is narrowed to what changed in `(from, to]`.
-#[derive(Debug, Clone)]
-pub struct Window {
-    pub filter: Filter,
-    /// Where a row says when it changed last.
-    pub(crate) field: Path,
-    /// Of instants, in the filter and in `field`.
-    pub format: TimeFormat,
-}
-
-/// The parameters that a window becomes.
-#[derive(Debug, Clone)]
-pub enum Filter {
-    /// One parameter for both ends.
-    One {
-        param: String,
-        /// The value of the first window, with `{to}`.
-        first: String,
-        /// The value of each later one, with `{from}` and `{to}`.
-        then: String,
-    },
-    /// A parameter for each end. The first window has only the later one.
-    Two { from: String, to: String },
-}
-
-/// How an instant is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimeFormat {
-    Rfc3339,
-    /// Milliseconds since 1970.
-    EpochMs,
-}
-
-impl TimeFormat {
-    pub(crate) fn write(self, instant: Timestamp) -> String {
-        match self {
-            Self::Rfc3339 => instant.to_string(),
-            Self::EpochMs => instant.as_millisecond().to_string(),
-        }
-    }
-
-    pub(crate) fn read(self, text: &str) -> Option<Timestamp> {
-        match self {
-            Self::Rfc3339 => text.parse().ok(),
-            Self::EpochMs => Timestamp::from_millisecond(text.parse().ok()?).ok(),
-        }
-    }
-}
-
-/// One list.
-#[derive(Debug)]
-pub struct Stream {
-    /// The name that mappings know.
-    pub name: String,
-    /// Behind the base URL.
-    pub path: String,
-    pub subject: Subject,
-    /// Where a row holds its own id.
-    pub(crate) id: Path,
-    /// Further parameters of the first request, told to the mapping as well.
-    pub params: Vec<(String, String)>,
-    /// Parameters of which each value is a list of its own, with its own cursor.
-    pub each: Option<(String, Vec<String>)>,
-    /// `None`: the list has no filter and is read whole each time.
-    pub window: Option<Window>,
-    /// Rows may carry answers about a person's demographics.
-    pub restricted: bool,
-    pub repeats: Repeats,
-}
-
-/// What makes a row that overlap shows again a repetition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeats {
-    /// The same bytes.
-    Bytes,
-    /// The same id and time of change: the bytes hold something that is new in every answer, as a signed URL.
-    Version,
-}
-
 impl Api {
     pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
         let base_url = map.require("base_url", problems).and_then(|node| url(node, problems));
         let auth = map.require("auth", problems).and_then(|node| Auth::read(node, problems));
+        let sends = [("query", Send::Query), ("json_body", Send::JsonBody)];
+        let send = map.get("send").map_or(Some(Send::Query), |node| node.choice(&sends, problems));
+        let errors = match map.get("errors") {
+            None => Some(None),
+            Some(node) => Errors::read(node, problems).map(Some),
+        };
         let paging = map.require("paging", problems).and_then(|node| Paging::read(node, problems));
         let rows = map.get("rows").map_or_else(|| Some(Path::default()), |node| path(node, problems));
         let rate_limit = map.get("rate_limit").map_or(Some(RateLimit::default()), |n| RateLimit::read(n, problems));
         let first_page = pairs(map.get("first_page"), problems);
-        let window = map.get("window").map(|node| Window::read(node, problems));
+        let shared = (map.get("window"), map.get("sync"));
+        let narrowed = match shared {
+            (None, None) => None,
+            (window, sync) => Some(Narrowed::read(window, sync, problems)),
+        };
         let lag = map.require("lag", problems).and_then(|node| duration_or_zero(node, problems));
         let overlap = map.require("overlap", problems).and_then(|node| duration_or_zero(node, problems));
         let streams = map.require("streams", problems).and_then(|node| {
             let mut entries = node.map(problems)?;
-            let read = |(_, name, node)| Stream::read(name, node, window.as_ref(), problems);
-            entries.entries().map(read).collect::<Option<Vec<_>>>()
+            let (mut names, mut streams) = (Vec::new(), Vec::new());
+            for (_, name, node) in entries.entries() {
+                let before = Before { narrowed: narrowed.as_ref(), names: &names, streams: &streams };
+                let stream = Stream::read(name, node, &before, problems);
+                names.push(name);
+                streams.push(stream);
+            }
+            streams.into_iter().collect::<Option<Vec<_>>>()
         });
         map.finish(problems);
         Some(Self {
             base_url: base_url?,
             auth: auth?,
+            send: send?,
+            errors: errors?,
             paging: paging?,
             rows: rows?,
             rate_limit: rate_limit?,
@@ -208,6 +171,30 @@ impl Auth {
     }
 }
 
+impl Errors {
+    fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut map = node.map(problems)?;
+        let unless = required_path(&mut map, "unless", problems);
+        let codes = match map.get("codes") {
+            None => Some(None),
+            Some(node) => path(node, problems).map(Some),
+        };
+        let expired = words(&mut map, "expired", problems);
+        let gone = words(&mut map, "gone", problems);
+        map.finish(problems);
+        Some(Self { unless: unless?, codes: codes?, expired: expired?, gone: gone? })
+    }
+}
+
+/// Codes, which need a place where they stand.
+fn words(map: &mut Map<'_>, key: &'static str, problems: &mut Problems) -> Option<Vec<String>> {
+    let Some(node) = map.get(key) else { return Some(Vec::new()) };
+    if map.node().peek("codes").is_none() {
+        problems.add(node, format!("`{key}` without `codes`"), "say where the codes stand");
+    }
+    node.list(problems)?.iter().map(|item| item.name(problems).map(str::to_owned)).collect()
+}
+
 impl Paging {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let (kind, value) = node.tagged(&["link_cursor", "next_token"], problems)?;
@@ -233,134 +220,6 @@ impl RateLimit {
         map.finish(problems);
         Some(limit)
     }
-}
-
-impl Window {
-    fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let mut map = node.map(problems)?;
-        let filter = if node.peek("from").is_some() || node.peek("to").is_some() {
-            let from = required_text(&mut map, "from", problems);
-            let to = required_text(&mut map, "to", problems);
-            from.zip(to).map(|(from, to)| Filter::Two { from, to })
-        } else {
-            let param = required_text(&mut map, "param", problems);
-            let first = template(&mut map, "first", &["{to}"], problems);
-            let then = template(&mut map, "then", &["{from}", "{to}"], problems);
-            param.zip(first).zip(then).map(|((param, first), then)| Filter::One { param, first, then })
-        };
-        let field = required_path(&mut map, "field", problems);
-        let formats = [("rfc3339", TimeFormat::Rfc3339), ("epoch_ms", TimeFormat::EpochMs)];
-        let format = map.get("format").map_or(Some(TimeFormat::Rfc3339), |node| node.choice(&formats, problems));
-        map.finish(problems);
-        Some(Self { filter: filter?, field: field?, format: format? })
-    }
-}
-
-impl Stream {
-    /// `shared` is the window of all lists that have none of their own.
-    fn read(name: &str, node: &Node, shared: Option<&Option<Window>>, problems: &mut Problems) -> Option<Self> {
-        let mut map = node.map(problems)?;
-        let at = map.get("path").map_or(Some(name), |node| list_path(node, problems));
-        let subject = map.require("subject", problems).and_then(|node| Subject::read(node, problems));
-        let id = map.get("id").map_or_else(|| Path::parse("id"), |node| path(node, problems));
-        let params = pairs(map.get("params"), problems);
-        let each = match map.get("each") {
-            None => Some(None),
-            Some(node) => each(node, problems).map(Some),
-        };
-        let whole = flag(&mut map, "whole", problems);
-        let window = match (map.get("window"), shared, whole) {
-            (None, _, true) => Some(None),
-            (Some(own), _, false) => Window::read(own, problems).map(Some),
-            // Its mistakes were told.
-            (None, Some(shared), false) => shared.clone().map(Some),
-            (None, None, false) => {
-                problems.add(
-                    node,
-                    format!("no `window` for the list {name}"),
-                    "add one here or to `api`, or `whole: true`",
-                );
-                None
-            }
-            (Some(own), _, true) => {
-                problems.add(own, "`window` and `whole: true`", "a list is narrowed, or read whole: keep one");
-                None
-            }
-        };
-        let restricted = flag(&mut map, "restricted", problems);
-        let known = [("bytes", Repeats::Bytes), ("version", Repeats::Version)];
-        let repeats = map.get("repeats").map_or(Some(Repeats::Bytes), |node| node.choice(&known, problems));
-        map.finish(problems);
-        Some(Self {
-            name: name.to_owned(),
-            path: at?.to_owned(),
-            subject: subject?,
-            id: id?,
-            params: params?,
-            each: each?,
-            window: window?,
-            restricted,
-            repeats: repeats?,
-        })
-    }
-}
-
-/// `opportunities/deleted`: a path behind the base URL that cannot lead elsewhere.
-fn list_path<'a>(node: &'a Node, problems: &mut Problems) -> Option<&'a str> {
-    let text = node.text(problems)?;
-    let plain = |part: &str| {
-        !part.is_empty()
-            && part != "."
-            && part != ".."
-            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b))
-    };
-    if !text.split('/').all(plain) {
-        problems.add(node, format!("\"{text}\" is not the path of a list"), "write a/b, without slashes at its ends");
-        return None;
-    }
-    Some(text)
-}
-
-fn flag(map: &mut Map<'_>, key: &'static str, problems: &mut Problems) -> bool {
-    map.get(key).and_then(|node| node.boolean(problems)).unwrap_or(false)
-}
-
-/// `{active: [true, false]}`: one parameter and its values.
-fn each(node: &Node, problems: &mut Problems) -> Option<(String, Vec<String>)> {
-    let mut map = node.map(problems)?;
-    let mut entries = map.entries();
-    let Some((_, name, values)) = entries.next() else {
-        problems.add(node, "no parameter", "write for example {active: [true, false]}");
-        return None;
-    };
-    if let Some((key, _, _)) = entries.next() {
-        problems.add(key, "a second parameter", "only one can be walked through");
-    }
-    let values: Vec<String> =
-        values.list(problems)?.iter().filter_map(|value| value.text(problems).map(str::to_owned)).collect();
-    Some((name.to_owned(), values))
-}
-
-fn pairs(node: Option<&Node>, problems: &mut Problems) -> Option<Vec<(String, String)>> {
-    let Some(node) = node else { return Some(Vec::new()) };
-    let mut map = node.map(problems)?;
-    let pairs: BTreeMap<String, String> = map
-        .entries()
-        .filter_map(|(_, name, value)| Some((name.to_owned(), value.text(problems)?.to_owned())))
-        .collect();
-    Some(pairs.into_iter().collect())
-}
-
-fn template(map: &mut Map<'_>, key: &'static str, holds: &[&str], problems: &mut Problems) -> Option<String> {
-    let node = map.require(key, problems)?;
-    let text = node.text(problems)?;
-    for part in holds {
-        if !text.contains(part) {
-            let hint = "a window has two ends; without one it reads too much or too little";
-            problems.add(node, format!("`{key}` does not hold {part}"), hint);
-        }
-    }
-    Some(text.to_owned())
 }
 
 /// An `https` address, without a slash at its end. `http` only on this machine: a token must not travel in the clear.

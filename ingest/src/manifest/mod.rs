@@ -3,6 +3,7 @@
 //! Text in, checked [`Manifest`] out; all mistakes at once, each with file, line and hint. No I/O.
 
 mod api;
+mod stream;
 mod webhook;
 
 use std::sync::Arc;
@@ -10,9 +11,8 @@ use std::sync::Arc;
 use hirewire_yaml::{Map, Node, Problems, did_you_mean};
 
 pub(crate) use api::url;
-pub use api::{
-    Api, Auth, ClientCredentials, Filter, NextToken, Paging, RateLimit, Repeats, Stream, TimeFormat, Window,
-};
+pub use api::{Api, Auth, ClientCredentials, Errors, NextToken, Paging, RateLimit, Send};
+pub use stream::{Filter, One, Per, Repeats, Stream, Sync, TimeFormat, Window};
 pub use webhook::{Algorithm, Claim, DeliveryId, Encoding, Hmac, SentAt, Signature, Signed, Webhook};
 
 pub use crate::json::Path;
@@ -77,17 +77,90 @@ impl Manifest {
         crate::json::scalar(body, &self.webhook.as_ref()?.event)
     }
 
+    /// What the mapping is told of the request that gave a row of `stream`, for a fixture: of what is another for each
+    /// row, the name in the place of the value.
+    #[must_use]
+    pub fn request_of(&self, stream: &str) -> Vec<(String, String)> {
+        let streams = self.api.iter().flat_map(|api| &api.streams);
+        let Some(stream) = streams.into_iter().find(|known| known.name == stream) else { return Vec::new() };
+        let named = |name: &String| (name.clone(), name.clone());
+        let each = stream.each.iter().filter_map(|(name, values)| Some((name.clone(), values.first()?.clone())));
+        let parent = stream.per.iter().map(|per| named(&per.param));
+        let told = stream.tell.iter().map(|(name, _)| named(name));
+        stream.params.iter().cloned().chain(each).chain(parent).chain(told).collect()
+    }
+
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
         let vendor = map.require("vendor", problems).and_then(|node| node.text(problems));
         let webhook = map.get("webhook").map(|node| Webhook::read(node, problems));
         let api = map.get("api").map(|node| Api::read(node, problems));
         map.finish(problems);
-        Some(Self { vendor: vendor?.to_owned(), webhook: optional(webhook)?, api: optional(api)? })
+        let (webhook, api) = (optional(webhook)?, optional(api)?);
+        if let Some(fetch) = node.peek("webhook").and_then(|webhook| webhook.peek("fetch")) {
+            check_fetches(fetch, webhook.as_ref(), api.as_ref(), problems);
+        }
+        Some(Self { vendor: vendor?.to_owned(), webhook, api })
+    }
+}
+
+/// What is fetched must be a list that can be asked for by an id, and the event one that is known.
+fn check_fetches(node: &Node, webhook: Option<&Webhook>, api: Option<&Api>, problems: &mut Problems) {
+    let entries = |node: &'_ Node| match &node.value {
+        hirewire_yaml::Value::Map(entries) => entries.clone(),
+        _ => Vec::new(),
+    };
+    let events: Vec<&str> = webhook.iter().flat_map(|webhook| webhook.subjects.keys().map(String::as_str)).collect();
+    let streams: Vec<&Stream> = api.iter().flat_map(|api| &api.streams).collect();
+    for (event, lists) in entries(node) {
+        let name = event.scalar().unwrap_or_default();
+        if !events.contains(&name) {
+            let hint = match did_you_mean(name, events.iter().copied()) {
+                hint if hint.is_empty() => "add the event to `subjects`".to_owned(),
+                hint => hint,
+            };
+            problems.add(&event, format!("\"{name}\" is no event of `subjects`"), hint);
+        }
+        for (list, _) in entries(&lists) {
+            let name = list.scalar().unwrap_or_default();
+            match streams.iter().find(|stream| stream.name == name) {
+                None => {
+                    let known = streams.iter().map(|stream| stream.name.as_str());
+                    problems.add(&list, format!("no list \"{name}\" in `api.streams`"), did_you_mean(name, known));
+                }
+                Some(stream) => fetchable(&list, stream, &streams, problems),
+            }
+        }
+    }
+}
+
+fn fetchable(at: &Node, stream: &Stream, streams: &[&Stream], problems: &mut Problems) {
+    let name = &stream.name;
+    match &stream.per {
+        None if stream.one.is_none() => {
+            problems.add(at, format!("nothing says how a row of {name} is asked for"), "add `one` to the list");
+        }
+        Some(_) if !stream.tell.is_empty() => {
+            let hint = "fetch the parent instead: its list follows";
+            problems.add(at, format!("{name} needs its parent's row (`tell`), which an event does not hold"), hint);
+        }
+        Some(per) if stream.subject.is_none() => {
+            let parent = streams.get(per.parent).filter(|parent| parent.own_subject("").is_some());
+            if parent.is_none() {
+                let hint = "give the list a `subject` of its own";
+                problems.add(at, format!("whom the rows of {name} belong to stands in the parent's row"), hint);
+            }
+        }
+        _ => {}
     }
 }
 
 impl Subject {
+    /// The record, if the remote id is looked for at `path` first.
+    pub(crate) fn at(&self, path: &Path) -> Option<&'static str> {
+        self.0.first().filter(|(_, place)| place == path).map(|(record, _)| *record)
+    }
+
     /// Reads `{Application: payload.application.id, Candidate: …}`, looked up in the order written.
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
@@ -251,6 +324,9 @@ mod tests {
             of_api("streams", "{gone: {subject: {Job: id}, path: jobs/deleted, window: {from: c, to: d, field: v}}}"),
             ""
         );
+        assert_eq!(of_api("send", "json_body"), "");
+        assert_eq!(of_api("errors", "{unless: success, codes: errors, expired: [gone]}"), "");
+        assert_eq!(of_api("streams", "{jobs: {subject: {Job: id}, sync: {param: t, next: t, version: v}}}"), "");
         for (key, value, part) in [
             ("auth", "{basic_api_key: {user: x}}", "unknown key \"user\""),
             ("auth", "{basic: {}}", "\"basic\" is not known here"),
@@ -266,11 +342,85 @@ mod tests {
                 "{jobs: {subject: {Job: id}, whole: true, window: {from: a, to: b, field: u}}}",
                 "`window` and `whole: true`",
             ),
+            ("window", "{from: a, to: b, field: u}\n  sync: {param: t, next: t}", "`window` and `sync`"),
+            ("streams", "{jobs: {subject: {Job: id}, sync: {param: t}}}", "`next` is missing"),
+            (
+                "streams",
+                "{jobs: {subject: {Job: id}, whole: true, sync: {param: t, next: t}}}",
+                "`window` and `whole: true`",
+            ),
+            ("send", "json_bdy", "\"json_bdy\" is not known here (did you mean \"json_body\"?)"),
+            ("errors", "{codes: errors}", "`unless` is missing"),
+            ("errors", "{unless: ok, expired: [gone]}", "`expired` without `codes`"),
             ("streams", "{jobs: {subject: {Job: id}, path: ../v2/jobs}}", "\"../v2/jobs\" is not the path of a list"),
             ("streams", "{jobs: {subject: {Job: id}, path: \"jobs?x=1\"}}", "is not the path of a list"),
         ] {
             let shown = of_api(key, value);
             assert!(shown.contains(part), "{key}: {value}: {shown}");
+        }
+    }
+
+    #[test]
+    fn a_fetch_names_a_known_event_and_a_list_that_can_be_asked_for_by_an_id() {
+        let of = |fetch: &str| {
+            let text = format!(
+                "vendor: x\nwebhook:\n  signature: {{none: {{}}}}\n  delivery_id: {{field: id}}\n  event: e\n  \
+                 subjects: {{made: {{Job: id}}}}\n  fetch: {fetch}\napi:\n  base_url: https://x.example\n  \
+                 auth: {{basic_api_key: {{}}}}\n  paging: {{link_cursor: {{param: c}}}}\n  lag: 0s\n  overlap: 0s\n  \
+                 streams:\n    jobs: {{subject: {{Job: id}}, whole: true, one: {{path: \"jobs/{{id}}\"}}}}\n    \
+                 tags: {{subject: {{Label: id}}, whole: true}}\n    \
+                 notes: {{per: {{job: jobs}}}}\n    told: {{per: {{job: jobs}}, tell: {{a: b}}}}\n    \
+                 files: {{subject: {{Job: job_id}}, whole: true}}\n    parts: {{per: {{file: files}}}}\n    \
+                 own: {{per: {{file: files}}, subject: {{Job: id}}}}\n"
+            );
+            Manifest::parse("manifest.yaml", &text).err().map(|problems| problems.to_string()).unwrap_or_default()
+        };
+        assert_eq!(of("{made: {jobs: job.id, notes: job.id, own: file.id}}"), "");
+        for (fetch, part) in [
+            ("{mad: {jobs: id}}", "\"mad\" is no event of `subjects` (did you mean \"made\"?)"),
+            ("{made: {job: id}}", "no list \"job\" in `api.streams` (did you mean \"jobs\"?)"),
+            ("{made: {tags: id}}", "nothing says how a row of tags is asked for"),
+            ("{made: {told: id}}", "told needs its parent's row (`tell`)"),
+            ("{made: {parts: id}}", "whom the rows of parts belong to stands in the parent's row"),
+            ("{made: {jobs: a..b}}", "a path with an empty key"),
+        ] {
+            let shown = of(fetch);
+            assert!(shown.contains(part), "{fetch}: {shown}");
+        }
+        for (one, part) in [
+            ("{path: jobs}", "the id stands nowhere, or in two places"),
+            ("{path: \"jobs/{id}\", param: id}", "the id stands nowhere, or in two places"),
+            ("{path: \"jobs/{job}\"}", "is not the path of a list"),
+            ("{param: id}", "`path` is missing"),
+        ] {
+            let shown = of_api("streams", &format!("{{jobs: {{subject: {{Job: id}}, one: {one}}}}}"));
+            assert!(shown.contains(part), "{one}: {shown}");
+        }
+    }
+
+    #[test]
+    fn a_list_per_parent_names_a_list_above_it_and_takes_its_window() {
+        let of = |rest: &str| of_api("streams", &format!("{{jobs: {{subject: {{Job: id}}}}, {rest}}}"));
+        assert_eq!(of("notes: {per: {job: jobs}, path: \"jobs/{job}/notes\"}"), "");
+        assert_eq!(of("notes: {per: {jobId: jobs}, subject: {Activity: id}}"), "", "the id as a parameter");
+        for (rest, part) in [
+            ("notes: {per: {job: job}}", "no list \"job\" above this one (did you mean \"jobs\"?)"),
+            ("notes: {per: {job: later}}, later: {subject: {Job: id}}", "no list \"later\" above this one"),
+            ("notes: {per: {}}", "no parent"),
+            ("notes: {per: {a: jobs, b: jobs}}", "a second parent"),
+            ("notes: {per: {a: jobs}, whole: true}", "`per` beside `window`, `sync` or `whole`"),
+            ("notes: {per: {a: jobs}, window: {from: a, to: b, field: u}}", "`per` beside `window`, `sync` or `whole`"),
+            ("notes: {subject: {Job: id}, tell: {a: b}}", "`tell` without `per`"),
+            ("notes: {per: {a: jobs}, tell: {a: b..c}}", "a path with an empty key"),
+            ("notes: {per: {a: jobs}, each: {x: [y]}}", "`per` and `each`"),
+            ("notes: {per: {a: jobs}, path: \"jobs/{b}/notes\"}", "is not the path of a list"),
+            ("notes: {per: {a: jobs}}, deep: {per: {b: notes}}", "has `per` or `each` itself"),
+            ("all: {subject: {Job: id}, each: {x: [y]}}, notes: {per: {a: all}}", "has `per` or `each` itself"),
+            ("notes: {path: \"jobs/{job}/notes\", subject: {Job: id}}", "is not the path of a list"),
+            ("notes: {}", "`subject` is missing"),
+        ] {
+            let shown = of(rest);
+            assert!(shown.contains(part), "{rest}: {shown}");
         }
     }
 

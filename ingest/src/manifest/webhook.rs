@@ -21,6 +21,9 @@ pub struct Webhook {
     pub(crate) event: Path,
     /// What each known event is about. Others are kept too, keyed by the connection.
     pub subjects: BTreeMap<String, Subject>,
+    /// Events that only name something: lists of `api`, and where in the body the id stands. One row is read by it, or
+    /// the list of the parent that it names.
+    pub(crate) fetch: BTreeMap<String, Vec<(String, Path)>>,
     /// Events that may carry answers about a person's demographics.
     pub restricted: Vec<String>,
 }
@@ -79,6 +82,8 @@ pub enum DeliveryId {
     Header(String),
     /// A text or number of the body.
     Field(Path),
+    /// Several of them together: one id stands for deliveries of several events.
+    Fields(Vec<Path>),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +110,10 @@ impl Webhook {
         };
         let event = required_path(&mut map, "event", problems);
         let subjects = map.require("subjects", problems).and_then(|node| subjects(node, problems));
+        let fetch = match map.get("fetch") {
+            None => Some(BTreeMap::new()),
+            Some(node) => fetches(node, problems),
+        };
         let restricted = match map.get("restricted") {
             None => Vec::new(),
             Some(node) => node.list(problems)?.iter().filter_map(|i| i.text(problems).map(str::to_owned)).collect(),
@@ -116,6 +125,7 @@ impl Webhook {
             keep_headers,
             event: event?,
             subjects: subjects?,
+            fetch: fetch?,
             restricted,
         })
     }
@@ -203,8 +213,15 @@ impl SentAt {
 
 impl DeliveryId {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
-        match node.tagged(&["header", "field"], problems)? {
+        match node.tagged(&["header", "field", "fields"], problems)? {
             ("header", value) => header(value, problems).map(Self::Header),
+            ("fields", value) => {
+                let items = value.list(problems)?;
+                if items.is_empty() {
+                    problems.add(value, "nothing names a delivery", "name the paths that do together");
+                }
+                items.iter().map(|item| path(item, problems)).collect::<Option<Vec<_>>>().map(Self::Fields)
+            }
             (_, value) => path(value, problems).map(Self::Field),
         }
     }
@@ -214,4 +231,17 @@ fn subjects(node: &Node, problems: &mut Problems) -> Option<BTreeMap<String, Sub
     let mut map = node.map(problems)?;
     let entries = map.entries().filter_map(|(_, event, at)| Some((event.to_owned(), Subject::read(at, problems)?)));
     Some(entries.collect())
+}
+
+/// Reads `{applicationCreated: {opportunities: data.opportunityId}}`. That the lists are there is checked where `api` is
+/// known.
+fn fetches(node: &Node, problems: &mut Problems) -> Option<BTreeMap<String, Vec<(String, Path)>>> {
+    let mut map = node.map(problems)?;
+    let mut events = BTreeMap::new();
+    for (_, event, lists) in map.entries() {
+        let mut lists = lists.map(problems)?;
+        let read = |(_, list, at): (_, &str, &Node)| Some((list.to_owned(), path(at, problems)?));
+        events.insert(event.to_owned(), lists.entries().map(read).collect::<Option<Vec<_>>>()?);
+    }
+    Some(events)
 }

@@ -1,6 +1,6 @@
-//! One request for one page, and what the vendor's answer means.
+//! One request for one page or one row, and what the vendor's answer means.
 //!
-//! Lane and page in, [`Page`] out. Keeps the connection's token, its view of the vendor's clock, and the time before
+//! [`Question`] in, [`Page`] out. Keeps the connection's token, its view of the vendor's clock, and the time before
 //! which its limit allows no request.
 
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use super::token::Tokens;
 use super::window::Window;
 use crate::connection::{Credentials, Poll};
 use crate::json;
-use crate::manifest::{Api, Auth, Filter, NextToken, Paging, Stream};
+use crate::manifest::{self, Api, Auth, Errors, Filter, NextToken, One, Paging, Send, Stream};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a whole answer, body included.
@@ -32,9 +32,83 @@ pub(super) struct Page {
     pub(super) body: Bytes,
     /// The vendor's cursor of the next page.
     pub(super) next: Option<String>,
+    /// The token of the list's next run.
+    pub(super) sync: Option<String>,
     pub(super) received_at: Timestamp,
     /// From when on the vendor will not answer this list any more, if it says so.
     pub(super) sunset: Option<Timestamp>,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub(super) struct Question<'a> {
+    /// Behind the base URL; a part of it may be `{param}`.
+    path: &'a str,
+    params: Vec<(&'a str, &'a str)>,
+    /// A parameter that holds an id.
+    own: Option<(&'a str, &'a str)>,
+    /// Takes the place of `{param}` in the path.
+    fill: Option<(&'a str, &'a str)>,
+    narrowed: Option<(&'a manifest::Window, &'a Window)>,
+    sync: Option<(&'a manifest::Sync, Option<&'a str>)>,
+    /// The vendor's cursor of the page; `None`: the first.
+    page: Option<&'a str>,
+    /// Whether the answer may name a page that follows.
+    paged: bool,
+}
+
+impl<'a> Question<'a> {
+    /// For a page of a list, narrowed to `window`.
+    pub(super) fn list(api: &'a Api, stream: &'a Stream, params: &'a [(String, String)], window: &'a Window) -> Self {
+        Self {
+            path: &stream.path,
+            params: texts(&api.first_page).chain(texts(params)).collect(),
+            own: None,
+            fill: None,
+            narrowed: stream.window.as_ref().map(|rules| (rules, window)),
+            sync: stream.sync.as_ref().map(|rules| (rules, window.sync.as_deref())),
+            page: window.page.as_deref(),
+            paged: true,
+        }
+    }
+
+    /// For a page of the list of the parent that `param` names.
+    pub(super) fn of_parent(
+        api: &'a Api,
+        stream: &'a Stream,
+        (param, id): (&'a str, &'a str),
+        page: Option<&'a str>,
+    ) -> Self {
+        let in_path = is_part(&stream.path, param);
+        let params = texts(&api.first_page).chain(texts(&stream.params)).collect();
+        let (own, fill) = if in_path { (None, Some((param, id))) } else { (Some((param, id)), None) };
+        Self { path: &stream.path, params, own, fill, narrowed: None, sync: None, page, paged: true }
+    }
+
+    /// For one row by its id.
+    pub(super) fn one(rules: &'a One, id: &'a str) -> Self {
+        let own = rules.param.as_deref().map(|param| (param, id));
+        let fill = rules.param.is_none().then_some(("id", id));
+        Self {
+            path: &rules.path,
+            params: texts(&rules.params).collect(),
+            own,
+            fill,
+            narrowed: None,
+            sync: None,
+            page: None,
+            paged: false,
+        }
+    }
+}
+
+fn texts(pairs: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+}
+
+/// Whether a part of `path` stands for `param`.
+fn is_part(path: &str, param: &str) -> bool {
+    path.split('/').any(|part| part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) == Some(param))
 }
 
 /// The requests of one connection, one at a time.
@@ -69,20 +143,13 @@ impl Client {
         self.not_before.map_or(Duration::ZERO, |then| then.saturating_duration_since(Instant::now()))
     }
 
-    /// Asks for a page of `window`. A refused token is replaced once.
-    pub(super) async fn page(
-        &mut self,
-        api: &Api,
-        poll: &Poll,
-        stream: &Stream,
-        params: &[(String, String)],
-        window: &Window,
-    ) -> Result<Page, Failure> {
-        let url = page_url(api, poll, stream, params, window).ok_or(Failure::Refused(0))?;
-        match self.ask(api, poll, url.clone(), window.page.is_some()).await {
+    /// Asks for a page. A refused token is replaced once.
+    pub(super) async fn page(&mut self, api: &Api, poll: &Poll, question: &Question<'_>) -> Result<Page, Failure> {
+        let url = url(poll, question).ok_or(Failure::Refused(0))?;
+        match self.ask(api, poll, url.clone(), question).await {
             Err(Failure::Credentials(_)) if self.tokens_were_used() => {
                 self.tokens.forget();
-                self.ask(api, poll, url, window.page.is_some()).await
+                self.ask(api, poll, url, question).await
             }
             other => other,
         }
@@ -92,8 +159,25 @@ impl Client {
         self.tokens.is_some()
     }
 
-    async fn ask(&mut self, api: &Api, poll: &Poll, url: Url, cursor: bool) -> Result<Page, Failure> {
-        let request = self.http.get(url).header("accept", "application/json");
+    async fn ask(&mut self, api: &Api, poll: &Poll, url: Url, question: &Question<'_>) -> Result<Page, Failure> {
+        let request = match api.send {
+            Send::Query => {
+                let mut url = url;
+                let params = parameters(api, question);
+                if !params.is_empty() {
+                    url.query_pairs_mut().extend_pairs(params.iter().map(|param| (param.name, &param.value)));
+                }
+                self.http.get(url)
+            }
+            Send::JsonBody => {
+                let params = parameters(api, question);
+                let body: serde_json::Map<_, _> =
+                    params.into_iter().map(|param| (param.name.to_owned(), param.json())).collect();
+                let body = serde_json::Value::Object(body).to_string();
+                self.http.post(url).header("content-type", "application/json").body(body)
+            }
+        };
+        let request = request.header("accept", "application/json");
         let request = match (&api.auth, &poll.credentials) {
             (Auth::Oauth2ClientCredentials(auth), Credentials::Client(client)) => {
                 request.bearer_auth(self.tokens.get(&self.http, auth, client).await?)
@@ -130,7 +214,7 @@ impl Client {
             status @ (408 | 425 | 500..) => {
                 return Err(Failure::Busy { status, wait: retry::retry_after(&headers, now) });
             }
-            status @ (400 | 404 | 410 | 422) if cursor => return Err(Failure::PageGone(status)),
+            status @ (400 | 404 | 410 | 422) if question.page.is_some() => return Err(Failure::PageGone(status)),
             status => return Err(Failure::Refused(status)),
         }
         let mut body = Vec::new();
@@ -140,11 +224,16 @@ impl Client {
                 return Err(Failure::Broken("a page larger than 64 MiB"));
             }
         }
+        if let Some(rules) = &api.errors {
+            told_error(&body, rules, question)?;
+        }
+        let sync = question.sync.and_then(|(rules, _)| json::scalar(&body, &rules.next));
         let next = match &api.paging {
+            _ if !question.paged => None,
             Paging::LinkCursor { param } => next_cursor(&headers, param),
             Paging::NextToken(rules) => next_token(&body, rules)?,
         };
-        Ok(Page { body: body.into(), next, received_at, sunset: retry::sunset(&headers) })
+        Ok(Page { body: body.into(), next, sync, received_at, sunset: retry::sunset(&headers) })
     }
 
     fn note_clock(&mut self, headers: &HeaderMap, received_at: Timestamp) {
@@ -155,39 +244,106 @@ impl Client {
     }
 }
 
+/// Where a question is sent, without its parameters.
+fn url(poll: &Poll, question: &Question<'_>) -> Option<Url> {
+    let mut url = Url::parse(&poll.base_url).ok()?;
+    {
+        let mut parts = url.path_segments_mut().ok()?;
+        parts.pop_if_empty();
+        for part in question.path.split('/') {
+            match question.fill.filter(|(param, _)| is_part(part, param)) {
+                // The URL would lead elsewhere.
+                Some((_, "" | "." | "..")) => return None,
+                Some((_, id)) => parts.push(id),
+                None => parts.push(part),
+            };
+        }
+    }
+    Some(url)
+}
+
+/// A parameter of a request.
+struct Param<'a> {
+    name: &'a str,
+    value: String,
+    /// Written in the manifest: `true`, `false` and whole numbers are no texts in JSON.
+    plain: bool,
+}
+
+impl Param<'_> {
+    fn json(self) -> serde_json::Value {
+        if !self.plain {
+            return self.value.into();
+        }
+        match (self.value.as_str(), self.value.parse::<i64>()) {
+            ("true", _) => true.into(),
+            ("false", _) => false.into(),
+            // `007` is a text.
+            (text, Ok(number)) if number.to_string() == text => number.into(),
+            (text, _) => text.into(),
+        }
+    }
+}
+
 /// The first page by the stream's parameters and the window; a later one by the vendor's cursor, alone or with them.
-fn page_url(api: &Api, poll: &Poll, stream: &Stream, params: &[(String, String)], window: &Window) -> Option<Url> {
-    let mut url = Url::parse(&format!("{}/{}", poll.base_url, stream.path)).ok()?;
+fn parameters<'a>(api: &'a Api, question: &Question<'a>) -> Vec<Param<'a>> {
+    let told = |name: &'a str, value: &str| Param { name, value: value.to_owned(), plain: false };
     let param = match &api.paging {
         Paging::LinkCursor { param } => param,
         Paging::NextToken(rules) => &rules.param,
     };
-    if let (Paging::LinkCursor { .. }, Some(page)) = (&api.paging, &window.page) {
-        url.query_pairs_mut().append_pair(param, page);
-        return Some(url);
+    if let (Paging::LinkCursor { .. }, Some(page)) = (&api.paging, question.page) {
+        return vec![told(param, page)];
     }
-    {
-        let mut query = url.query_pairs_mut();
-        query.extend_pairs(api.first_page.iter().chain(params));
-        if let Some(rules) = &stream.window {
-            let to = rules.format.write(window.to);
-            let from = window.from.map(|from| rules.format.write(from));
-            match (&rules.filter, from) {
-                (Filter::One { param, first, .. }, None) => query.append_pair(param, &first.replace("{to}", &to)),
-                (Filter::One { param, then, .. }, Some(from)) => {
-                    query.append_pair(param, &then.replace("{from}", &from).replace("{to}", &to))
-                }
-                (Filter::Two { to: param, .. }, None) => query.append_pair(param, &to),
-                (Filter::Two { from: first, to: second }, Some(from)) => {
-                    query.append_pair(first, &from).append_pair(second, &to)
-                }
-            };
-        }
-        if let Some(page) = &window.page {
-            query.append_pair(param, page);
+    let plain = |pair: &(&'a str, &'a str)| Param { name: pair.0, value: pair.1.to_owned(), plain: true };
+    let mut params: Vec<_> = question.params.iter().map(plain).collect();
+    params.extend(question.own.map(|(name, id)| told(name, id)));
+    if let Some((rules, window)) = question.narrowed {
+        let to = rules.format.write(window.to);
+        let from = window.from.map(|from| rules.format.write(from));
+        match (&rules.filter, from) {
+            (Filter::One { param, first, .. }, None) => params.push(told(param, &first.replace("{to}", &to))),
+            (Filter::One { param, then, .. }, Some(from)) => {
+                params.push(told(param, &then.replace("{from}", &from).replace("{to}", &to)));
+            }
+            (Filter::Two { to: param, .. }, None) => params.push(told(param, &to)),
+            (Filter::Two { from: first, to: second }, Some(from)) => {
+                params.extend([told(first, &from), told(second, &to)]);
+            }
         }
     }
-    Some(url)
+    match (question.page, question.sync) {
+        (Some(page), _) => params.push(told(param, page)),
+        // The pages that follow know the token by themselves.
+        (None, Some((rules, Some(token)))) => params.push(told(&rules.param, token)),
+        (None, _) => {}
+    }
+    params
+}
+
+/// # Errors
+/// When the answer says that it is none.
+fn told_error(body: &[u8], rules: &Errors, question: &Question<'_>) -> Result<(), Failure> {
+    match json::truth(body, &rules.unless) {
+        Some(true) => return Ok(()),
+        Some(false) => {}
+        None => return Err(Failure::Broken("the answer does not say whether it is one")),
+    }
+    let codes = rules.codes.as_ref().map(|path| json::texts(body, path)).unwrap_or_default();
+    if codes.iter().any(|code| rules.gone.contains(code)) {
+        return Err(Failure::Refused(404));
+    }
+    let expired = codes.iter().any(|code| rules.expired.contains(code));
+    match (expired, question.page, question.sync) {
+        (true, Some(_), _) => return Err(Failure::PageGone(200)),
+        (true, None, Some((_, Some(_)))) => return Err(Failure::SyncGone),
+        _ => {}
+    }
+    // A code is a word; what else stands there may hold anything.
+    let word = |code: &&String| {
+        code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+    };
+    Err(Failure::Told(codes.iter().find(word).map_or_else(|| "that it does not name".to_owned(), Clone::clone)))
 }
 
 /// The token of the page that follows, as a parameter's value. An answer that says that a page follows and does not

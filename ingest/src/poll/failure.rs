@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// A request that gave no page. Holds no part of a body, no token, no parameter.
+/// A request that gave no page. Holds no part of a body but the vendor's own code, no token, no parameter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failure {
     #[error("no answer: {0}")]
@@ -27,6 +27,12 @@ pub(super) enum Failure {
     /// The vendor does not know the page any more.
     #[error("the vendor does not know the page ({0}); the window is read again from its first")]
     PageGone(u16),
+    /// The vendor does not know the token that narrows the list.
+    #[error("the vendor does not know the list's sync token any more; the list is read whole")]
+    SyncGone,
+    /// A good status, and an error in the body.
+    #[error("the vendor answered 200 with the error {0}")]
+    Told(String),
     #[error("the list's pages go round in a circle; nothing was skipped, the cursor stays")]
     Circle,
     /// The broker did not take the page: nothing of it is visible, or nobody knows.
@@ -72,9 +78,11 @@ impl Failure {
 
     pub(super) fn remedy(&self) -> Remedy {
         match self {
-            Self::Transport(_) | Self::Busy { .. } | Self::Broken(_) | Self::NotKept(_) => Remedy::Again,
+            Self::Transport(_) | Self::Busy { .. } | Self::Broken(_) | Self::Told(_) | Self::NotKept(_) => {
+                Remedy::Again
+            }
             Self::Limited { .. } => Remedy::AgainLater,
-            Self::PageGone(_) => Remedy::Restart,
+            Self::PageGone(_) | Self::SyncGone => Remedy::Restart,
             Self::Forbidden | Self::Refused(_) | Self::Circle | Self::Unkeepable(_) => Remedy::NextList,
             Self::Credentials(_) => Remedy::NextRound,
             Self::TakenOver => Remedy::Stop,
@@ -91,6 +99,8 @@ impl Failure {
             | Self::Forbidden
             | Self::Refused(_)
             | Self::PageGone(_)
+            | Self::SyncGone
+            | Self::Told(_)
             | Self::Circle
             | Self::NotKept(_)
             | Self::Unkeepable(_)
@@ -109,6 +119,8 @@ impl Failure {
             Self::Forbidden => "poll-forbidden",
             Self::Refused(_) => "poll-refused",
             Self::PageGone(_) => "poll-page-gone",
+            Self::SyncGone => "poll-sync-gone",
+            Self::Told(_) => "poll-told-error",
             Self::Circle => "poll-circle",
             Self::NotKept(_) => "poll-not-kept",
             Self::Unkeepable(_) => "poll-refused-by-kafka",

@@ -24,8 +24,11 @@ pub(super) struct Lane {
     /// As it was last written.
     pub(super) stored: Option<Cursor>,
     pub(super) seen: Seen,
-    /// Pages of the present window, to notice a circle.
+    /// Pages of the present window, to notice a circle. Of a list per parent those of the parents.
     pub(super) pages: HashSet<String>,
+    /// Parents whose lists were read by this process.
+    pub(super) parents: u64,
+    pub(super) gone_was_told: bool,
     /// Rounds in a row that ended in a circle.
     pub(super) circles: u32,
     /// The label of what failed last, so that the same is logged once.
@@ -48,8 +51,13 @@ impl Lane {
         lists.map(place).collect()
     }
 
-    fn of(stream: usize, rules: &Stream) -> Vec<Self> {
-        let lane = |name, params| Self {
+    /// No list: what is told of failures needs a name and a memory.
+    pub(super) fn named(name: &str) -> Self {
+        Self::new(usize::MAX, name.to_owned(), Vec::new())
+    }
+
+    fn new(stream: usize, name: String, params: Vec<(String, String)>) -> Self {
+        Self {
             stream,
             name,
             params,
@@ -57,12 +65,18 @@ impl Lane {
             stored: None,
             seen: Seen::default(),
             pages: HashSet::new(),
+            parents: 0,
+            gone_was_told: false,
             circles: 0,
             failing: None,
             outside_was_told: false,
             progress_was_told: None,
             newest: None,
-        };
+        }
+    }
+
+    fn of(stream: usize, rules: &Stream) -> Vec<Self> {
+        let lane = |name, params| Self::new(stream, name, params);
         match &rules.each {
             None => vec![lane(rules.name.clone(), rules.params.clone())],
             Some((param, values)) => values

@@ -6,8 +6,10 @@
 
 mod client;
 mod failure;
+mod fetch;
 mod journal;
 mod lane;
+mod parents;
 mod poller;
 mod repeats;
 mod retry;
@@ -17,19 +19,23 @@ mod tests;
 mod token;
 mod window;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hirewire_kafka::{Admin, LeaseEvent, Leases, Stop, TransactionalWriter, partition_for};
+use hirewire_kafka::{Admin, Inbound, LeaseEvent, Leases, Stop, TableFollower, TransactionalWriter, partition_for};
 use hirewire_registry::Codec;
+use hirewire_schemas::records::Fetch;
 use hirewire_service::{Component, Shutdown};
 use tokio::task::JoinSet;
 
 use crate::connection::Connection;
+use crate::fetch::Wanted;
 use crate::metrics::Metrics;
 use crate::run::Deps;
 use crate::topics::Topics;
 use client::Client;
+use fetch::{Fetches, Queue};
 use journal::CursorCodec;
 use lane::Lane;
 use poller::Poller;
@@ -186,7 +192,7 @@ async fn own(partition: i32, connections: Vec<Arc<Connection>>, work: Arc<Work>,
     while !stop.is_requested() {
         tokio::select! {
             begun = begin(partition, &connections, &work, &stop) => match begun {
-                Ok(mut pollers) => {
+                Ok((mut pollers, _requests)) => {
                     while let Some(ended) = pollers.join_next().await {
                         if let Err(error) = ended {
                             tracing::error!(code = "poll-panicked", %error, "a poller panicked");
@@ -211,13 +217,14 @@ async fn begin(
     connections: &[Arc<Connection>],
     work: &Work,
     stop: &Shutdown,
-) -> Result<JoinSet<()>, Stop> {
+) -> Result<(JoinSet<()>, Requests), Stop> {
     // First the fence, then the cursors: after it no other member can move them.
     let id = format!("{}-{partition}", work.transactional_prefix);
     let writer = Arc::new(TransactionalWriter::new(&work.kafka, &id).await?);
     let cursor_codec = CursorCodec::register(&work.topics, &work.codec).await?;
     let cursors = journal::read_cursors(&work.kafka, &work.topics.cursor, partition, &work.codec).await?;
     let mut pollers = JoinSet::new();
+    let mut queues = HashMap::new();
     for connection in connections {
         let Some(api) = &connection.manifest.api else { continue };
         let client = Client::new().map_err(|error| Stop::permanent("poll-http-client", error.to_string()))?;
@@ -228,6 +235,12 @@ async fn begin(
             let gauge = &work.metrics.poll_credential_ends_seconds;
             gauge.with_label_values(&[&connection.name]).set(ends.as_second());
         }
+        let fetches = connection.fetches().then(|| {
+            let cursor = cursors.get(&journal::key(&connection.name, fetch::LANE));
+            let queue = Arc::new(Queue::new(cursor));
+            queues.insert(connection.name.clone(), queue.clone());
+            Fetches { queue, lane: Lane::named(fetch::LANE) }
+        });
         let poller = Poller {
             connection: connection.clone(),
             lanes: Lane::all(connection, api, &cursors),
@@ -239,8 +252,71 @@ async fn begin(
             metrics: work.metrics.clone(),
             health,
             stop: stop.clone(),
+            fetches,
+            turn: poller::TURN,
         };
         pollers.spawn(poller.run());
     }
-    Ok(pollers)
+    let requests = Requests::follow(work, partition, queues, stop).await?;
+    Ok((pollers, requests))
+}
+
+/// Brings requests to fetch from their topic to the pollers of one lease. Ends when it is dropped.
+struct Requests {
+    queues: HashMap<String, Arc<Queue>>,
+    follower: Option<TableFollower>,
+}
+
+impl Requests {
+    async fn follow(
+        work: &Work,
+        partition: i32,
+        queues: HashMap<String, Arc<Queue>>,
+        stop: &Shutdown,
+    ) -> Result<Self, Stop> {
+        let Some(from) = queues.values().map(|queue| queue.next()).min() else {
+            return Ok(Self { queues, follower: None });
+        };
+        let schema =
+            hirewire_schemas::schema("Fetch").ok_or_else(|| Stop::permanent("schema-missing", "no schema Fetch"))?;
+        let (runtime, codec, own, stopped) =
+            (tokio::runtime::Handle::current(), work.codec.clone(), queues.clone(), stop.clone());
+        let take = move |record: Inbound| {
+            let Some(value) = record.value else { return };
+            let read = async {
+                loop {
+                    match codec.decode_into::<Fetch>(&value, &schema.avro).await {
+                        Ok(fetch) => return Some(fetch),
+                        Err(error) if error.is_retryable() && !stopped.is_requested() => {
+                            tracing::warn!(%error, "a request to fetch waits for the registry");
+                            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                        }
+                        Err(error) => {
+                            tracing::error!(code = "fetch-unreadable", partition, offset = record.offset, %error,
+                                "a request to fetch cannot be read; it is left to the lists");
+                            return None;
+                        }
+                    }
+                }
+            };
+            if let Some(fetch) = runtime.block_on(read)
+                && let Some(queue) = own.get(&fetch.connection_id)
+            {
+                queue.put(record.offset, Wanted { stream: fetch.resource, id: fetch.remote_id });
+            }
+        };
+        let (kafka, topic, shutdown) = (work.kafka.clone(), work.topics.fetch.clone(), stop.clone());
+        let start = move || TableFollower::start_partition(&kafka, &topic, partition, from, shutdown, take);
+        let follower = tokio::task::spawn_blocking(start).await;
+        let follower = follower.map_err(|error| Stop::retryable("worker-panicked", error.to_string()))??;
+        Ok(Self { queues, follower: Some(follower) })
+    }
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        // Its thread may wait for room.
+        self.queues.values().for_each(|queue| queue.close());
+        drop(self.follower.take());
+    }
 }

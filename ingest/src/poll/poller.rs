@@ -7,14 +7,17 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hirewire_kafka::Record;
 use hirewire_schemas::records::Cursor;
 use hirewire_service::{Component, Shutdown};
 use jiff::{SignedDuration, Timestamp};
 
-use super::client::Client;
+use super::client::{Client, Page, Question};
 use super::failure::{Failure, Remedy};
+use super::fetch::Fetches;
 use super::journal::{CursorCodec, Journal, NotCommitted};
 use super::lane::Lane;
+use super::repeats::{Mark, Seen};
 use super::window::{self, Window};
 use super::{retry, rows};
 use crate::connection::{Connection, Poll};
@@ -29,6 +32,8 @@ const WRITE_EMPTY_EVERY: Duration = Duration::from_secs(60);
 const TELL_PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// A poller that asks for nothing this long, beyond its interval, is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(20 * 60);
+/// A list per parent gives way to the connection's other lists after this long, and goes on in the next round.
+pub(super) const TURN: Duration = Duration::from_secs(15);
 /// A circle that lasts this many rounds is entered from its first page once more.
 const CIRCLES_BEFORE_RESTART: u32 = 10;
 
@@ -45,12 +50,27 @@ pub(super) struct Poller<J> {
     pub(super) metrics: Metrics,
     pub(super) health: Component,
     pub(super) stop: Shutdown,
+    /// `None`: no event of this vendor needs a fetch.
+    pub(super) fetches: Option<Fetches>,
+    /// How long a list per parent is read in one round.
+    pub(super) turn: Duration,
+}
+
+/// What follows a page.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// The vendor's cursor of the next one.
+    Page(String),
+    /// The window was read to its end.
+    End,
+    /// The page was not read to its end, for others wait.
+    TurnOver,
 }
 
 /// Rules and settings of the connection; both are there when there is a poller.
-struct Rules {
+pub(super) struct Rules {
     manifest: Arc<Manifest>,
-    poll: Poll,
+    pub(super) poll: Poll,
 }
 
 impl Rules {
@@ -58,7 +78,20 @@ impl Rules {
         Some(Self { manifest: connection.manifest.clone(), poll: connection.poll.clone()? })
     }
 
-    fn api(&self) -> Option<&Api> {
+    /// The list whose changes the lane's cursor goes over: its own, or its parents'.
+    fn narrowed_by(&self, lane: &Lane) -> Option<&Stream> {
+        let streams = &self.api()?.streams;
+        let own = streams.get(lane.stream)?;
+        own.per.as_ref().map_or(Some(own), |per| streams.get(per.parent))
+    }
+
+    /// What changed before this will not be shown again by overlap.
+    pub(super) fn overlap_starts(&self, window: &Window) -> Timestamp {
+        let overlap = SignedDuration::try_from(self.poll.overlap).unwrap_or(SignedDuration::MAX);
+        window.to.checked_sub(overlap).unwrap_or(Timestamp::MIN)
+    }
+
+    pub(super) fn api(&self) -> Option<&Api> {
         self.manifest.api.as_ref()
     }
 }
@@ -87,7 +120,7 @@ impl<J: Journal> Poller<J> {
                     rules.poll.interval
                 );
             }
-            if self.pause(rules.poll.interval.saturating_sub(started.elapsed())).await.is_break() {
+            if self.pause(&rules, started + rules.poll.interval).await.is_break() {
                 break;
             }
         }
@@ -106,6 +139,12 @@ impl<J: Journal> Poller<J> {
         let mut lanes = std::mem::take(&mut self.lanes);
         let mut ended = ControlFlow::Continue(());
         for lane in &mut lanes {
+            if let Err(failure) = self.fetch(rules).await {
+                if failure.remedy() == Remedy::Stop {
+                    ended = ControlFlow::Break(());
+                }
+                break;
+            }
             match self.read(rules, lane).await {
                 Ok(()) => self.works(lane),
                 Err(failure) => {
@@ -127,27 +166,44 @@ impl<J: Journal> Poller<J> {
     async fn read(&mut self, rules: &Rules, lane: &mut Lane) -> Result<(), Failure> {
         let poll = &rules.poll;
         let now = self.client.vendor_now();
-        let Some(mut window) = window::next(lane.cursor.as_ref(), now, poll.lag, poll.overlap) else { return Ok(()) };
+        let sync = rules.narrowed_by(lane).is_some_and(|stream| stream.sync.is_some());
+        let next = match sync {
+            true => Some(window::next_sync(lane.cursor.as_ref(), now)),
+            false => window::next(lane.cursor.as_ref(), now, poll.lag, poll.overlap),
+        };
+        let Some(mut window) = next else { return Ok(()) };
         if window.page.is_none() {
             lane.pages.clear();
         }
         let (mut failures, mut limits, mut restarted) = (0, 0, false);
+        let per = rules.api().and_then(|api| api.streams.get(lane.stream)).is_some_and(|stream| stream.per.is_some());
+        let (turn, mut parents) = (Instant::now() + self.turn, lane.parents);
         loop {
             self.health.progress(STUCK_AFTER + poll.interval);
             self.wait(self.client.limit_wait()).await;
-            let failure = match self.step(rules, lane, &mut window).await {
-                Ok(None) => {
+            let stepped = match per {
+                false => self.step(rules, lane, &mut window).await,
+                true => self.step_over_parents(rules, lane, &mut window, turn).await,
+            };
+            let failure = match stepped {
+                Ok(Next::End) => {
                     lane.pages.clear();
                     lane.circles = 0;
                     return Ok(());
                 }
-                Ok(next) => {
+                Ok(Next::TurnOver) => return Ok(()),
+                Ok(Next::Page(_)) if per && Instant::now() > turn => return Ok(()),
+                Ok(Next::Page(next)) => {
                     (failures, limits) = (0, 0);
-                    window.page = next;
+                    window.page = Some(next);
                     continue;
                 }
                 Err(failure) => failure,
             };
+            // What was read of a page of parents is not read again: it went on since the last failure.
+            if std::mem::replace(&mut parents, lane.parents) != lane.parents {
+                (failures, limits) = (0, 0);
+            }
             self.count(&lane.name, failure.label());
             match failure.remedy() {
                 Remedy::Again => {
@@ -165,6 +221,15 @@ impl<J: Journal> Poller<J> {
                 }
                 Remedy::Restart if !restarted => {
                     restarted = true;
+                    if failure == Failure::SyncGone {
+                        tracing::warn!(
+                            code = failure.label(),
+                            connection = self.connection.name,
+                            stream = lane.name,
+                            "{failure}"
+                        );
+                        window.sync = None;
+                    }
                     window.page = None;
                     window.rows = 0;
                     lane.restart();
@@ -183,12 +248,12 @@ impl<J: Journal> Poller<J> {
     }
 
     /// Asks for one page and keeps it. Says which page follows.
-    async fn step(&mut self, rules: &Rules, lane: &mut Lane, window: &mut Window) -> Result<Option<String>, Failure> {
+    async fn step(&mut self, rules: &Rules, lane: &mut Lane, window: &mut Window) -> Result<Next, Failure> {
         let Some(api) = rules.api() else { return Err(Failure::Refused(0)) };
         let Some(stream) = api.streams.get(lane.stream) else { return Err(Failure::Refused(0)) };
-        let page = self.client.page(api, &rules.poll, stream, &lane.params, window).await?;
-        let overlap = SignedDuration::try_from(rules.poll.overlap).unwrap_or(SignedDuration::MAX);
-        let overlap_starts = window.to.checked_sub(overlap).unwrap_or(Timestamp::MIN);
+        let question = Question::list(api, stream, &lane.params, window);
+        let page = self.client.page(api, &rules.poll, &question).await?;
+        let overlap_starts = rules.overlap_starts(window);
         let source = rows::Source {
             connection: &self.connection,
             topics: &self.topics,
@@ -198,34 +263,53 @@ impl<J: Journal> Poller<J> {
             overlap_starts,
         };
         let rows = rows::read(&source, &page, window, &lane.seen)?;
-        if page.next.as_ref().is_some_and(|next| lane.pages.contains(next) || window.page.as_ref() == Some(next)) {
-            return Err(Failure::Circle);
-        }
+        no_circle(lane, window, &page)?;
         self.count(&lane.name, "ok");
-        let kept = rows.records.len();
-        let after = Window { rows: window.rows + i64::try_from(rows.total).unwrap_or(i64::MAX), ..window.clone() };
-        let cursor = window::cursor(&self.connection.name, &lane.name, &after, page.next.as_deref());
-        if kept > 0 || must_write(lane.stored.as_ref(), &cursor) {
-            let mut records = rows.records;
+        let counts = (rows.records.len(), rows.repeats, rows.outside, rows.unidentified);
+        // A token shows what changed: nothing of it is a repetition.
+        let marks = if stream.sync.is_some() { Vec::new() } else { rows.marks };
+        let read = Read { records: rows.records, marks, total: rows.total, newest: rows.newest, counts };
+        self.keep(rules, lane, window, read, page).await
+    }
+
+    /// Commits what was read of a page, and the cursor behind it.
+    pub(super) async fn keep(
+        &self,
+        rules: &Rules,
+        lane: &mut Lane,
+        window: &mut Window,
+        read: Read,
+        page: Page,
+    ) -> Result<Next, Failure> {
+        let after = Window { rows: window.rows + i64::try_from(read.total).unwrap_or(i64::MAX), ..window.clone() };
+        let cursor =
+            window::cursor(&self.connection.name, &lane.name, &after, page.next.as_deref(), page.sync.as_deref());
+        if !read.records.is_empty() || must_write(lane.stored.as_ref(), &cursor) {
+            let mut records = read.records;
             records.push(self.cursors.encode(&cursor, self.partition));
             self.commit(records).await?;
             lane.stored = Some(cursor.clone());
         }
         // Committed: from here on it counts.
         lane.cursor = Some(cursor);
-        lane.seen.add(rows.marks);
+        lane.seen.add(read.marks);
         lane.pages.extend(window.page.clone());
         *window = after;
-        self.show_times(lane, rows.newest, page.sunset);
-        self.tell(lane, stream, window, (kept, rows.repeats, rows.outside, rows.unidentified));
-        if page.next.is_none() {
-            lane.seen.window_ended(window.to, overlap_starts);
+        self.show_times(lane, read.newest, page.sunset);
+        self.tell(lane, window, read.counts);
+        let Some(next) = page.next else {
+            if rules.narrowed_by(lane).is_some_and(|stream| stream.sync.is_some()) {
+                lane.seen = Seen::default();
+            } else {
+                lane.seen.window_ended(window.to, rules.overlap_starts(window));
+            }
             self.ended(lane, window);
-        }
-        Ok(page.next)
+            return Ok(Next::End);
+        };
+        Ok(Next::Page(next))
     }
 
-    async fn commit(&self, records: Vec<hirewire_kafka::Record>) -> Result<(), Failure> {
+    pub(super) async fn commit(&self, records: Vec<Record>) -> Result<(), Failure> {
         self.journal.commit(records).await.map_err(|problem| match problem {
             NotCommitted::Fenced => Failure::TakenOver,
             NotCommitted::Again(why) => Failure::NotKept(why),
@@ -248,7 +332,7 @@ impl<J: Journal> Poller<J> {
         }
     }
 
-    fn tell(&self, lane: &mut Lane, stream: &Stream, window: &Window, counts: (usize, usize, usize, usize)) {
+    fn tell(&self, lane: &mut Lane, window: &Window, counts: (usize, usize, usize, usize)) {
         let (kept, repeats, outside, unidentified) = counts;
         let of_lane = [self.connection.name.as_str(), lane.name.as_str()];
         let add = |counter: &prometheus::IntCounterVec, labels: &[&str], by: usize| {
@@ -264,7 +348,7 @@ impl<J: Journal> Poller<J> {
             tracing::warn!(
                 code = "poll-outside-window",
                 connection = self.connection.name,
-                stream = stream.name,
+                stream = lane.name,
                 "the list gives rows outside the window asked for; they are kept. Its filter may not work as its \
                  manifest says"
             );
@@ -294,14 +378,14 @@ impl<J: Journal> Poller<J> {
         }
     }
 
-    fn works(&self, lane: &mut Lane) {
+    pub(super) fn works(&self, lane: &mut Lane) {
         if lane.failing.take().is_some() {
             tracing::info!(connection = self.connection.name, stream = lane.name, "the list can be read again");
         }
     }
 
     /// Logged when it begins or changes; counted each time.
-    fn fails(&self, lane: &mut Lane, failure: &Failure) {
+    pub(super) fn fails(&self, lane: &mut Lane, failure: &Failure) {
         let labels = [self.connection.name.as_str(), lane.name.as_str(), failure.label()];
         self.metrics.poll_failures.with_label_values(&labels).inc();
         if lane.failing.replace(failure.label()) == Some(failure.label()) {
@@ -319,12 +403,12 @@ impl<J: Journal> Poller<J> {
         }
     }
 
-    fn count(&self, lane: &str, outcome: &str) {
+    pub(super) fn count(&self, lane: &str, outcome: &str) {
         self.metrics.poll_requests.with_label_values(&[self.connection.name.as_str(), lane, outcome]).inc();
     }
 
     /// Waits, visibly. The caller is dropped when a stop is requested.
-    async fn wait(&self, pause: Duration) {
+    pub(super) async fn wait(&self, pause: Duration) {
         if pause.is_zero() {
             return;
         }
@@ -334,12 +418,50 @@ impl<J: Journal> Poller<J> {
         gauge.set(0);
     }
 
-    async fn pause(&self, pause: Duration) -> ControlFlow<()> {
-        tokio::select! {
-            () = tokio::time::sleep(pause) => ControlFlow::Continue(()),
-            () = self.stop.requested() => ControlFlow::Break(()),
+    /// Waits for the next round. What events ask for is read meanwhile.
+    async fn pause(&mut self, rules: &Rules, until: Instant) -> ControlFlow<()> {
+        let stop = self.stop.clone();
+        loop {
+            let queue = self.fetches.as_ref().map(|fetches| fetches.queue.clone());
+            let filled = async {
+                match &queue {
+                    Some(queue) => queue.filled().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(until.into()) => return ControlFlow::Continue(()),
+                () = stop.requested() => return ControlFlow::Break(()),
+                () = filled => {}
+            }
+            let fetched = tokio::select! {
+                fetched = self.fetch(rules) => fetched,
+                () = stop.requested() => return ControlFlow::Break(()),
+            };
+            if fetched.is_err_and(|failure| failure.remedy() == Remedy::Stop) {
+                return ControlFlow::Break(());
+            }
         }
     }
+}
+
+/// What was read of a page.
+pub(super) struct Read {
+    pub(super) records: Vec<Record>,
+    /// To be remembered once the records are committed.
+    pub(super) marks: Vec<Mark>,
+    /// All rows of the page.
+    pub(super) total: usize,
+    pub(super) newest: Option<Timestamp>,
+    /// Kept, repeated, outside the window, unidentified.
+    pub(super) counts: (usize, usize, usize, usize),
+}
+
+/// # Errors
+/// When the page says that one follows which was read already.
+pub(super) fn no_circle(lane: &Lane, window: &Window, page: &Page) -> Result<(), Failure> {
+    let round = page.next.as_ref().is_some_and(|next| lane.pages.contains(next) || window.page.as_ref() == Some(next));
+    if round { Err(Failure::Circle) } else { Ok(()) }
 }
 
 /// Whether a cursor is written though no row came with it: always in the first run and in the midst of a window, else

@@ -1,7 +1,10 @@
 //! A page becomes raw records: one for each element of its list, with the element's exact bytes.
 //!
 //! No row is ever left out because it looks wrong: one outside the window, without an id or without a subject is kept
-//! and counted. Only what was kept before, as overlap shows it again, is left out.
+//! and counted. Only what was kept before, as overlap shows it again, is left out. Rows of a list per parent are all
+//! kept, for their parent changed.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 use hirewire_kafka::Record;
@@ -13,7 +16,7 @@ use super::failure::Failure;
 use super::repeats::{Mark, Seen, mark};
 use super::window::Window;
 use crate::connection::Connection;
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, Origin};
 use crate::json::{self, NotAList, Path};
 use crate::manifest::Stream;
 use crate::topics::{Topics, canonical_key};
@@ -50,15 +53,43 @@ pub(super) struct Source<'a> {
     pub(super) overlap_starts: Timestamp,
 }
 
+/// Whose list a row is of.
+#[derive(Debug, Clone)]
+pub(super) struct Parent {
+    pub(super) id: String,
+    /// What the parent belongs to.
+    subject: Option<(&'static str, String)>,
+    /// Values of its row that the mapping of its list is told.
+    pub(super) told: Vec<(String, String)>,
+    pub(super) mark: Mark,
+    /// Overlap may show it again.
+    pub(super) again: bool,
+}
+
+impl Parent {
+    /// One of which only its id is known.
+    pub(super) fn named(stream: &Stream, id: &str) -> Self {
+        Self { id: id.to_owned(), subject: stream.own_subject(id), told: Vec::new(), mark: 0, again: false }
+    }
+}
+
+/// What a page of parents holds.
+#[derive(Debug, Default)]
+pub(super) struct Parents {
+    pub(super) list: Vec<Parent>,
+    pub(super) total: usize,
+    pub(super) outside: usize,
+    pub(super) newest: Option<Timestamp>,
+    /// Without an id nothing can be asked for.
+    pub(super) unidentified: usize,
+}
+
 /// Splits a page.
 ///
 /// # Errors
 /// When it is cut off, no JSON, or holds no list: nothing of it may be used then.
 pub(super) fn read(source: &Source<'_>, page: &Page, window: &Window, seen: &Seen) -> Result<Rows, Failure> {
-    let ranges = json::elements(&page.body, source.rows).map_err(|problem| match problem {
-        NotAList::Broken => Failure::Broken("the body is cut off or not JSON"),
-        NotAList::Absent => Failure::Broken("no list where one should be"),
-    })?;
+    let ranges = elements(page, source.rows)?;
     let mut rows = Rows { total: ranges.len(), ..Rows::default() };
     for range in ranges {
         row(source, page, window, seen, page.body.slice(range), &mut rows);
@@ -66,43 +97,155 @@ pub(super) fn read(source: &Source<'_>, page: &Page, window: &Window, seen: &See
     Ok(rows)
 }
 
-fn row(source: &Source<'_>, page: &Page, window: &Window, seen: &Seen, value: Bytes, rows: &mut Rows) {
-    let Source { connection, stream, .. } = source;
-    let short = |text: &String| text.len() <= MAX_ID_BYTES && text.bytes().all(|byte| (0x21..0x7f).contains(&byte));
-    let id = json::scalar(&value, &stream.id).filter(short);
-    let version = stream.window.as_ref().and_then(|w| json::scalar(&value, &w.field)).filter(short);
-    let format = stream.window.as_ref().map(|w| w.format);
-    let changed = version.as_ref().zip(format).and_then(|(text, format)| format.read(text));
-    let outside = changed.is_some_and(|at| at > window.to || window.from.is_some_and(|from| at <= from));
-    rows.outside += usize::from(outside);
-    rows.newest = rows.newest.max(changed);
-    let mark = mark(stream.repeats, id.as_deref().unwrap_or_default(), version.as_deref(), &value);
-    // What may be shown again: by overlap, by a list without a filter, by a filter that does not work.
-    if outside || changed.is_none_or(|at| at > source.overlap_starts) {
-        rows.marks.push(mark);
+/// Splits a page of parents.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn parents(
+    source: &Source<'_>,
+    page: &Page,
+    window: &Window,
+    tell: &[(String, Path)],
+) -> Result<Parents, Failure> {
+    let ranges = elements(page, source.rows)?;
+    let mut parents = Parents { total: ranges.len(), ..Parents::default() };
+    for range in ranges {
+        let value = page.body.slice(range);
+        let known = Known::of(source, window, &value);
+        parents.outside += usize::from(known.outside);
+        parents.newest = parents.newest.max(known.changed);
+        let Some(id) = known.id else {
+            parents.unidentified += 1;
+            continue;
+        };
+        let subject = source.stream.subject.as_ref().and_then(|subject| subject.find(&value));
+        let told = tell.iter().filter_map(|(name, path)| Some((name.clone(), json::scalar(&value, path)?))).collect();
+        parents.list.push(Parent { id, subject, told, mark: known.mark, again: known.again });
     }
-    if seen.contains(mark) {
+    Ok(parents)
+}
+
+/// Splits a page of the list of `parent`. `source.params` hold its id.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn children(
+    source: &Source<'_>,
+    page: &Page,
+    window: &Window,
+    parent: &Parent,
+) -> Result<Vec<(Record, bool)>, Failure> {
+    let of_parent = |range: Range<usize>| {
+        let value = page.body.slice(range);
+        let known = Known::of(source, window, &value);
+        let own = source.stream.subject.as_ref().and_then(|subject| subject.find(&value));
+        let subject = own.or_else(|| parent.subject.clone());
+        let version = known.version.clone().unwrap_or_else(|| format!("{:032x}", known.mark));
+        let id = format!("{}.{}", parent.id, known.id.as_deref().unwrap_or_default());
+        (seal(source, page, window.origin, subject.as_ref(), &format!("{id}/{version}"), value), subject.is_some())
+    };
+    Ok(elements(page, source.rows)?.into_iter().map(of_parent).collect())
+}
+
+/// The one row of an answer at `place`.
+///
+/// # Errors
+/// When the answer is cut off, no JSON, or holds no object there.
+pub(super) fn one(
+    source: &Source<'_>,
+    page: &Page,
+    window: &Window,
+    id: &str,
+    place: &Path,
+) -> Result<(Record, bool), Failure> {
+    let range = json::object(&page.body, place).map_err(|problem| match problem {
+        NotAList::Broken => Failure::Broken("the body is cut off or not JSON"),
+        NotAList::Absent => Failure::Broken("no row where one should be"),
+    })?;
+    let value = page.body.slice(range);
+    let known = Known::of(source, window, &value);
+    let subject = source.stream.subject.as_ref().and_then(|subject| subject.find(&value));
+    let version = known.version.clone().unwrap_or_else(|| format!("{:032x}", known.mark));
+    Ok((seal(source, page, window.origin, subject.as_ref(), &format!("{id}/{version}"), value), subject.is_some()))
+}
+
+fn elements(page: &Page, rows: &Path) -> Result<Vec<Range<usize>>, Failure> {
+    json::elements(&page.body, rows).map_err(|problem| match problem {
+        NotAList::Broken => Failure::Broken("the body is cut off or not JSON"),
+        NotAList::Absent => Failure::Broken("no list where one should be"),
+    })
+}
+
+/// What a row says of itself.
+struct Known {
+    id: Option<String>,
+    version: Option<String>,
+    changed: Option<Timestamp>,
+    outside: bool,
+    mark: Mark,
+    /// May be shown again: by overlap, by a list without a filter, by a filter that does not work.
+    again: bool,
+}
+
+impl Known {
+    fn of(source: &Source<'_>, window: &Window, value: &[u8]) -> Self {
+        let stream = source.stream;
+        let short = |text: &String| text.len() <= MAX_ID_BYTES && text.bytes().all(|byte| (0x21..0x7f).contains(&byte));
+        let id = json::scalar(value, &stream.id).filter(short);
+        let field = stream.window.as_ref().map(|w| &w.field);
+        let field = field.or(stream.sync.as_ref().and_then(|sync| sync.version.as_ref()));
+        let version = field.and_then(|field| json::scalar(value, field)).filter(short);
+        let format = stream.window.as_ref().map(|w| w.format);
+        let changed = version.as_ref().zip(format).and_then(|(text, format)| format.read(text));
+        let outside = changed.is_some_and(|at| at > window.to || window.from.is_some_and(|from| at <= from));
+        let mark = mark(stream.repeats, id.as_deref().unwrap_or_default(), version.as_deref(), value);
+        let again = outside || changed.is_none_or(|at| at > source.overlap_starts);
+        Self { id, version, changed, outside, mark, again }
+    }
+}
+
+fn row(source: &Source<'_>, page: &Page, window: &Window, seen: &Seen, value: Bytes, rows: &mut Rows) {
+    let known = Known::of(source, window, &value);
+    rows.outside += usize::from(known.outside);
+    rows.newest = rows.newest.max(known.changed);
+    if known.again {
+        rows.marks.push(known.mark);
+    }
+    if seen.contains(known.mark) {
         rows.repeats += 1;
         return;
     }
-    let subject = stream.subject.find(&value);
+    let subject = source.stream.subject.as_ref().and_then(|subject| subject.find(&value));
     rows.unidentified += usize::from(subject.is_none());
-    let key = match &subject {
+    let identity = known.id.unwrap_or_else(|| format!("{:032x}", known.mark));
+    let id = format!("{identity}/{}", known.version.as_deref().unwrap_or_default());
+    rows.records.push(seal(source, page, window.origin, subject.as_ref(), &id, value));
+}
+
+/// The raw record of a row; `id` names it among those of its list.
+fn seal(
+    source: &Source<'_>,
+    page: &Page,
+    origin: Origin,
+    subject: Option<&(&'static str, String)>,
+    id: &str,
+    value: Bytes,
+) -> Record {
+    let Source { connection, stream, .. } = source;
+    let key = match subject {
         Some((record, remote_id)) => canonical_key(connection, record, remote_id),
         None => canonical_key(connection, "Connection", &connection.name),
     };
-    let identity = id.unwrap_or_else(|| format!("{mark:032x}"));
     let envelope = Envelope {
         connection,
-        origin: window.origin,
+        origin,
         kind: Some(&stream.name),
-        id: format!("{}/{}/{identity}/{}", connection.name, stream.name, version.as_deref().unwrap_or_default()),
+        id: format!("{}/{}/{id}", connection.name, stream.name),
         received_at: page.received_at,
         content_type: "application/json",
         trace: TraceParent::new_root(),
         request: source.params,
         kept: Vec::new(),
     };
-    let topic = source.topics.raw(&connection.manifest.vendor, stream.restricted);
-    rows.records.push(envelope.seal(topic, key, value));
+    envelope.seal(source.topics.raw(&connection.manifest.vendor, stream.restricted), key, value)
 }

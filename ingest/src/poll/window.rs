@@ -25,13 +25,15 @@ pub(super) struct Window {
     pub(super) page: Option<String>,
     /// Read of this window so far.
     pub(super) rows: i64,
+    /// The vendor's token that this run was begun with, of a list that has such.
+    pub(super) sync: Option<String>,
 }
 
 /// The window to read now; `None` when the last one reaches as far as may be read yet.
 pub(super) fn next(last: Option<&Cursor>, vendor_now: Timestamp, lag: Duration, overlap: Duration) -> Option<Window> {
     let end = before(vendor_now, lag);
     let Some(last) = last else {
-        return Some(Window { origin: Origin::Backfill, from: None, to: end, page: None, rows: 0 });
+        return Some(Window { origin: Origin::Backfill, from: None, to: end, page: None, rows: 0, sync: None });
     };
     let to = instant(last.window_to);
     if !last.complete {
@@ -41,14 +43,44 @@ pub(super) fn next(last: Option<&Cursor>, vendor_now: Timestamp, lag: Duration, 
             to,
             page: last.next_page.clone(),
             rows: last.rows,
+            sync: None,
         });
     }
     // A clock that was set back must not move the cursor back.
-    (end > to).then(|| Window { origin: Origin::Poll, from: Some(before(to, overlap)), to: end, page: None, rows: 0 })
+    (end > to).then(|| Window {
+        origin: Origin::Poll,
+        from: Some(before(to, overlap)),
+        to: end,
+        page: None,
+        rows: 0,
+        sync: None,
+    })
 }
 
-/// The cursor after a page of `window`: `next` is the page that follows, `None` when that was the last.
-pub(super) fn cursor(connection: &str, lane: &str, window: &Window, next: Option<&str>) -> Cursor {
+/// The run to read now of a list that the vendor narrows by a token. It always ends now: what is not shown yet, the next
+/// token shows.
+pub(super) fn next_sync(last: Option<&Cursor>, vendor_now: Timestamp) -> Window {
+    let Some(last) = last else {
+        return Window { origin: Origin::Backfill, from: None, to: vendor_now, page: None, rows: 0, sync: None };
+    };
+    let (sync, to) = (last.sync_token.clone(), instant(last.window_to));
+    if last.complete {
+        // Without a token the list is read whole again.
+        return Window { origin: Origin::Poll, from: Some(to), to: vendor_now.max(to), page: None, rows: 0, sync };
+    }
+    Window {
+        origin: if last.phase == BACKFILL { Origin::Backfill } else { Origin::Poll },
+        from: last.window_from.map(instant),
+        to,
+        page: last.next_page.clone(),
+        rows: last.rows,
+        sync,
+    }
+}
+
+/// The cursor after a page of `window`: `next` is the page that follows, `None` when that was the last; `sync` the token
+/// of the next run, if the page told one.
+pub(super) fn cursor(connection: &str, lane: &str, window: &Window, next: Option<&str>, sync: Option<&str>) -> Cursor {
     Cursor {
         connection_id: connection.to_owned(),
         stream: lane.to_owned(),
@@ -59,6 +91,8 @@ pub(super) fn cursor(connection: &str, lane: &str, window: &Window, next: Option
         complete: next.is_none(),
         rows: window.rows,
         written_at: Timestamp::now().as_microsecond(),
+        // Only the last page's token covers all of the run.
+        sync_token: if next.is_none() { sync.map(str::to_owned).or(window.sync.clone()) } else { window.sync.clone() },
     }
 }
 
@@ -85,7 +119,7 @@ mod tests {
     }
 
     fn read_whole(window: &Window) -> Cursor {
-        cursor("c", "s", window, None)
+        cursor("c", "s", window, None, None)
     }
 
     #[test]
@@ -99,8 +133,23 @@ mod tests {
     #[test]
     fn a_window_goes_on_where_it_stopped_with_the_ends_that_it_had() {
         let first = next(None, at(1000), LAG, OVERLAP).unwrap();
-        let resumed = next(Some(&cursor("c", "s", &first, Some("p2"))), at(9000), LAG, OVERLAP).unwrap();
+        let resumed = next(Some(&cursor("c", "s", &first, Some("p2"), None)), at(9000), LAG, OVERLAP).unwrap();
         assert_eq!(resumed, Window { page: Some("p2".into()), ..first });
+    }
+
+    #[test]
+    fn a_token_counts_only_when_the_run_is_whole_and_is_kept_when_no_other_is_told() {
+        let first = next_sync(None, at(1000));
+        assert_eq!((first.origin, &first.sync), (Origin::Backfill, &None));
+        let half = cursor("c", "s", &first, Some("p2"), Some("early"));
+        assert_eq!((next_sync(Some(&half), at(1001)).page.as_deref(), half.sync_token), (Some("p2"), None));
+        let whole = cursor("c", "s", &first, None, Some("t1"));
+        let second = next_sync(Some(&whole), at(1002));
+        assert_eq!((second.origin, second.page.as_deref(), second.sync.as_deref()), (Origin::Poll, None, Some("t1")));
+        // In the midst of the second run the token that began it must not be lost: its page may be gone after a restart.
+        let half = cursor("c", "s", &second, Some("p9"), Some("early"));
+        assert_eq!(next_sync(Some(&half), at(1003)).sync.as_deref(), Some("t1"));
+        assert_eq!(cursor("c", "s", &second, None, None).sync_token.as_deref(), Some("t1"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::verify::VerifiedRequest;
 use crate::envelope::{Envelope, Origin};
+use crate::fetch::Wanted;
 use crate::json;
 use crate::manifest::{DeliveryId, Webhook};
 use crate::topics::{Topics, canonical_key};
@@ -26,9 +27,16 @@ pub struct RawEvent {
     record: Record,
     /// `false`: keyed by the connection, for want of a subject.
     identified: bool,
+    wanted: Vec<Wanted>,
 }
 
 impl RawEvent {
+    /// What the event names and does not hold.
+    #[must_use]
+    pub fn wanted(&self) -> &[Wanted] {
+        &self.wanted
+    }
+
     #[must_use]
     pub fn into_record(self) -> Record {
         self.record
@@ -51,6 +59,12 @@ pub fn identify(request: &VerifiedRequest, rules: &Webhook, topics: &Topics) -> 
         Some((record, remote_id)) => (canonical_key(connection, record, remote_id), true),
         None => (canonical_key(connection, "Connection", &connection.name), false),
     };
+    let fetched = event.as_ref().and_then(|event| rules.fetch.get(event));
+    let wanted = fetched.into_iter().flatten().filter_map(|(stream, path)| {
+        let id = json::scalar(&delivery.body, path).filter(|id| is_name(id))?;
+        Some(Wanted { stream: stream.clone(), id })
+    });
+    let wanted = wanted.collect();
     let restricted = event.as_ref().is_some_and(|event| rules.restricted.contains(event));
     let topic: Arc<str> = topics.raw(&connection.manifest.vendor, restricted);
     let text = |name: &str| delivery.headers.get(name).and_then(|value| value.to_str().ok());
@@ -58,6 +72,10 @@ pub fn identify(request: &VerifiedRequest, rules: &Webhook, topics: &Topics) -> 
     let delivery_id = match &rules.delivery_id {
         DeliveryId::Header(name) => text(name).map(str::to_owned),
         DeliveryId::Field(path) => json::scalar(&delivery.body, path),
+        DeliveryId::Fields(paths) => {
+            let parts = paths.iter().map(|path| json::scalar(&delivery.body, path)).collect::<Option<Vec<_>>>();
+            parts.map(|parts| parts.join("/"))
+        }
     };
     let delivery_id =
         delivery_id.filter(|id| is_name(id)).unwrap_or_else(|| hex::encode(Sha256::digest(&delivery.body)));
@@ -76,7 +94,7 @@ pub fn identify(request: &VerifiedRequest, rules: &Webhook, topics: &Topics) -> 
         request: &[],
         kept: kept.collect(),
     };
-    RawEvent { record: envelope.seal(topic, key, delivery.body.clone()), identified }
+    RawEvent { record: envelope.seal(topic, key, delivery.body.clone()), identified, wanted }
 }
 
 /// Fit for a header: visible ASCII without spaces, not empty, not long.

@@ -21,6 +21,7 @@ use hirewire_kafka::SendError;
 use jiff::Timestamp;
 
 use crate::connection::{Directory, Lookup};
+use crate::fetch::FetchRequests;
 use crate::metrics::{KEPT, Metrics};
 use crate::sink::RawSink;
 use crate::topics::Topics;
@@ -54,6 +55,7 @@ struct Receiver<S> {
     limits: Limits,
     keep_timeout: Duration,
     metrics: Metrics,
+    fetches: FetchRequests,
 }
 
 /// Why a delivery was not kept. Each has one status and one label.
@@ -64,6 +66,8 @@ enum Refusal {
     Unread(Unread),
     Forged(&'static str),
     SecretNotLoaded(String),
+    /// The registry does not know yet how a request to fetch is written.
+    CannotAsk,
     NotKept(SendError),
     NotKeptInTime,
 }
@@ -75,6 +79,7 @@ pub fn router<S: RawSink>(
     sink: S,
     limits: &ReceiverLimits,
     metrics: Metrics,
+    fetches: FetchRequests,
 ) -> Router {
     let receiver = Receiver {
         directory,
@@ -83,6 +88,7 @@ pub fn router<S: RawSink>(
         limits: Limits::new(limits.max_body_bytes, limits.body_timeout, limits.max_in_flight_bytes),
         keep_timeout: limits.keep_timeout,
         metrics,
+        fetches,
     };
     Router::new().route("/v1/webhooks/{connection}", post(receive::<S>)).with_state(Arc::new(receiver))
 }
@@ -129,9 +135,18 @@ impl<S: RawSink> Receiver<S> {
         if !event.is_identified() {
             self.metrics.webhook_unidentified(&connection.name);
         }
-        match tokio::time::timeout(self.keep_timeout, self.sink.keep(event.into_record())).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Refusal::NotKept(error)),
+        let requests = event.wanted().iter().map(|wanted| self.fetches.record(&connection, wanted, received_at));
+        let requests = requests.collect::<Option<Vec<_>>>().ok_or(Refusal::CannotAsk)?;
+        // The event first: what is fetched for it is never before it. If a request is lost, the sender sends both again.
+        let keep = async {
+            self.sink.keep(event.into_record()).await?;
+            for request in requests {
+                self.sink.keep(request).await?;
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(self.keep_timeout, keep).await {
+            Ok(kept) => kept.map_err(Refusal::NotKept),
             Err(_) => Err(Refusal::NotKeptInTime),
         }
     }
@@ -149,6 +164,7 @@ impl Refusal {
             Self::Unread(Unread::BudgetSpent)
             | Self::ConfigurationNotLoaded
             | Self::SecretNotLoaded(_)
+            | Self::CannotAsk
             | Self::NotKept(_)
             | Self::NotKeptInTime => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -165,6 +181,7 @@ impl Refusal {
             Self::Unread(Unread::UnknownEncoding) => "unknown_encoding",
             Self::Forged(_) => "forged",
             Self::SecretNotLoaded(_) => "secret_not_loaded",
+            Self::CannotAsk => "registry_not_ready",
             Self::NotKept(_) => "not_kept",
             Self::NotKeptInTime => "not_kept_in_time",
         }
@@ -197,7 +214,7 @@ impl Refusal {
             Self::NotKept(error) => tracing::warn!(connection, %error, "answered 503: not acknowledged"),
             Self::NotKeptInTime => tracing::warn!(connection, "answered 503: not acknowledged in time"),
             Self::Forged(why) => tracing::warn!(connection, "answered 401: {why}"),
-            Self::UnknownConnection | Self::ConfigurationNotLoaded | Self::Unread(_) => {
+            Self::UnknownConnection | Self::ConfigurationNotLoaded | Self::CannotAsk | Self::Unread(_) => {
                 tracing::info!(connection, status = self.status().as_u16(), "not kept: {}", self.label());
             }
         }

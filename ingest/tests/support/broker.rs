@@ -60,6 +60,7 @@ impl TestBroker {
             topic(broker.names.raw_restricted("greenhouse"), "delete"),
             topic(broker.names.internal("leases"), "compact"),
             topic(broker.names.internal("cursor"), "compact"),
+            topic(broker.names.internal("fetch"), "delete"),
         ];
         Admin::new(&broker.settings()).unwrap().create_topics(&topics).await.unwrap();
         broker

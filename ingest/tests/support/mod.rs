@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use hirewire_ingest::manifest::Manifest;
 use hirewire_ingest::webhook::{ReceiverLimits, router};
-use hirewire_ingest::{Connection, Directory, Metrics, RawSink, Topics};
+use hirewire_ingest::{Connection, Directory, FetchRequests, Metrics, RawSink, Topics};
 use hirewire_kafka::{Record, SendError};
 use hirewire_schemas::Names;
 use hirewire_yaml::Problems;
@@ -155,6 +155,16 @@ pub fn receiver_of(inbox: &Inbox, connection: Connection) -> Receiver {
     Receiver(route(inbox, directory), Arc::default())
 }
 
+/// The same before the registry answered.
+pub fn receiver_without_registry(inbox: &Inbox, connection: Connection) -> Receiver {
+    let directory = Directory::default();
+    directory.load([Arc::new(connection)]);
+    Receiver(
+        route_by(inbox, directory, &prometheus::Registry::new(), FetchRequests::new("fetch".into())),
+        Arc::default(),
+    )
+}
+
 /// Before any configuration is loaded.
 pub fn unloaded(inbox: &Inbox) -> Receiver {
     Receiver(route(inbox, Directory::default()), Arc::default())
@@ -176,6 +186,11 @@ fn route(inbox: &Inbox, directory: Directory) -> Router {
 }
 
 fn route_into(inbox: &Inbox, directory: Directory, metrics: &prometheus::Registry) -> Router {
+    let topic = Topics::new(&Names::default(), []).fetch;
+    route_by(inbox, directory, metrics, FetchRequests::ready(topic, 1))
+}
+
+fn route_by(inbox: &Inbox, directory: Directory, metrics: &prometheus::Registry, fetches: FetchRequests) -> Router {
     let limits = ReceiverLimits {
         max_body_bytes: MAX_BODY,
         max_in_flight_bytes: BUDGET,
@@ -184,7 +199,7 @@ fn route_into(inbox: &Inbox, directory: Directory, metrics: &prometheus::Registr
     };
     let topics = Topics::new(&Names::default(), ["greenhouse", "lever"]);
     let metrics = Metrics::new(metrics).unwrap();
-    router(directory, topics, inbox.clone(), &limits, metrics)
+    router(directory, topics, inbox.clone(), &limits, metrics, fetches)
 }
 
 pub fn sign(secret: &str, body: &str) -> String {

@@ -28,7 +28,12 @@ async fn nothing_of_a_row_a_token_or_a_credential_reaches_logs_metrics_keys_or_h
         format!("[{person}]"),
     ];
     vendor.with(|account| {
-        let rows = bodies.iter().zip(1..).map(|(body, id)| Row { id, updated: ago(100), body: body.clone() });
+        let rows = bodies.iter().zip(1..).map(|(body, id)| Row {
+            id,
+            created: ago(100),
+            updated: ago(100),
+            body: body.clone(),
+        });
         account.lists.insert("jobs".into(), rows.collect());
         account.faults.extend([
             Fault::Body(r#"{"errors":["canary@person.example"]}"#),

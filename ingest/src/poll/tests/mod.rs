@@ -2,7 +2,10 @@
 
 mod canary;
 mod faults;
+mod fetches;
 mod kill;
+mod parents;
+mod rpc;
 mod tokens;
 mod vendor;
 mod windows;
@@ -18,6 +21,7 @@ use hirewire_yaml::Problems;
 use jiff::{SignedDuration, Timestamp};
 
 use super::client::Client;
+use super::fetch::{self, Fetches, Queue};
 use super::journal::{CursorCodec, Journal, NotCommitted, key};
 use super::lane::Lane;
 use super::poller::Poller;
@@ -124,7 +128,11 @@ impl Ledger {
 }
 
 fn connection(vendor: &Vendor, more: &str) -> Arc<Connection> {
-    let manifest = Manifest::parse("manifest.yaml", MANIFEST).unwrap();
+    connection_by(MANIFEST, vendor, more)
+}
+
+fn connection_by(manifest: &str, vendor: &Vendor, more: &str) -> Arc<Connection> {
+    let manifest = Manifest::parse("manifest.yaml", manifest).unwrap();
     let folder = tempfile::tempdir().unwrap().keep();
     std::fs::write(folder.join("id"), "client").unwrap();
     std::fs::write(folder.join("secret"), "password").unwrap();
@@ -154,6 +162,11 @@ fn poller(connection: &Arc<Connection>, ledger: &Arc<Ledger>, cursors: &HashMap<
         metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
         health: Health::new().component("poll"),
         stop: Shutdown::new(),
+        fetches: connection.fetches().then(|| {
+            let queue = Arc::new(Queue::new(cursors.get(&key("acme", fetch::LANE))));
+            Fetches { queue, lane: Lane::named(fetch::LANE) }
+        }),
+        turn: super::poller::TURN,
     }
 }
 

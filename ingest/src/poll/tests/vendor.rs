@@ -48,6 +48,7 @@ impl hyper::body::Body for Broken {
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) id: u64,
+    pub(super) created: Timestamp,
     pub(super) updated: Timestamp,
     pub(super) body: String,
 }
@@ -104,9 +105,10 @@ impl Vendor {
     /// Puts a row in a list, in place of the one with its id.
     pub(super) fn put(&self, list: &str, id: u64, updated: Timestamp) -> String {
         let body = format!("{{ \"id\":{id}, \"job_id\" : 7,\"updated_at\":\"{updated}\",\"t\":\"\\u003c]\\\"\" }}");
-        let row = Row { id, updated, body: body.clone() };
         self.with(|account| {
             let rows = account.lists.entry(list.to_owned()).or_default();
+            let created = rows.iter().find(|row| row.id == id).map_or(updated, |row| row.created);
+            let row = Row { id, created, updated, body: body.clone() };
             rows.retain(|row| row.id != id);
             rows.push(row);
         });
@@ -175,8 +177,8 @@ fn list(account: &mut Account, address: &str, request: &Request) -> Response<Bod
     }
     let url = reqwest::Url::parse(&format!("http://x/?{query}")).unwrap();
     let params: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
-    // A page cursor is the generation, the window and the last id given.
-    let (window, below) = match params.get("cursor") {
+    // A page cursor is the generation, the windows and the last id given.
+    let (window, created, below) = match params.get("cursor") {
         Some(_) if params.len() > 1 => {
             return plain(422, "{\"errors\":[\"When passing a cursor, do not include other query params.\"]}".into());
         }
@@ -185,13 +187,16 @@ fn list(account: &mut Account, address: &str, request: &Request) -> Response<Bod
             if parts[0] != account.generation.to_string() {
                 return plain(422, "{\"errors\":[\"unknown cursor\"]}".into());
             }
-            (parts[1].to_owned(), parts[2].parse().unwrap())
+            (parts[1].to_owned(), parts[2].to_owned(), parts[3].parse().unwrap())
         }
-        None => (params.get("updated_at").cloned().unwrap_or_default(), u64::MAX),
+        None => {
+            let window = |name| params.get(name).cloned().unwrap_or_default();
+            (window("updated_at"), window("created_at"), u64::MAX)
+        }
     };
     let unfiltered = account.unfiltered.contains(&list);
     let mut rows: Vec<Row> = account.lists.get(&list).cloned().unwrap_or_default();
-    rows.retain(|row| row.id < below && (unfiltered || holds(&window, row.updated)));
+    rows.retain(|row| row.id < below && (unfiltered || (holds(&window, row.updated) && holds(&created, row.created))));
     rows.sort_by_key(|row| std::cmp::Reverse(row.id));
     let more = rows.len() > account.per_page;
     rows.truncate(account.per_page);
@@ -206,7 +211,7 @@ fn list(account: &mut Account, address: &str, request: &Request) -> Response<Bod
     };
     let next = match fault {
         Fault::Circle => params.get("cursor").cloned().or(Some("round".into())),
-        _ if more => Some(format!("{}~{window}~{}", account.generation, rows.last().unwrap().id)),
+        _ if more => Some(format!("{}~{window}~{created}~{}", account.generation, rows.last().unwrap().id)),
         _ => None,
     };
     if let Some(next) = next {

@@ -1,0 +1,332 @@
+//! What thin events named is read, as soon as it is asked for.
+//!
+//! [`Wanted`] in the order of the requests' topic in, raw records out. The cursor is the offset of the first request
+//! that is not done; it is committed with the records. So each request is done at least once. Requests for the same thing
+//! that wait together are one: it is read after the last of them.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hirewire_kafka::Record;
+use hirewire_schemas::records::Cursor;
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use super::client::Question;
+use super::failure::{Failure, Remedy};
+use super::journal::Journal;
+use super::lane::Lane;
+use super::parents::Lists;
+use super::poller::{Poller, Rules};
+use super::retry;
+use super::rows::{self, Parent, Source};
+use super::window::Window;
+use crate::envelope::Origin;
+use crate::fetch::Wanted;
+
+/// The name of the cursor among those of the lists. No list can have it.
+pub(super) const LANE: &str = "@fetch";
+/// Read and committed together.
+const BATCH: usize = 50;
+/// Requests of one connection in memory. More of them wait in their topic.
+const MAX_WAITING: usize = 10_000;
+
+/// The requests of one connection that were read from their topic and are not done.
+#[derive(Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    more: Notify,
+    room: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// By offset.
+    waiting: BTreeMap<i64, Wanted>,
+    /// The same, to see what waits already.
+    known: HashSet<Wanted>,
+    /// Behind the last request that was read.
+    next: i64,
+    closed: bool,
+}
+
+impl Queue {
+    /// From the cursor that was stored.
+    pub(super) fn new(cursor: Option<&Cursor>) -> Self {
+        let next = cursor.and_then(|cursor| cursor.next_page.as_ref()?.parse().ok()).unwrap_or(0);
+        Self { state: Mutex::new(State { next, ..State::default() }), ..Self::default() }
+    }
+
+    /// The offset from which requests are needed.
+    pub(super) fn next(&self) -> i64 {
+        self.lock().next
+    }
+
+    /// Takes a request in. Blocks while there are too many.
+    pub(super) fn put(&self, offset: i64, wanted: Wanted) {
+        let mut state = self.lock();
+        while state.waiting.len() >= MAX_WAITING && !state.closed {
+            state = self.room.wait_timeout(state, Duration::from_secs(1)).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        // Done before a restart, or read twice.
+        if offset < state.next {
+            return;
+        }
+        state.next = offset + 1;
+        if state.known.insert(wanted.clone()) {
+            state.waiting.insert(offset, wanted);
+            drop(state);
+            self.more.notify_one();
+        }
+    }
+
+    /// Nobody takes any more: [`Self::put`] must not wait.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.room.notify_all();
+    }
+
+    /// Returns when something may wait.
+    pub(super) async fn filled(&self) {
+        self.more.notified().await;
+    }
+
+    fn take(&self) -> Vec<(i64, Wanted)> {
+        let mut state = self.lock();
+        let mut taken = Vec::new();
+        while taken.len() < BATCH
+            && let Some((offset, wanted)) = state.waiting.pop_first()
+        {
+            // What asks for it from now on may mean a later change than the one that will be read.
+            state.known.remove(&wanted);
+            taken.push((offset, wanted));
+        }
+        self.room.notify_all();
+        taken
+    }
+
+    /// Puts back what was not done.
+    fn give_back(&self, taken: impl IntoIterator<Item = (i64, Wanted)>) {
+        let mut state = self.lock();
+        for (offset, wanted) in taken {
+            state.known.insert(wanted.clone());
+            state.waiting.insert(offset, wanted);
+        }
+    }
+
+    /// Everything before it is done, if nothing is taken.
+    fn done_to(&self) -> i64 {
+        let state = self.lock();
+        state.waiting.first_key_value().map_or(state.next, |(offset, _)| *offset)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a poller needs to fetch.
+pub(super) struct Fetches {
+    pub(super) queue: std::sync::Arc<Queue>,
+    /// For what is told of failures.
+    pub(super) lane: Lane,
+}
+
+impl<J: Journal> Poller<J> {
+    /// Reads what is asked for now, for the length of a turn. A failure leaves it for the next round.
+    ///
+    /// # Errors
+    /// When the connection cannot go on in this round, or for ever.
+    pub(super) async fn fetch(&mut self, rules: &Rules) -> Result<(), Failure> {
+        let Some(mut fetches) = self.fetches.take() else { return Ok(()) };
+        let ended = self.fetch_all(rules, &fetches.queue).await;
+        match &ended {
+            Ok(()) => self.works(&mut fetches.lane),
+            Err(failure) => self.fails(&mut fetches.lane, failure),
+        }
+        self.fetches = Some(fetches);
+        match ended {
+            Err(failure) if matches!(failure.remedy(), Remedy::Stop | Remedy::NextRound) => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    async fn fetch_all(&mut self, rules: &Rules, queue: &Queue) -> Result<(), Failure> {
+        let (mut failures, mut limits) = (0, 0);
+        let turn = Instant::now() + self.turn;
+        loop {
+            let taken = queue.take();
+            if taken.is_empty() {
+                return Ok(());
+            }
+            let all = taken.len();
+            let (left, failure) = self.fetch_batch(rules, queue, taken).await;
+            let Some(failure) = failure else {
+                (failures, limits) = (0, 0);
+                if Instant::now() > turn {
+                    // The lists wait too. What is left is taken after one of them.
+                    queue.more.notify_one();
+                    return Ok(());
+                }
+                continue;
+            };
+            if left < all {
+                (failures, limits) = (0, 0);
+            }
+            self.count(LANE, failure.label());
+            let poll = &rules.poll;
+            match failure.remedy() {
+                Remedy::Again => {
+                    failures += 1;
+                    if failures >= poll.attempts {
+                        return Err(failure);
+                    }
+                    let pause = retry::back_off(failures, poll.retry_first, poll.retry_most);
+                    self.wait(failure.wait().unwrap_or_default().max(pause)).await;
+                }
+                Remedy::AgainLater => {
+                    limits += 1;
+                    let pause = retry::back_off(limits, poll.retry_first, poll.retry_most);
+                    self.wait(failure.wait().map_or(pause, |wait| wait + pause.mul_f64(0.1))).await;
+                }
+                Remedy::Restart | Remedy::NextList | Remedy::NextRound | Remedy::Stop => return Err(failure),
+            }
+        }
+    }
+
+    /// Reads what was taken, as far as it goes, and commits it. Gives how much is left, and why.
+    async fn fetch_batch(
+        &mut self,
+        rules: &Rules,
+        queue: &Queue,
+        taken: Vec<(i64, Wanted)>,
+    ) -> (usize, Option<Failure>) {
+        let now = Timestamp::now();
+        let window = Window { origin: Origin::Poll, from: None, to: now, page: None, rows: 0, sync: None };
+        let (mut records, mut failure, mut done) = (Vec::new(), None, 0);
+        for (_, wanted) in &taken {
+            match self.fetch_one(rules, &window, wanted).await {
+                Ok(rows) => records.extend(rows),
+                Err(why) => {
+                    failure = Some(why);
+                    break;
+                }
+            }
+            done += 1;
+        }
+        let mut taken = taken;
+        let left = taken.split_off(done);
+        let first_left = left.first().map(|(offset, _)| *offset);
+        let done_to = first_left.unwrap_or_else(|| queue.done_to());
+        let cursor = Cursor {
+            connection_id: self.connection.name.clone(),
+            stream: LANE.to_owned(),
+            phase: "INTERVAL".to_owned(),
+            window_from: None,
+            window_to: now.as_microsecond(),
+            next_page: Some(done_to.to_string()),
+            complete: true,
+            rows: i64::try_from(records.len()).unwrap_or(i64::MAX),
+            written_at: now.as_microsecond(),
+            sync_token: None,
+        };
+        if done > 0 {
+            let counter = &self.metrics.poll_records;
+            let labels = [self.connection.name.as_str(), LANE, Origin::Poll.as_str()];
+            let kept = records.len() as u64;
+            records.push(self.cursors.encode(&cursor, self.partition));
+            if let Err(why) = self.commit(records).await {
+                let all = taken.len() + left.len();
+                queue.give_back(taken.into_iter().chain(left));
+                return (all, Some(why));
+            }
+            counter.with_label_values(&labels).inc_by(kept);
+        }
+        let count = left.len();
+        queue.give_back(left);
+        (count, failure)
+    }
+
+    /// The rows of one request; none, if the vendor does not know it, or refuses it.
+    async fn fetch_one(&mut self, rules: &Rules, window: &Window, wanted: &Wanted) -> Result<Vec<Record>, Failure> {
+        let Some(api) = rules.api() else { return Ok(Vec::new()) };
+        // A manifest that was changed since: nothing can be asked for any more.
+        let Some(stream) = api.streams.iter().find(|stream| stream.name == wanted.stream) else {
+            return Ok(Vec::new());
+        };
+        if let Some(lists) = Lists::of(api, stream) {
+            let parent = Parent::named(lists.parents, &wanted.id);
+            let rows = self.list_of(rules, &lists, LANE, window, &parent).await;
+            return Ok(self.or_refused(rows)?.flatten().into_iter().flatten().map(|(record, _)| record).collect());
+        }
+        let Some(one) = &stream.one else { return Ok(Vec::new()) };
+        self.wait(self.client.limit_wait()).await;
+        let answer = self.client.page(api, &rules.poll, &Question::one(one, &wanted.id)).await;
+        let Some(page) = self.or_refused(answer)? else { return Ok(Vec::new()) };
+        self.count(LANE, "ok");
+        let source = Source {
+            connection: &self.connection,
+            topics: &self.topics,
+            stream,
+            rows: &api.rows,
+            params: &stream.params,
+            overlap_starts: window.to,
+        };
+        Ok(vec![rows::one(&source, &page, window, &wanted.id, &one.row)?.0])
+    }
+
+    /// `None` where asking again gives the same refusal: one thing that cannot be had must not stop the others. What it
+    /// is now, the lists show.
+    fn or_refused<T>(&self, answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
+        match answer {
+            Ok(good) => Ok(Some(good)),
+            Err(failure @ (Failure::Refused(_) | Failure::Told(_))) => {
+                self.count(LANE, "not-fetched");
+                tracing::info!(
+                    connection = self.connection.name,
+                    "what an event named cannot be read, and is left to the lists: {failure}"
+                );
+                Ok(None)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(id: &str) -> Wanted {
+        Wanted { stream: "jobs".to_owned(), id: id.to_owned() }
+    }
+
+    #[test]
+    fn what_waits_together_is_read_once_and_what_is_asked_for_while_it_is_read_once_more() {
+        let queue = Queue::default();
+        for (offset, id) in [(3, "a"), (4, "b"), (9, "a")] {
+            queue.put(offset, wanted(id));
+        }
+        let taken = queue.take();
+        assert_eq!(taken, [(3, wanted("a")), (4, wanted("b"))]);
+        queue.put(12, wanted("a"));
+        assert_eq!(queue.done_to(), 12, "if all that was taken is done");
+        assert_eq!(queue.take(), [(12, wanted("a"))]);
+        assert_eq!(queue.done_to(), 13);
+    }
+
+    #[test]
+    fn what_was_not_done_is_taken_first_again_and_what_was_done_is_not_taken_in() {
+        let queue = Queue::default();
+        queue.put(1, wanted("a"));
+        queue.put(2, wanted("b"));
+        let taken = queue.take();
+        queue.put(5, wanted("c"));
+        queue.give_back(taken);
+        assert_eq!(queue.done_to(), 1);
+        assert_eq!(queue.take().first(), Some(&(1, wanted("a"))));
+        queue.put(5, wanted("again"));
+        assert_eq!(queue.take(), [], "read twice from the topic");
+    }
+}
