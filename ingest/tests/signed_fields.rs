@@ -7,8 +7,9 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use hirewire_ingest::manifest::Manifest;
 use hirewire_ingest::{Connection, Role};
+use hirewire_schemas::records::Fetch;
 use hirewire_yaml::Problems;
-use support::{Inbox, SECRET, receiver_of, sign};
+use support::{Inbox, KeptRecord, Receiver, SECRET, receiver_of, receiver_without_registry, sign};
 
 const MANIFEST: &str = include_str!("../../vendors/lever/manifest.yaml");
 
@@ -33,18 +34,67 @@ fn body(id: &str, sent_ago_secs: i64, token: &str) -> String {
     )
 }
 
+/// The event and, kept behind it, the request to read what it is about.
+fn event_and_request(inbox: &Inbox) -> (KeptRecord, KeptRecord) {
+    let kept: [KeptRecord; 2] = inbox.take().try_into().unwrap();
+    kept.into()
+}
+
+fn receive_at(folder: &std::path::Path, inbox: &Inbox) -> Receiver {
+    let secret = folder.join("secret");
+    std::fs::write(&secret, SECRET).unwrap();
+    receiver_of(inbox, connection(&secret))
+}
+
+fn post(body: &str) -> Request<Body> {
+    Request::post("/v1/webhooks/acme-lever").body(Body::from(body.to_owned())).unwrap()
+}
+
+#[tokio::test]
+async fn an_event_that_only_names_something_asks_for_it_in_the_partition_of_its_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let inbox = Inbox::default();
+    let receiver = receive_at(folder.path(), &inbox);
+    assert_eq!(receiver.send(post(&body("event-1", 60, "t0k3n"))).await.status, StatusCode::OK);
+    let (_, request) = event_and_request(&inbox);
+    assert_eq!(&*request.topic, "hirewire.internal.fetch.v1");
+    assert_eq!((request.key.as_deref().unwrap(), request.partition), (&b"acme-lever"[..], None));
+    let value = request.value.as_deref().unwrap();
+    assert_eq!(value.get(..5).unwrap(), [0, 0, 0, 0, 1], "framed for the registry");
+    let schema = hirewire_schemas::schema("Fetch").unwrap();
+    let fetch: Fetch = hirewire_schemas::records::decode(schema, value.get(5..).unwrap()).unwrap();
+    assert_eq!((fetch.connection_id.as_str(), fetch.source_system.as_str()), ("acme-lever", "lever"));
+    assert_eq!((fetch.resource.as_str(), fetch.remote_id.as_str()), ("opportunities", "o-1"));
+
+    // What holds what it is about, and what does not say it, asks for nothing.
+    for (event, data) in [("candidateDeleted", "o-1"), ("candidateStageChange", "")] {
+        let named = body("event-2", 60, "t").replace("candidateStageChange", event).replace("o-1", data);
+        assert_eq!(receiver.send(post(&named)).await.status, StatusCode::OK);
+        assert_eq!(inbox.only().header("hirewire-event"), Some(event));
+    }
+}
+
+#[tokio::test]
+async fn an_event_is_not_taken_before_its_request_can_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let inbox = Inbox::default();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, SECRET).unwrap();
+    let receiver = receiver_without_registry(&inbox, connection(&secret));
+    let answer = receiver.send(post(&body("event-1", 60, "t0k3n"))).await;
+    assert_eq!((answer.status, answer.text.trim()), (StatusCode::SERVICE_UNAVAILABLE, "registry_not_ready"));
+    assert!(inbox.take().is_empty());
+}
+
 #[tokio::test]
 async fn what_is_signed_inside_of_the_body_is_kept_and_what_is_altered_or_old_is_not() {
     let folder = tempfile::tempdir().unwrap();
-    let secret = folder.path().join("secret");
-    std::fs::write(&secret, SECRET).unwrap();
     let inbox = Inbox::default();
-    let receiver = receiver_of(&inbox, connection(&secret));
-    let post = |body: &str| Request::post("/v1/webhooks/acme-lever").body(Body::from(body.to_owned())).unwrap();
+    let receiver = receive_at(folder.path(), &inbox);
 
     let good = body("event-1", 60, "t0k3n");
     assert_eq!(receiver.send(post(&good)).await.status, StatusCode::OK);
-    let kept = inbox.only();
+    let (kept, _) = event_and_request(&inbox);
     assert_eq!(kept.value.as_deref().unwrap(), good.as_bytes());
     assert_eq!(&*kept.topic, "ats.raw.lever.v1");
     let key = hirewire_schemas::ids::canonical_id("acme", "acme-lever", "Application", "o-1").to_string();
@@ -57,7 +107,7 @@ async fn what_is_signed_inside_of_the_body_is_kept_and_what_is_altered_or_old_is
     let mut ids = Vec::new();
     for _ in 0..2 {
         assert_eq!(receiver.send(post(&nameless)).await.status, StatusCode::OK);
-        ids.push(inbox.only().header("ce_id").unwrap().to_owned());
+        ids.push(event_and_request(&inbox).0.header("ce_id").unwrap().to_owned());
     }
     assert!(ids[0] == ids[1] && ids[0].len() == "acme-lever/".len() + 64, "{ids:?}");
 
