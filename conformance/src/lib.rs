@@ -1,10 +1,11 @@
 //! A vendor's folder in, what is wrong with it out.
 //!
 //! [`check`] holds the files of a folder against each other, [`test`](test()) runs its fixtures and signature
-//! vectors, and [`scaffold`](scaffold()) is the folder that a new vendor begins with. Folders are found by walking ([`vendors_in`]): nothing here knows a vendor, and none has to be named anywhere.
+//! vectors, [`docs`](docs()) makes its reference page, and [`scaffold`](scaffold()) is the folder that a new vendor begins with. Folders are found by walking ([`vendors_in`]): nothing here knows a vendor, and none has to be named anywhere.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod check;
+mod docs;
 mod fixture;
 mod folder;
 mod layout;
@@ -13,6 +14,7 @@ mod test;
 mod vectors;
 
 pub use check::{Checked, check};
+pub use docs::docs;
 pub use fixture::{Fixture, Kind};
 pub use folder::{Folder, Rules, vendors_in};
 pub use scaffold::{BadName, scaffold};

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use hirewire_conformance::{Fixture, Folder, check, test, vendors_in};
+use hirewire_conformance::{Fixture, Folder, check, docs, test, vendors_in};
 
 fn vendors() -> Vec<Folder> {
     let found = vendors_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../vendors")).unwrap();
@@ -30,6 +30,20 @@ fn fixtures_and_vectors_of_every_vendor_give_what_they_say_and_no_leaf_is_lost()
         assert!(!outcome.coverage.is_empty() && outcome.invalid > 0 && outcome.vectors >= 10, "{shown}: {outcome:?}");
         assert!(outcome.coverage.iter().all(|(_, leaves)| leaves.unread == 0 && leaves.read > 0), "{shown}");
     }
+}
+
+#[test]
+fn the_reference_page_of_every_vendor_is_as_its_folder_is() {
+    let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/vendors");
+    for folder in vendors() {
+        let page = docs(&folder).unwrap_or_else(|problems| panic!("{problems}"));
+        let path = pages.join(format!("{}.md", folder.name()));
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        let shown = path.display();
+        assert!(written == page, "{shown} is old: run `hirewire vendor docs --out docs/reference/vendors`");
+    }
+    let there = std::fs::read_dir(&pages).unwrap().count();
+    assert_eq!(there, vendors().len(), "a page of no vendor");
 }
 
 /// Greenhouse's pay stands in custom fields only, which its example overlay names.

@@ -1,11 +1,11 @@
-//! `hirewire vendor new|check|test`: a vendor's folder, begun and held to what it says, wherever it stands.
+//! `hirewire vendor new|check|test|docs`: a vendor's folder, begun and held to what it says, wherever it stands.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use hirewire_conformance::{Folder, Outcome, check, scaffold, test, vendors_in};
+use hirewire_conformance::{Folder, Outcome, check, docs, scaffold, test, vendors_in};
 
 use crate::out;
 use crate::vendors::Vendors;
@@ -18,6 +18,8 @@ pub(crate) enum VendorCommand {
     Check(CheckArguments),
     /// Runs fixtures and signature vectors; exit code 1 when something comes out differently.
     Test(TestArguments),
+    /// Prints the reference page of a vendor, made of its folder; with --out, writes it.
+    Docs(DocsArguments),
 }
 
 #[derive(Args)]
@@ -44,12 +46,22 @@ pub(crate) struct TestArguments {
     update: bool,
 }
 
+#[derive(Args)]
+pub(crate) struct DocsArguments {
+    /// A vendor's folder, or one of such folders [default: --vendors-dir, or `vendors`].
+    folder: Option<PathBuf>,
+    /// A folder that gets a page for each vendor, `<vendor>.md`.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
 impl VendorCommand {
     pub(crate) fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
         match self {
             Self::New(arguments) => arguments.run(vendors),
             Self::Check(arguments) => arguments.run(),
             Self::Test(arguments) => arguments.run(vendors),
+            Self::Docs(arguments) => arguments.run(vendors),
         }
     }
 }
@@ -105,6 +117,22 @@ impl CheckArguments {
             right &= mistakes == 0;
         }
         Ok(exit(right))
+    }
+}
+
+impl DocsArguments {
+    fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
+        for folder in folders(&self.folder.unwrap_or_else(|| vendors.folder()))? {
+            let page = docs(&folder)?;
+            let Some(out) = &self.out else {
+                out::line(page.trim_end());
+                continue;
+            };
+            let path = out.join(format!("{}.md", folder.name()));
+            let written = std::fs::create_dir_all(out).and_then(|()| std::fs::write(&path, page));
+            written.with_context(|| format!("{} cannot be written", path.display()))?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

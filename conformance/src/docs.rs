@@ -1,0 +1,258 @@
+//! The reference page of a vendor, made of its folder: what is received and read, what becomes of it, and what is known
+//! not to work.
+//!
+//! Everything on it stands in the folder's files; nothing is written by hand, so that it cannot say something else.
+
+use std::fmt::Write;
+
+use hirewire_yaml::{Node, Problems, Value};
+
+use crate::check::check;
+use crate::folder::Folder;
+use crate::test::test;
+
+/// Words that mark a sentence of a README as something that does not work or is not sure.
+const LIMITS: [&str; 5] = ["UNVERIFIED", "UNMAPPED", "**Not polled", "kept raw", "not supported"];
+
+/// The page, as Markdown.
+///
+/// # Errors
+/// All mistakes of manifest and mapping.
+pub fn docs(folder: &Folder) -> Result<String, Problems> {
+    folder.rules(None)?;
+    let mut problems = Problems::new();
+    let manifest = folder.yaml("manifest.yaml", "", &mut problems);
+    let mapping = folder.yaml("mapping.yaml", "", &mut problems);
+    let readme = folder.text("README.md", "", &mut problems);
+    let read = manifest.zip(mapping).zip(readme);
+    let ((manifest, mapping), readme) = problems.into_result(read)?;
+    let mut page = Page::default();
+    let name = folder.name();
+    page.line(&format!("# {name}"));
+    page.line("");
+    page.line(&format!(
+        "Made by `hirewire vendor docs` of `vendors/{name}/`; what is odd about the vendor, with sources: \
+         [README.md](../../../vendors/{name}/README.md)."
+    ));
+    page.lifted("Webhooks", manifest.peek("webhook"), &["subjects", "fetch"]);
+    page.events(&manifest, &mapping);
+    page.lifted("Polling", manifest.peek("api"), &["streams"]);
+    page.streams(&manifest, &mapping);
+    page.mapping(&mapping);
+    page.coverage(folder)?;
+    page.limits(folder, &readme);
+    Ok(page.0)
+}
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, text: &str) {
+        self.0.push_str(text);
+        self.0.push('\n');
+    }
+
+    fn head(&mut self, title: &str) {
+        let _infallible = write!(self.0, "\n## {title}\n\n");
+    }
+
+    fn table(&mut self, columns: &[&str], rows: Vec<Vec<String>>) {
+        self.line(&format!("| {} |", columns.join(" | ")));
+        self.line(&format!("|{}", "---|".repeat(columns.len())));
+        for row in rows {
+            let cells: Vec<String> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
+            self.line(&format!("| {} |", cells.join(" | ")));
+        }
+    }
+
+    /// The keys of a part of the manifest as they stand there, but those that have a table of their own.
+    fn lifted(&mut self, title: &str, part: Option<&Node>, but: &[&str]) {
+        self.head(title);
+        let Some(part) = part else { return self.line("None.") };
+        let keys = entries(part).filter(|(key, _)| !but.contains(key));
+        self.table(&["key", "value"], keys.map(|(key, value)| vec![code(key), code(&flow(value))]).collect());
+    }
+
+    fn events(&mut self, manifest: &Node, mapping: &Node) {
+        let Some(webhook) = manifest.peek("webhook") else { return };
+        let fetch = |event: &str| webhook.peek("fetch").and_then(|fetch| fetch.peek(event));
+        let rows = webhook.peek("subjects").into_iter().flat_map(entries).map(|(event, subject)| {
+            let fetched = fetch(event).map(|lists| code(&flow(lists))).unwrap_or_default();
+            vec![code(event), code(&flow(subject)), fetched, becomes(mapping, "events", event)]
+        });
+        self.line("");
+        self.table(&["event", "is about", "read at once", "becomes"], rows.collect());
+    }
+
+    fn streams(&mut self, manifest: &Node, mapping: &Node) {
+        let Some(api) = manifest.peek("api") else { return };
+        let shared = if api.peek("sync").is_some() { "`api.sync`" } else { "`api.window`" };
+        let rows = api.peek("streams").into_iter().flat_map(entries).map(|(name, list)| {
+            let at = list.peek("path").map_or_else(|| name.to_owned(), flow);
+            let whole = list.peek("whole").and_then(Node::scalar) == Some("true");
+            let own = ["per", "window", "sync"].into_iter().find_map(|key| Some((key, list.peek(key)?)));
+            let changes = match own {
+                Some((key, value)) => code(&format!("{key}: {}", flow(value))),
+                None if whole => "read whole each time".to_owned(),
+                None => shared.to_owned(),
+            };
+            let more =
+                entries(list).filter(|(key, _)| !["path", "whole", "per", "window", "sync", "subject"].contains(key));
+            let more: Vec<String> = more.map(|(key, value)| code(&format!("{key}: {}", flow(value)))).collect();
+            vec![code(name), code(&at), changes, more.join(", "), becomes(mapping, "streams", name)]
+        });
+        self.line("");
+        self.table(&["list", "path", "what changed", "also", "becomes"], rows.collect());
+    }
+
+    fn mapping(&mut self, mapping: &Node) {
+        self.head("Mapping");
+        self.line("One table for each rule: a field of the record, where it comes from, and what is made of it.");
+        for (name, rule) in mapping.peek("rules").into_iter().flat_map(entries) {
+            let record = rule.peek("record").map(flow).unwrap_or_default();
+            let started = ["events", "streams"].into_iter().filter_map(|kind| Some((kind, rule.peek(kind)?)));
+            let started: Vec<String> = started.map(|(kind, list)| format!("{kind} {}", code(&flow(list)))).collect();
+            self.line(&format!("\n### {name}: {record}"));
+            self.line(&format!("From {}.", started.join(" and ")));
+            self.line("");
+            let parts = ["root", "when", "id", "owner", "version", "deleted_at", "element"];
+            let envelope = parts.into_iter().filter_map(|key| Some((key, rule.peek(key)?)));
+            let fields = rule.peek("fields").into_iter().flat_map(entries);
+            let rows = envelope.chain(fields).map(|(key, value)| vec![code(key), code(&flow(value))]);
+            self.table(&["field", "from"], rows.collect());
+        }
+        self.line("\n### Tables");
+        self.line("Words of the vendor, and what they become. A word that no line covers is UNMAPPED.");
+        self.line("");
+        let tables = mapping.peek("tables").into_iter().flat_map(entries);
+        let rows = tables.map(|(name, table)| vec![code(name), code(&flow(table))]);
+        self.table(&["table", "words"], rows.collect());
+    }
+
+    fn coverage(&mut self, folder: &Folder) -> Result<(), Problems> {
+        self.head("Coverage");
+        self.line("Leaves of each fixture: read by a rule, ignored with a reason, or carried in `custom_fields`. None is lost.");
+        self.line("");
+        let outcome = test(folder, false)?;
+        let rows = outcome.coverage.iter().map(|(fixture, leaves)| {
+            let numbers = [leaves.read, leaves.ignored, leaves.carried].map(|number| number.to_string());
+            [vec![code(fixture)], numbers.to_vec()].concat()
+        });
+        self.table(&["fixture", "read", "ignored", "carried"], rows.collect());
+        Ok(())
+    }
+
+    fn limits(&mut self, folder: &Folder, readme: &str) {
+        self.head("Known limits");
+        self.line("What `hirewire vendor check` warns of, and what the README says is not there or not sure.");
+        self.line("");
+        for warning in check(folder).warnings.iter() {
+            self.line(&format!("- {}", warning.what));
+        }
+        for item in items(readme).iter().filter(|item| LIMITS.iter().any(|word| item.contains(word))) {
+            self.line(&format!("- {item}"));
+        }
+    }
+}
+
+fn code(text: &str) -> String {
+    format!("`{text}`")
+}
+
+fn entries(node: &Node) -> impl Iterator<Item = (&str, &Node)> {
+    let all: &[(Node, Node)] = match &node.value {
+        Value::Map(entries) => entries,
+        _ => &[],
+    };
+    all.iter().filter_map(|(key, value)| Some((key.scalar()?, value)))
+}
+
+/// A value in one line.
+fn flow(node: &Node) -> String {
+    match &node.value {
+        Value::Null => "null".to_owned(),
+        Value::Plain(text) => text.clone(),
+        // Blanks at its ends are part of it.
+        Value::Quoted(text) if text.is_empty() || text.trim() != text => format!("\"{text}\""),
+        Value::Quoted(text) => text.clone(),
+        Value::List(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
+        Value::Map(entries) => {
+            let pairs = entries.iter().map(|(key, value)| format!("{}: {}", flow(key), flow(value)));
+            format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+/// The records that rules make of an event or stream.
+fn becomes(mapping: &Node, kind: &str, name: &str) -> String {
+    let list = |node: &Node| match &node.value {
+        Value::List(items) => items.clone(),
+        _ => Vec::new(),
+    };
+    let lists = mapping.peek("lists");
+    let names = |node: &Node| -> Vec<String> {
+        let items = list(node);
+        let of = |item: &Node| match item.scalar().and_then(|text| text.strip_prefix('$')) {
+            Some(named) => lists.and_then(|lists| lists.peek(named)).map(&list).unwrap_or_default(),
+            None => vec![item.clone()],
+        };
+        items.iter().flat_map(of).filter_map(|item| item.scalar().map(str::to_owned)).collect()
+    };
+    let mut records: Vec<String> = Vec::new();
+    for (_, rule) in mapping.peek("rules").into_iter().flat_map(entries) {
+        let started = rule.peek(kind).is_some_and(|node| names(node).iter().any(|known| known == name));
+        let record = rule.peek("record").map(flow).unwrap_or_default();
+        if started && !records.contains(&record) {
+            records.push(record);
+        }
+    }
+    if records.is_empty() { "kept raw".to_owned() } else { records.join(", ") }
+}
+
+/// The items of a page's lists, each in one line.
+fn items(text: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut open = false;
+    for line in text.lines() {
+        if let Some(first) = line.strip_prefix("- ") {
+            found.push(first.to_owned());
+            open = true;
+        } else if let (true, Some(rest), Some(item)) = (open, line.strip_prefix("  "), found.last_mut()) {
+            item.push(' ');
+            item.push_str(rest.trim());
+        } else {
+            open = false;
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_stands_in_one_line_and_blanks_at_its_ends_show() {
+        let node = hirewire_yaml::parse("m.yaml", "a: [x, {b: \"c \"}]\nd: \"e\"\nf:\n").unwrap();
+        assert_eq!(flow(&node), "{a: [x, {b: \"c \"}], d: e, f: null}");
+    }
+
+    #[test]
+    fn an_item_ends_with_its_list() {
+        let text = "# x\n- one\n  goes on\n- two\n\nno item\n  neither\n";
+        assert_eq!(items(text), ["one goes on", "two"]);
+    }
+
+    #[test]
+    fn what_a_name_becomes_is_found_through_lists() {
+        let mapping =
+            "lists: {all: [a, b]}\nrules:\n  x: {record: Job, events: [$all, c]}\n  y: {record: Offer, events: [a]}\n";
+        let mapping = hirewire_yaml::parse("m.yaml", mapping).unwrap();
+        let of = |name| becomes(&mapping, "events", name);
+        assert_eq!(
+            (of("a"), of("b"), of("c"), of("d")),
+            ("Job, Offer".into(), "Job".into(), "Job".into(), "kept raw".into())
+        );
+    }
+}
