@@ -17,6 +17,7 @@ mod process;
 mod receiver;
 mod startup;
 mod topic;
+mod transactions;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Which {
     Normalize(normalize::NormalizeArguments),
     /// From `hirewire up` on an empty folder to ready, and to the first row delivered.
     Startup(startup::StartupArguments),
+    /// Transactions of a few records, one after the other; `bench/broker` runs it on both brokers.
+    Transactions(transactions::TransactionsArguments),
     /// The raw copy that `normalize` starts as a process of its own.
     #[command(hide = true)]
     Copy(copy::CopyArguments),
@@ -80,6 +83,7 @@ fn main() -> ExitCode {
                     Which::Latency(arguments) => arguments.run().await,
                     Which::Normalize(arguments) => arguments.run().await,
                     Which::Startup(arguments) => arguments.run().await,
+                    Which::Transactions(arguments) => arguments.run().await,
                     Which::Copy(arguments) => arguments.run(),
                 }
             })
