@@ -86,10 +86,10 @@ fn a_folder_that_is_right_has_no_mistake_and_no_difference() {
 #[test]
 fn what_is_missing_is_told_with_what_it_is_for() {
     for (file, part) in [
-        ("README.md", "README.md:0: the file is missing (oddities of the vendor, each with its source)"),
-        ("fixtures/SOURCES.md", "SOURCES.md:0: the file is missing (where each fixture comes from)"),
-        ("signature_vectors.yaml", "signature_vectors.yaml:0: the file is missing (deliveries, and whether their"),
-        ("fixtures/invalid", "fixtures/invalid:0: no invalid fixture (add a payload that must become a dead letter"),
+        ("README.md", "README.md: the file is missing (oddities of the vendor, each with its source)"),
+        ("fixtures/SOURCES.md", "SOURCES.md: the file is missing (where each fixture comes from)"),
+        ("signature_vectors.yaml", "signature_vectors.yaml: the file is missing (deliveries, and whether their"),
+        ("fixtures/invalid", "fixtures/invalid: no invalid fixture (add a payload that must become a dead letter"),
     ] {
         let found = Broken::new().remove(file).mistake();
         assert!(found.contains(part), "{file}: {found}");
@@ -148,8 +148,8 @@ fn mistakes_of_all_files_come_at_once() {
     for part in [
         "\"sha265\" is not known here (did you mean \"sha256\"?)",
         "did you mean \"kind\"?",
-        "README.md:0: the file is empty",
-        "hired.json:0: the name does not say what it is (webhook__<case>.json or poll__<stream>__<case>.json)",
+        "README.md: the file is empty",
+        "hired.json: the name does not say what it is (webhook__<case>.json or poll__<stream>__<case>.json)",
     ] {
         assert!(shown.contains(part), "{part}\nis not in\n{shown}");
     }

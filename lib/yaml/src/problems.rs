@@ -8,7 +8,7 @@ use crate::Node;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub file: String,
-    /// Counted from 1; 0 when the mistake is the file itself.
+    /// Counted from 1; 0, and then not shown, when the mistake is the file itself.
     pub line: usize,
     pub what: String,
     /// What the reader of the message should do. May be empty.
@@ -17,7 +17,10 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.what)?;
+        match self.line {
+            0 => write!(f, "{}: {}", self.file, self.what)?,
+            line => write!(f, "{}:{line}: {}", self.file, self.what)?,
+        }
         if self.hint.is_empty() { Ok(()) } else { write!(f, " ({})", self.hint) }
     }
 }
