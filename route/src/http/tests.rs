@@ -1,6 +1,8 @@
 //! The guard, checked at the socket: whatever a sink's URL or its resolver says, nothing that was not allowed is
 //! connected to.
 
+mod tls;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -79,7 +81,11 @@ async fn attempt(url: &str, guard: Guard) -> Attempt {
 }
 
 fn transport(url: &str, guard: Guard) -> HttpTransport {
-    let settings = HttpSettings {
+    HttpTransport::new(settings(url, guard)).unwrap()
+}
+
+fn settings(url: &str, guard: Guard) -> HttpSettings {
+    HttpSettings {
         url: url.parse().unwrap(),
         guard,
         auth: None,
@@ -87,8 +93,7 @@ fn transport(url: &str, guard: Guard) -> HttpTransport {
         ca: None,
         timeout: Duration::from_millis(500),
         answer_bytes: 64 * 1024,
-    };
-    HttpTransport::new(settings).unwrap()
+    }
 }
 
 /// As URLs spell them: decimal, octal, hexadecimal, short, IPv6 in all its forms.
