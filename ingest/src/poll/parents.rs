@@ -108,8 +108,7 @@ impl<J: Journal> Poller<J> {
             }
         }
         self.judge_gone(lane, asked, gone)?;
-        let sync = lists.parents.sync.is_some();
-        let marks = parents.list.iter().filter(|parent| parent.again && !sync).map(|parent| parent.mark).collect();
+        let marks = parents.list.iter().filter(|parent| parent.again).map(|parent| parent.mark).collect();
         let counts = (kept, repeats, parents.outside, unidentified);
         let read = Read { records: gathered.records, marks, total: parents.total, newest: parents.newest, counts };
         self.keep(rules, lane, window, read, page).await

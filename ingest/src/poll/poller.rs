@@ -266,9 +266,7 @@ impl<J: Journal> Poller<J> {
         no_circle(lane, window, &page)?;
         self.count(&lane.name, "ok");
         let counts = (rows.records.len(), rows.repeats, rows.outside, rows.unidentified);
-        // A token shows what changed: nothing of it is a repetition.
-        let marks = if stream.sync.is_some() { Vec::new() } else { rows.marks };
-        let read = Read { records: rows.records, marks, total: rows.total, newest: rows.newest, counts };
+        let read = Read { records: rows.records, marks: rows.marks, total: rows.total, newest: rows.newest, counts };
         self.keep(rules, lane, window, read, page).await
     }
 
@@ -299,6 +297,7 @@ impl<J: Journal> Poller<J> {
         self.tell(lane, window, read.counts);
         let Some(next) = page.next else {
             if rules.narrowed_by(lane).is_some_and(|stream| stream.sync.is_some()) {
+                // What the next token shows did change, also if it is what it was before.
                 lane.seen = Seen::default();
             } else {
                 lane.seen.window_ended(window.to, rules.overlap_starts(window));

@@ -145,6 +145,7 @@ async fn a_failure_in_the_midst_of_a_page_keeps_what_was_read_and_begins_no_pare
     let mut poller = poller(&start(&vendor), &ledger, &HashMap::new());
     poller.one_round().await;
     assert_eq!(of(&ledger.rows(), "offers").len(), 1, "of the parent before");
+    assert_eq!(requests_to(&vendor, "jobs/3/").len(), 1, "kept at the first failure, and not asked for again");
     assert!(!ledger.cursors().contains_key("acme/offers"), "the cursor does not pass what was not read");
     vendor.with(|account| account.broken.clear());
     vendor.take_requests();
