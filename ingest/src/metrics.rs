@@ -1,32 +1,62 @@
-//! All metrics of ingest. Labels are names from the configuration and the manifest, and closed lists.
+//! All metrics of ingest, and how many series they may become.
+//!
+//! What is told of each connection is told in few series, whatever becomes of it; what is told of each list of the
+//! vendor's API is told by vendor, or of a bounded number of lists ([`lists`]). `docs/runbooks/README.md` has the table.
+
+mod lists;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, core::Collector};
 
-/// The outcome of a delivery that is answered 200.
-pub(crate) const KEPT: &str = "kept";
+use crate::envelope::Origin;
+use lists::Lists;
+
+/// What became of a delivery, as each connection counts it: closed, and short, for there are many connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Answered 200.
+    Kept,
+    /// Its signature does not prove it.
+    Forged,
+    /// The secret that would prove it cannot be read: our fault.
+    SecretNotLoaded,
+    /// Kafka or we ourselves did not take it: our fault.
+    NotKept,
+    /// The request itself cannot be used.
+    Unreadable,
+}
+
+impl Outcome {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Forged => "forged",
+            Self::SecretNotLoaded => "secret_not_loaded",
+            Self::NotKept => "not_kept",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
 
 /// Cheap to clone; clones count together.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     webhooks: IntCounterVec,
+    webhook_refusals: IntCounterVec,
     webhook_seconds: Histogram,
     webhook_unidentified: IntCounterVec,
     webhook_kept_seconds: IntGaugeVec,
-    pub(crate) poll_requests: IntCounterVec,
-    pub(crate) poll_records: IntCounterVec,
-    pub(crate) poll_repeats: IntCounterVec,
-    pub(crate) poll_outside_window: IntCounterVec,
-    pub(crate) poll_unidentified: IntCounterVec,
-    pub(crate) poll_failures: IntCounterVec,
-    pub(crate) poll_settled_seconds: IntGaugeVec,
-    pub(crate) poll_read_seconds: IntGaugeVec,
-    pub(crate) poll_newest_seconds: IntGaugeVec,
-    pub(crate) poll_sunset_seconds: IntGaugeVec,
-    pub(crate) poll_credential_ends_seconds: IntGaugeVec,
-    pub(crate) poll_backing_off: IntGaugeVec,
+    poll_requests: IntCounterVec,
+    poll_records: IntCounterVec,
+    poll_repeats: IntCounterVec,
+    poll_outside_window: IntCounterVec,
+    poll_unidentified: IntCounterVec,
+    poll_failures: IntCounterVec,
+    lists: Lists,
     pub(crate) leases: IntGauge,
 }
 
@@ -39,68 +69,55 @@ impl Metrics {
         let counter = |name: &str, help: &str, labels: &[&str]| {
             define(registry, IntCounterVec::new(Opts::new(format!("hirewire_ingest_{name}"), help), labels)?)
         };
-        let gauge = |name: &str, help: &str, labels: &[&str]| {
-            define(registry, IntGaugeVec::new(Opts::new(format!("hirewire_ingest_{name}"), help), labels)?)
-        };
         let seconds = HistogramOpts::new(
             "hirewire_ingest_webhook_duration_seconds",
             "From the request's headers to the answer, acknowledgement by the broker included.",
         )
         .buckets(vec![0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0]);
-        let by_stream = ["connection", "stream"];
+        let by_list = ["vendor", "stream"];
         Ok(Self {
-            webhooks: counter("webhooks_total", "Deliveries by outcome.", &["connection", "outcome"])?,
+            webhooks: counter("webhooks_total", "Deliveries by what became of them.", &["connection", "outcome"])?,
+            webhook_refusals: counter(
+                "webhook_refusals_total",
+                "Deliveries that were not kept, by the word that the vendor was answered.",
+                &["reason"],
+            )?,
             webhook_seconds: define(registry, Histogram::with_opts(seconds)?)?,
             webhook_unidentified: counter(
                 "webhooks_unidentified_total",
                 "Deliveries kept under the connection's key: an unknown event, or no id where one should be.",
-                &["connection"],
+                &["vendor"],
             )?,
-            webhook_kept_seconds: gauge(
-                "webhook_kept_seconds",
-                "Unix time of the last delivery kept.",
-                &["connection"],
+            webhook_kept_seconds: define(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new("hirewire_ingest_webhook_kept_seconds", "Unix time of the last delivery kept."),
+                    &["connection"],
+                )?,
             )?,
-            poll_requests: counter("poll_requests_total", "Requests by answer.", &["connection", "stream", "outcome"])?,
-            poll_records: counter("poll_records_total", "Rows kept.", &["connection", "stream", "origin"])?,
-            poll_repeats: counter("poll_repeats_total", "Rows that overlap showed again, not kept twice.", &by_stream)?,
+            poll_requests: counter(
+                "poll_requests_total",
+                "Requests by answer: ok, limited (the vendor's limit), failed.",
+                &["connection", "outcome"],
+            )?,
+            poll_records: counter("poll_records_total", "Rows kept.", &["connection", "origin"])?,
+            poll_repeats: counter("poll_repeats_total", "Rows that overlap showed again, not kept twice.", &by_list)?,
             poll_outside_window: counter(
                 "poll_outside_window_total",
                 "Rows that a list gave outside the window asked for. Kept all the same.",
-                &by_stream,
+                &by_list,
             )?,
             poll_unidentified: counter(
                 "poll_unidentified_total",
                 "Rows kept under the connection's key: no id where one should be.",
-                &by_stream,
+                &by_list,
             )?,
             poll_failures: counter(
                 "poll_failures_total",
                 "Reads of a list that were given up until the next round.",
-                &["connection", "stream", "reason"],
+                &["vendor", "reason"],
             )?,
-            poll_settled_seconds: gauge("poll_settled_seconds", "Unix time up to which a list was read.", &by_stream)?,
-            poll_read_seconds: gauge("poll_read_seconds", "Unix time of the last page read and kept.", &by_stream)?,
-            poll_newest_seconds: gauge(
-                "poll_newest_seconds",
-                "Unix time at which the newest row seen was changed, as the vendor says.",
-                &by_stream,
-            )?,
-            poll_sunset_seconds: gauge(
-                "poll_sunset_seconds",
-                "Unix time from which the vendor will not answer this list any more, as its answers say.",
-                &by_stream,
-            )?,
-            poll_credential_ends_seconds: gauge(
-                "poll_credential_ends_seconds",
-                "Unix time at which the API credential ends, as configured.",
-                &["connection"],
-            )?,
-            poll_backing_off: gauge(
-                "poll_backing_off",
-                "1 while requests wait for a limit or after a failure.",
-                &["connection"],
-            )?,
+            lists: define(registry, Lists::new()?)?,
             leases: define(
                 registry,
                 IntGauge::new("hirewire_ingest_leases", "Partitions of the leases topic that this process owns.")?,
@@ -108,21 +125,123 @@ impl Metrics {
         })
     }
 
-    pub(crate) fn webhook(&self, connection: &str, outcome: &str, took: Duration) {
-        self.webhooks.with_label_values(&[connection, outcome]).inc();
+    /// `reason` is the word of the answer; `None` when the delivery was kept.
+    pub(crate) fn webhook(&self, connection: &str, outcome: Outcome, reason: Option<&str>, took: Duration) {
+        self.webhooks.with_label_values(&[connection, outcome.as_str()]).inc();
         self.webhook_seconds.observe(took.as_secs_f64());
-        if outcome == KEPT {
-            self.webhook_kept_seconds.with_label_values(&[connection]).set(Timestamp::now().as_second());
+        match reason {
+            Some(reason) => self.webhook_refusals.with_label_values(&[reason]).inc(),
+            None => self.webhook_kept_seconds.with_label_values(&[connection]).set(Timestamp::now().as_second()),
         }
     }
 
     /// Deliveries of this connection are waited for: whoever counts them finds 0 before the first.
     pub(crate) fn webhooks_begin(&self, connection: &str) {
-        self.webhooks.with_label_values(&[connection, KEPT]).inc_by(0);
+        self.webhooks.with_label_values(&[connection, Outcome::Kept.as_str()]).inc_by(0);
     }
 
-    pub(crate) fn webhook_unidentified(&self, connection: &str) {
-        self.webhook_unidentified.with_label_values(&[connection]).inc();
+    pub(crate) fn webhook_unidentified(&self, vendor: &str) {
+        self.webhook_unidentified.with_label_values(&[vendor]).inc();
+    }
+
+    /// This process polls the connection until what it gets is dropped.
+    pub(crate) fn polled(&self, connection: &str, vendor: &str) -> Polled {
+        self.lists.begin(connection, vendor);
+        Polled { metrics: self.clone(), connection: connection.to_owned(), vendor: vendor.to_owned() }
+    }
+}
+
+/// [`Metrics`] of a connection that is polled here. Dropped, what it says of the present is gone; counters stay.
+#[derive(Debug)]
+pub(crate) struct Polled {
+    metrics: Metrics,
+    connection: String,
+    vendor: String,
+}
+
+/// What became of a request for a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Ok,
+    /// The vendor's limit of requests is reached.
+    Limited,
+    Failed,
+}
+
+/// The rows of a page.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Rows {
+    pub(crate) kept: usize,
+    pub(crate) repeats: usize,
+    pub(crate) outside: usize,
+    pub(crate) unidentified: usize,
+}
+
+impl Polled {
+    pub(crate) fn request(&self, answer: Answer) {
+        let outcome = match answer {
+            Answer::Ok => "ok",
+            Answer::Limited => "limited",
+            Answer::Failed => "failed",
+        };
+        self.metrics.poll_requests.with_label_values(&[self.connection.as_str(), outcome]).inc();
+    }
+
+    /// `stream` is a list of the manifest.
+    pub(crate) fn rows(&self, stream: &str, origin: Origin, rows: Rows) {
+        let add = |counter: &IntCounterVec, labels: [&str; 2], by: usize| {
+            if by > 0 {
+                counter.with_label_values(&labels).inc_by(by as u64);
+            }
+        };
+        let of_list = [self.vendor.as_str(), stream];
+        add(&self.metrics.poll_records, [self.connection.as_str(), origin.as_str()], rows.kept);
+        add(&self.metrics.poll_repeats, of_list, rows.repeats);
+        add(&self.metrics.poll_outside_window, of_list, rows.outside);
+        add(&self.metrics.poll_unidentified, of_list, rows.unidentified);
+    }
+
+    /// The list was left until the next round.
+    pub(crate) fn failed(&self, list: &str, reason: &'static str) {
+        self.metrics.poll_failures.with_label_values(&[self.vendor.as_str(), reason]).inc();
+        self.of(list, |list| list.failing = Some(reason));
+    }
+
+    pub(crate) fn works(&self, list: &str) {
+        self.of(list, |list| list.failing = None);
+    }
+
+    /// Everything that changed until then was read.
+    pub(crate) fn settled(&self, list: &str, until: Timestamp) {
+        self.of(list, |list| list.settled = Some(until.as_second()));
+    }
+
+    /// A page was read and kept. `newest` is the latest change of a row seen so far; without `sunset` the vendor took it
+    /// back, or never said it.
+    pub(crate) fn page(&self, list: &str, stream: &str, newest: Option<Timestamp>, sunset: Option<Timestamp>) {
+        self.of(list, |list| {
+            list.read = Some(Timestamp::now().as_second());
+            list.newest = newest.map(Timestamp::as_second).or(list.newest);
+            list.sunset = sunset.map(|day| (stream.to_owned(), day.as_second()));
+        });
+    }
+
+    pub(crate) fn waits(&self, waits: bool) {
+        self.metrics.lists.change(&self.connection, |connection| connection.waits = waits);
+    }
+
+    pub(crate) fn credential_ends(&self, ends: Timestamp) {
+        self.metrics.lists.change(&self.connection, |connection| connection.credential_ends = Some(ends.as_second()));
+    }
+
+    fn of(&self, list: &str, change: impl FnOnce(&mut lists::List)) {
+        self.metrics.lists.change(&self.connection, |connection| connection.list(list, change));
+    }
+}
+
+impl Drop for Polled {
+    fn drop(&mut self) {
+        self.metrics.lists.end(&self.connection);
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::metrics::Answer;
+
 /// A request that gave no page. Holds no part of a body but the vendor's own code, no token, no parameter.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Failure {
@@ -105,6 +107,25 @@ impl Failure {
             | Self::NotKept(_)
             | Self::Unkeepable(_)
             | Self::TakenOver => None,
+        }
+    }
+
+    pub(super) fn answer(&self) -> Answer {
+        match self {
+            Self::Limited { .. } => Answer::Limited,
+            Self::Transport(_)
+            | Self::Busy { .. }
+            | Self::Broken(_)
+            | Self::Credentials(_)
+            | Self::Forbidden
+            | Self::Refused(_)
+            | Self::PageGone(_)
+            | Self::SyncGone
+            | Self::Told(_)
+            | Self::Circle
+            | Self::NotKept(_)
+            | Self::Unkeepable(_)
+            | Self::TakenOver => Answer::Failed,
         }
     }
 

@@ -24,6 +24,7 @@ use super::rows::{self, Parent, Source};
 use super::window::Window;
 use crate::envelope::Origin;
 use crate::fetch::Wanted;
+use crate::metrics::{Answer, Rows};
 
 /// The name of the cursor among those of the lists. No list can have it.
 pub(super) const LANE: &str = "@fetch";
@@ -174,7 +175,7 @@ impl<J: Journal> Poller<J> {
             if left < all {
                 (failures, limits) = (0, 0);
             }
-            self.count(LANE, failure.label());
+            self.metrics.request(failure.answer());
             let poll = &rules.poll;
             match failure.remedy() {
                 Remedy::Again => {
@@ -232,16 +233,14 @@ impl<J: Journal> Poller<J> {
             sync_token: None,
         };
         if done > 0 {
-            let counter = &self.metrics.poll_records;
-            let labels = [self.connection.name.as_str(), LANE, Origin::Poll.as_str()];
-            let kept = records.len() as u64;
+            let kept = records.len();
             records.push(self.cursors.encode(&cursor, self.partition));
             if let Err(why) = self.commit(records).await {
                 let all = taken.len() + left.len();
                 queue.give_back(taken.into_iter().chain(left));
                 return (all, Some(why));
             }
-            counter.with_label_values(&labels).inc_by(kept);
+            self.metrics.rows(LANE, Origin::Poll, Rows { kept, ..Rows::default() });
         }
         let count = left.len();
         queue.give_back(left);
@@ -257,14 +256,14 @@ impl<J: Journal> Poller<J> {
         };
         if let Some(lists) = Lists::of(api, stream) {
             let parent = Parent::named(lists.parents, &wanted.id);
-            let rows = self.list_of(rules, &lists, LANE, window, &parent).await;
+            let rows = self.list_of(rules, &lists, window, &parent).await;
             return Ok(self.or_refused(rows)?.flatten().into_iter().flatten().map(|(record, _)| record).collect());
         }
         let Some(one) = &stream.one else { return Ok(Vec::new()) };
         self.wait(self.client.limit_wait()).await;
         let answer = self.client.page(api, &rules.poll, &Question::one(one, &wanted.id)).await;
         let Some(page) = self.or_refused(answer)? else { return Ok(Vec::new()) };
-        self.count(LANE, "ok");
+        self.metrics.request(Answer::Ok);
         let source = Source {
             connection: &self.connection,
             topics: &self.topics,
@@ -282,7 +281,7 @@ impl<J: Journal> Poller<J> {
         match answer {
             Ok(good) => Ok(Some(good)),
             Err(failure @ (Failure::Refused(_) | Failure::Told(_))) => {
-                self.count(LANE, "not-fetched");
+                self.metrics.request(Answer::Failed);
                 tracing::info!(
                     connection = self.connection.name,
                     "what an event named cannot be read, and is left to the lists: {failure}"

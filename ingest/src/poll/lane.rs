@@ -89,6 +89,11 @@ impl Lane {
         }
     }
 
+    /// The manifest's name of the list, without the value of a parameter that it walks through.
+    pub(super) fn stream_name(&self) -> &str {
+        self.name.split('?').next().unwrap_or(&self.name)
+    }
+
     /// The window is to be read again from its first page.
     pub(super) fn restart(&mut self) {
         self.pages.clear();

@@ -231,9 +231,15 @@ async fn begin(
         let health = work.health.component(&format!("poll of {}", connection.name));
         health.ready();
         tracing::info!(connection = connection.name, partition, "polling begins");
+        let metrics = work.metrics.polled(&connection.name, &connection.manifest.vendor);
         if let Some(ends) = connection.poll.as_ref().and_then(|poll| poll.expires) {
-            let gauge = &work.metrics.poll_credential_ends_seconds;
-            gauge.with_label_values(&[&connection.name]).set(ends.as_second());
+            metrics.credential_ends(ends);
+        }
+        let lanes = Lane::all(connection, api, &cursors);
+        for lane in &lanes {
+            if let Some(until) = lane.cursor.as_ref().and_then(window::settled) {
+                metrics.settled(&lane.name, until);
+            }
         }
         let fetches = connection.fetches().then(|| {
             let cursor = cursors.get(&journal::key(&connection.name, fetch::LANE));
@@ -243,13 +249,13 @@ async fn begin(
         });
         let poller = Poller {
             connection: connection.clone(),
-            lanes: Lane::all(connection, api, &cursors),
+            lanes,
             client,
             journal: writer.clone(),
             cursors: cursor_codec.clone(),
             partition,
             topics: work.topics.clone(),
-            metrics: work.metrics.clone(),
+            metrics,
             health,
             stop: stop.clone(),
             fetches,

@@ -18,6 +18,7 @@ use super::repeats::Mark;
 use super::rows::{self, Parent, Source};
 use super::window::Window;
 use crate::manifest::{Api, Per, Stream};
+use crate::metrics::{Answer, Rows};
 
 /// Rows of this size together are committed, also in the midst of a page.
 const COMMIT_BYTES: usize = 4 * 1024 * 1024;
@@ -74,7 +75,7 @@ impl<J: Journal> Poller<J> {
         };
         let parents = rows::parents(&source, &page, window, &lists.stream.tell)?;
         no_circle(lane, window, &page)?;
-        self.count(&lane.name, "ok");
+        self.metrics.request(Answer::Ok);
         let (mut gathered, mut kept, mut unidentified) = (Gathered::default(), 0, parents.unidentified);
         let (mut asked, mut gone, mut repeats) = (0, 0, 0);
         for parent in &parents.list {
@@ -87,7 +88,7 @@ impl<J: Journal> Poller<J> {
                 return Ok(Next::TurnOver);
             }
             asked += 1;
-            match self.list_of(rules, &lists, &lane.name, window, parent).await {
+            match self.list_of(rules, &lists, window, parent).await {
                 Ok(Some(rows)) => {
                     kept += rows.len();
                     unidentified += rows.iter().filter(|(_, identified)| !identified).count();
@@ -109,7 +110,7 @@ impl<J: Journal> Poller<J> {
         }
         self.judge_gone(lane, asked, gone)?;
         let marks = parents.list.iter().filter(|parent| parent.again).map(|parent| parent.mark).collect();
-        let counts = (kept, repeats, parents.outside, unidentified);
+        let counts = Rows { kept, repeats, outside: parents.outside, unidentified };
         let read = Read { records: gathered.records, marks, total: parents.total, newest: parents.newest, counts };
         self.keep(rules, lane, window, read, page).await
     }
@@ -120,7 +121,6 @@ impl<J: Journal> Poller<J> {
         &mut self,
         rules: &Rules,
         lists: &Lists<'_>,
-        lane: &str,
         window: &Window,
         parent: &Parent,
     ) -> Result<Option<Vec<(Record, bool)>>, Failure> {
@@ -136,7 +136,7 @@ impl<J: Journal> Poller<J> {
             let page: Page = match self.client.page(lists.api, &rules.poll, &question).await {
                 Ok(page) => page,
                 Err(Failure::Refused(404 | 410)) => {
-                    self.count(lane, "parent-gone");
+                    self.metrics.request(Answer::Failed);
                     return Ok(None);
                 }
                 // Of this parent's list, not of its parents'.
@@ -154,7 +154,7 @@ impl<J: Journal> Poller<J> {
                 overlap_starts: window.to,
             };
             rows.extend(rows::children(&source, &page, window, parent)?);
-            self.count(lane, "ok");
+            self.metrics.request(Answer::Ok);
             let Some(next) = page.next else { return Ok(Some(rows)) };
             if !tokens.insert(next.clone()) || tokens.len() > MAX_PAGES {
                 return Err(Failure::Broken("the pages of a parent's list have no end"));

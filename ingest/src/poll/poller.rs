@@ -23,7 +23,7 @@ use super::{retry, rows};
 use crate::connection::{Connection, Poll};
 use crate::envelope::Origin;
 use crate::manifest::{Api, Manifest, Stream};
-use crate::metrics::Metrics;
+use crate::metrics::{Answer, Polled, Rows};
 use crate::topics::Topics;
 
 /// A cursor that moved over nothing is written at least this often.
@@ -47,7 +47,7 @@ pub(super) struct Poller<J> {
     /// Of the lease: cursors are written there.
     pub(super) partition: i32,
     pub(super) topics: Topics,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: Polled,
     pub(super) health: Component,
     pub(super) stop: Shutdown,
     /// `None`: no event of this vendor needs a fetch.
@@ -204,7 +204,7 @@ impl<J: Journal> Poller<J> {
             if std::mem::replace(&mut parents, lane.parents) != lane.parents {
                 (failures, limits) = (0, 0);
             }
-            self.count(&lane.name, failure.label());
+            self.metrics.request(failure.answer());
             match failure.remedy() {
                 Remedy::Again => {
                     failures += 1;
@@ -264,8 +264,9 @@ impl<J: Journal> Poller<J> {
         };
         let rows = rows::read(&source, &page, window, &lane.seen)?;
         no_circle(lane, window, &page)?;
-        self.count(&lane.name, "ok");
-        let counts = (rows.records.len(), rows.repeats, rows.outside, rows.unidentified);
+        self.metrics.request(Answer::Ok);
+        let (repeats, outside, unidentified) = (rows.repeats, rows.outside, rows.unidentified);
+        let counts = Rows { kept: rows.records.len(), repeats, outside, unidentified };
         let read = Read { records: rows.records, marks: rows.marks, total: rows.total, newest: rows.newest, counts };
         self.keep(rules, lane, window, read, page).await
     }
@@ -293,7 +294,8 @@ impl<J: Journal> Poller<J> {
         lane.seen.add(read.marks);
         lane.pages.extend(window.page.clone());
         *window = after;
-        self.show_times(lane, read.newest, page.sunset);
+        lane.newest = lane.newest.max(read.newest);
+        self.metrics.page(&lane.name, lane.stream_name(), lane.newest, page.sunset);
         self.tell(lane, window, read.counts);
         let Some(next) = page.next else {
             if rules.narrowed_by(lane).is_some_and(|stream| stream.sync.is_some()) {
@@ -316,34 +318,9 @@ impl<J: Journal> Poller<J> {
         })
     }
 
-    /// A page was read and kept.
-    fn show_times(&self, lane: &mut Lane, newest: Option<Timestamp>, sunset: Option<Timestamp>) {
-        let labels = [self.connection.name.as_str(), lane.name.as_str()];
-        self.metrics.poll_read_seconds.with_label_values(&labels).set(Timestamp::now().as_second());
-        lane.newest = lane.newest.max(newest);
-        if let Some(newest) = lane.newest {
-            self.metrics.poll_newest_seconds.with_label_values(&labels).set(newest.as_second());
-        }
-        match sunset {
-            Some(sunset) => self.metrics.poll_sunset_seconds.with_label_values(&labels).set(sunset.as_second()),
-            // The vendor took it back, or never said it.
-            None => drop(self.metrics.poll_sunset_seconds.remove_label_values(&labels)),
-        }
-    }
-
-    fn tell(&self, lane: &mut Lane, window: &Window, counts: (usize, usize, usize, usize)) {
-        let (kept, repeats, outside, unidentified) = counts;
-        let of_lane = [self.connection.name.as_str(), lane.name.as_str()];
-        let add = |counter: &prometheus::IntCounterVec, labels: &[&str], by: usize| {
-            if by > 0 {
-                counter.with_label_values(labels).inc_by(by as u64);
-            }
-        };
-        add(&self.metrics.poll_records, &[of_lane[0], of_lane[1], window.origin.as_str()], kept);
-        add(&self.metrics.poll_repeats, &of_lane, repeats);
-        add(&self.metrics.poll_outside_window, &of_lane, outside);
-        add(&self.metrics.poll_unidentified, &of_lane, unidentified);
-        if outside > 0 && !std::mem::replace(&mut lane.outside_was_told, true) {
+    fn tell(&self, lane: &mut Lane, window: &Window, rows: Rows) {
+        self.metrics.rows(lane.stream_name(), window.origin, rows);
+        if rows.outside > 0 && !std::mem::replace(&mut lane.outside_was_told, true) {
             tracing::warn!(
                 code = "poll-outside-window",
                 connection = self.connection.name,
@@ -365,8 +342,7 @@ impl<J: Journal> Poller<J> {
     }
 
     fn ended(&self, lane: &Lane, window: &Window) {
-        let labels = [self.connection.name.as_str(), lane.name.as_str()];
-        self.metrics.poll_settled_seconds.with_label_values(&labels).set(window.to.as_second());
+        self.metrics.settled(&lane.name, window.to);
         if window.origin == Origin::Backfill {
             tracing::info!(
                 connection = self.connection.name,
@@ -379,14 +355,14 @@ impl<J: Journal> Poller<J> {
 
     pub(super) fn works(&self, lane: &mut Lane) {
         if lane.failing.take().is_some() {
+            self.metrics.works(&lane.name);
             tracing::info!(connection = self.connection.name, stream = lane.name, "the list can be read again");
         }
     }
 
     /// Logged when it begins or changes; counted each time.
     pub(super) fn fails(&self, lane: &mut Lane, failure: &Failure) {
-        let labels = [self.connection.name.as_str(), lane.name.as_str(), failure.label()];
-        self.metrics.poll_failures.with_label_values(&labels).inc();
+        self.metrics.failed(&lane.name, failure.label());
         if lane.failing.replace(failure.label()) == Some(failure.label()) {
             return;
         }
@@ -402,19 +378,14 @@ impl<J: Journal> Poller<J> {
         }
     }
 
-    pub(super) fn count(&self, lane: &str, outcome: &str) {
-        self.metrics.poll_requests.with_label_values(&[self.connection.name.as_str(), lane, outcome]).inc();
-    }
-
     /// Waits, visibly. The caller is dropped when a stop is requested.
     pub(super) async fn wait(&self, pause: Duration) {
         if pause.is_zero() {
             return;
         }
-        let gauge = self.metrics.poll_backing_off.with_label_values(&[self.connection.name.as_str()]);
-        gauge.set(1);
+        self.metrics.waits(true);
         tokio::time::sleep(pause).await;
-        gauge.set(0);
+        self.metrics.waits(false);
     }
 
     /// Waits for the next round. What events ask for is read meanwhile.
@@ -453,7 +424,7 @@ pub(super) struct Read {
     pub(super) total: usize,
     pub(super) newest: Option<Timestamp>,
     /// Kept, repeated, outside the window, unidentified.
-    pub(super) counts: (usize, usize, usize, usize),
+    pub(super) counts: Rows,
 }
 
 /// # Errors

@@ -57,6 +57,11 @@ pub(super) fn next(last: Option<&Cursor>, vendor_now: Timestamp, lag: Duration, 
     })
 }
 
+/// Up to when a list was read whole; `None` in its first run.
+pub(super) fn settled(cursor: &Cursor) -> Option<Timestamp> {
+    if cursor.complete { Some(instant(cursor.window_to)) } else { cursor.window_from.map(instant) }
+}
+
 /// The run to read now of a list that the vendor narrows by a token. It always ends now: what is not shown yet, the next
 /// token shows.
 pub(super) fn next_sync(last: Option<&Cursor>, vendor_now: Timestamp) -> Window {

@@ -22,7 +22,7 @@ use jiff::Timestamp;
 
 use crate::connection::{Directory, Lookup};
 use crate::fetch::FetchRequests;
-use crate::metrics::{KEPT, Metrics};
+use crate::metrics::{Metrics, Outcome};
 use crate::sink::RawSink;
 use crate::topics::Topics;
 use body::{Limits, Unread};
@@ -100,16 +100,17 @@ async fn receive<S: RawSink>(
 ) -> Response {
     let started = Instant::now();
     let kept = receiver.take(&name, request).await;
-    // An unknown name is not ours and may be anything: it never becomes a label.
-    let label = if matches!(kept, Err(Refusal::UnknownConnection)) { "unknown" } else { &name };
-    let (outcome, answer) = match kept {
-        Ok(()) => (KEPT, StatusCode::OK.into_response()),
+    // A name that the configuration does not confirm may be anything: it never becomes a label.
+    let unconfirmed = matches!(kept, Err(Refusal::UnknownConnection | Refusal::ConfigurationNotLoaded));
+    let label = if unconfirmed { "unknown" } else { &name };
+    let (outcome, reason, answer) = match kept {
+        Ok(()) => (Outcome::Kept, None, StatusCode::OK.into_response()),
         Err(refusal) => {
             refusal.log(label);
-            (refusal.label(), refusal.answer())
+            (refusal.outcome(), Some(refusal.label()), refusal.answer())
         }
     };
-    receiver.metrics.webhook(label, outcome, started.elapsed());
+    receiver.metrics.webhook(label, outcome, reason, started.elapsed());
     answer
 }
 
@@ -133,7 +134,7 @@ impl<S: RawSink> Receiver<S> {
         })?;
         let event = identify(&request, rules, &self.topics);
         if !event.is_identified() {
-            self.metrics.webhook_unidentified(&connection.name);
+            self.metrics.webhook_unidentified(&connection.manifest.vendor);
         }
         let requests = event.wanted().iter().map(|wanted| self.fetches.record(&connection, wanted, received_at));
         let requests = requests.collect::<Option<Vec<_>>>().ok_or(Refusal::CannotAsk)?;
@@ -167,6 +168,22 @@ impl Refusal {
             | Self::CannotAsk
             | Self::NotKept(_)
             | Self::NotKeptInTime => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Forged(_) => Outcome::Forged,
+            Self::SecretNotLoaded(_) => Outcome::SecretNotLoaded,
+            Self::NotKept(_)
+            | Self::NotKeptInTime
+            | Self::ConfigurationNotLoaded
+            | Self::CannotAsk
+            | Self::Unread(Unread::BudgetSpent) => Outcome::NotKept,
+            Self::UnknownConnection
+            | Self::Unread(Unread::TooLarge | Unread::TooSlow | Unread::Broken | Unread::UnknownEncoding) => {
+                Outcome::Unreadable
+            }
         }
     }
 

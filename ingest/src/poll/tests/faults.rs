@@ -107,16 +107,25 @@ async fn revoked_credentials_move_no_cursor_cause_no_storm_and_heal() {
     vendor.with(|account| account.good_token = None);
     let ledger = Arc::new(Ledger::default());
     let connection = connection(&vendor, "");
-    let mut poller = poller(&connection, &ledger, &HashMap::new());
+    let registry = prometheus::Registry::new();
+    let mut poller = poller_that_counts(&connection, &ledger, &HashMap::new(), &registry);
     for _ in 0..3 {
         assert!(poller.one_round().await);
     }
     assert!(ledger.committed.lock().unwrap().is_empty());
-    let failures = poller.metrics.poll_failures.with_label_values(&["acme", "jobs", "poll-credentials"]).get();
-    assert_eq!(failures, 3, "one for each round: the other lists are not tried");
+    let failures = shown(&registry, "poll_failures_total");
+    assert_eq!(
+        failures,
+        ["reason=poll-credentials,vendor=greenhouse} 3"],
+        "one for each round: the other lists are not tried"
+    );
+    assert_eq!(shown(&registry, "poll_failing_lists"), ["connection=acme} 1"]);
+    assert_eq!(shown(&registry, "poll_list_failing"), ["connection=acme,reason=poll-credentials,stream=jobs} 1"]);
     vendor.with(|account| account.good_token = Some(0));
     poller.one_round().await;
     assert_eq!(sorted(ledger.bodies()), sorted(all));
+    assert_eq!(shown(&registry, "poll_failing_lists"), ["connection=acme} 0"]);
+    assert_eq!(shown(&registry, "poll_list_failing"), [""; 0]);
 }
 
 #[tokio::test]

@@ -150,6 +150,22 @@ fn connection_by(manifest: &str, vendor: &Vendor, more: &str) -> Arc<Connection>
 }
 
 fn poller(connection: &Arc<Connection>, ledger: &Arc<Ledger>, cursors: &HashMap<String, Cursor>) -> Poller<Ledger> {
+    poller_that_counts(connection, ledger, cursors, &prometheus::Registry::new())
+}
+
+/// What `/metrics` would show of `name`, a line for each series.
+fn shown(registry: &prometheus::Registry, name: &str) -> Vec<String> {
+    let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    let series = text.lines().filter_map(|line| line.strip_prefix(&format!("hirewire_ingest_{name}{{")));
+    series.map(|line| line.replace("\"", "")).collect()
+}
+
+fn poller_that_counts(
+    connection: &Arc<Connection>,
+    ledger: &Arc<Ledger>,
+    cursors: &HashMap<String, Cursor>,
+    registry: &prometheus::Registry,
+) -> Poller<Ledger> {
     let topics = Topics::new(&Names::default(), ["greenhouse"]);
     Poller {
         connection: connection.clone(),
@@ -159,7 +175,7 @@ fn poller(connection: &Arc<Connection>, ledger: &Arc<Ledger>, cursors: &HashMap<
         cursors: CursorCodec::new(topics.cursor.clone(), 1),
         partition: PARTITION,
         topics,
-        metrics: Metrics::new(&prometheus::Registry::new()).unwrap(),
+        metrics: Metrics::new(registry).unwrap().polled(&connection.name, &connection.manifest.vendor),
         health: Health::new().component("poll"),
         stop: Shutdown::new(),
         fetches: connection.fetches().then(|| {

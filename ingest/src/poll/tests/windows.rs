@@ -114,7 +114,8 @@ async fn a_list_that_ignores_its_window_loses_nothing_repeats_nothing_and_is_cou
     vendor.put("jobs", 2, ago(1000));
     let ledger = Arc::new(Ledger::default());
     let connection = connection(&vendor, "");
-    let mut poller = poller(&connection, &ledger, &HashMap::new());
+    let registry = prometheus::Registry::new();
+    let mut poller = poller_that_counts(&connection, &ledger, &HashMap::new(), &registry);
     poller.one_round().await;
     assert_eq!(ledger.bodies().len(), 2);
     let round = async |poller: &mut Poller<Ledger>| {
@@ -128,8 +129,7 @@ async fn a_list_that_ignores_its_window_loses_nothing_repeats_nothing_and_is_cou
     vendor.put("jobs", 1, ago(500));
     assert_eq!(round(&mut poller).await, 1);
     assert_eq!(round(&mut poller).await, 0);
-    let outside = poller.metrics.poll_outside_window.with_label_values(&["acme", "jobs"]).get();
-    assert_eq!(outside, 4 * 2);
+    assert_eq!(shown(&registry, "poll_outside_window_total"), ["stream=jobs,vendor=greenhouse} 8"]);
 }
 
 #[tokio::test]
@@ -141,22 +141,36 @@ async fn metrics_tell_when_a_list_was_read_how_new_it_is_and_when_the_vendor_tak
     vendor.put("jobs", 2, ago(1000));
     let ledger = Arc::new(Ledger::default());
     let connection = connection(&vendor, "");
-    let mut poller = poller(&connection, &ledger, &HashMap::new());
+    let registry = prometheus::Registry::new();
+    let mut poller = poller_that_counts(&connection, &ledger, &HashMap::new(), &registry);
     let before = Timestamp::now().as_second();
     poller.one_round().await;
-    let metrics = poller.metrics.clone();
-    let shown = |gauge: &prometheus::IntGaugeVec| gauge.with_label_values(&["acme", "jobs"]).get();
-    assert!(shown(&metrics.poll_read_seconds) >= before);
-    assert_eq!(shown(&metrics.poll_newest_seconds), newest.as_second());
-    assert_eq!(shown(&metrics.poll_sunset_seconds), 1_801_353_600);
+    let seconds = |name: &str, labels: &str| -> i64 {
+        let found = shown(&registry, name);
+        let value = found.iter().find_map(|line| line.strip_prefix(labels)?.strip_prefix("} "));
+        value.unwrap_or_else(|| panic!("no {name}{{{labels}}} in {found:?}")).parse().unwrap()
+    };
+    let jobs = "connection=acme,stream=jobs";
+    assert!(seconds("poll_list_read_seconds", jobs) >= before);
+    assert!(seconds("poll_read_seconds", "connection=acme") >= before);
+    assert_eq!(seconds("poll_list_newest_seconds", jobs), newest.as_second());
+    assert_eq!(seconds("poll_newest_seconds", "connection=acme"), newest.as_second());
+    assert_eq!(seconds("poll_sunset_seconds", "stream=jobs,vendor=greenhouse"), 1_801_353_600);
+    let settled = shown(&registry, "poll_list_settled_seconds");
+    assert!(settled.iter().any(|line| line.starts_with("connection=acme,stream=posts?active=true} ")), "{settled:?}");
     // Taken back by the vendor, and an older row is no newer one.
     vendor.with(|account| account.headers.clear());
     vendor.put("jobs", 3, ago(900));
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     poller.one_round().await;
-    assert_eq!(shown(&metrics.poll_newest_seconds), newest.as_second());
-    let series = prometheus::core::Collector::collect(&metrics.poll_sunset_seconds);
-    assert!(series.iter().all(|family| family.get_metric().is_empty()), "{series:?}");
+    assert_eq!(seconds("poll_list_newest_seconds", jobs), newest.as_second());
+    assert_eq!(shown(&registry, "poll_sunset_seconds"), [""; 0]);
+    // Another process polls now: what this one knew of the present misleads nobody.
+    drop(poller);
+    for gone in ["poll_settled_seconds", "poll_list_settled_seconds", "poll_failing_lists", "poll_backing_off"] {
+        assert_eq!(shown(&registry, gone), [""; 0], "{gone}");
+    }
+    assert!(!shown(&registry, "poll_records_total").is_empty(), "counters stay");
 }
 
 #[tokio::test]
