@@ -57,20 +57,16 @@ impl Code {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::MissingHeader => {
-                "Only ingest writes to raw topics: find who else did, or bring ingest and normalize to one release; then send the record again (docs/errors.md says how)."
+                "Only ingest writes to raw topics: find who else did, or bring ingest and normalize to one release; then `hirewire dlq replay`."
             }
             Self::Empty => "Only ingest writes to raw topics, and never an empty record: find who else did.",
             Self::UnknownConnection => {
-                "Add the connection to the configuration of normalize (it must be the same for all services), then send the record again (docs/errors.md says how)."
+                "Add the connection to the configuration of normalize (it must be the same for all services), then `hirewire dlq replay`."
             }
-            Self::DamagedFragment => {
-                "Bring all normalize processes to one release, then send the record again (docs/errors.md says how)."
-            }
-            Self::UnknownRecord => {
-                "Bring the mapping and the schemas to one release, then send the record again (docs/errors.md says how)."
-            }
+            Self::DamagedFragment => "Bring all normalize processes to one release, then `hirewire dlq replay`.",
+            Self::UnknownRecord => "Bring the mapping and the schemas to one release, then `hirewire dlq replay`.",
             Self::Panicked => {
-                "A bug of ours: report the place that the message names; with a release that has it mended, send the record again (docs/errors.md says how)."
+                "A bug of ours: report the place that the message names; with a release that has it mended, `hirewire dlq replay`."
             }
             Self::Mapping(code) => match code {
                 RejectCode::InvalidUtf8 | RejectCode::InvalidJson => {
@@ -83,7 +79,7 @@ impl Code {
                 | RejectCode::RequiredMissing
                 | RejectCode::UnreadableValue
                 | RejectCode::OutOfRange => {
-                    "The source changed the shape of this field: correct the mapping at the named rule, then send the record again (docs/errors.md says how)."
+                    "The source changed the shape of this field: correct the mapping at the named rule, then `hirewire dlq replay`."
                 }
             },
         }
@@ -101,6 +97,7 @@ pub struct Letter<'a> {
 impl Letter<'_> {
     #[must_use]
     pub fn record(&self, topic: Arc<str>, input: &Inbound) -> Record {
+        let failed_at = jiff::Timestamp::now();
         let mut headers: Vec<(Arc<str>, Bytes)> =
             input.headers.iter().map(|(name, value)| (name.as_str().into(), value.clone())).collect();
         let mut add = |name: &str, value: String| headers.push((name.into(), Bytes::from(value)));
@@ -113,8 +110,16 @@ impl Letter<'_> {
         add("__connect.errors.class.name", "hirewire.normalize".to_owned());
         add("__connect.errors.exception.class.name", self.code.name().to_owned());
         add("__connect.errors.exception.message", self.what.clone());
+        add("__connect.errors.exception.stacktrace", String::new());
         add("dlq.reason", self.code.name().to_owned());
         add("dlq.remedy", self.code.remedy().to_owned());
+        // What is done with a record depends on nothing but the record: one attempt tells all.
+        add("dlq.attempts", "1".to_owned());
+        add("dlq.first_failed_at", failed_at.to_string());
+        add("dlq.destination", "normalize".to_owned());
+        if let Some(trace) = input.header_str("traceparent") {
+            add("dlq.trace", trace.to_owned());
+        }
         if let Some(reject) = self.reject {
             add("dlq.rule", reject.rule.clone());
             add("dlq.target", reject.target.clone());

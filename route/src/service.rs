@@ -139,16 +139,18 @@ where
 
 type StartsByRoute = Arc<std::collections::BTreeMap<Arc<str>, jiff::Timestamp>>;
 
-/// Dead-letter topics and routes' starts.
+/// Topics of dead letters and of replays, and routes' starts.
 async fn prepare(settings: &Settings, deps: &Deps, codec: &Codec, producer: &Producer) -> Result<StartsByRoute, Stop> {
     let admin = Admin::new(&deps.kafka)?;
     let sinks = settings.sink_names();
     let sinks: Vec<&str> = sinks.iter().map(String::as_str).collect();
     let topics = hirewire_schemas::topics::table().deployed(&deps.names, &[], &sinks);
-    let own = deps.names.internal("route");
+    let (own, replay) = (deps.names.internal("route"), deps.names.internal(crate::replay::TOPIC));
     let wanted: Vec<NewTopic> = topics
         .into_iter()
-        .filter(|(name, _)| *name == own || sinks.iter().any(|sink| *name == deps.names.route_dead_letter(sink)))
+        .filter(|(name, _)| {
+            *name == own || *name == replay || sinks.iter().any(|sink| *name == deps.names.route_dead_letter(sink))
+        })
         .map(|(name, topic)| NewTopic {
             name,
             partitions: deps.partitions,

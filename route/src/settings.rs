@@ -22,6 +22,7 @@ use crate::deliver::{Limits, OnRefusal};
 use crate::http::HttpSettings;
 use crate::request::condition::Condition;
 use crate::request::read_entity;
+use crate::route::Route;
 use crate::system::{System, Systems, Takes};
 
 /// Everything that route needs to know of the configuration.
@@ -42,6 +43,27 @@ pub(crate) struct SinkSettings {
     /// Records of a partition beyond the committed position.
     pub(crate) window: usize,
     pub(crate) routes: Vec<RouteSettings>,
+}
+
+impl SinkSettings {
+    /// Its routes, with the instants from which on they act; a route `from: now` without one takes all.
+    pub(crate) fn routes(&self, starts: &BTreeMap<Arc<str>, Timestamp>) -> Vec<Route> {
+        let route = |route: &RouteSettings| Route {
+            name: Arc::clone(&route.name),
+            system: Arc::clone(&self.system),
+            entity: route.entity,
+            when: route.when.clone(),
+            start: match route.from {
+                From::Now => starts.get(&route.name).copied(),
+                From::At(at) => Some(at),
+                From::Beginning => None,
+            },
+            corrections: route.corrections,
+            requires_within: route.requires_within,
+            on_refusal: route.on_refusal,
+        };
+        self.routes.iter().map(route).collect()
+    }
 }
 
 #[derive(Clone)]

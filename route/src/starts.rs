@@ -56,6 +56,21 @@ impl Starts {
         Ok(starts)
     }
 
+    /// The starts that stand in the log, of all routes that ever had one. Writes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::fix`].
+    pub(crate) async fn known(&self) -> Result<BTreeMap<Arc<str>, Timestamp>, Stop> {
+        let mut starts = BTreeMap::new();
+        for (route, values) in self.read().await? {
+            if let Some(first) = values.first() {
+                let at = self.decode(&route, first).await?;
+                starts.insert(route.into(), at);
+            }
+        }
+        Ok(starts)
+    }
+
     async fn read(&self) -> Result<Known, Stop> {
         let (settings, topic, partitions) = (self.settings.clone(), Arc::clone(&self.topic), self.partitions);
         let reading = tokio::task::spawn_blocking(move || {

@@ -19,6 +19,8 @@ use crate::deliver::outcome::Code;
 use crate::deliver::{Content, Deliverer, Delivery, End, Failure, Transport, wait_or_drain};
 use crate::engine::{Handle, Lease, Settled};
 use crate::event::Event;
+use crate::replay::Order;
+use crate::replay::incoming::{Replays, Taken};
 use crate::request::{Request, RequestPlan};
 use crate::route::{Decision, Route, Skip};
 use crate::source::Arrival;
@@ -39,6 +41,7 @@ pub(crate) struct Worker<S, D, J, L> {
     pub(crate) topics: HashMap<Arc<str>, Entity>,
     pub(crate) decoder: Arc<D>,
     pub(crate) context: Arc<J>,
+    pub(crate) replays: Replays,
     pub(crate) dead_letters: L,
 }
 
@@ -50,13 +53,28 @@ enum Break {
 
 impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Handle for Worker<S, D, J, L> {
     async fn handle(&self, arrival: Arc<Arrival>, lease: Lease) -> Settled {
+        let (arrival, order) = match self.replays.take(arrival) {
+            Taken::Plain(arrival) => (arrival, None),
+            Taken::Again(arrival, order) => (arrival, Some(order)),
+            Taken::Foreign => return Settled::Done,
+            Taken::Unreadable(arrival) => {
+                let reason = dead(Code::NotReplayed, "its headers are not those of a replay");
+                return self.settle(&arrival, None, reason, &lease).await;
+            }
+        };
+        if let Some(order) = &order
+            && let Err(reason) = self.can_replay(order)
+        {
+            return self.settle(&arrival, None, reason, &lease).await;
+        }
         let event = match self.decode(&arrival, &lease).await {
             Ok(Some(event)) => Arc::new(event),
             Ok(None) => return Settled::Done,
             Err(reason) => return self.settle(&arrival, None, reason, &lease).await,
         };
-        for route in &self.routes {
-            if let Err(reason) = self.follow(route, &event, &arrival, &lease).await
+        let wanted = |route: &&Route| order.as_ref().is_none_or(|order| order.is_for(route));
+        for route in self.routes.iter().filter(wanted) {
+            if let Err(reason) = self.follow_order(order.as_ref(), route, &event, &arrival, &lease).await
                 && self.settle(&arrival, Some(route), reason, &lease).await == Settled::Abandoned
             {
                 return Settled::Abandoned;
@@ -66,6 +84,10 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Handle for Worker<S, D, J
     }
 
     async fn panicked(&self, arrival: Arc<Arrival>, lease: Lease) -> Settled {
+        let arrival = match self.replays.take(arrival) {
+            Taken::Foreign => return Settled::Done,
+            Taken::Plain(arrival) | Taken::Again(arrival, _) | Taken::Unreadable(arrival) => arrival,
+        };
         let reason = dead(Code::Panicked, "work on the record panicked: please report it with this record's position");
         self.settle(&arrival, None, reason, &lease).await
     }
@@ -95,6 +117,53 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
             }
         };
         Event::new(*entity, tree).map(Some).map_err(|error| dead(Code::Malformed, &error.to_string()))
+    }
+
+    /// A replay needs a topic and a route that the sink still has.
+    fn can_replay(&self, order: &Order) -> Result<(), Break> {
+        let why = if !self.topics.contains_key(&*order.origin.topic) {
+            format!("the sink does not read {}", order.origin.topic)
+        } else if !self.routes.iter().any(|route| order.is_for(route)) {
+            format!("no route \"{}\" leads to the sink", order.route)
+        } else {
+            return Ok(());
+        };
+        Err(dead(Code::NotReplayed, &why))
+    }
+
+    /// As [`Self::follow`]; a replay only if the route has nothing newer of the key.
+    async fn follow_order(
+        &self,
+        order: Option<&Order>,
+        route: &Route,
+        event: &Arc<Event>,
+        arrival: &Arrival,
+        lease: &Lease,
+    ) -> Result<(), Break> {
+        if let Some(order) = order {
+            let entity = self.topics.get(&arrival.slot.topic).copied();
+            let mut pause = GLANCE;
+            let newer = loop {
+                match self.replays.newer_than(order, route, event, arrival.key.as_ref(), entity, &*self.decoder).await {
+                    Ok(newer) => break newer,
+                    Err(error) => {
+                        tracing::warn!(sink = %self.deliverer.name, %error, "a replay waits: what is newer cannot be read");
+                        pause = (pause * 2).min(LONGEST_GLANCE);
+                        if !wait_or_drain(pause, lease).await {
+                            return Err(Break::Abandoned);
+                        }
+                    }
+                }
+            };
+            if let Some(offset) = newer {
+                let why = format!("the record at offset {offset} is newer and of the same key");
+                return Err(dead(Code::NotReplayed, &why));
+            }
+            tracing::info!(
+                sink = %self.deliverer.name, route = %route.name, event = event.event_id(), "a dead letter is sent again"
+            );
+        }
+        self.follow(route, event, arrival, lease).await
     }
 
     async fn follow(&self, route: &Route, event: &Arc<Event>, arrival: &Arrival, lease: &Lease) -> Result<(), Break> {
@@ -228,8 +297,11 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
     async fn settle(&self, arrival: &Arrival, route: Option<&Route>, reason: Break, lease: &Lease) -> Settled {
         let Break::Dead(failure) = reason else { return Settled::Abandoned };
         let name = route.map_or("", |route| &*route.name);
-        // What attempts have led to was admitted there.
-        if failure.attempts == 0 && !self.deliverer.admit(&failure.what, lease).await {
+        // What attempts have led to was admitted there; what a person sent again says nothing of the sink.
+        if failure.attempts == 0
+            && failure.code != Code::NotReplayed
+            && !self.deliverer.admit(&failure.what, lease).await
+        {
             return Settled::Abandoned;
         }
         let letter = DeadLetter::new(arrival, &self.deliverer.name, name, &failure);

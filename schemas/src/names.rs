@@ -75,7 +75,7 @@ impl Names {
         self.full(&format!("ats.dlq.route.{sink}.v1"))
     }
 
-    /// `state`, `fragment`, `fetch`, `leases`, `cursor`, `write-back`, `route`.
+    /// `state`, `fragment`, `fetch`, `leases`, `cursor`, `write-back`, `replay`, `route`.
     #[must_use]
     pub fn internal(&self, name: &str) -> String {
         self.full(&format!("hirewire.internal.{name}.v1"))

@@ -3,6 +3,7 @@
 mod broker;
 mod check;
 mod demo;
+mod dlq;
 mod health;
 mod map;
 mod registry;
@@ -46,6 +47,9 @@ pub(crate) enum Command {
     Map(map::MapArguments),
     /// Prints a topic's records as JSON lines.
     Tail(tail::TailArguments),
+    /// Lists, shows, replays and purges what could not be processed or delivered.
+    #[command(subcommand)]
+    Dlq(dlq::DlqCommand),
     /// Checks and tests the folder of a vendor.
     #[command(subcommand)]
     Vendor(vendor::VendorCommand),
@@ -71,6 +75,7 @@ impl Command {
             | Self::Health(_)
             | Self::Map(_)
             | Self::Tail(_)
+            | Self::Dlq(_)
             | Self::Vendor(_) => "error",
         }
     }
@@ -89,6 +94,7 @@ impl Command {
             Self::Health(arguments) => arguments.run(&vendors).await,
             Self::Map(arguments) => arguments.run(&vendors),
             Self::Tail(arguments) => arguments.run(&vendors).await,
+            Self::Dlq(command) => command.run(&vendors).await,
             Self::Vendor(command) => command.run(&vendors),
             Self::Sim(command) => command.run(&vendors).await,
         }

@@ -96,8 +96,7 @@ async fn shown(inbound: &Inbound, codec: &Codec) -> anyhow::Result<Value> {
     let key = inbound.key.as_deref().map(|key| String::from_utf8_lossy(key).into_owned());
     let value = match inbound.value.as_deref() {
         None => Value::Null,
-        Some(bytes) if bytes.first() == Some(&0) => decoded(bytes, codec).await?,
-        Some(bytes) => serde_json::from_slice(bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(bytes))),
+        Some(bytes) => value_of(bytes, codec).await?,
     };
     let headers: serde_json::Map<String, Value> =
         inbound.headers.iter().map(|(name, value)| (name.clone(), json!(String::from_utf8_lossy(value)))).collect();
@@ -109,6 +108,14 @@ async fn shown(inbound: &Inbound, codec: &Codec) -> anyhow::Result<Value> {
         "headers": headers,
         "value": value,
     }))
+}
+
+/// Decoded if it is Avro, as text if it is text.
+pub(super) async fn value_of(bytes: &[u8], codec: &Codec) -> anyhow::Result<Value> {
+    match bytes.first() {
+        Some(0) => decoded(bytes, codec).await,
+        _ => Ok(serde_json::from_slice(bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(bytes)))),
+    }
 }
 
 /// Framed Avro → the JSON of `hirewire map`, by the schema that it was written with.

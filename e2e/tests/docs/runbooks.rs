@@ -206,7 +206,7 @@ fn commands_that_a_runbook_tells_to_run_exist_with_their_options() {
         for command in code(&page).iter().filter_map(|text| text.strip_prefix("hirewire ")) {
             let words: Vec<&str> = command.split(' ').collect();
             // A sub-subcommand where there is one: `topics apply`.
-            let depth = if ["topics", "sim"].contains(&words[0]) { 2 } else { 1 };
+            let depth = if ["topics", "sim", "dlq"].contains(&words[0]) { 2 } else { 1 };
             let help = help(&words[..depth.min(words.len())]);
             for option in words.iter().filter(|word| word.starts_with("--")) {
                 assert!(help.contains(option), "{name}: `hirewire {command}` has no option {option}");

@@ -216,6 +216,31 @@ impl Admin {
             .map_err(|error| Stop::kafka(&format!("find the end of {topic} partition {partition}"), &error))
     }
 
+    /// Deletes all records before an offset, by partition.
+    ///
+    /// # Errors
+    /// When the broker refuses or cannot be reached.
+    pub async fn delete_records(&self, topic: &str, before: &BTreeMap<i32, i64>) -> Result<(), Stop> {
+        let doing = || format!("delete records of {topic}");
+        let mut wanted = rdkafka::TopicPartitionList::new();
+        for (partition, offset) in before {
+            wanted
+                .add_partition_offset(topic, *partition, rdkafka::Offset::Offset(*offset))
+                .map_err(|error| Stop::kafka(&doing(), &error))?;
+        }
+        if wanted.count() == 0 {
+            return Ok(());
+        }
+        let deleted =
+            self.client.delete_records(&wanted, &options()).await.map_err(|error| Stop::kafka(&doing(), &error))?;
+        for element in deleted.elements() {
+            element.error().map_err(|error| {
+                Stop::retryable("topic-refused", format!("{} partition {}: {error}", doing(), element.partition()))
+            })?;
+        }
+        Ok(())
+    }
+
     /// The committed offsets of a group on one topic, by partition. Blocks for one round trip.
     ///
     /// # Errors

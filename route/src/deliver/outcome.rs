@@ -131,10 +131,12 @@ pub(crate) enum Code {
     Malformed,
     /// Work on the record panicked: a bug of ours.
     Panicked,
+    /// A dead letter that was to be sent again, and was not.
+    NotReplayed,
 }
 
 impl Code {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Rejected,
         Self::Unstorable,
         Self::RetriesExhausted,
@@ -142,6 +144,7 @@ impl Code {
         Self::Undecodable,
         Self::Malformed,
         Self::Panicked,
+        Self::NotReplayed,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -153,26 +156,28 @@ impl Code {
             Self::Undecodable => "ROUTE_UNDECODABLE",
             Self::Malformed => "ROUTE_MALFORMED",
             Self::Panicked => "ROUTE_PANICKED",
+            Self::NotReplayed => "ROUTE_NOT_REPLAYED",
         }
     }
 
     /// What a person should do.
     pub(crate) const fn remedy(self) -> &'static str {
         match self {
-            Self::Rejected => {
-                "mend what the receiver did not accept, here or there, then send the record again (docs/errors.md says how)"
-            }
+            Self::Rejected => "mend what the receiver did not accept, here or there, then `hirewire dlq replay`",
             Self::Unstorable => {
-                "mend the table or the mapping for the value that does not fit, then send the record again (docs/errors.md says how)"
+                "mend the table or the mapping for the value that does not fit, then `hirewire dlq replay`"
             }
-            Self::RetriesExhausted => "bring the receiver back, then send the record again (docs/errors.md says how)",
+            Self::RetriesExhausted => "bring the receiver back, then `hirewire dlq replay`",
             Self::ContextMissing => {
-                "bring the missing data into the ATS, wait for it to arrive, then send the record again (docs/errors.md says how)"
+                "bring the missing data into the ATS, wait for it to arrive, then `hirewire dlq replay`"
             }
             Self::Undecodable => "find out who wrote the record, and whether the registry is the right one",
             Self::Malformed => "find out who wrote a record without the envelope that every canonical record has",
             Self::Panicked => {
-                "report this bug with the record's position, then send the record again (docs/errors.md says how) with a mended release"
+                "report this bug with the record's position, then `hirewire dlq replay` with a mended release"
+            }
+            Self::NotReplayed => {
+                "usually nothing: what is newer says all; if the receiver needs it still, `hirewire dlq replay --even-if-newer`"
             }
         }
     }

@@ -20,8 +20,8 @@ use crate::engine;
 use crate::http::HttpTransport;
 use crate::kafka::{Commits, DeadLetterTopic, GroupSource};
 use crate::metrics::SinkMetrics;
-use crate::route::Route;
-use crate::settings::{From, Kind, SinkSettings};
+use crate::replay::{self, incoming::Replays};
+use crate::settings::{Kind, SinkSettings};
 use crate::worker::Worker;
 
 pub(super) struct SinkTask {
@@ -116,27 +116,18 @@ impl SinkTask {
         &self,
         deliverer: &Arc<Deliverer<AnyTransport>>,
     ) -> Worker<AnyTransport, Decoder, Store, DeadLetterTopic> {
-        let routes = self.settings.routes.iter().map(|route| Route {
-            name: Arc::clone(&route.name),
-            system: Arc::clone(&self.settings.system),
-            entity: route.entity,
-            when: route.when.clone(),
-            start: match route.from {
-                From::Now => self.starts.get(&route.name).copied(),
-                From::At(at) => Some(at),
-                From::Beginning => None,
-            },
-            corrections: route.corrections,
-            requires_within: route.requires_within,
-            on_refusal: route.on_refusal,
-        });
         let entities = self.settings.system.entities().into_iter();
         Worker {
             deliverer: Arc::clone(deliverer),
-            routes: routes.collect(),
+            routes: self.settings.routes(&self.starts),
             topics: entities.map(|entity| (Arc::from(self.names.entity(entity)), entity)).collect::<HashMap<_, _>>(),
             decoder: Arc::clone(&self.decoder),
             context: Arc::clone(&self.context),
+            replays: Replays::new(
+                self.names.internal(replay::TOPIC).into(),
+                Arc::clone(&self.settings.name),
+                self.kafka.clone(),
+            ),
             dead_letters: DeadLetterTopic {
                 producer: self.producer.clone(),
                 topic: self.names.route_dead_letter(&self.settings.name).into(),
@@ -147,7 +138,7 @@ impl SinkTask {
     async fn consume(&self, worker: &Arc<Worker<AnyTransport, Decoder, Store, DeadLetterTopic>>) -> Result<(), Stop> {
         let options = GroupOptions {
             group: self.names.group(&format!("route.{}", self.settings.name)),
-            topics: worker.topics.keys().map(ToString::to_string).collect(),
+            topics: worker.topics.keys().chain([&worker.replays.topic]).map(ToString::to_string).collect(),
             window_records: self.settings.window,
             // The consumer waits a little longer than the engine, which cuts off what is late.
             drain_deadline: self.drain + Duration::from_secs(1),

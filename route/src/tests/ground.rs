@@ -132,6 +132,14 @@ impl Ground {
         self.put(Entity::Offer, &format!("o-{application}"), application, tree).await;
     }
 
+    /// What the service reads of a configuration.
+    pub(super) fn settings(config: &str) -> Settings {
+        let root = hirewire_yaml::parse("hirewire.yaml", config).unwrap();
+        let mut problems = hirewire_yaml::Problems::new();
+        let settings = Settings::read(root.peek("sinks"), root.peek("routes"), root.peek("route"), &mut problems);
+        problems.into_result(settings).unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
     /// Starts the service; returns when it is ready.
     pub(super) async fn start(&self, config: &str, data: &Path) -> Service {
         Service::start(&self.place, config, data).await
@@ -165,10 +173,7 @@ pub(super) struct Service {
 impl Service {
     /// Returns when it is ready.
     pub(super) async fn start(place: &Place, config: &str, data: &Path) -> Self {
-        let root = hirewire_yaml::parse("hirewire.yaml", config).unwrap();
-        let mut problems = hirewire_yaml::Problems::new();
-        let settings = Settings::read(root.peek("sinks"), root.peek("routes"), root.peek("route"), &mut problems);
-        let settings = problems.into_result(settings).unwrap_or_else(|problems| panic!("{problems}"));
+        let settings = Ground::settings(config);
         let (health, shutdown, metrics) = (Health::new(), Shutdown::new(), prometheus::Registry::new());
         let deps = Deps {
             kafka: hirewire_kafka::Settings::local(&place.brokers),

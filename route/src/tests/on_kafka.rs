@@ -4,8 +4,12 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+use hirewire_registry::Access;
 use hirewire_schemas::Entity;
 use serde_json::json;
+
+use crate::replay::fence::{Asked, Fence};
+use crate::replay::{self, Order, Place};
 
 use super::ground::{Ground, JOB, PARTITIONS, application_id, now};
 use super::support::{Answer, Received, Receiver, until};
@@ -299,4 +303,105 @@ async fn replicas_that_come_go_and_break_keep_the_order_and_lose_nothing() {
         }
     }
     third.stop().await;
+}
+
+/// FAULTS R7. Two dead letters of one application come back in their order; one that has something newer does not, also
+/// when the newer one came after `hirewire dlq replay` had looked. Nothing of it reaches another sink.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_comes_back_to_its_sink_alone_and_never_past_what_is_newer() {
+    let ground = Ground::lay().await;
+    let (refused, overtaken) = (application_id(1), application_id(2));
+    let receiver = Receiver::start(|_| Answer::Status(400)).await;
+    let other = Receiver::start(|_| Answer::Status(200)).await;
+    let database = ground.folder.path().join("analytics.sqlite");
+    let config = config(&[("assessment", &receiver), ("onboarding", &other)], &database);
+    ground.put(Entity::Job, JOB, JOB, json!({"name": "Engineer"})).await;
+    let service = ground.start(&config, &ground.folder.path().join("data")).await;
+    for application in [&refused, &overtaken] {
+        ground.put_context(application).await;
+    }
+    for (application, sequence_no) in [(&refused, 1), (&refused, 2), (&overtaken, 1)] {
+        ground.put_change(application, sequence_no, "STAGE", now(), "WEBHOOK").await;
+    }
+    let dead = || service.counter("hirewire_route_dead_letters_total", "assessment");
+    until("the dead letters", || dead() == 3).await;
+    receiver.answer(|_| Answer::Status(200));
+    ground.put_change(&overtaken, 2, "STAGE", now(), "WEBHOOK").await;
+    until("the newer one", || receiver.taken().len() == 1).await;
+    let stored = service.counter("hirewire_route_deliveries_total", "analytics");
+
+    let topic = ground.names.route_dead_letter("assessment");
+    let letters = || {
+        let mut letters = ground.read_all(&topic);
+        letters.sort_by_key(|letter| (letter.key.clone(), letter.offset));
+        letters
+    };
+    let header = |letter: &hirewire_kafka::Inbound, name: &str| letter.header_str(name).unwrap().to_owned();
+    let origin = |letter: &hirewire_kafka::Inbound| Place {
+        topic: header(letter, "__connect.errors.topic"),
+        partition: header(letter, "__connect.errors.partition").parse().unwrap(),
+        offset: header(letter, "__connect.errors.offset").parse().unwrap(),
+    };
+    let first = letters();
+    let asked: Vec<Asked> = first
+        .iter()
+        .map(|letter| Asked {
+            sink: "assessment".into(),
+            route: header(letter, "dlq.route"),
+            origin: origin(letter),
+            key: letter.key.clone(),
+        })
+        .collect();
+    let open = asked.iter().map(|asked| (asked.sink.clone(), asked.origin.clone())).collect();
+    let fence = Fence::new(
+        &Ground::settings(&config),
+        &ground.kafka,
+        &ground.names,
+        &Access::plain(&ground.place.registry_url),
+        PARTITIONS,
+    )
+    .await;
+    let checked = fence.unwrap().check(&asked, &open).await.unwrap();
+    let forbidden: Vec<bool> = checked.iter().map(|checked| checked.newer.is_some()).collect();
+    assert_eq!(forbidden, [false, false, true]);
+
+    let send = async |letter: &hirewire_kafka::Inbound, checked_to: i64, even_if_newer: bool| {
+        let origin = origin(letter);
+        let route = header(letter, "dlq.route");
+        let order = Order { origin: origin.clone(), sink: "assessment".into(), route, checked_to, even_if_newer };
+        let mut headers = letter.headers.clone();
+        headers.push((replay::ORIGIN.to_owned(), origin.to_string().into()));
+        headers.extend(order.headers().into_iter().map(|(name, value)| (name.to_owned(), value.into())));
+        let record = hirewire_kafka::Record {
+            topic: ground.names.internal(replay::TOPIC).into(),
+            partition: Some(letter.partition),
+            key: letter.key.clone(),
+            value: letter.value.clone(),
+            headers: headers.into_iter().map(|(name, value)| (name.into(), value)).collect(),
+            timestamp_ms: Some(letter.timestamp_ms),
+        };
+        ground.producer.send(record).await.unwrap();
+    };
+    for (letter, checked) in first.iter().zip(&checked).take(2) {
+        send(letter, checked.checked_to, false).await;
+    }
+    // As if it had been looked at before the newer one came.
+    send(&first[2], origin(&first[2]).offset + 1, false).await;
+    until("the two to arrive, and the third in the dead letters again", || receiver.taken().len() == 3 && dead() == 4)
+        .await;
+    let keys = |answer: Answer, application: &str| -> Vec<String> {
+        let all = receiver.all().into_iter().filter(|one| one.answered == answer && one.application() == application);
+        all.map(|one| one.headers["idempotency-key"].clone()).collect()
+    };
+    assert_eq!(keys(Answer::Status(200), &refused), keys(Answer::Status(400), &refused), "in order, with their keys");
+    let again = letters().pop().unwrap();
+    assert_eq!(again.header_str("dlq.reason"), Some("ROUTE_NOT_REPLAYED"));
+    assert_eq!(origin(&again), origin(&first[2]), "it says where the record came from, not where the replay stood");
+    assert_eq!(again.value, first[2].value);
+
+    send(&again, 0, true).await;
+    until("what a person wants all the same", || receiver.taken().len() == 4).await;
+    assert!(other.all().is_empty());
+    assert_eq!(service.counter("hirewire_route_deliveries_total", "analytics"), stored, "no other sink takes it");
+    service.stop().await;
 }

@@ -22,6 +22,7 @@ use crate::http::guard::Guard;
 use crate::http::networks::Network;
 use crate::http::{HttpSettings, HttpTransport};
 use crate::metrics::Metrics;
+use crate::replay::incoming::Replays;
 use crate::request::condition::Condition;
 use crate::route::Route;
 use crate::source::{Arrival, Commit, Slot, Source, SourceEvent};
@@ -450,6 +451,11 @@ pub(super) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, 
         topics: HashMap::from([(slot(0).topic, Entity::StageChange)]),
         decoder: Arc::new(JsonDecoder),
         context: Arc::clone(&context.store),
+        replays: Replays::new(
+            "replay".into(),
+            Arc::clone(&deliverer.name),
+            hirewire_kafka::Settings::local("127.0.0.1:1"),
+        ),
         dead_letters: letters.clone(),
     };
     let (events, source) = mpsc::unbounded_channel();
