@@ -12,6 +12,7 @@ mod event;
 mod http;
 mod kafka;
 mod metrics;
+pub mod rehearse;
 pub mod replay;
 mod request;
 mod route;

@@ -118,6 +118,46 @@ impl Route {
         None
     }
 
+    /// What a person should know of a [`Decision::Skip`].
+    pub(crate) fn why_not(&self, event: &Event) -> String {
+        let kebab = event.entity.kebab();
+        if let Some(entity) = self.entity.filter(|entity| *entity != event.entity) {
+            return format!("the route takes {} alone", entity.kebab());
+        }
+        if let Some(why) = self.when.why_not(&event.tree) {
+            return format!("the route's `when`: {why}");
+        }
+        if let Takes::WhatActs(requests) = &self.system.takes {
+            let of_entity = requests.iter().filter(|plan| plan.entity == event.entity);
+            let whys: Option<Vec<String>> = of_entity
+                .map(|plan| plan.when.why_not(&event.tree).map(|why| format!("the request {}: {why}", plan.name)))
+                .collect();
+            match whys {
+                Some(whys) if !whys.is_empty() => return whys.join("; "),
+                Some(_) => {}
+                None => return self.why_refused(event),
+            }
+        }
+        format!("the system {} takes no {kebab}", self.system.name)
+    }
+
+    fn why_refused(&self, event: &Event) -> String {
+        match self.refusal(event) {
+            Some(Skip::Correction) => {
+                "it is a CORRECTION of the past, and the route takes LIVE changes alone (`corrections: true` takes both)"
+                    .to_owned()
+            }
+            Some(Skip::Historic) => "it is known from a first load or from history alone".to_owned(),
+            Some(Skip::BeforeStart) => {
+                let at = event.happened_at().map_or_else(|| "an unknown time".to_owned(), |at| at.to_string());
+                let start = self.start.map_or_else(String::new, |start| start.to_string());
+                format!("it happened at {at}, before the route was enabled ({start})")
+            }
+            Some(other) => other.label().to_owned(),
+            None => "nothing forbids it".to_owned(),
+        }
+    }
+
     fn refusal(&self, event: &Event) -> Option<Skip> {
         if event.is_correction() && !self.corrections {
             Some(Skip::Correction)

@@ -7,6 +7,7 @@ mod dlq;
 mod health;
 mod map;
 mod registry;
+mod route;
 mod service;
 mod sim;
 mod tail;
@@ -30,8 +31,8 @@ pub(crate) enum Command {
     Ingest(service::IngestArguments),
     /// Maps raw events to canonical topics and keeps the ledger of stage changes.
     Normalize(service::ServiceArguments),
-    /// Delivers stage changes to sinks.
-    Route(service::ServiceArguments),
+    /// Delivers stage changes to sinks; `route test` shows what would be sent, `route explain` why an event was or was not.
+    Route(route::RouteArguments),
     /// The embedded broker alone.
     Broker(broker::BrokerArguments),
     /// The embedded schema registry alone.
@@ -62,13 +63,11 @@ impl Command {
     /// What is logged when nobody says otherwise: tools are quiet, services are not.
     pub(crate) fn default_log(&self) -> &'static str {
         match self {
-            Self::Ingest(_)
-            | Self::Normalize(_)
-            | Self::Route(_)
-            | Self::Broker(_)
-            | Self::Registry(_)
-            | Self::Up(_)
-            | Self::Sim(_) => "info",
+            Self::Ingest(_) | Self::Normalize(_) | Self::Broker(_) | Self::Registry(_) | Self::Up(_) | Self::Sim(_) => {
+                "info"
+            }
+            Self::Route(arguments) if arguments.is_service() => "info",
+            Self::Route(_) => "error",
             Self::Demo(_)
             | Self::Topics(_)
             | Self::Check(_)
@@ -86,7 +85,7 @@ impl Command {
             Self::Up(arguments) => arguments.run(&vendors).await,
             Self::Ingest(arguments) => arguments.run(&vendors).await,
             Self::Normalize(arguments) => arguments.normalize(&vendors).await,
-            Self::Route(arguments) => arguments.route(&vendors).await,
+            Self::Route(arguments) => arguments.run(&vendors).await,
             Self::Broker(arguments) => arguments.run().await,
             Self::Registry(arguments) => arguments.run().await,
             Self::Topics(command) => command.run(&vendors).await,

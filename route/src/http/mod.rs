@@ -57,6 +57,8 @@ pub(crate) struct HttpSettings {
     pub(crate) answer_bytes: u64,
 }
 
+pub(crate) const USER_AGENT: &str = concat!("hirewire/", env!("CARGO_PKG_VERSION"));
+
 pub(crate) struct HttpTransport {
     settings: HttpSettings,
     client: reqwest::Client,
@@ -76,14 +78,13 @@ impl HttpTransport {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .timeout(settings.timeout)
-            .user_agent(concat!("hirewire/", env!("CARGO_PKG_VERSION")))
+            .user_agent(USER_AGENT)
             .build()?;
         Ok(Self { settings, client })
     }
 
     async fn try_once(&self, delivery: &Delivery, request: &Request) -> Result<Attempt, Attempt> {
-        let url = self.url(request).ok_or(Attempt::AddressRefused)?;
-        self.settings.guard.check_url(&url).map_err(|_| Attempt::AddressRefused)?;
+        let url = self.checked_url(request)?;
         let headers = self.headers(delivery, request).ok_or(Attempt::SecretMissing)?;
         let sent = self.client.request(request.method.clone(), url).headers(headers).body(request.body.clone()).send();
         let answer = sent.await.map_err(|error| outcome_of(&error))?;
@@ -98,6 +99,14 @@ impl HttpTransport {
         Ok(outcome)
     }
 
+    /// # Errors
+    /// [`Attempt::AddressRefused`].
+    pub(crate) fn checked_url(&self, request: &Request) -> Result<reqwest::Url, Attempt> {
+        let url = self.url(request).ok_or(Attempt::AddressRefused)?;
+        self.settings.guard.check_url(&url).map_err(|_| Attempt::AddressRefused)?;
+        Ok(url)
+    }
+
     /// The request's URL: the sink's origin whatever the path is made of.
     fn url(&self, request: &Request) -> Option<reqwest::Url> {
         let base = &self.settings.url;
@@ -108,7 +117,7 @@ impl HttpTransport {
         (url.origin() == base.origin()).then_some(url)
     }
 
-    fn headers(&self, delivery: &Delivery, request: &Request) -> Option<HeaderMap> {
+    pub(crate) fn headers(&self, delivery: &Delivery, request: &Request) -> Option<HeaderMap> {
         let key = delivery.idempotency_key.to_string();
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static(request.content_type));

@@ -51,6 +51,36 @@ impl Condition {
     }
 }
 
+impl Condition {
+    /// The first line that does not hold, in words.
+    pub(crate) fn why_not(&self, record: &Value) -> Option<String> {
+        let scope = Scope::whole(record);
+        self.tests.iter().find_map(|test| match test {
+            Test::OneOf(path, values) => {
+                let found = path.find(scope).and_then(text_of);
+                let holds = found.as_ref().is_some_and(|text| values.contains(text));
+                let found = found.unwrap_or_else(|| "absent".to_owned());
+                (!holds).then(|| format!("`{path}` is {found}, not {}", values.join(" or ")))
+            }
+            Test::Differs(left, right) => {
+                (left.find(scope) == right.find(scope)).then(|| format!("`{left}` and `{right}` are the same"))
+            }
+            Test::Not(condition) => condition.holds(record).then(|| format!("`not` excludes it: {condition}")),
+        })
+    }
+}
+
+impl std::fmt::Display for Condition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = self.tests.iter().map(|test| match test {
+            Test::OneOf(path, values) => format!("{path} is {}", values.join(" or ")),
+            Test::Differs(left, right) => format!("{left} differs from {right}"),
+            Test::Not(condition) => format!("not ({condition})"),
+        });
+        f.write_str(&shown.collect::<Vec<_>>().join(" and "))
+    }
+}
+
 pub(crate) fn read_path(node: &Node, problems: &mut Problems) -> Option<Path> {
     let text = node.text(problems)?;
     let path = Path::parse(text);
@@ -166,6 +196,33 @@ mod tests {
         assert!(!condition.holds(&change("HIRE", Some("s1"), "ASSESSMENT", "USER_ACTION")));
         assert!(!condition.holds(&change("STAGE", Some("s1"), "INTERVIEW", "USER_ACTION")));
         assert!(!condition.holds(&change("STAGE", Some("s1"), "ASSESSMENT", "IMPORT")));
+    }
+
+    #[test]
+    fn the_first_line_that_does_not_hold_is_told() {
+        let condition = read(
+            "{change_type: [STAGE, CREATED], to_stage.category: ASSESSMENT, differs: [from_stage.id, to_stage.id],
+              not: {cause: [IMPORT, MERGE], change_type: STAGE}}",
+        )
+        .unwrap();
+        let change = |kind: &str, from: &str, category: &str, cause: &str| {
+            json!({"change_type": kind, "from_stage": {"id": from}, "cause": cause,
+                   "to_stage": {"id": "s2", "category": {"value": category, "raw": null, "rule": "r"}}})
+        };
+        for (record, told) in [
+            (change("STAGE", "s1", "ASSESSMENT", "USER_ACTION"), None),
+            (change("HIRE", "s1", "OFFER", "USER_ACTION"), Some("`change_type` is HIRE, not STAGE or CREATED")),
+            (change("STAGE", "s1", "OFFER", "USER_ACTION"), Some("`to_stage.category` is OFFER, not ASSESSMENT")),
+            (change("STAGE", "s2", "ASSESSMENT", "x"), Some("`from_stage.id` and `to_stage.id` are the same")),
+            (
+                change("STAGE", "s1", "ASSESSMENT", "MERGE"),
+                Some("`not` excludes it: cause is IMPORT or MERGE and change_type is STAGE"),
+            ),
+            (json!({}), Some("`change_type` is absent, not STAGE or CREATED")),
+        ] {
+            assert_eq!(condition.why_not(&record).as_deref(), told);
+            assert_eq!(condition.holds(&record), told.is_none());
+        }
     }
 
     #[test]

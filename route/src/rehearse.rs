@@ -1,0 +1,154 @@
+//! What a route would do with a fixture, without Kafka and without the network: a tree in, the exact request or row out.
+//!
+//! A fixture has the form of `sinks/<system>/fixtures/`: `{"tree": {"change": …, "candidate": …}}`, or the tree alone.
+//! What every published record has and a fixture may leave out is filled in: that it is LIVE, and seen now. The start
+//! of a route `from: now` is known to the running service alone and is taken as passed.
+
+use std::collections::BTreeMap;
+
+use hirewire_service::TraceParent;
+use serde_json::{Map, Value, json};
+
+use crate::deliver::{Content, Delivery};
+use crate::event::Event;
+use crate::http::HttpTransport;
+use crate::route::{Decision, Route};
+use crate::settings::{Kind, Settings, SinkSettings};
+
+/// What one route of the sink would do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rehearsed {
+    pub route: String,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// Of headers that carry a secret, `***` is shown.
+    Request {
+        method: String,
+        url: String,
+        headers: Vec<(String, String)>,
+        body: Value,
+    },
+    Row {
+        table: String,
+        values: Value,
+    },
+    /// The reason, in words.
+    NotSent(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RehearseError {
+    #[error("there is no sink \"{0}\" in the configuration; it has: {1}")]
+    NoSink(String, String),
+    #[error("no route leads to the sink \"{0}\"")]
+    NoRoute(String),
+    #[error("the fixture is not usable: {0}")]
+    Fixture(String),
+    #[error("a secret of the sink cannot be read, so its headers cannot be made: create its file or set its variable")]
+    Secret,
+    #[error("the request's path leads away from the sink's URL, or to an address that is not allowed")]
+    Address,
+    #[error("the sink cannot be set up: {0}")]
+    Transport(String),
+}
+
+/// Each route of the sink, in the order of the configuration.
+///
+/// # Errors
+/// [`RehearseError`].
+pub fn rehearse(settings: &Settings, sink: &str, fixture: &Value) -> Result<Vec<Rehearsed>, RehearseError> {
+    let Some(found) = settings.sinks.iter().find(|found| *found.name == *sink) else {
+        return Err(RehearseError::NoSink(sink.to_owned(), settings.sink_names().join(", ")));
+    };
+    let routes = found.routes(&BTreeMap::new());
+    if routes.is_empty() {
+        return Err(RehearseError::NoRoute(sink.to_owned()));
+    }
+    let tree = fixture.get("tree").unwrap_or(fixture);
+    let tree = tree.as_object().ok_or_else(|| RehearseError::Fixture("it is no object".to_owned()))?;
+    let event = event(found, fixture, tree)?;
+    routes
+        .iter()
+        .map(|route| Ok(Rehearsed { route: route.name.to_string(), outcome: outcome(found, route, &event, tree)? }))
+        .collect()
+}
+
+/// The change (or the record of another entity) that the route would see.
+fn event(sink: &SinkSettings, fixture: &Value, tree: &Map<String, Value>) -> Result<Event, RehearseError> {
+    let wrong = |what: &str| RehearseError::Fixture(what.to_owned());
+    let mut change =
+        tree.get("change").cloned().ok_or_else(|| wrong("it has no \"change\", the record that a route sees"))?;
+    let entities = sink.system.entities();
+    let named = match fixture.get("entity").and_then(Value::as_str) {
+        Some(name) => entities.iter().copied().find(|entity| entity.kebab() == name),
+        // What names its request is of that request's entity.
+        None => fixture
+            .get("request")
+            .and_then(Value::as_str)
+            .and_then(|name| sink.system.request(name))
+            .map(|plan| plan.entity)
+            .or_else(|| entities.iter().copied().find(|entity| *entity == hirewire_schemas::Entity::StageChange))
+            .or_else(|| entities.first().copied()),
+    };
+    let entity = named.ok_or_else(|| wrong("its \"entity\" is none that the sink's system takes"))?;
+    let fields = change.as_object_mut().ok_or_else(|| wrong("its \"change\" is no object"))?;
+    fields.entry("revision").or_insert_with(|| json!("LIVE"));
+    let meta = fields.entry("meta").or_insert_with(|| json!({}));
+    let meta = meta.as_object_mut().ok_or_else(|| wrong("its \"change.meta\" is no object"))?;
+    meta.entry("observed_at").or_insert_with(|| json!(jiff::Timestamp::now().to_string()));
+    meta.entry("event_id").or_insert_with(|| json!("00000000-0000-5000-8000-000000000000"));
+    Event::new(entity, change).map_err(|error| RehearseError::Fixture(error.to_string()))
+}
+
+fn outcome(
+    sink: &SinkSettings,
+    route: &Route,
+    event: &Event,
+    tree: &Map<String, Value>,
+) -> Result<Outcome, RehearseError> {
+    let plan = match route.decide(event) {
+        Decision::Skip(_) => return Ok(Outcome::NotSent(route.why_not(event))),
+        Decision::Store(table) => {
+            let values = Value::Object(table.row(event).values);
+            return Ok(Outcome::Row { table: table.table.clone(), values });
+        }
+        Decision::Send(plan) => plan,
+    };
+    let key = route.key(event.event_id());
+    let mut tree = tree.clone();
+    tree.insert("change".to_owned(), event.tree.clone());
+    let delivery = json!({"key": key.to_string(), "route": &*route.name, "request": plan.name});
+    tree.insert("delivery".to_owned(), delivery);
+    let request = match plan.render(&Value::Object(tree)) {
+        Ok(request) => request,
+        Err(missing) => {
+            let what = format!("the request {} is missing: {}", plan.name, missing.join(", "));
+            return Ok(Outcome::NotSent(what));
+        }
+    };
+    let Kind::Http(http) = &sink.kind else {
+        return Err(RehearseError::Transport("its system sends requests, and it is no http sink".to_owned()));
+    };
+    let transport = HttpTransport::new(http.clone()).map_err(|error| RehearseError::Transport(error.to_string()))?;
+    let body = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
+    let delivery = Delivery {
+        idempotency_key: key,
+        trace: TraceParent::new_root(),
+        content: Content::Request(request.clone()),
+        on_refusal: route.on_refusal,
+    };
+    let url = transport.checked_url(&request).map_err(|_| RehearseError::Address)?;
+    let headers = transport.headers(&delivery, &request).ok_or(RehearseError::Secret)?;
+    let shown = |value: &reqwest::header::HeaderValue| match value.is_sensitive() {
+        true => "***".to_owned(),
+        false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+    };
+    let mut headers: Vec<(String, String)> =
+        headers.iter().map(|(name, value)| (name.to_string(), shown(value))).collect();
+    headers.push(("user-agent".to_owned(), crate::http::USER_AGENT.to_owned()));
+    headers.sort();
+    Ok(Outcome::Request { method: request.method.to_string(), url: url.to_string(), headers, body })
+}
