@@ -185,8 +185,24 @@ routes:
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// What `hirewire route explain` says of each change: about the assessment, and about analytics.
+    fn explained(&self, event_id: &str) -> (String, String) {
+        let (code, text, error) = self.run(&["route", "explain", event_id]);
+        assert_eq!(code, 0, "{text}{error}");
+        let of = |sink: &str| {
+            let line = text.lines().find(|line| line.starts_with(&format!("sink {sink}, "))).unwrap_or_default();
+            line.split_once(": ").map(|(_, what)| what.to_owned()).unwrap_or_default()
+        };
+        (of("assessment"), of("analytics"))
+    }
+
     /// The stages of the application's ledger, in its order; each change must be the next.
     fn ledger(&self) -> Vec<String> {
+        self.changes().into_iter().map(|(stage, _)| stage).collect()
+    }
+
+    /// Stage and event id.
+    fn changes(&self) -> Vec<(String, String)> {
         let (broker, registry) = (self.broker.to_string(), format!("http://{}", self.registry));
         let (code, text, error) = self.run(&["tail", "stage-change", "--brokers", &broker, "--registry", &registry]);
         assert_eq!(code, 0, "{error}");
@@ -195,7 +211,8 @@ routes:
         assert_eq!(numbers, (1..).take(numbers.len()).collect::<Vec<i64>>(), "{text}");
         assert!(changes.iter().all(|change| change["value"]["revision"] == "LIVE"), "{text}");
         let stage = |change: &Value| change["value"]["to_stage"]["name"].as_str().unwrap_or("-").to_owned();
-        changes.iter().map(stage).collect()
+        let id = |change: &Value| change["value"]["meta"]["event_id"].as_str().unwrap().to_owned();
+        changes.iter().map(|change| (stage(change), id(change))).collect()
     }
 
     fn until(&self, what: &str, mut reached: impl FnMut() -> bool) {
@@ -287,11 +304,30 @@ fn what_was_mended_is_sent_again_once_and_in_order() {
     ground.until("the order in the dead letters", || !ground.list(&["--sink", "assessment"]).is_empty());
     let refused = receiver.answered(400);
     assert_eq!(refused.len(), 1, "{refused:?}");
+    let changes = ground.changes();
+    let (order, kept) = ground.explained(&changes[0].1);
+    assert!(
+        order.starts_with("dead letter route.assessment/") && order.contains("ROUTE_REJECTED (HTTP 400)"),
+        "{order}"
+    );
+    assert!(kept.starts_with("delivered"), "{kept}");
+    let (order, _) = ground.explained(&changes[1].1);
+    assert_eq!(order, "not sent: the request order: `to_stage.category` is INTERVIEW, not ASSESSMENT");
+    let (code, text, _) = ground.run(&["route", "explain", "no-such-event"]);
+    assert!(code == 1 && text.contains("has the event no-such-event"), "{text}");
     receiver.status.store(200, Ordering::SeqCst);
     let (code, text, error) = ground.run(&["dlq", "replay", "--sink", "assessment"]);
     assert!(code == 0 && text.ends_with("1 sent again, 0 not sent\n"), "{text}{error}");
     ground.until("the order to arrive", || !receiver.answered(200).is_empty());
     assert_eq!(receiver.answered(200), refused, "the same idempotency key");
+    ground.until("the replay to be settled", || {
+        let (order, _) = ground.explained(&changes[0].1);
+        assert!(
+            order.starts_with("waits, replayed at ") || order.starts_with("delivered when it was replayed"),
+            "{order}"
+        );
+        order.starts_with("delivered")
+    });
     let (code, text, _) = ground.run(&["dlq", "replay", "--sink", "assessment"]);
     assert!(code == 0 && text.ends_with("0 sent again, 0 not sent\n"), "{text}");
 

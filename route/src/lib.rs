@@ -9,6 +9,7 @@ mod decode;
 mod deliver;
 mod engine;
 mod event;
+pub mod explain;
 mod http;
 mod kafka;
 mod metrics;

@@ -1,10 +1,14 @@
 //! `hirewire route`: the service; with `test` or `explain`, what a route does with an event.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use hirewire_route::explain::{Desk, explain};
 use hirewire_route::rehearse::{Outcome, rehearse};
 
 use super::service::ServiceArguments;
@@ -25,6 +29,8 @@ pub(crate) struct RouteArguments {
 enum RouteCommand {
     /// Runs a sink's routes on a fixture and prints the exact requests (or rows); sends nothing.
     Test(TestArguments),
+    /// Says for each sink why an event did or did not go there.
+    Explain(ExplainArguments),
 }
 
 #[derive(Args)]
@@ -46,6 +52,7 @@ impl RouteArguments {
         match self.command {
             None => self.service.route(vendors).await,
             Some(RouteCommand::Test(arguments)) => arguments.run(vendors),
+            Some(RouteCommand::Explain(arguments)) => arguments.run(vendors).await,
         }
     }
 }
@@ -76,4 +83,60 @@ impl TestArguments {
         }
         Ok(if sent { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+/// Why an event did or did not go to each sink.
+#[derive(Args)]
+struct ExplainArguments {
+    /// The event: `meta.event_id` of a record.
+    event_id: String,
+    /// Looks at records of this key alone: the application's id, where the event is a stage change.
+    #[arg(long)]
+    key: Option<String>,
+    /// The admin port of a running route, asked for which sinks are held; `admin.listen` if left out.
+    #[arg(long, value_name = "IP:PORT")]
+    admin: Option<SocketAddr>,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl ExplainArguments {
+    /// Exit code 1: there is no such event.
+    async fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
+        let config = self.config.read(vendors, Secrets::NONE)?;
+        let held = held(self.admin.unwrap_or(config.admin_listen)).await;
+        let desk = Desk {
+            kafka: config.kafka.with_role("explain"),
+            names: config.names.clone(),
+            registry: config.registry.clone(),
+            partitions: config.partitions,
+            data_dir: config.data_dir.clone(),
+            held: held.clone().unwrap_or_default(),
+        };
+        let Some(found) = explain(&config.route, &desk, &self.event_id, self.key.as_deref()).await? else {
+            out::line(&format!("no topic that a route reads has the event {}", self.event_id));
+            return Ok(ExitCode::FAILURE);
+        };
+        out::line(&format!("{} of key {}, at {}", found.entity.kebab(), found.key, found.place));
+        for (sink, route, what) in found.routes {
+            out::line(&format!("sink {sink}, route {route}: {what}"));
+        }
+        if held.is_none() {
+            out::line("(no route answers at the admin port: whether a sink is held is not known; --admin IP:PORT)");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Which sinks a running route holds; `None` when nobody answers.
+async fn held(admin: SocketAddr) -> Option<BTreeSet<String>> {
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build().ok()?;
+    let answer = client.get(format!("http://{admin}/metrics")).send().await.ok()?;
+    let text = answer.text().await.ok()?;
+    let held = text.lines().filter_map(|line| {
+        let (labels, value) = line.strip_prefix("hirewire_route_sink_held{")?.split_once('}')?;
+        let sink = labels.split("sink=\"").nth(1)?.split('"').next()?;
+        (value.trim() != "0").then(|| sink.to_owned())
+    });
+    text.contains("hirewire_route_sink_held").then(|| held.collect())
 }

@@ -78,6 +78,21 @@ impl Store {
         Ok(Self { writer: Mutex::new(writer), reader: Mutex::new(reader), kept, batches: watch::Sender::new(0) })
     }
 
+    /// The store of a service that may run, to read from; `None` when there is none of this layout.
+    pub(crate) fn look(path: &Path) -> Option<Self> {
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let reader = Connection::open_with_flags(path, flags).ok()?;
+        reader.busy_timeout(std::time::Duration::from_secs(5)).ok()?;
+        let layout: i64 = reader.pragma_query_value(None, "user_version", |row| row.get(0)).ok()?;
+        let writer = Connection::open_in_memory().ok()?;
+        (layout == LAYOUT).then(|| Self {
+            writer: Mutex::new(writer),
+            reader: Mutex::new(reader),
+            kept: Vec::new(),
+            batches: watch::Sender::new(0),
+        })
+    }
+
     /// Takes a batch in; all of it or nothing.
     ///
     /// # Errors

@@ -149,7 +149,7 @@ pub(super) fn keeps_order(route: &Route, event: &Event) -> bool {
 }
 
 /// `None`: nothing that a route could have sent.
-pub(super) async fn event<D: Decode>(decoder: &D, entity: Option<Entity>, value: &[u8]) -> Result<Option<Event>, Stop> {
+pub(crate) async fn event<D: Decode>(decoder: &D, entity: Option<Entity>, value: &[u8]) -> Result<Option<Event>, Stop> {
     let Some(entity) = entity else { return Ok(None) };
     match decoder.decode(value).await {
         Ok(tree) => Ok(Event::new(entity, tree).ok()),
