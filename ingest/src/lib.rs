@@ -19,6 +19,7 @@ pub mod webhook;
 pub use connection::{ClientSecrets, Connection, Credentials, Directory, Inlet, Lookup, Poll};
 pub use fetch::{FetchRequests, Wanted};
 pub use metrics::Metrics;
+pub use poll::probe::{Answered, Unanswered, probe};
 pub use run::{Deps, Error, Role, run};
 pub use settings::Settings;
 pub use sink::RawSink;

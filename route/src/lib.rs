@@ -13,6 +13,7 @@ pub mod explain;
 mod http;
 mod kafka;
 mod metrics;
+mod probe;
 pub mod rehearse;
 pub mod replay;
 mod request;
@@ -27,6 +28,7 @@ mod tree;
 mod worker;
 
 pub use metrics::Metrics;
+pub use probe::{Probed, Unwell, probe};
 pub use service::{Deps, Error, run};
 pub use settings::Settings;
 

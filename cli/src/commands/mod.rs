@@ -4,6 +4,7 @@ mod broker;
 mod check;
 mod demo;
 mod dlq;
+mod doctor;
 mod health;
 mod map;
 mod registry;
@@ -42,6 +43,8 @@ pub(crate) enum Command {
     Topics(topics::TopicsCommand),
     /// Checks a configuration; with --connect also the broker.
     Check(check::CheckArguments),
+    /// Says what is wrong with a deployment, and what to do.
+    Doctor(doctor::DoctorArguments),
     /// Asks a running process whether it is ready.
     Health(health::HealthArguments),
     /// Maps one vendor file to canonical records.
@@ -71,6 +74,7 @@ impl Command {
             Self::Demo(_)
             | Self::Topics(_)
             | Self::Check(_)
+            | Self::Doctor(_)
             | Self::Health(_)
             | Self::Map(_)
             | Self::Tail(_)
@@ -90,6 +94,7 @@ impl Command {
             Self::Registry(arguments) => arguments.run().await,
             Self::Topics(command) => command.run(&vendors).await,
             Self::Check(arguments) => arguments.run(&vendors).await,
+            Self::Doctor(arguments) => Box::pin(arguments.run(&vendors)).await,
             Self::Health(arguments) => arguments.run(&vendors).await,
             Self::Map(arguments) => arguments.run(&vendors),
             Self::Tail(arguments) => arguments.run(&vendors).await,

@@ -93,12 +93,7 @@ pub(crate) async fn apply(kafka: &Settings, wanted: &Wanted, change: bool) -> an
                 differences.push(format!("{}: missing", topic.name));
                 missing.push(topic);
             }
-            Some(count) if *count != topic.partitions => anyhow::bail!(
-                "{} has {count} partitions, this deployment has {}: all topics must have the same count, and it can never change, because \
-                 equal ids would then stand in different partitions. Set `kafka.partitions: {count}`, or use another topic_prefix.",
-                topic.name,
-                topic.partitions
-            ),
+            Some(count) if *count != topic.partitions => anyhow::bail!(other_count(&topic, *count)),
             Some(_) => {
                 if let Some(difference) = settings_of(&admin, &topic, change).await? {
                     differences.push(difference);
@@ -111,6 +106,32 @@ pub(crate) async fn apply(kafka: &Settings, wanted: &Wanted, change: bool) -> an
         wait_until_known(&admin, &missing).await?;
     }
     Ok(differences)
+}
+
+/// Compares and changes nothing: what exists, and a line for each topic that differs.
+pub(crate) async fn differences(
+    kafka: &Settings,
+    wanted: &Wanted,
+) -> anyhow::Result<(BTreeMap<String, i32>, Vec<String>)> {
+    let admin = Arc::new(Admin::new(kafka)?);
+    let existing = existing(&admin).await?;
+    let mut differences = Vec::new();
+    for topic in wanted.topics() {
+        differences.extend(match existing.get(&topic.name) {
+            None => Some(format!("{}: missing", topic.name)),
+            Some(count) if *count != topic.partitions => Some(other_count(&topic, *count)),
+            Some(_) => settings_of(&admin, &topic, false).await?,
+        });
+    }
+    Ok((existing, differences))
+}
+
+fn other_count(topic: &NewTopic, count: i32) -> String {
+    format!(
+        "{}: has {count} partitions, this deployment has {}: all topics must have the same count, and it can never change, because equal ids \
+         would then stand in different partitions. Set `kafka.partitions: {count}`, or use another topic_prefix.",
+        topic.name, topic.partitions
+    )
 }
 
 /// Topics with their partition counts. On a thread of its own: a Kafka that is away is waited for, and a stop meanwhile

@@ -118,6 +118,8 @@ pub(super) struct Client {
     not_before: Option<Instant>,
     /// The vendor's clock minus ours, as far as it is behind ours.
     clock_behind: SignedDuration,
+    /// The vendor's clock minus ours by its last answer.
+    clock: Option<SignedDuration>,
 }
 
 impl Client {
@@ -130,12 +132,17 @@ impl Client {
             .no_proxy()
             .user_agent(concat!("hirewire/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { http, tokens: Tokens::default(), not_before: None, clock_behind: SignedDuration::ZERO })
+        Ok(Self { http, tokens: Tokens::default(), not_before: None, clock_behind: SignedDuration::ZERO, clock: None })
     }
 
     /// The vendor's time, or ours if that is earlier.
     pub(super) fn vendor_now(&self) -> Timestamp {
         Timestamp::now().checked_add(self.clock_behind).unwrap_or_else(|_| Timestamp::now())
+    }
+
+    /// The vendor's clock minus ours, if it has told it.
+    pub(super) fn clock(&self) -> Option<SignedDuration> {
+        self.clock
     }
 
     /// How long the vendor's limit forbids the next request.
@@ -239,6 +246,7 @@ impl Client {
     fn note_clock(&mut self, headers: &HeaderMap, received_at: Timestamp) {
         if let Some(date) = retry::date(headers) {
             let ahead = date.duration_since(received_at);
+            self.clock = Some(ahead);
             self.clock_behind = if ahead < -CLOCK_TOLERANCE { ahead } else { SignedDuration::ZERO };
         }
     }

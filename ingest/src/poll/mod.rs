@@ -11,6 +11,7 @@ mod journal;
 mod lane;
 mod parents;
 mod poller;
+pub(crate) mod probe;
 mod repeats;
 mod retry;
 mod rows;

@@ -9,6 +9,7 @@
 //! | a compacted topic, read whole and followed | [`read_table`], [`TableFollower`] |
 //! | share work over members by the group protocol | [`Leases`] |
 //! | create, check, remove topics | [`Admin`] |
+//! | why does it not work: are brokers there, may we read, where do groups stand | [`Probe`] |
 //! | does this broker keep the promises we build on | [`self_check`] |
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
@@ -22,6 +23,7 @@ mod leases;
 mod metrics;
 mod outcome;
 mod partitioned;
+mod probe;
 mod producer;
 mod record;
 mod self_check;
@@ -37,6 +39,7 @@ pub use group::{Committer, Done, GroupConsumer, GroupEvent, GroupOptions};
 pub use leases::{LeaseEvent, Leases};
 pub use metrics::{LagMetrics, PartitionedMetrics};
 pub use partitioned::{Outbox, PartitionedOptions, Step, run_partitioned};
+pub use probe::Probe;
 pub use producer::{Producer, ProducerOptions};
 pub use record::{Inbound, Position, Record, partition_for};
 pub use self_check::self_check;

@@ -19,6 +19,18 @@ pub struct Subject {
     pub compatibility: Option<String>,
 }
 
+/// What a registry makes of a schema under a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    Registered,
+    /// Not there, and taken when it is registered.
+    Compatible,
+    /// Not there, and refused when it is registered.
+    Incompatible,
+    /// The subject itself is not there.
+    Absent,
+}
+
 #[derive(Clone)]
 pub(crate) struct Client {
     url: Url,
@@ -89,6 +101,21 @@ impl Client {
         self.call(Method::PUT, &path, &[], Some(json!({"compatibility": level}))).await.map(drop)
     }
 
+    /// What would become of the schema if it were registered now. Changes nothing.
+    pub(crate) async fn look(&self, subject: &str, schema: &str) -> Result<Standing, CodecError> {
+        let body = json!({"schema": schema});
+        match self.call(Method::POST, &["subjects", subject], &[], Some(body.clone())).await {
+            Ok(_) => return Ok(Standing::Registered),
+            Err(CodecError::Refused { status: StatusCode::NOT_FOUND, code: 40401, .. }) => return Ok(Standing::Absent),
+            Err(CodecError::Refused { status: StatusCode::NOT_FOUND, .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let path = ["compatibility", "subjects", subject, "versions", "latest"];
+        let answer = self.call(Method::POST, &path, &[], Some(body)).await?;
+        let fits = answer.get("is_compatible").and_then(Value::as_bool) == Some(true);
+        Ok(if fits { Standing::Compatible } else { Standing::Incompatible })
+    }
+
     pub(crate) async fn subjects(&self) -> Result<Vec<String>, CodecError> {
         let answer = self.call(Method::GET, &["subjects"], &[("deleted", "true")], None).await?;
         let subjects = answer.as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -114,6 +141,38 @@ impl Client {
         body: Option<Value>,
     ) -> Result<Value, CodecError> {
         let away = |source| CodecError::Away { url: self.url.to_string(), source: Box::new(source) };
+        let response = self.request(method, path, query, body).send().await.map_err(away)?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(away)?;
+        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let code = answer.get("error_code").and_then(Value::as_u64).and_then(|code| u32::try_from(code).ok());
+        let message = answer.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
+        Err(CodecError::Refused { status, code: code.unwrap_or_else(|| u32::from(status.as_u16())), message })
+    }
+
+    /// What the registry's clock says, as HTTP tells it.
+    pub(crate) async fn date(&self) -> Result<Option<String>, CodecError> {
+        let away = |source| CodecError::Away { url: self.url.to_string(), source: Box::new(source) };
+        let response = self.request(Method::GET, &["subjects"], &[], None).send().await.map_err(away)?;
+        let status = response.status();
+        if !status.is_success() {
+            let code = u32::from(status.as_u16());
+            return Err(CodecError::Refused { status, code, message: "the list of subjects".to_owned() });
+        }
+        let date = response.headers().get(reqwest::header::DATE).and_then(|date| date.to_str().ok());
+        Ok(date.map(str::to_owned))
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<Value>,
+    ) -> reqwest::RequestBuilder {
         let mut url = self.url.clone();
         if let Ok(mut segments) = url.path_segments_mut() {
             // Encodes what a subject may hold: slashes, spaces, percent signs.
@@ -127,16 +186,7 @@ impl Client {
             request = request.header(reqwest::header::CONTENT_TYPE, "application/vnd.schemaregistry.v1+json");
             request = request.body(body.to_string());
         }
-        let response = request.send().await.map_err(away)?;
-        let status = response.status();
-        let bytes = response.bytes().await.map_err(away)?;
-        let answer: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        if status.is_success() {
-            return Ok(answer);
-        }
-        let code = answer.get("error_code").and_then(Value::as_u64).and_then(|code| u32::try_from(code).ok());
-        let message = answer.get("message").and_then(Value::as_str).unwrap_or_default().to_owned();
-        Err(CodecError::Refused { status, code: code.unwrap_or_else(|| u32::from(status.as_u16())), message })
+        request
     }
 }
 

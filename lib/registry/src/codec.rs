@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use crate::access::Access;
-use crate::client::{Client, Subject};
+use crate::client::{Client, Standing, Subject};
 
 /// First byte of a framed record.
 const MAGIC: u8 = 0;
@@ -171,6 +171,22 @@ impl Codec {
             self.shared.client.set_level(&subject.name, level).await?;
         }
         self.id_for(&subject.name, &subject.schema).await
+    }
+
+    /// Asks the registry whether it lets us in, and by which time it answers (RFC 9110's `Date`), if it says so.
+    ///
+    /// # Errors
+    /// The registry is away or refuses us.
+    pub async fn date(&self) -> Result<Option<String>, CodecError> {
+        self.shared.client.date().await
+    }
+
+    /// What would become of the schema if it were registered now. Changes nothing.
+    ///
+    /// # Errors
+    /// The registry is away or refuses the question.
+    pub async fn look(&self, subject: &str, schema: &str) -> Result<Standing, CodecError> {
+        self.shared.client.look(subject, schema).await
     }
 
     /// The id of the schema under the subject; asks the registry the first time.

@@ -20,7 +20,7 @@ mod store;
 mod versions;
 
 pub use access::Access;
-pub use client::Subject;
+pub use client::{Standing, Subject};
 pub use codec::{BlockingCodec, Codec, CodecError, DecodeError, frame, unframe};
 pub use compatibility::{Level, check_texts};
 pub use door::{Metrics, Tls, User};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use apache_avro::Schema;
 use apache_avro::types::Value;
-use hirewire_registry::{Access, Codec, CodecError, DecodeError, Subject, frame, unframe};
+use hirewire_registry::{Access, Codec, CodecError, DecodeError, Standing, Subject, frame, unframe};
 use schema_registry_converter::async_impl::avro::{AvroDecoder, AvroEncoder};
 use schema_registry_converter::async_impl::schema_registry::SrSettings;
 use schema_registry_converter::schema_registry_common::{SchemaType, SubjectNameStrategy, SuppliedSchema};
@@ -59,6 +59,24 @@ async fn a_record_is_read_as_written_and_as_the_reader_has_it() {
     let read: R = codec.decode_into(&old, &V2_PARSED).await.unwrap();
     assert_eq!(read.a, 7, "a known id works while the registry is away");
     assert_eq!(codec.id_for("t/1-value", V1).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_would_become_of_a_schema_is_told_and_nothing_is_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(&dir).await;
+    let codec = Codec::new(&Access::plain(&server.url)).unwrap();
+    assert_eq!(codec.look("t/1-value", V1).await.unwrap(), Standing::Absent);
+    codec.register(&[subject(V1)], PATIENCE).await.unwrap();
+    assert_eq!(codec.look("t/1-value", V1).await.unwrap(), Standing::Registered);
+    assert_eq!(codec.look("t/1-value", V2).await.unwrap(), Standing::Compatible);
+    let other = V1.replace("\"int\"", "\"string\"");
+    assert_eq!(codec.look("t/1-value", &other).await.unwrap(), Standing::Incompatible);
+    assert_eq!(server.ok("GET", "/subjects/t%2F1-value/versions", None).await, serde_json::json!([1]));
+    let date = codec.date().await.unwrap().unwrap();
+    assert!(date.ends_with(" GMT"), "{date}");
+    server.stop().await;
+    assert!(codec.date().await.is_err());
 }
 
 #[tokio::test]

@@ -24,6 +24,14 @@ pub fn register(metrics: &Metrics, release: &str, data_dir: &Path) -> Result<(),
     metrics.register(Box::new(Disk::new(data_dir)?))
 }
 
+/// What may still be filled of the file system that a path is on, and its size, in bytes; `None`: no such path.
+#[must_use]
+pub fn disk_of(path: &Path) -> Option<(u64, u64)> {
+    let disk = rustix::fs::statvfs(path).ok()?;
+    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+    Some((bytes(disk.f_bavail), bytes(disk.f_blocks)))
+}
+
 /// Asked at each scrape.
 struct Disk {
     data_dir: PathBuf,
@@ -50,10 +58,10 @@ impl Collector for Disk {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let Ok(disk) = rustix::fs::statvfs(&self.data_dir) else { return Vec::new() };
-        let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(disk.f_frsize)).unwrap_or(i64::MAX);
-        self.size.set(bytes(disk.f_blocks));
-        self.free.set(bytes(disk.f_bavail));
+        let Some((free, size)) = disk_of(&self.data_dir) else { return Vec::new() };
+        let shown = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.size.set(shown(size));
+        self.free.set(shown(free));
         [self.size.collect(), self.free.collect()].concat()
     }
 }

@@ -146,7 +146,21 @@ async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, WriteEr
     tokio::time::timeout(limit, work).await.unwrap_or(Err(WriteError::Away))
 }
 
+/// Connects and changes nothing.
+pub(crate) async fn probe(settings: &PostgresSettings) -> Attempt {
+    match within(CONNECT_TIMEOUT, Box::pin(open(settings))).await {
+        Ok(_) => Attempt::Stored,
+        Err(error) => error.attempt(),
+    }
+}
+
 async fn connect(settings: &PostgresSettings, system: &System) -> Result<Client, WriteError> {
+    let mut client = open(settings).await?;
+    migrate(&mut client, &settings.schema, system).await.map_err(|error| reason(&error))?;
+    Ok(client)
+}
+
+async fn open(settings: &PostgresSettings) -> Result<Client, WriteError> {
     let mut config = settings.config()?;
     guard(settings, &mut config).await?;
     let mut tls = native_tls::TlsConnector::builder();
@@ -154,13 +168,12 @@ async fn connect(settings: &PostgresSettings, system: &System) -> Result<Client,
         tls.add_root_certificate(native_tls::Certificate::from_pem(pem).map_err(|_| WriteError::Refused)?);
     }
     let tls = postgres_native_tls::MakeTlsConnector::new(tls.build().map_err(|_| WriteError::Refused)?);
-    let (mut client, connection) = config.connect(tls).await.map_err(|error| reason(&error))?;
+    let (client, connection) = config.connect(tls).await.map_err(|error| reason(&error))?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "the connection to PostgreSQL ended");
         }
     });
-    migrate(&mut client, &settings.schema, system).await.map_err(|error| reason(&error))?;
     Ok(client)
 }
 

@@ -107,6 +107,22 @@ impl HttpTransport {
         Ok(url)
     }
 
+    /// Asks the sink's own URL by HEAD, with its credentials and nothing else.
+    pub(crate) async fn probe(&self) -> Attempt {
+        if self.settings.guard.check_url(&self.settings.url).is_err() {
+            return Attempt::AddressRefused;
+        }
+        let mut request = self.client.head(self.settings.url.clone()).timeout(crate::probe::PATIENCE);
+        if let Some(auth) = &self.settings.auth {
+            let Some((name, value)) = authorization(auth) else { return Attempt::SecretMissing };
+            request = request.header(name, value);
+        }
+        match Box::pin(request.send()).await {
+            Ok(answer) => Attempt::Answered { status: answer.status().as_u16(), retry_after: None },
+            Err(error) => outcome_of(&error),
+        }
+    }
+
     /// The request's URL: the sink's origin whatever the path is made of.
     fn url(&self, request: &Request) -> Option<reqwest::Url> {
         let base = &self.settings.url;

@@ -218,3 +218,16 @@ async fn run_ends_at_once_when_it_is_told_to_stop_whatever_it_waits_for() {
     stop.request();
     tokio::time::timeout(Duration::from_secs(5), running).await.unwrap().unwrap();
 }
+
+/// What `hirewire doctor` asks.
+#[tokio::test]
+async fn a_probe_asks_for_one_page_keeps_nothing_and_tells_by_its_code_why_it_got_none() {
+    let (vendor, _) = vendor_with(4).await;
+    let connection = connection(&vendor, "");
+    let answered = super::super::probe::probe(&connection).await.unwrap().unwrap();
+    assert_eq!(answered.list, "jobs");
+    assert!(answered.clock_ahead_secs.is_none_or(|ahead| ahead.abs() <= 2), "{answered:?}");
+    vendor.with(|account| account.good_token = None);
+    let unanswered = super::super::probe::probe(&connection).await.unwrap().unwrap_err();
+    assert_eq!(unanswered.code, "poll-credentials");
+}
