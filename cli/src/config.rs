@@ -44,6 +44,8 @@ pub(crate) struct Config {
     pub(crate) registry: Access,
     pub(crate) data_dir: PathBuf,
     pub(crate) admin_listen: SocketAddr,
+    /// Where traces go; `None`: nowhere.
+    pub(crate) traces: Option<hirewire_service::spans::Settings>,
     /// What `hirewire up` starts beside the services.
     pub(crate) embedded: Embedded,
     pub(crate) ingest: hirewire_ingest::Settings,
@@ -101,6 +103,10 @@ fn read_root(root: &Node, vendors: &Vendors, secrets: Secrets, problems: &mut Pr
         map.finish(problems);
         address
     });
+    let traces = match map.get("traces") {
+        Some(node) => hirewire_service::spans::Settings::read(node, problems).map(Some),
+        None => Some(None),
+    };
     let embedded = map.get("embedded").map_or_else(|| Some(Embedded::default()), |node| read_embedded(node, problems));
     let ingest = match map.get("ingest") {
         Some(node) => hirewire_ingest::Settings::read(node, problems),
@@ -123,6 +129,7 @@ fn read_root(root: &Node, vendors: &Vendors, secrets: Secrets, problems: &mut Pr
         registry: registry?,
         data_dir: data_dir?,
         admin_listen: admin_listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9644))),
+        traces: traces?,
         embedded: embedded?,
         ingest: ingest?,
         normalize: normalize?,

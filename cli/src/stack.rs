@@ -8,6 +8,7 @@ use anyhow::Context;
 use hirewire_ingest::Role;
 use hirewire_registry::Registry;
 use hirewire_registry::server::Server;
+use hirewire_service::spans::Exporter;
 use hirewire_service::{Health, Metrics, Shutdown, admin, process};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -83,6 +84,19 @@ impl Stack {
             ("registry", server.run(listener, stopped).await.map_err(anyhow::Error::from))
         });
         Ok(address)
+    }
+
+    /// Starts the way of traces to their collector, if the configuration names one.
+    pub(crate) fn traces(&mut self, config: &Config) -> anyhow::Result<()> {
+        let Some(traces) = &config.traces else { return Ok(()) };
+        let exporter = Exporter::start(traces, &self.metrics, env!("CARGO_PKG_VERSION"))?;
+        // Services end before it, so that their last spans are sent.
+        let below = self.below.clone();
+        self.engines.spawn(async move {
+            exporter.run(below).await;
+            ("traces", Ok(()))
+        });
+        Ok(())
     }
 
     /// Starts the admin port. Returns its address.

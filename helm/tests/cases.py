@@ -150,6 +150,12 @@ VARIANTS = [
         lambda f: equal(one(f, "Service", "rel-hirewire-webhook")["spec"]["type"], "LoadBalancer"),
         lambda f: equal(one(f, "Service", "rel-hirewire-webhook")["spec"]["selector"][LABEL], "embedded"))),
     ("network policies off", KAFKA, {"networkPolicy": {"enabled": False}}, lambda f: lacks(kinds(f), "NetworkPolicy")),
+    ("traces go to their collector, and nowhere without one", KAFKA, {
+        "config": {"traces": {"endpoint": "http://otel.example.com:4318"}}, "networkPolicy": {"collector": {"to": [{"ipBlock": {"cidr": "10.7.0.0/24"}}]}}}, all_of(
+        lambda f: contains(config(f), 'endpoint: "http://otel.example.com:4318"'),
+        lambda f: contains(one(f, "NetworkPolicy", "rel-hirewire-all")["spec"]["egress"],
+                           {"ports": [{"port": 4318, "protocol": "TCP"}], "to": [{"ipBlock": {"cidr": "10.7.0.0/24"}}]}))),
+    ("no collector, no way to it", KAFKA, {}, lambda f: equal(len(one(f, "NetworkPolicy", "rel-hirewire-all")["spec"]["egress"]), 1)),
     ("egress of one's own", KAFKA, {"networkPolicy": {"extraEgress": [{"ports": [{"port": 3128}]}]}}, all_of(
         lambda f: contains(one(f, "NetworkPolicy", "rel-hirewire-all")["spec"]["egress"], {"ports": [{"port": 3128}]}),
         lambda f: contains(one(f, "NetworkPolicy", "rel-hirewire-bootstrap")["spec"]["egress"], {"ports": [{"port": 3128}]}))),

@@ -4,6 +4,7 @@
 //! What happened in, headers out. Never a value of a body: ids only.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hirewire_kafka::Record;
@@ -29,6 +30,11 @@ impl Origin {
             Self::Backfill => "backfill",
         }
     }
+}
+
+/// As spans have it.
+pub(crate) fn system_time(at: Timestamp) -> SystemTime {
+    UNIX_EPOCH + Duration::from_micros(u64::try_from(at.as_microsecond()).unwrap_or(0))
 }
 
 /// What a raw record is, without its bytes.

@@ -7,10 +7,12 @@ mod restore;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use hirewire_kafka::{Inbound, Outbox, Stop};
 use hirewire_mapping::{Input, Plan, Reject, Scratch};
+use hirewire_service::TraceParent;
+use hirewire_service::spans::{self, Kind, Span};
 use uuid::Uuid;
 
 use crate::catalog::Catalog;
@@ -71,6 +73,8 @@ pub struct NormalizeStep {
     /// How long the open transaction has waited for look-ups.
     waited: Duration,
     flushed: Instant,
+    /// Of the open transaction: they are told when it is committed.
+    spans: Vec<Span>,
     /// A panic left the open transaction in an unknown state: it must not be committed.
     spoilt: bool,
 }
@@ -92,6 +96,7 @@ impl NormalizeStep {
             missing: HashMap::new(),
             waited: Duration::ZERO,
             flushed: Instant::now(),
+            spans: Vec::new(),
             spoilt: false,
         }
     }
@@ -139,6 +144,8 @@ impl NormalizeStep {
             return self.bury(input, Code::UnknownConnection, "the connection is not configured".to_owned(), None, out);
         };
         shared.metrics.events.with_label_values(&[&source.vendor, raw.origin]).inc();
+        let trace = self.begin_span(input, &raw);
+        let raw = Raw { trace: trace.as_deref().map_or(raw.trace, str::as_bytes), ..raw };
         let Some(body) = &input.value else {
             return self.bury(input, Code::Empty, "no value".to_owned(), None, out);
         };
@@ -157,6 +164,37 @@ impl NormalizeStep {
             None => Ok(()),
             Some(reject) => self.bury(input, Code::Mapping(reject.code), reject.to_string(), Some(&reject), out),
         }
+    }
+
+    /// The span of this record, where it is wanted: what comes of the record carries it on. The same for the same record,
+    /// for a record that is processed again gives the same.
+    fn begin_span(&mut self, input: &Inbound, raw: &Raw<'_>) -> Option<String> {
+        let parent = std::str::from_utf8(raw.trace).ok().and_then(TraceParent::parse)?;
+        if !spans::wanted(&parent) {
+            return None;
+        }
+        let place = format!("{}/{}/{}", input.topic, input.partition, input.offset);
+        let own = parent.child_of_work(place.as_bytes());
+        let now = SystemTime::now();
+        self.spans.push(Span {
+            service: "normalize",
+            name: "normalize",
+            kind: Kind::Consumer,
+            own,
+            parent: Some(parent),
+            began: now,
+            ended: now,
+            attributes: vec![
+                ("messaging.system", "kafka".to_owned()),
+                ("messaging.destination.name", input.topic.to_string()),
+                ("messaging.destination.partition.id", input.partition.to_string()),
+                ("messaging.kafka.offset", input.offset.to_string()),
+                ("hirewire.connection", raw.connection.to_owned()),
+                ("hirewire.origin", raw.origin.to_owned()),
+            ],
+            failed: None,
+        });
+        Some(own.to_string())
     }
 
     /// Maps a payload and places its claims. The reject, if it cannot be mapped.
@@ -337,6 +375,8 @@ impl hirewire_kafka::Step for NormalizeStep {
         self.shared.guilty.absolve(self.partition);
         self.told.clear();
         self.sent.commit();
+        let ended = SystemTime::now();
+        self.spans.drain(..).for_each(|span| spans::record(Span { ended, ..span }));
         let Some(store) = &mut self.store else { return Ok(()) };
         let failed = |error: crate::store::DiskError| Stop::retryable("local-store", error.to_string());
         let count = self.committed.len();
@@ -358,6 +398,7 @@ impl hirewire_kafka::Step for NormalizeStep {
         self.shared.issues.forget(self.told.drain(..));
         self.sent.abort();
         self.work.abort();
+        self.spans.clear();
         self.waited = Duration::ZERO;
         self.committed.clear();
         self.spoilt = false;

@@ -5,10 +5,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hirewire_schemas::Entity;
 use hirewire_service::TraceParent;
+use hirewire_service::spans::{self, Kind, Span};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -168,7 +169,9 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
 
     async fn follow(&self, route: &Route, event: &Arc<Event>, arrival: &Arrival, lease: &Lease) -> Result<(), Break> {
         let idempotency_key = route.key(event.event_id());
-        let trace = arrival.header("traceparent").and_then(TraceParent::parse).unwrap_or_else(TraceParent::new_root);
+        let parent = arrival.header("traceparent").and_then(TraceParent::parse);
+        let trace = parent.map_or_else(TraceParent::new_root, |parent| parent.child());
+        let began = SystemTime::now();
         let content = match route.decide(event) {
             Decision::Skip(reason) => {
                 self.skipped(route, reason);
@@ -184,7 +187,11 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
             },
         };
         let delivery = Delivery { idempotency_key, trace, content, on_refusal: route.on_refusal };
-        match self.deliverer.deliver(&delivery, lease).await {
+        let end = self.deliverer.deliver(&delivery, lease).await;
+        if spans::wanted(&trace) {
+            spans::record(self.span(route, &end, (parent, trace), began));
+        }
+        match end {
             End::Delivered => {
                 if let Some(seen) = event.observed_at() {
                     let age = jiff::Timestamp::now().duration_since(seen);
@@ -198,6 +205,33 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
             }
             End::Dead(failure) => Err(Break::Dead(failure)),
             End::Abandoned => Err(Break::Abandoned),
+        }
+    }
+
+    fn span(
+        &self,
+        route: &Route,
+        end: &End,
+        (parent, own): (Option<TraceParent>, TraceParent),
+        began: SystemTime,
+    ) -> Span {
+        Span {
+            service: "route",
+            name: "deliver",
+            kind: Kind::Client,
+            own,
+            parent,
+            began,
+            ended: SystemTime::now(),
+            attributes: vec![
+                ("hirewire.sink", self.deliverer.name.to_string()),
+                ("hirewire.route", route.name.to_string()),
+            ],
+            failed: match end {
+                End::Delivered => None,
+                End::Dead(failure) => Some(failure.code.name()),
+                End::Abandoned => Some("abandoned"),
+            },
         }
     }
 

@@ -48,6 +48,7 @@ impl IngestArguments {
         let config = self.service.config.read(vendors, secrets)?;
         let mut stack = Stack::until_signal()?;
         stack.admin(self.service.admin.unwrap_or(config.admin_listen), &config.data_dir).await?;
+        stack.traces(&config)?;
         stack.ingest(&config, role).await?;
         until_stopped(stack).await
     }
@@ -58,6 +59,7 @@ impl ServiceArguments {
         let config = self.config.read(vendors, Secrets::NONE)?;
         let mut stack = Stack::until_signal()?;
         stack.admin(self.admin.unwrap_or(config.admin_listen), &config.data_dir).await?;
+        stack.traces(&config)?;
         stack.normalize(&config, vendors);
         until_stopped(stack).await
     }
@@ -66,6 +68,7 @@ impl ServiceArguments {
         let config = self.config.read(vendors, Secrets { route: true, ..Secrets::NONE })?;
         let mut stack = Stack::until_signal()?;
         stack.admin(self.admin.unwrap_or(config.admin_listen), &config.data_dir).await?;
+        stack.traces(&config)?;
         stack.route(&config);
         until_stopped(stack).await
     }

@@ -95,6 +95,7 @@ async fn start(stack: &mut Stack, config: &Config, vendors: &Vendors) -> anyhow:
     if let Some(listen) = config.embedded.registry {
         stack.registry(listen, &config.data_dir, Ok).await?;
     }
+    stack.traces(config)?;
     let admin = stack.admin(config.admin_listen, &config.data_dir).await?;
     topics::apply(&config.kafka, &topics::Wanted::of(config, vendors), true).await?;
     let webhooks = stack.ingest(config, Role::All).await?.context("ingest takes no webhooks")?;

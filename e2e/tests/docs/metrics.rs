@@ -21,6 +21,7 @@ pub(crate) fn defined() -> Defined {
     hirewire_route::Metrics::register(&registry).unwrap();
     hirewire_broker::Metrics::register(&registry).unwrap();
     hirewire_registry::Metrics::register(&registry).unwrap();
+    hirewire_service::spans::metrics(&registry).unwrap();
     hirewire_service::process::register(&registry, "0", Path::new(".")).unwrap();
     Defined(registry)
 }

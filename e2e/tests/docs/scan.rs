@@ -17,12 +17,13 @@ const CLOSED_LISTS: [(&str, &str); 6] = [
 ];
 
 /// Errors that end a start and have no code: file, type.
-const START_ERRORS: [(&str, &str); 11] = [
+const START_ERRORS: [(&str, &str); 12] = [
     ("lib/broker/src/settings.rs", "enum OpenError"),
     ("lib/broker/src/settings.rs", "enum RunError"),
     ("lib/registry/src/store.rs", "enum OpenError"),
     ("lib/registry/src/codec.rs", "enum CodecError"),
     ("lib/service/src/secret.rs", "enum SecretError"),
+    ("lib/service/src/spans.rs", "enum StartError"),
     ("lib/kafka/src/error.rs", "enum SendError"),
     ("schemas/src/schema.rs", "enum SchemaError"),
     ("ingest/src/run.rs", "enum Error"),
@@ -32,10 +33,11 @@ const START_ERRORS: [(&str, &str); 11] = [
 ];
 
 /// Files that read `hirewire.yaml`.
-const READERS: [&str; 9] = [
+const READERS: [&str; 10] = [
     "cli/src/config.rs",
     "lib/kafka/src/settings.rs",
     "lib/registry/src/access.rs",
+    "lib/service/src/spans.rs",
     "ingest/src/settings.rs",
     "ingest/src/connection.rs",
     "normalize/src/settings.rs",

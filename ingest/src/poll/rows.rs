@@ -5,10 +5,12 @@
 //! kept, for their parent changed.
 
 use std::ops::Range;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use hirewire_kafka::Record;
 use hirewire_service::TraceParent;
+use hirewire_service::spans::{self, Kind, Span};
 use jiff::Timestamp;
 
 use super::client::Page;
@@ -16,7 +18,7 @@ use super::failure::Failure;
 use super::repeats::{Mark, Seen, mark};
 use super::window::Window;
 use crate::connection::Connection;
-use crate::envelope::{Envelope, Origin};
+use crate::envelope::{Envelope, Origin, system_time};
 use crate::json::{self, NotAList, Path};
 use crate::manifest::Stream;
 use crate::topics::{Topics, canonical_key};
@@ -82,6 +84,26 @@ pub(super) struct Parents {
     pub(super) newest: Option<Timestamp>,
     /// Without an id nothing can be asked for.
     pub(super) unidentified: usize,
+}
+
+/// From the page to the record of one row.
+fn span(connection: &Connection, stream: &Stream, origin: Origin, page: &Page, own: TraceParent) -> Span {
+    Span {
+        service: "ingest",
+        name: "poll",
+        kind: Kind::Producer,
+        own,
+        parent: None,
+        began: system_time(page.received_at),
+        ended: SystemTime::now(),
+        attributes: vec![
+            ("hirewire.connection", connection.name.clone()),
+            ("hirewire.vendor", connection.manifest.vendor.clone()),
+            ("hirewire.stream", stream.name.clone()),
+            ("hirewire.origin", origin.as_str().to_owned()),
+        ],
+        failed: None,
+    }
 }
 
 /// Splits a page.
@@ -236,6 +258,10 @@ fn seal(
         Some((record, remote_id)) => canonical_key(connection, record, remote_id),
         None => canonical_key(connection, "Connection", &connection.name),
     };
+    let trace = TraceParent::new_root();
+    if spans::wanted(&trace) {
+        spans::record(span(connection, stream, origin, page, trace));
+    }
     let envelope = Envelope {
         connection,
         origin,
@@ -243,7 +269,7 @@ fn seal(
         id: format!("{}/{}/{id}", connection.name, stream.name),
         received_at: page.received_at,
         content_type: "application/json",
-        trace: TraceParent::new_root(),
+        trace,
         request: source.params,
         kept: Vec::new(),
     };

@@ -9,10 +9,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hirewire_kafka::Record;
 use hirewire_service::TraceParent;
+use hirewire_service::spans::{self, Kind, Span};
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::verify::VerifiedRequest;
-use crate::envelope::{Envelope, Origin};
+use crate::connection::Connection;
+use crate::envelope::{Envelope, Origin, system_time};
 use crate::fetch::Wanted;
 use crate::json;
 use crate::manifest::{DeliveryId, Webhook};
@@ -28,9 +31,31 @@ pub struct RawEvent {
     /// `false`: keyed by the connection, for want of a subject.
     identified: bool,
     wanted: Vec<Wanted>,
+    /// The span that the record carries on.
+    trace: TraceParent,
+    /// What the vendor says of its own.
+    parent: Option<TraceParent>,
+    kind: Option<String>,
 }
 
 impl RawEvent {
+    /// The span of receiving it, not ended yet; `None` where it is not wanted.
+    pub(super) fn span(&self, received_at: Timestamp, connection: &Connection) -> Option<Span> {
+        if !spans::wanted(&self.trace) {
+            return None;
+        }
+        let began = system_time(received_at);
+        let mut attributes = vec![
+            ("hirewire.connection", connection.name.clone()),
+            ("hirewire.vendor", connection.manifest.vendor.clone()),
+            ("messaging.destination.name", self.record.topic.to_string()),
+        ];
+        attributes.extend(self.kind.clone().map(|kind| ("hirewire.event", kind)));
+        let (own, parent) = (self.trace, self.parent);
+        let (service, name, kind) = ("ingest", "webhook", Kind::Server);
+        Some(Span { service, name, kind, own, parent, began, ended: began, attributes, failed: None })
+    }
+
     /// What the event names and does not hold.
     #[must_use]
     pub fn wanted(&self) -> &[Wanted] {
@@ -83,6 +108,8 @@ pub fn identify(request: &VerifiedRequest, rules: &Webhook, topics: &Topics) -> 
         let value = delivery.headers.get(name).filter(|value| value.len() <= MAX_NAME_BYTES)?;
         Some((name.clone(), Bytes::copy_from_slice(value.as_bytes())))
     });
+    let parent = text("traceparent").and_then(TraceParent::parse);
+    let trace = parent.map_or_else(TraceParent::new_root, |parent| parent.child());
     let envelope = Envelope {
         connection,
         origin: Origin::Webhook,
@@ -90,11 +117,18 @@ pub fn identify(request: &VerifiedRequest, rules: &Webhook, topics: &Topics) -> 
         id: format!("{}/{delivery_id}", connection.name),
         received_at: delivery.received_at,
         content_type: text("content-type").filter(|text| is_media_type(text)).unwrap_or("application/octet-stream"),
-        trace: text("traceparent").and_then(TraceParent::parse).map_or_else(TraceParent::new_root, |t| t.child()),
+        trace,
         request: &[],
         kept: kept.collect(),
     };
-    RawEvent { record: envelope.seal(topic, key, delivery.body.clone()), identified, wanted }
+    RawEvent {
+        record: envelope.seal(topic, key, delivery.body.clone()),
+        identified,
+        wanted,
+        trace,
+        parent,
+        kind: event.filter(|event| rules.subjects.contains_key(event)),
+    }
 }
 
 /// Fit for a header: visible ASCII without spaces, not empty, not long.

@@ -10,7 +10,7 @@ mod server;
 mod verify;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -18,6 +18,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use hirewire_kafka::SendError;
+use hirewire_service::spans::{self, Span};
 use jiff::Timestamp;
 
 use crate::connection::{Directory, Lookup};
@@ -136,6 +137,7 @@ impl<S: RawSink> Receiver<S> {
         if !event.is_identified() {
             self.metrics.webhook_unidentified(&connection.manifest.vendor);
         }
+        let span = event.span(received_at, &connection);
         let requests = event.wanted().iter().map(|wanted| self.fetches.record(&connection, wanted, received_at));
         let requests = requests.collect::<Option<Vec<_>>>().ok_or(Refusal::CannotAsk)?;
         // The event first: what is fetched for it is never before it. If a request is lost, the sender sends both again.
@@ -146,10 +148,15 @@ impl<S: RawSink> Receiver<S> {
             }
             Ok(())
         };
-        match tokio::time::timeout(self.keep_timeout, keep).await {
+        let kept = match tokio::time::timeout(self.keep_timeout, keep).await {
             Ok(kept) => kept.map_err(Refusal::NotKept),
             Err(_) => Err(Refusal::NotKeptInTime),
+        };
+        if let Some(span) = span {
+            let failed = kept.as_ref().err().map(Refusal::label);
+            spans::record(Span { ended: SystemTime::now(), failed, ..span });
         }
+        kept
     }
 }
 

@@ -9,6 +9,7 @@ pub mod process;
 mod secret;
 pub mod settings;
 mod shutdown;
+pub mod spans;
 pub mod telemetry;
 mod trace;
 

@@ -40,6 +40,35 @@ impl TraceParent {
         Self { span_id: random_span(), ..*self }
     }
 
+    /// The span of the one who hands `parent` on together with what makes this step differ from others: the same again
+    /// when the same work is done again.
+    #[must_use]
+    pub fn child_of_work(&self, work: &[u8]) -> Self {
+        // FNV-1a, 64 bits: ids need no secrecy, and equal work must have equal ids in every release.
+        let hash = |seed: u64, bytes: &[u8]| {
+            bytes.iter().fold(seed, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+        };
+        let span_id = hash(hash(0xcbf2_9ce4_8422_2325, &self.span_id.to_be_bytes()), work).max(1);
+        Self { span_id, ..*self }
+    }
+
+    /// Whether whoever began the trace wants it to be kept.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        self.flags & 1 == 1
+    }
+
+    /// Random, and the same in all of a trace.
+    pub(crate) fn low_bits(&self) -> u64 {
+        u64::try_from(self.trace_id & u128::from(u64::MAX)).unwrap_or_default()
+    }
+
+    /// The span's own id as 16 hexadecimal digits.
+    #[must_use]
+    pub fn span_id(&self) -> String {
+        format!("{:016x}", self.span_id)
+    }
+
     /// The trace id as 32 hexadecimal digits, for logs.
     #[must_use]
     pub fn trace_id(&self) -> String {
@@ -69,6 +98,10 @@ mod tests {
         assert_eq!(parent.to_string(), text);
         assert_eq!(parent.child().trace_id(), parent.trace_id());
         assert_ne!(parent.child(), parent);
+        let work = parent.child_of_work(b"topic/3/77");
+        assert_eq!(work, parent.child_of_work(b"topic/3/77"), "done again, it is the same");
+        assert_ne!(work, parent.child_of_work(b"topic/3/78"));
+        assert_eq!((work.trace_id(), work.is_sampled()), (parent.trace_id(), true));
     }
 
     #[test]

@@ -31,6 +31,7 @@ use outcome::{Attempt, Code, HoldReason, Verdict, judge};
 pub(crate) struct Delivery {
     /// The same for every attempt, before and after a crash: UUIDv5 over route and event.
     pub(crate) idempotency_key: uuid::Uuid,
+    /// Of this delivery, all its attempts; the receiver is told it.
     pub(crate) trace: TraceParent,
     pub(crate) content: Content,
     pub(crate) on_refusal: OnRefusal,

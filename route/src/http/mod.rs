@@ -138,7 +138,7 @@ impl HttpTransport {
         let mut headers = HeaderMap::new();
         headers.insert("content-type", HeaderValue::from_static(request.content_type));
         headers.insert("idempotency-key", HeaderValue::from_str(&key).ok()?);
-        headers.insert("traceparent", HeaderValue::from_str(&delivery.trace.child().to_string()).ok()?);
+        headers.insert("traceparent", HeaderValue::from_str(&delivery.trace.to_string()).ok()?);
         if let Some(signer) = &self.settings.signer {
             let timestamp_secs = jiff::Timestamp::now().as_second();
             let signature = signer.sign(&key, timestamp_secs, &request.body).ok()?;

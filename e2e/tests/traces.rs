@@ -1,0 +1,236 @@
+//! One trace from a webhook to the sinks, as a collector gets it; and nothing of a person in it.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use hirewire_e2e::{Running, hirewire};
+use serde_json::Value;
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const VENDORS_SPAN: &str = "00f067aa0ba902b7";
+/// What a span may tell. Ids, names of the deployment, words of closed lists.
+const ATTRIBUTES: [&str; 11] = [
+    "hirewire.connection",
+    "hirewire.event",
+    "hirewire.origin",
+    "hirewire.route",
+    "hirewire.sink",
+    "hirewire.stream",
+    "hirewire.vendor",
+    "messaging.destination.name",
+    "messaging.destination.partition.id",
+    "messaging.kafka.offset",
+    "messaging.system",
+];
+
+/// Takes what is sent to `/v1/traces`, as an OpenTelemetry collector does.
+struct Collector {
+    address: SocketAddr,
+    bodies: Arc<Mutex<Vec<String>>>,
+}
+
+impl Collector {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, bodies) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+        let kept = Arc::clone(&bodies);
+        std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                let kept = Arc::clone(&kept);
+                std::thread::spawn(move || while take(connection.as_ref().unwrap(), &kept) {});
+            }
+        });
+        Self { address, bodies }
+    }
+
+    /// All spans so far with the service each is of.
+    fn spans(&self) -> Vec<(String, Value)> {
+        let mut spans = Vec::new();
+        for body in self.bodies.lock().unwrap().iter() {
+            let request: Value = serde_json::from_str(body).unwrap();
+            for resource in request["resourceSpans"].as_array().unwrap() {
+                let attributes = texts(&resource["resource"]);
+                for scope in resource["scopeSpans"].as_array().unwrap() {
+                    let of_scope = scope["spans"].as_array().unwrap().iter().cloned();
+                    spans.extend(of_scope.map(|span| (attributes["service.name"].clone(), span)));
+                }
+            }
+        }
+        spans
+    }
+}
+
+/// One request of a connection; false at its end.
+fn take(connection: &TcpStream, kept: &Mutex<Vec<String>>) -> bool {
+    let mut reader = BufReader::new(connection);
+    let (mut length, mut kind, mut first) = (0, String::new(), String::new());
+    if reader.read_line(&mut first).unwrap_or(0) == 0 {
+        return false;
+    }
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let line = line.trim().to_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.parse().unwrap();
+        }
+        if let Some(value) = line.strip_prefix("content-type: ") {
+            kind = value.to_owned();
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    let right = first.starts_with("POST /v1/traces ") && kind == "application/json";
+    if right {
+        kept.lock().unwrap().push(String::from_utf8(body).unwrap());
+    }
+    let status = if right { "200 OK" } else { "404 Not Found" };
+    write!(&mut &*connection, "HTTP/1.1 {status}\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n{{}}")
+        .is_ok()
+}
+
+/// Attributes that are texts.
+fn texts(of: &Value) -> BTreeMap<String, String> {
+    let list = of["attributes"].as_array().unwrap().iter();
+    list.map(|one| (one["key"].as_str().unwrap().to_owned(), one["value"]["stringValue"].as_str().unwrap().to_owned()))
+        .collect()
+}
+
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Starts everything with the sample connection; says where webhooks go and the sample's signature.
+fn up(folder: &Path, traces: &str) -> (Running, String, String) {
+    let (broker, registry, webhooks, admin) = (free(), free(), free(), free());
+    let text = format!(
+        "embedded: {{broker: \"{broker}\", registry: \"{registry}\"}}\nkafka: {{bootstrap_servers: \"{broker}\", partitions: 4}}\n\
+         registry: {{url: \"http://{registry}\"}}\ndata_dir: .\nadmin: {{listen: \"{admin}\"}}\ningest: {{listen: \"{webhooks}\"}}\n{traces}\n\
+         connections: {{sample-greenhouse: {{tenant: sample, vendor: greenhouse, webhook: {{secrets: [{{file: secrets/sample-webhook}}]}}}}}}\n\
+         sinks: {{analytics: {{sqlite: {{path: analytics.sqlite}}}}}}\nroutes: {{analytics: {{sink: analytics, from: beginning}}}}\n"
+    );
+    std::fs::write(folder.join("hirewire.yaml"), text).unwrap();
+    let mut command = hirewire(&["up", "--data"]).unwrap();
+    let command = command.arg(folder).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut up = Running(command.spawn().unwrap());
+    let lines = BufReader::new(up.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let signature =
+        lines.into_iter().find_map(|line| Some(line.split_once("sha256 ")?.1.split('\'').next()?.to_owned()));
+    (up, webhooks.to_string(), signature.expect("it ended before it told the sample"))
+}
+
+fn send(webhooks: &str, signature: &str, body: &[u8]) {
+    let mut connection = TcpStream::connect(webhooks).unwrap();
+    write!(
+        connection,
+        "POST /v1/webhooks/sample-greenhouse HTTP/1.1\r\nhost: {webhooks}\r\nconnection: close\r\nsignature: sha256 {signature}\r\n\
+         greenhouse-event-id: sample-1\r\ntraceparent: 00-{TRACE}-{VENDORS_SPAN}-01\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    )
+    .unwrap();
+    connection.write_all(body).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+/// Every text in a JSON document that is no number, date or short word.
+fn telling(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) if text.len() > 6 && text.contains([' ', '@']) => {
+            found.insert(text.clone());
+        }
+        Value::Array(list) => list.iter().for_each(|one| telling(one, found)),
+        Value::Object(map) => map.values().for_each(|one| telling(one, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn a_collector_gets_one_trace_from_the_webhook_to_the_deliveries_and_nothing_of_a_person() {
+    let collector = Collector::start();
+    let folder = tempfile::tempdir().unwrap();
+    let traces = format!("traces: {{endpoint: \"http://{}\"}}", collector.address);
+    let (mut up, webhooks, signature) = up(folder.path(), &traces);
+    let body = std::fs::read(folder.path().join("sample-webhook.json")).unwrap();
+    send(&webhooks, &signature, &body);
+
+    let of = |spans: &[(String, Value)], service: &str| -> Vec<Value> {
+        let of = spans.iter().filter(|(of, span)| of == service && span["traceId"] == TRACE);
+        of.map(|(_, span)| span.clone()).collect()
+    };
+    let until = Instant::now() + Duration::from_secs(60);
+    let spans = loop {
+        let spans = collector.spans();
+        if of(&spans, "hirewire-route").len() >= 2 {
+            break spans;
+        }
+        assert!(Instant::now() < until, "no deliveries among {spans:#?}");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let (webhook, normalize, deliveries) =
+        (of(&spans, "hirewire-ingest"), of(&spans, "hirewire-normalize"), of(&spans, "hirewire-route"));
+    assert_eq!((webhook.len(), normalize.len()), (1, 1), "{spans:#?}");
+    assert_eq!((&webhook[0]["name"], &webhook[0]["kind"]), (&"webhook".into(), &2.into()));
+    assert_eq!(webhook[0]["parentSpanId"], VENDORS_SPAN, "the vendor's own span is the first");
+    assert_eq!((&normalize[0]["name"], &normalize[0]["kind"]), (&"normalize".into(), &5.into()));
+    assert_eq!(normalize[0]["parentSpanId"], webhook[0]["spanId"]);
+    for delivery in &deliveries {
+        assert_eq!((&delivery["name"], &delivery["kind"]), (&"deliver".into(), &3.into()));
+        assert_eq!(delivery["parentSpanId"], normalize[0]["spanId"]);
+        assert_eq!(texts(delivery)["hirewire.sink"], "analytics");
+    }
+    let ids: BTreeSet<&str> = spans.iter().map(|(_, span)| span["spanId"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), spans.len(), "each step has an id of its own");
+
+    // Known only by name, or shorter than what anybody would write down.
+    for (_, span) in &spans {
+        for key in texts(span).keys() {
+            assert!(ATTRIBUTES.contains(&key.as_str()), "{key}: may a span tell that?");
+        }
+        let nanos = |key: &str| span[key].as_str().unwrap().parse::<u128>().unwrap();
+        assert!(nanos("endTimeUnixNano") >= nanos("startTimeUnixNano"), "{span}");
+    }
+    let mut people = BTreeSet::new();
+    telling(&serde_json::from_slice(&body).unwrap(), &mut people);
+    assert!(people.iter().any(|text| text.contains('@')), "the sample holds an address: {people:?}");
+    let sent = collector.bodies.lock().unwrap().join("\n");
+    for text in people {
+        assert!(!sent.contains(&text), "{text} of the body stands in a trace");
+    }
+
+    // The last spans are sent before the process ends.
+    let told = Command::new("kill").arg("-TERM").arg(up.0.id().to_string()).status().unwrap();
+    assert!(told.success());
+    assert_eq!(up.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_collector_that_is_away_holds_up_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut up, webhooks, signature) = up(folder.path(), &format!("traces: {{endpoint: \"http://{}\"}}", free()));
+    let body = std::fs::read(folder.path().join("sample-webhook.json")).unwrap();
+    send(&webhooks, &signature, &body);
+    let until = Instant::now() + Duration::from_secs(60);
+    let delivered = || {
+        let database = rusqlite::Connection::open(folder.path().join("analytics.sqlite")).unwrap();
+        database.query_row("SELECT count(*) FROM stage_change", [], |row| row.get::<_, i64>(0)).unwrap_or(0)
+    };
+    while delivered() == 0 {
+        assert!(Instant::now() < until, "nothing was delivered");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let told = Command::new("kill").arg("-TERM").arg(up.0.id().to_string()).status().unwrap();
+    assert!(told.success());
+    assert_eq!(up.0.wait().unwrap().code(), Some(0));
+}
