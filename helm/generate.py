@@ -197,8 +197,8 @@ def setting(key, shown):
         return SECRET
     if shown == "text or secret":
         return {"anyOf": [{"type": "string"}, SECRET]}
-    if shown.startswith("list of 1 or 2 secrets"):
-        return {"type": "array", "minItems": 1, "maxItems": 2, "items": SECRET}
+    if secrets := re.match(r"list of ([0-9]+) (?:or|to) ([0-9]+) secrets", shown):
+        return {"type": "array", "minItems": int(secrets.group(1)), "maxItems": int(secrets.group(2)), "items": SECRET}
     if shown.startswith("list of"):
         return STRINGS
     if shown == "true or false":
