@@ -3,6 +3,9 @@
 //! Tests in `tests/` see all services through it. Cargo does not build it for them: `ci/test` does so first, and alone
 //! they need a `cargo build --release`.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -28,6 +31,20 @@ pub fn hirewire(arguments: &[&str]) -> std::io::Result<Command> {
     let mut command = Command::new(binary()?);
     command.args(arguments).stdin(Stdio::null()).env_remove("RUST_LOG");
     Ok(command)
+}
+
+/// An address that nobody listens on, for what takes no port 0. Of ports that the system gives to no one by itself
+/// (below 32768, Linux's default), so that another test's connection does not take it before it is used.
+#[must_use]
+pub fn free() -> SocketAddr {
+    loop {
+        let dice = RandomState::new().build_hasher().finish();
+        let port = 10_000 + u16::try_from(dice % 20_000).unwrap_or_default();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// A process that is killed when the test ends.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use hirewire_e2e::{Running, hirewire};
+use hirewire_e2e::{Running, free, hirewire};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 
@@ -73,10 +73,6 @@ struct Ground {
     webhooks: SocketAddr,
     broker: SocketAddr,
     registry: SocketAddr,
-}
-
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";

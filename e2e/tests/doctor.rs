@@ -2,17 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Stdio;
 
-use hirewire_e2e::{Running, hirewire};
+use hirewire_e2e::{Running, free, hirewire};
 use hirewire_kafka::{Admin, Settings};
 use serde_json::Value;
-
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
 
 /// What the doctor says of a file, and its exit code.
 fn asked(folder: &Path, file: &str, more: &[&str]) -> (i32, Value) {

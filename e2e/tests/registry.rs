@@ -2,12 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use hirewire_e2e::{Running, hirewire};
+use hirewire_e2e::{Running, free, hirewire};
 
 /// Starts `command` and reads the word after `before` of its first line.
 fn started(command: &mut Command, before: &str) -> (Running, String) {
@@ -40,7 +39,7 @@ fn a_deployment_works_with_a_registry_that_lets_in_users_only() {
     assert!(registry.starts_with("https://"), "{registry}");
 
     let config = |password: &str| {
-        let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let admin = free();
         let path = folder.path().join(format!("{password}.yaml"));
         let text = format!(
             "kafka: {{bootstrap_servers: \"{brokers}\", partitions: 1}}\n\

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use hirewire_e2e::{Running, hirewire};
+use hirewire_e2e::{Running, free, hirewire};
 use serde_json::Value;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -103,10 +103,6 @@ fn texts(of: &Value) -> BTreeMap<String, String> {
     let list = of["attributes"].as_array().unwrap().iter();
     list.map(|one| (one["key"].as_str().unwrap().to_owned(), one["value"]["stringValue"].as_str().unwrap().to_owned()))
         .collect()
-}
-
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// Starts everything with the sample connection; says where webhooks go and the sample's signature.

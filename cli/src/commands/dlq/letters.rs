@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use super::shown_state;
 
+pub(super) const PURGED: &str = "purged";
+
 /// What was done with a dead letter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum State {
@@ -170,7 +172,7 @@ pub(super) fn marks(all: Vec<Mark>) -> Marks {
 }
 
 pub(super) fn is_purged(state: &State) -> bool {
-    matches!(state, State::Done { what, .. } if what == super::purge::PURGED)
+    matches!(state, State::Done { what, .. } if what == PURGED)
 }
 
 impl Marks {

@@ -12,13 +12,12 @@ use hirewire_kafka::Admin;
 use hirewire_route::replay::Place;
 
 use super::Desk;
-use super::letters::{Letter, is_purged};
+use super::letters::{Letter, PURGED, is_purged};
 use super::selection::Selection;
 use crate::config::ConfigFile;
 use crate::out;
 use crate::vendors::Vendors;
 
-pub(super) const PURGED: &str = "purged";
 /// Marks in one transaction.
 const CHUNK: usize = 500;
 
