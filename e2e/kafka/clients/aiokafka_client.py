@@ -56,7 +56,8 @@ async def administration(admin, name):
     tell("describe", [[d["error_code"], d["is_internal"], sorted(p["partition"] for p in d["partitions"])] for d in described])
     settings = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name, {"retention.ms": None})])
     tell("settings", [[r[0], r[3].replace(name, "it"), [list(c[:3]) for c in r[4]]] for s in settings for r in s.resources])
-    altered = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, {"retention.ms": "2000000"})])
+    # For ever: `records` writes what is years old, and Kafka's retention would take it away before it is read.
+    altered = await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, {"retention.ms": "-1"})])
     tell("settings.alter", [r[0] for a in ([altered] if not isinstance(altered, list) else altered) for r in a.resources])
 
 
