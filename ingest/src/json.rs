@@ -75,16 +75,7 @@ pub(crate) fn truth(body: &[u8], path: &Path) -> Option<bool> {
 /// # Errors
 /// When the document is cut off or not JSON, or when there is no list at `path`.
 pub(crate) fn elements(body: &[u8], path: &Path) -> Result<Vec<Range<usize>>, NotAList> {
-    let mut whole = Scanner { bytes: body, at: 0 };
-    let document = whole.value().ok_or(NotAList::Broken)?;
-    whole.space();
-    if whole.at != body.len() {
-        return Err(NotAList::Broken);
-    }
-    let list = range_of(body, document, path).ok_or(NotAList::Absent)?;
-    if body.get(list.start) != Some(&b'[') {
-        return Err(NotAList::Absent);
-    }
+    let list = starting_with(b'[', body, path)?;
     let mut scanner = Scanner { bytes: body, at: list.start + 1 };
     let mut ranges = Vec::new();
     if scanner.take(b']') {
@@ -106,6 +97,11 @@ pub(crate) fn elements(body: &[u8], path: &Path) -> Result<Vec<Range<usize>>, No
 /// # Errors
 /// When the document is cut off or not JSON, or when there is no object at `path`.
 pub(crate) fn object(body: &[u8], path: &Path) -> Result<Range<usize>, NotAList> {
+    starting_with(b'{', body, path)
+}
+
+/// The byte range of the value at `path` of a document that is whole, if it begins with `first`.
+fn starting_with(first: u8, body: &[u8], path: &Path) -> Result<Range<usize>, NotAList> {
     let mut whole = Scanner { bytes: body, at: 0 };
     let document = whole.value().ok_or(NotAList::Broken)?;
     whole.space();
@@ -113,7 +109,7 @@ pub(crate) fn object(body: &[u8], path: &Path) -> Result<Range<usize>, NotAList>
         return Err(NotAList::Broken);
     }
     let range = range_of(body, document, path).ok_or(NotAList::Absent)?;
-    if body.get(range.start) == Some(&b'{') { Ok(range) } else { Err(NotAList::Absent) }
+    if body.get(range.start) == Some(&first) { Ok(range) } else { Err(NotAList::Absent) }
 }
 
 fn find<'a>(body: &'a [u8], path: &Path) -> Option<&'a [u8]> {

@@ -5,17 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hirewire_kafka::{Admin, Inbound, Isolation, Producer, ProducerOptions, Stop, read_table};
+use hirewire_kafka::{Admin, Inbound, Isolation, Stop, read_table};
 use hirewire_registry::{Access, Codec};
 use hirewire_schemas::{Entity, Names};
-use serde_json::{Value, json};
 
 use crate::codec::Decoder;
+use crate::compose::{Composed, compose};
 use crate::context::store::Store;
-use crate::context::{Earlier, Join, JoinError, Part};
 use crate::event::Event;
 use crate::replay::{self, Place, fence};
-use crate::request::RequestPlan;
 use crate::route::{Decision, Route};
 use crate::service::Error;
 use crate::settings::{Settings, SinkSettings};
@@ -56,19 +54,17 @@ pub async fn explain(
     let codec = Codec::new(&desk.registry)?;
     let decoder = Decoder::new(codec.clone());
     let Some((inbound, event)) = find(settings, desk, &decoder, event_id, key).await? else { return Ok(None) };
-    let starts = Starts {
-        settings: desk.kafka.clone(),
-        producer: Producer::new(&desk.kafka, &ProducerOptions::default())?,
-        codec,
-        topic: desk.names.internal("route").into(),
-        partitions: desk.partitions,
-    };
-    let starts = starts.known().await?;
+    let starts = Starts::new(&desk.kafka, &desk.names, codec, desk.partitions).known().await?;
     let place = Place { topic: inbound.topic.to_string(), partition: inbound.partition, offset: inbound.offset };
     let store = Store::look(&desk.data_dir.join("route").join("context.sqlite"));
+    let origin = place.to_string();
+    let replays = records(desk, &desk.names.internal(replay::TOPIC), move |inbound| {
+        inbound.header_str(replay::ORIGIN) == Some(&origin)
+    })
+    .await?;
     let mut routes = Vec::new();
     for sink in &settings.sinks {
-        let known = known(desk, &sink.name, &place).await?;
+        let known = known(desk, &sink.name, &place, &replays).await?;
         for route in sink.routes(&starts) {
             let what = what_became(sink, &route, &event, &known, store.as_ref(), desk);
             routes.push((sink.name.to_string(), route.name.to_string(), what));
@@ -150,7 +146,8 @@ struct Letter {
     message: String,
 }
 
-async fn known(desk: &Desk, sink: &Arc<str>, place: &Place) -> Result<Known, Stop> {
+/// `replays`: of the event, to whatever sink.
+async fn known(desk: &Desk, sink: &Arc<str>, place: &Place, replays: &[Inbound]) -> Result<Known, Stop> {
     let letters = {
         let origin = place.clone();
         records(desk, &desk.names.route_dead_letter(sink), move |inbound| {
@@ -161,14 +158,9 @@ async fn known(desk: &Desk, sink: &Arc<str>, place: &Place) -> Result<Known, Sto
         })
         .await?
     };
+    let to_this = |inbound: &&Inbound| inbound.header_str(replay::SINK) == Some(&**sink);
+    let replays: Vec<&Inbound> = replays.iter().filter(to_this).collect();
     let replay_topic = desk.names.internal(replay::TOPIC);
-    let replays = {
-        let (origin, sink) = (place.to_string(), Arc::clone(sink));
-        records(desk, &replay_topic, move |inbound| {
-            inbound.header_str(replay::ORIGIN) == Some(&origin) && inbound.header_str(replay::SINK) == Some(&*sink)
-        })
-        .await?
-    };
     let (kafka, group) = (desk.kafka.clone(), desk.names.group(&format!("route.{sink}")));
     let (topic, partitions, replayed) = (place.topic.clone(), desk.partitions, !replays.is_empty());
     let committed = tokio::task::spawn_blocking(move || {
@@ -195,7 +187,7 @@ async fn known(desk: &Desk, sink: &Arc<str>, place: &Place) -> Result<Known, Sto
         offset: place.offset,
         letters: letters.iter().map(letter).collect(),
         replays: replays
-            .iter()
+            .into_iter()
             .map(|inbound| (inbound.header_str(replay::AT).unwrap_or("?").to_owned(), settled(inbound)))
             .collect(),
     })
@@ -214,7 +206,8 @@ fn what_became(
         Decision::Send(plan) => Some(plan),
         Decision::Store(_) => None,
     };
-    let context = plan.zip(store).map(|(plan, store)| composed(store, route, plan, event));
+    // As the worker composes it, from what a service on this machine has joined.
+    let context = plan.zip(store).map(|(plan, store)| compose(store, route, plan, event));
     let context = match context.transpose() {
         Ok(context) => context,
         Err(error) => return format!("it cannot be told: {error}"),
@@ -234,7 +227,7 @@ fn what_became(
     }
     if known.offset < known.committed {
         return match context {
-            Some(Ready::Needless(why)) => format!("not sent: {why}"),
+            Some(Composed::Needless(skip)) => format!("not sent: {}", skip.reason()),
             _ => format!("delivered: the sink has settled everything before offset {}", known.committed),
         };
     }
@@ -242,47 +235,12 @@ fn what_became(
         return "waits: the sink is held (its error in the log has the remedy)".to_owned();
     }
     match context {
-        Some(Ready::Missing(missing)) => format!("waits for its context: {}", missing.join(", ")),
-        Some(Ready::Needless(why)) => format!("not to be sent: {why}"),
-        Some(Ready::Yes) | None => format!(
+        Some(Composed::NotYet(what)) => format!("waits for its context: {what}"),
+        Some(Composed::Missing(missing)) => format!("waits for its context: {}", missing.join(", ")),
+        Some(Composed::Needless(skip)) => format!("not to be sent: {}", skip.reason()),
+        Some(Composed::Ready(_)) | None => format!(
             "not settled yet: it is under way, or waits behind others; the sink has settled everything before offset {}",
             known.committed
         ),
-    }
-}
-
-enum Ready {
-    Yes,
-    Missing(Vec<String>),
-    Needless(&'static str),
-}
-
-/// As the worker composes it, from what a service on this machine has joined.
-fn composed(store: &Store, route: &Route, plan: &RequestPlan, event: &Event) -> Result<Ready, JoinError> {
-    if !store.reached(event)? {
-        return Ok(Ready::Missing(vec!["this change in the context".to_owned()]));
-    }
-    let parts: Vec<Part> = plan.parts.iter().copied().collect();
-    let mut tree = store.join(event, &parts)?;
-    if let Some(cancelled) = &plan.cancels {
-        let earlier = match Join::earlier(store, event)? {
-            Earlier::Known(earlier) => earlier,
-            Earlier::Unknown => return Ok(Ready::Missing(vec!["the ledger before this change".to_owned()])),
-        };
-        match route.taken_back(plan, cancelled, &earlier) {
-            Some(original) => {
-                let key = route.key(original.event_id()).to_string();
-                tree.insert("cancelled".to_owned(), json!({"key": key, "change": original.tree}));
-            }
-            None => return Ok(Ready::Needless("what it takes back was never sent, or is taken back already")),
-        }
-    }
-    tree.insert("change".to_owned(), event.tree.clone());
-    let key = route.key(event.event_id()).to_string();
-    tree.insert("delivery".to_owned(), json!({"key": key, "route": &*route.name, "request": plan.name}));
-    match plan.render(&Value::Object(tree)) {
-        Ok(_) => Ok(Ready::Yes),
-        Err(_) if store.is_gone(event)? => Ok(Ready::Needless("the source has deleted whom it is about")),
-        Err(missing) => Ok(Ready::Missing(missing)),
     }
 }

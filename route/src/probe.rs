@@ -3,8 +3,6 @@
 //! Settings in, what each said out. To an HTTP sink a HEAD request with its credentials and nothing of a record, under the
 //! same guard as deliveries; to PostgreSQL a connection; of a SQLite file its folder. Nothing is written.
 
-use std::time::Duration;
-
 use crate::database::postgres;
 use crate::deliver::outcome::{Attempt, HoldReason};
 use crate::http::HttpTransport;
@@ -90,9 +88,6 @@ fn judge(attempt: &Attempt, known_by: bool) -> Result<String, Unwell> {
         Attempt::Unstorable | Attempt::StoreRefused => Err(held(HoldReason::StoreRefused, "it refuses us")),
     }
 }
-
-/// For the whole answer to a HEAD request.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

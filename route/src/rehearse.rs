@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use hirewire_service::TraceParent;
 use serde_json::{Map, Value, json};
 
+use crate::compose::render;
 use crate::deliver::{Content, Delivery};
 use crate::event::Event;
 use crate::http::HttpTransport;
@@ -117,12 +118,7 @@ fn outcome(
         }
         Decision::Send(plan) => plan,
     };
-    let key = route.key(event.event_id());
-    let mut tree = tree.clone();
-    tree.insert("change".to_owned(), event.tree.clone());
-    let delivery = json!({"key": key.to_string(), "route": &*route.name, "request": plan.name});
-    tree.insert("delivery".to_owned(), delivery);
-    let request = match plan.render(&Value::Object(tree)) {
+    let request = match render(tree.clone(), route, plan, event) {
         Ok(request) => request,
         Err(missing) => {
             let what = format!("the request {} is missing: {}", plan.name, missing.join(", "));
@@ -135,7 +131,7 @@ fn outcome(
     let transport = HttpTransport::new(http.clone()).map_err(|error| RehearseError::Transport(error.to_string()))?;
     let body = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
     let delivery = Delivery {
-        idempotency_key: key,
+        idempotency_key: route.key(event.event_id()),
         trace: TraceParent::new_root(),
         content: Content::Request(request.clone()),
         on_refusal: route.on_refusal,

@@ -71,6 +71,17 @@ impl Skip {
     }
 }
 
+impl Skip {
+    /// Of a record that the route would send.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::NothingToCancel => "what it takes back was never sent, or is taken back already",
+            Self::Deleted => "the source has deleted whom it is about",
+            Self::NotMatched | Self::Correction | Self::Historic | Self::BeforeStart => self.label(),
+        }
+    }
+}
+
 impl Route {
     /// The idempotency key of an event's delivery: the same for ever.
     pub(crate) fn key(&self, event_id: &str) -> Uuid {

@@ -159,13 +159,7 @@ async fn prepare(settings: &Settings, deps: &Deps, codec: &Codec, producer: &Pro
         })
         .collect();
     admin.create_topics(&wanted).await?;
-    let starts = Starts {
-        settings: deps.kafka.clone(),
-        producer: producer.clone(),
-        codec: codec.clone(),
-        topic: own.into(),
-        partitions: deps.partitions,
-    };
+    let starts = Starts::new(&deps.kafka, &deps.names, codec.clone(), deps.partitions);
     let from_now: Vec<_> = settings
         .sinks
         .iter()
@@ -175,7 +169,7 @@ async fn prepare(settings: &Settings, deps: &Deps, codec: &Codec, producer: &Pro
             fresh.map(|route| (Arc::clone(&route.name), Arc::clone(&sink.name)))
         })
         .collect();
-    starts.fix(&from_now).await.map(Arc::new)
+    starts.fix(producer, &from_now).await.map(Arc::new)
 }
 
 type Context = (Arc<Store>, Option<Follower>);

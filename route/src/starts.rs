@@ -12,31 +12,39 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use bytes::Bytes;
 use hirewire_kafka::{Isolation, Producer, Record, Settings, Stop, partition_for, read_table};
 use hirewire_registry::{Codec, frame};
+use hirewire_schemas::Names;
 use jiff::Timestamp;
 
-/// The route's topic and what is needed to read and write it.
+/// The route's topic and what is needed to read it.
 pub(crate) struct Starts {
-    pub(crate) settings: Settings,
-    pub(crate) producer: Producer,
-    pub(crate) codec: Codec,
-    pub(crate) topic: Arc<str>,
-    pub(crate) partitions: i32,
+    settings: Settings,
+    codec: Codec,
+    topic: Arc<str>,
+    partitions: i32,
 }
 
 /// What is known of a route in the log: the values in their order.
 type Known = BTreeMap<String, Vec<Bytes>>;
 
 impl Starts {
+    pub(crate) fn new(settings: &Settings, names: &Names, codec: Codec, partitions: i32) -> Self {
+        Self { settings: settings.clone(), codec, topic: names.internal("route").into(), partitions }
+    }
+
     /// The instants from which on these routes (name and sink) act. A route that is new begins now.
     ///
     /// # Errors
     /// When Kafka or the registry is away, or the topic holds something else.
-    pub(crate) async fn fix(&self, routes: &[(Arc<str>, Arc<str>)]) -> Result<BTreeMap<Arc<str>, Timestamp>, Stop> {
+    pub(crate) async fn fix(
+        &self,
+        producer: &Producer,
+        routes: &[(Arc<str>, Arc<str>)],
+    ) -> Result<BTreeMap<Arc<str>, Timestamp>, Stop> {
         let mut known = self.read().await?;
         let fresh: Vec<_> = routes.iter().filter(|(route, _)| !known.contains_key(&**route)).collect();
         for (route, sink) in &fresh {
             let now = to_the_second(Timestamp::now());
-            self.write(route, self.encode(route, sink, now).await?).await?;
+            self.write(producer, route, self.encode(route, sink, now).await?).await?;
             tracing::info!(%route, %sink, from = %now, "the route is enabled for the first time: it acts from now on");
         }
         if !fresh.is_empty() {
@@ -49,7 +57,7 @@ impl Starts {
                 Stop::retryable("route-start-lost", format!("the start of route {route} was written and is not there"))
             })?;
             if values.last() != Some(first) {
-                self.write(route, first.clone()).await?;
+                self.write(producer, route, first.clone()).await?;
             }
             starts.insert(Arc::clone(route), self.decode(route, first).await?);
         }
@@ -88,7 +96,7 @@ impl Starts {
         reading.await.map_err(|error| Stop::retryable("route-start-unread", error.to_string()))?
     }
 
-    pub(crate) async fn write(&self, route: &str, value: Bytes) -> Result<(), Stop> {
+    pub(crate) async fn write(&self, producer: &Producer, route: &str, value: Bytes) -> Result<(), Stop> {
         let record = Record {
             topic: Arc::clone(&self.topic),
             partition: Some(partition_for(route.as_bytes(), self.partitions)),
@@ -97,13 +105,13 @@ impl Starts {
             headers: Vec::new(),
             timestamp_ms: None,
         };
-        let sent = self.producer.send(record).await;
+        let sent = producer.send(record).await;
         sent.map(drop).map_err(|error| Stop::retryable("route-start-unwritten", error.to_string()))
     }
 
     pub(crate) async fn encode(&self, route: &str, sink: &str, from: Timestamp) -> Result<Bytes, Stop> {
         let schema = schema()?;
-        let subject = hirewire_schemas::Names::value_subject(&self.topic);
+        let subject = Names::value_subject(&self.topic);
         let away = |error: hirewire_registry::CodecError| Stop::retryable("registry-unavailable", error.to_string());
         let id = self.codec.id_for(&subject, &schema.text).await.map_err(away)?;
         let value = Avro::Record(vec![

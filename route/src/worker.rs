@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime};
 use hirewire_schemas::Entity;
 use hirewire_service::TraceParent;
 use hirewire_service::spans::{self, Kind, Span};
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::context::{Earlier, Join, Part};
+use crate::compose::{Composed, compose};
+use crate::context::Join;
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::decode::{Decode, DecodeError};
 use crate::deliver::outcome::Code;
@@ -250,19 +250,15 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
         let mut changes = self.context.changes();
         loop {
             changes.mark_unchanged();
-            let missing = match self.try_compose(route, plan, event) {
-                Composed::Ready(request) => return Ok(Ok(request)),
-                Composed::Needless(reason) => return Ok(Err(reason)),
+            let (missing, ages) = match compose(&*self.context, route, plan, event) {
+                Ok(Composed::Ready(request)) => return Ok(Ok(request)),
+                Ok(Composed::Needless(reason)) => return Ok(Err(reason)),
+                Ok(Composed::Missing(missing)) => (missing, true),
                 // What our own store lacks is no fault of the data: it does not age the delivery.
-                Composed::NotYet(what) => {
-                    since = None;
-                    vec![what]
-                }
-                Composed::Missing(missing) => {
-                    since.get_or_insert_with(Instant::now);
-                    missing
-                }
+                Ok(Composed::NotYet(what)) => (vec![what.to_owned()], false),
+                Err(error) => (vec![error.to_string()], false),
             };
+            since = ages.then(|| since.unwrap_or_else(Instant::now));
             let missing_for = since.map(|since| since.elapsed()).unwrap_or_default();
             // The context is usually there in milliseconds: what takes longer is worth a line.
             if waiting.is_none() && started.elapsed() >= GLANCE {
@@ -286,44 +282,6 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
                 _ = changes.changed() => {}
                 () = tokio::time::sleep(LONGEST_GLANCE.min(route.requires_within)) => {}
             }
-        }
-    }
-
-    fn try_compose(&self, route: &Route, plan: &RequestPlan, event: &Event) -> Composed {
-        let unreadable = |error: crate::context::JoinError| Composed::NotYet(error.to_string());
-        match self.context.reached(event) {
-            Ok(true) => {}
-            Ok(false) => return Composed::NotYet("this change in the context".to_owned()),
-            Err(error) => return unreadable(error),
-        }
-        let parts: Vec<Part> = plan.parts.iter().copied().collect();
-        let mut tree = match self.context.join(event, &parts) {
-            Ok(tree) => tree,
-            Err(error) => return unreadable(error),
-        };
-        if let Some(cancelled) = &plan.cancels {
-            match self.context.earlier(event) {
-                Ok(Earlier::Known(earlier)) => match route.taken_back(plan, cancelled, &earlier) {
-                    Some(original) => {
-                        let key = route.key(original.event_id()).to_string();
-                        tree.insert("cancelled".to_owned(), json!({"key": key, "change": original.tree}));
-                    }
-                    None => return Composed::Needless(Skip::NothingToCancel),
-                },
-                Ok(Earlier::Unknown) => return Composed::NotYet("the ledger before this change".to_owned()),
-                Err(error) => return unreadable(error),
-            }
-        }
-        tree.insert("change".to_owned(), event.tree.clone());
-        let key = route.key(event.event_id()).to_string();
-        tree.insert("delivery".to_owned(), json!({"key": key, "route": &*route.name, "request": plan.name}));
-        match plan.render(&Value::Object(tree)) {
-            Ok(request) => Composed::Ready(request),
-            Err(missing) => match self.context.is_gone(event) {
-                Ok(true) => Composed::Needless(Skip::Deleted),
-                Ok(false) => Composed::Missing(missing),
-                Err(error) => unreadable(error),
-            },
         }
     }
 
@@ -362,15 +320,6 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
     fn skipped(&self, route: &Route, reason: Skip) {
         self.deliverer.metrics.skipped(&route.name, reason.label());
     }
-}
-
-enum Composed {
-    Ready(Request),
-    Needless(Skip),
-    /// The context store has not read so far, or cannot be read now.
-    NotYet(String),
-    /// Paths that the request requires and that lead to nothing.
-    Missing(Vec<String>),
 }
 
 fn dead(code: Code, what: &str) -> Break {

@@ -19,7 +19,7 @@ use super::journal::Journal;
 use super::lane::Lane;
 use super::parents::Lists;
 use super::poller::{Poller, Rules};
-use super::retry;
+use super::retry::Tries;
 use super::rows::{self, Parent, Source};
 use super::window::Window;
 use crate::envelope::Origin;
@@ -154,7 +154,7 @@ impl<J: Journal> Poller<J> {
     }
 
     async fn fetch_all(&mut self, rules: &Rules, queue: &Queue) -> Result<(), Failure> {
-        let (mut failures, mut limits) = (0, 0);
+        let mut tries = Tries::default();
         let turn = Instant::now() + self.turn;
         loop {
             let taken = queue.take();
@@ -164,7 +164,7 @@ impl<J: Journal> Poller<J> {
             let all = taken.len();
             let (left, failure) = self.fetch_batch(rules, queue, taken).await;
             let Some(failure) = failure else {
-                (failures, limits) = (0, 0);
+                tries.went_on();
                 if Instant::now() > turn {
                     // The lists wait too. What is left is taken after one of them.
                     queue.more.notify_one();
@@ -173,25 +173,12 @@ impl<J: Journal> Poller<J> {
                 continue;
             };
             if left < all {
-                (failures, limits) = (0, 0);
+                tries.went_on();
             }
             self.metrics.request(failure.answer());
-            let poll = &rules.poll;
-            match failure.remedy() {
-                Remedy::Again => {
-                    failures += 1;
-                    if failures >= poll.attempts {
-                        return Err(failure);
-                    }
-                    let pause = retry::back_off(failures, poll.retry_first, poll.retry_most);
-                    self.wait(failure.wait().unwrap_or_default().max(pause)).await;
-                }
-                Remedy::AgainLater => {
-                    limits += 1;
-                    let pause = retry::back_off(limits, poll.retry_first, poll.retry_most);
-                    self.wait(failure.wait().map_or(pause, |wait| wait + pause.mul_f64(0.1))).await;
-                }
-                Remedy::Restart | Remedy::NextList | Remedy::NextRound | Remedy::Stop => return Err(failure),
+            match tries.pause(&failure, &rules.poll) {
+                Some(pause) => self.wait(pause).await,
+                None => return Err(failure),
             }
         }
     }

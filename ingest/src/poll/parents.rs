@@ -5,7 +5,7 @@
 //! page anew. A restart within a page reads its parents again: rows are kept at least once.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hirewire_kafka::Record;
 
@@ -13,7 +13,7 @@ use super::client::{Page, Question};
 use super::failure::Failure;
 use super::journal::Journal;
 use super::lane::Lane;
-use super::poller::{Next, Poller, Read, Rules, no_circle};
+use super::poller::{Next, Poller, Read, Rules, STUCK_AFTER, no_circle};
 use super::repeats::Mark;
 use super::rows::{self, Parent, Source};
 use super::window::Window;
@@ -24,8 +24,6 @@ use crate::metrics::{Answer, Rows};
 const COMMIT_BYTES: usize = 4 * 1024 * 1024;
 /// A list of one parent with more pages has no end.
 const MAX_PAGES: usize = 10_000;
-/// A poller that asks for nothing this long is stuck.
-const STUCK_AFTER: Duration = Duration::from_secs(20 * 60);
 
 /// What is not committed yet.
 #[derive(Default)]

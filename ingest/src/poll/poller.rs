@@ -18,8 +18,9 @@ use super::fetch::Fetches;
 use super::journal::{CursorCodec, Journal, NotCommitted};
 use super::lane::Lane;
 use super::repeats::{Mark, Seen};
+use super::retry::Tries;
+use super::rows;
 use super::window::{self, Window};
-use super::{retry, rows};
 use crate::connection::{Connection, Poll};
 use crate::envelope::Origin;
 use crate::manifest::{Api, Manifest, Stream};
@@ -31,7 +32,7 @@ const WRITE_EMPTY_EVERY: Duration = Duration::from_secs(60);
 /// The first run tells how far it is this often.
 const TELL_PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// A poller that asks for nothing this long, beyond its interval, is stuck.
-const STUCK_AFTER: Duration = Duration::from_secs(20 * 60);
+pub(super) const STUCK_AFTER: Duration = Duration::from_secs(20 * 60);
 /// A list per parent gives way to the connection's other lists after this long, and goes on in the next round.
 pub(super) const TURN: Duration = Duration::from_secs(15);
 /// A circle that lasts this many rounds is entered from its first page once more.
@@ -175,7 +176,7 @@ impl<J: Journal> Poller<J> {
         if window.page.is_none() {
             lane.pages.clear();
         }
-        let (mut failures, mut limits, mut restarted) = (0, 0, false);
+        let (mut tries, mut restarted) = (Tries::default(), false);
         let per = rules.api().and_then(|api| api.streams.get(lane.stream)).is_some_and(|stream| stream.per.is_some());
         let (turn, mut parents) = (Instant::now() + self.turn, lane.parents);
         loop {
@@ -194,7 +195,7 @@ impl<J: Journal> Poller<J> {
                 Ok(Next::TurnOver) => return Ok(()),
                 Ok(Next::Page(_)) if per && Instant::now() > turn => return Ok(()),
                 Ok(Next::Page(next)) => {
-                    (failures, limits) = (0, 0);
+                    tries.went_on();
                     window.page = Some(next);
                     continue;
                 }
@@ -202,48 +203,36 @@ impl<J: Journal> Poller<J> {
             };
             // What was read of a page of parents is not read again: it went on since the last failure.
             if std::mem::replace(&mut parents, lane.parents) != lane.parents {
-                (failures, limits) = (0, 0);
+                tries.went_on();
             }
             self.metrics.request(failure.answer());
-            match failure.remedy() {
-                Remedy::Again => {
-                    failures += 1;
-                    if failures >= poll.attempts {
-                        return Err(failure);
-                    }
-                    let pause = retry::back_off(failures, poll.retry_first, poll.retry_most);
-                    self.wait(failure.wait().unwrap_or_default().max(pause)).await;
+            if let Some(pause) = tries.pause(&failure, poll) {
+                self.wait(pause).await;
+                continue;
+            }
+            if failure.remedy() == Remedy::Restart && !restarted {
+                restarted = true;
+                if failure == Failure::SyncGone {
+                    tracing::warn!(
+                        code = failure.label(),
+                        connection = self.connection.name,
+                        stream = lane.name,
+                        "{failure}"
+                    );
+                    window.sync = None;
                 }
-                Remedy::AgainLater => {
-                    limits += 1;
-                    let pause = retry::back_off(limits, poll.retry_first, poll.retry_most);
-                    self.wait(failure.wait().map_or(pause, |wait| wait + pause.mul_f64(0.1))).await;
-                }
-                Remedy::Restart if !restarted => {
-                    restarted = true;
-                    if failure == Failure::SyncGone {
-                        tracing::warn!(
-                            code = failure.label(),
-                            connection = self.connection.name,
-                            stream = lane.name,
-                            "{failure}"
-                        );
-                        window.sync = None;
-                    }
-                    window.page = None;
-                    window.rows = 0;
+                window.page = None;
+                window.rows = 0;
+                lane.restart();
+                continue;
+            }
+            if failure == Failure::Circle {
+                lane.circles += 1;
+                if lane.circles.is_multiple_of(CIRCLES_BEFORE_RESTART) {
                     lane.restart();
                 }
-                Remedy::Restart | Remedy::NextList | Remedy::NextRound | Remedy::Stop => {
-                    if failure == Failure::Circle {
-                        lane.circles += 1;
-                        if lane.circles.is_multiple_of(CIRCLES_BEFORE_RESTART) {
-                            lane.restart();
-                        }
-                    }
-                    return Err(failure);
-                }
             }
+            return Err(failure);
         }
     }
 

@@ -6,14 +6,47 @@ use axum::http::HeaderMap;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
 
+use super::failure::{Failure, Remedy};
+use crate::connection::Poll;
 use crate::manifest::RateLimit;
 
 /// No answer may make us wait longer: it is looked at again then.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
+/// Attempts that failed in a row, and limits that were hit in a row.
+#[derive(Debug, Default)]
+pub(super) struct Tries {
+    failures: u32,
+    limits: u32,
+}
+
+impl Tries {
+    /// How long to wait before what failed is tried again; `None`: it is not, or was tried often enough.
+    pub(super) fn pause(&mut self, failure: &Failure, poll: &Poll) -> Option<Duration> {
+        match failure.remedy() {
+            Remedy::Again => {
+                self.failures += 1;
+                let pause = back_off(self.failures, poll.retry_first, poll.retry_most);
+                (self.failures < poll.attempts).then(|| failure.wait().unwrap_or_default().max(pause))
+            }
+            Remedy::AgainLater => {
+                self.limits += 1;
+                let pause = back_off(self.limits, poll.retry_first, poll.retry_most);
+                Some(failure.wait().map_or(pause, |wait| wait + pause.mul_f64(0.1)))
+            }
+            Remedy::Restart | Remedy::NextList | Remedy::NextRound | Remedy::Stop => None,
+        }
+    }
+
+    /// Something was read since.
+    pub(super) fn went_on(&mut self) {
+        *self = Self::default();
+    }
+}
+
 /// The pause before attempt `failures` + 1: doubled each time up to `most`, with half of it by chance, so that many
 /// pollers do not come back at once.
-pub(super) fn back_off(failures: u32, first: Duration, most: Duration) -> Duration {
+fn back_off(failures: u32, first: Duration, most: Duration) -> Duration {
     let full =
         first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1).min(20)).unwrap_or(u32::MAX)).min(most);
     full.div_f64(2.0) + full.mul_f64(fastrand::f64() / 2.0)

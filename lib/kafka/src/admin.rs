@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewTopic as NativeTopic, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 
 use crate::client::Logging;
@@ -251,18 +251,29 @@ impl Admin {
             .consumer(group)?
             .create_with_context(Logging)
             .map_err(|error| Stop::kafka("create a consumer", &error))?;
-        let mut wanted = rdkafka::TopicPartitionList::new();
-        wanted.add_partition_range(topic, 0, partitions - 1);
-        let committed = consumer
-            .committed_offsets(wanted, TIMEOUT)
-            .map_err(|error| Stop::kafka(&format!("read the offsets of {group}"), &error))?;
-        Ok(committed
-            .elements()
-            .iter()
-            .filter_map(|element| match element.offset() {
-                rdkafka::Offset::Offset(offset) => Some((element.partition(), offset)),
-                _ => None,
-            })
-            .collect())
+        let topics = BTreeMap::from([(topic.to_owned(), partitions)]);
+        let all = committed(&consumer, group, &topics, TIMEOUT)?;
+        Ok(all.into_iter().map(|((_, partition), offset)| (partition, offset)).collect())
     }
+}
+
+/// Where a group stands, by topic and partition, of those that it has committed for. The consumer is one of that group.
+pub(crate) fn committed<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    group: &str,
+    topics: &BTreeMap<String, i32>,
+    patience: Duration,
+) -> Result<BTreeMap<(String, i32), i64>, Stop> {
+    let mut wanted = rdkafka::TopicPartitionList::new();
+    for (topic, partitions) in topics {
+        wanted.add_partition_range(topic, 0, partitions - 1);
+    }
+    let found = consumer
+        .committed_offsets(wanted, patience)
+        .map_err(|error| Stop::kafka(&format!("read the offsets of {group}"), &error))?;
+    let offset = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
+        rdkafka::Offset::Offset(offset) => Some(((element.topic().to_owned(), element.partition()), offset)),
+        _ => None,
+    };
+    Ok(found.elements().iter().filter_map(offset).collect())
 }

@@ -11,6 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
+use crate::admin::committed;
 use crate::client;
 use crate::{Settings, Stop};
 
@@ -117,21 +118,11 @@ impl Probe {
         group: &str,
         topics: &BTreeMap<String, i32>,
     ) -> Result<BTreeMap<(String, i32), i64>, Stop> {
-        let doing = format!("read the offsets of {group}");
         let consumer: BaseConsumer<Reasons> = settings
             .consumer(group)?
             .create_with_context(Reasons::default())
             .map_err(|error| Stop::kafka("create a consumer", &error))?;
-        let mut wanted = TopicPartitionList::new();
-        for (topic, partitions) in topics {
-            wanted.add_partition_range(topic, 0, partitions - 1);
-        }
-        let found = consumer.committed_offsets(wanted, CALL * 5).map_err(|error| Stop::kafka(&doing, &error))?;
-        let offset = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| match element.offset() {
-            Offset::Offset(offset) => Some(((element.topic().to_owned(), element.partition()), offset)),
-            _ => None,
-        };
-        Ok(found.elements().iter().filter_map(offset).collect())
+        committed(&consumer, group, topics, CALL * 5)
     }
 }
 

@@ -25,6 +25,8 @@ use signing::Signer;
 
 /// How long the rest of an answer is waited for after its status has decided.
 const ANSWER_REST: Duration = Duration::from_secs(2);
+/// For the whole answer to a HEAD request.
+const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a sink shows who we are.
 #[derive(Debug, Clone)]
@@ -112,7 +114,7 @@ impl HttpTransport {
         if self.settings.guard.check_url(&self.settings.url).is_err() {
             return Attempt::AddressRefused;
         }
-        let mut request = self.client.head(self.settings.url.clone()).timeout(crate::probe::PATIENCE);
+        let mut request = self.client.head(self.settings.url.clone()).timeout(PROBE_PATIENCE);
         if let Some(auth) = &self.settings.auth {
             let Some((name, value)) = authorization(auth) else { return Attempt::SecretMissing };
             request = request.header(name, value);

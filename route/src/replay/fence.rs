@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hirewire_kafka::{Isolation, Producer, ProducerOptions, Stop, read_table};
+use hirewire_kafka::{Isolation, Stop, read_table};
 use hirewire_registry::{Access, Codec};
 use hirewire_schemas::topics::{Cleanup, table};
 use hirewire_schemas::{Entity, Names};
@@ -71,14 +71,7 @@ impl Fence {
         partitions: i32,
     ) -> Result<Self, Error> {
         let codec = Codec::new(registry)?;
-        let starts = Starts {
-            settings: kafka.clone(),
-            producer: Producer::new(kafka, &ProducerOptions::default())?,
-            codec: codec.clone(),
-            topic: names.internal("route").into(),
-            partitions,
-        };
-        let starts = starts.known().await?;
+        let starts = Starts::new(kafka, names, codec.clone(), partitions).known().await?;
         let routes = settings.sinks.iter().map(|sink| (sink.name.to_string(), sink.routes(&starts))).collect();
         let topics = Entity::ALL.into_iter().map(|entity| (names.entity(entity), entity)).collect();
         Ok(Self { kafka: kafka.clone(), routes, topics, decoder: Decoder::new(codec) })

@@ -210,21 +210,15 @@ fn stored_changes(database: &Path) -> i64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_starts_of_a_route_the_first_counts_and_is_written_again() {
     let ground = Ground::lay().await;
-    let starts = crate::starts::Starts {
-        settings: ground.kafka.clone(),
-        producer: ground.producer.clone(),
-        codec: ground.codec.clone(),
-        topic: ground.names.internal("route").into(),
-        partitions: PARTITIONS,
-    };
+    let starts = crate::starts::Starts::new(&ground.kafka, &ground.names, ground.codec.clone(), PARTITIONS);
     let route = [("hires".into(), "onboarding".into())];
     let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
     for from in ["2026-01-01T00:00:00Z", "2026-01-01T00:00:07Z"] {
         let value = starts.encode("hires", "onboarding", at(from)).await.unwrap();
-        starts.write("hires", value).await.unwrap();
+        starts.write(&ground.producer, "hires", value).await.unwrap();
     }
     for _ in 0..2 {
-        let fixed = starts.fix(&route).await.unwrap();
+        let fixed = starts.fix(&ground.producer, &route).await.unwrap();
         assert_eq!(fixed.values().copied().collect::<Vec<_>>(), [at("2026-01-01T00:00:00Z")]);
         let all = ground.read_all(&ground.names.internal("route"));
         assert_eq!(all.len(), 3, "the first one was written again, once");

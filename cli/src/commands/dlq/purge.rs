@@ -13,7 +13,7 @@ use hirewire_route::replay::Place;
 
 use super::Desk;
 use super::letters::{Letter, PURGED, is_purged};
-use super::selection::Selection;
+use super::selection::Chosen;
 use crate::config::ConfigFile;
 use crate::out;
 use crate::vendors::Vendors;
@@ -26,10 +26,7 @@ pub(crate) struct PurgeArguments {
     #[command(flatten)]
     config: ConfigFile,
     #[command(flatten)]
-    selection: Selection,
-    /// All open dead letters, where nothing else chooses.
-    #[arg(long)]
-    all: bool,
+    chosen: Chosen,
     /// Does not ask.
     #[arg(long)]
     yes: bool,
@@ -37,12 +34,9 @@ pub(crate) struct PurgeArguments {
 
 impl PurgeArguments {
     pub(super) async fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
-        anyhow::ensure!(
-            self.all || self.selection.is_narrow(),
-            "say which dead letters: by id, --code, --key, --sink, --normalize, --connection, --tenant, --since, --until, or --all"
-        );
+        self.chosen.check()?;
         let desk = Desk::open(&self.config, vendors).await?;
-        let choice = self.selection.choice()?;
+        let choice = self.chosen.selection.choice()?;
         let letters = desk.letters(&choice).await?;
         let chosen: Vec<&Letter> =
             letters.iter().filter(|letter| choice.takes(letter) && !is_purged(&letter.state)).collect();

@@ -15,7 +15,7 @@ use hirewire_route::replay::{Order, Place, is_added};
 use tokio::sync::mpsc;
 
 use super::letters::{Letter, State};
-use super::selection::Selection;
+use super::selection::Chosen;
 use super::{Desk, shown_state};
 use crate::config::ConfigFile;
 use crate::out;
@@ -28,10 +28,7 @@ pub(crate) struct ReplayArguments {
     #[command(flatten)]
     config: ConfigFile,
     #[command(flatten)]
-    selection: Selection,
-    /// All open dead letters, where nothing else chooses.
-    #[arg(long)]
-    all: bool,
+    chosen: Chosen,
     /// Says what would be sent, and sends nothing.
     #[arg(long)]
     dry_run: bool,
@@ -56,12 +53,9 @@ enum Way {
 
 impl ReplayArguments {
     pub(super) async fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
-        anyhow::ensure!(
-            self.all || self.selection.is_narrow(),
-            "say which dead letters: by id, --code, --key, --sink, --normalize, --connection, --tenant, --since, --until, or --all"
-        );
+        self.chosen.check()?;
         let desk = Desk::open(&self.config, vendors).await?;
-        let choice = self.selection.choice()?;
+        let choice = self.chosen.selection.choice()?;
         // Opened before the marks are read: whoever replayed meanwhile has ended, and is seen.
         let writer = if self.dry_run { None } else { Some(desk.writer().await?) };
         let letters = desk.letters(&choice).await?;

@@ -39,6 +39,28 @@ pub(super) struct Selection {
     done: bool,
 }
 
+/// A [`Selection`] for what changes something: it must choose.
+#[derive(Args)]
+pub(super) struct Chosen {
+    #[command(flatten)]
+    pub(super) selection: Selection,
+    /// All open dead letters, where nothing else chooses.
+    #[arg(long)]
+    all: bool,
+}
+
+impl Chosen {
+    /// # Errors
+    /// Nothing was chosen.
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.all || self.selection.is_narrow(),
+            "say which dead letters: by id, --code, --key, --sink, --normalize, --connection, --tenant, --since, --until, or --all"
+        );
+        Ok(())
+    }
+}
+
 fn time(text: &str) -> Result<Timestamp, String> {
     if let Ok(at) = text.parse() {
         return Ok(at);
@@ -73,7 +95,7 @@ impl Selection {
     }
 
     /// Whether anything narrows it down.
-    pub(super) fn is_narrow(&self) -> bool {
+    fn is_narrow(&self) -> bool {
         !self.ids.is_empty()
             || !self.code.is_empty()
             || !self.sink.is_empty()

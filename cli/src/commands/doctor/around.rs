@@ -29,7 +29,8 @@ pub(super) async fn registry(config: &Config, wanted: &Wanted, findings: &mut Fi
             codec
         }
         Err(error) => {
-            findings.add(State::Failed, "registry", url, &chain(&error), remedy);
+            let what = format!("{:#}", anyhow::Error::from(error));
+            findings.add(State::Failed, "registry", url, &what, remedy);
             findings.add(State::Skipped, "schemas", "", "not looked at: the registry does not answer", "");
             return;
         }
@@ -46,7 +47,7 @@ pub(super) async fn registry(config: &Config, wanted: &Wanted, findings: &mut Fi
                 findings.add(State::Failed, "schemas", &subject, "our schema does not fit what is registered", remedy);
             }
             Err(error) => {
-                let what = chain(&error);
+                let what = format!("{:#}", anyhow::Error::from(error));
                 findings.add(
                     State::Failed,
                     "schemas",
@@ -156,14 +157,4 @@ pub(super) async fn sinks(config: &Config, findings: &mut Findings) {
             }
         }
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
