@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
-"""The same cases with real clients on the embedded broker and on Apache Kafka; fails on any difference that is not in differences.txt.
+"""The same cases with real clients on the embedded broker and on Apache Kafka, and on the embedded registry and on Apicurio's; fails on any
+difference that is not in differences.txt.
 
-    conformance.py [--kafka ADDRESS] [--hirewire BINARY] [--clients a,b] [--keep DIR]
+    conformance.py [--kafka ADDRESS] [--registry URL] [--hirewire BINARY] [--clients a,b] [--keep DIR]
 
-Each client program (see CLIENTS) is run twice, with a bootstrap address and a prefix for its names, and prints one line per case:
-`name: what was observed`. The lines of the two runs are compared. What is in differences.txt and no longer differs fails too, so that
+Each client program (see CLIENTS) is run twice, with an address (of a broker, or of a registry: those named registry-…) and a prefix for its
+names, and prints one line per case: `name: what was observed`. The lines of the two runs are compared. What is in differences.txt and no longer differs fails too, so that
 the list stays true. Logs of the clients on the embedded broker must hold none of TROUBLE.
 
-Without --kafka it starts one (needs a JDK, 17 or newer, and Maven). With --hirewire its broker is the embedded one and its registry serves
-the Avro cases of both runs; without, the example of lib/broker is built and used, and the Avro cases are left out.
+Without --kafka it starts one (needs a JDK, 17 or newer, and Maven), without --registry an Apicurio where a client asks for it (needs Java 21 or
+newer). With --hirewire its broker and its registry are the embedded ones, and the registry serves the Avro cases of both brokers; without, the
+example of lib/broker is built and used, and the Avro cases and the registry's clients are left out.
 The clients' packages are installed into the same cache as Kafka's jars, with pinned versions. Needs python3, and for the clients that are asked for node and npm, kcat, a JDK and Maven.
 """
 import argparse
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -102,9 +105,13 @@ CLIENTS = {
     "kcat": lambda: ([PROGRAMS / "kcat.sh"], python_path()),
     "java": lambda: (java_command("Clients"), {}),
     "java-streams": lambda: (java_command("Streams"), {}),
+    "registry-http": lambda: ([python(), PROGRAMS / "registry_http.py"], {}),
+    "registry-confluent": lambda: ([python(), PROGRAMS / "registry_confluent.py"], {}),
+    "registry-kafkajs": lambda: (["node", PROGRAMS / "registry_kafkajs.mjs"], {"CLIENT_MODULES": str(node())}),
+    "registry-java": lambda: (java_command("Schemas"), {"COMPATIBILITY_CASES": str(PROGRAMS / "java/compatibility.json")}),
 }
 # What a client needs on the machine beyond Python.
-NEEDS = {"node": {"kafkajs"}, "jdk": {"java", "java-streams"}, "kcat": {"kcat"}}
+NEEDS = {"node": {"kafkajs", "registry-kafkajs"}, "jdk": {"java", "java-streams", "registry-java"}, "kcat": {"kcat"}}
 
 
 def free_ports(count):
@@ -168,37 +175,40 @@ def known_differences():
     return known
 
 
-def compare(name, kafka, embedded, known):
+def compare(name, reference, embedded, known):
     """The lines to print about one client; and how many cases are equal."""
     problems, equal = [], 0
-    for case in dict.fromkeys([*kafka, *embedded]):
-        theirs, ours = kafka.get(case, "(nothing)"), embedded.get(case, "(nothing)")
+    for case in dict.fromkeys([*reference, *embedded]):
+        theirs, ours = reference.get(case, "(nothing)"), embedded.get(case, "(nothing)")
         key = f"{name} {case}"
         if theirs == ours and key not in known:
             equal += 1
         elif theirs == ours:
             problems.append(f"{key} no longer differs: take it out of differences.txt")
         elif key not in known:
-            problems.append(f"{key}\n    Kafka:    {theirs}\n    embedded: {ours}")
-    if kafka.get("(end)") != "0":
-        problems.append(f"{name} ended with {kafka.get('(end)')} on Apache Kafka")
+            problems.append(f"{key}\n    {reference_of(name)}: {theirs}\n    embedded: {ours}")
+    if reference.get("(end)") != "0":
+        problems.append(f"{name} ended with {reference.get('(end)')} on {reference_of(name)}")
     return problems, equal
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kafka", help="the address of an Apache Kafka that runs already")
-    parser.add_argument("--hirewire", help="the hirewire binary")
-    parser.add_argument("--clients", default=",".join(CLIENTS), help="which of them: " + ", ".join(CLIENTS))
-    parser.add_argument("--keep", help="where the clients' logs are kept")
-    options = parser.parse_args()
-    names = options.clients.split(",")
-    needs = {kind: {name for name in names if name in clients} for kind, clients in NEEDS.items()}
-    tools = ["java", "mvn"] if needs["jdk"] or not options.kafka else []
-    tools += ["node", "npm"] if needs["node"] else []
-    tools += ["kcat"] if needs["kcat"] else []
-    for tool in tools:
-        shutil.which(tool) or die(f"{tool} is not installed (Debian packages: nodejs npm kcat, and a JDK with maven)")
+def asks_a_registry(name):
+    return name.startswith("registry-")
+
+
+def reference_of(name):
+    return "Apicurio" if asks_a_registry(name) else "Apache Kafka"
+
+
+def script(name, at, count, stack):
+    """Starts what a script of this folder starts; its address."""
+    ran = subprocess.run([HERE / name, "start", at, str(free_ports(count))], stdout=subprocess.PIPE, text=True, check=True)
+    stack.callback(subprocess.run, [HERE / name, "stop", at])
+    return ran.stdout.split()[-1]
+
+
+def embedded(options, work, stack):
+    """The embedded broker's address, and the embedded registry's (none without the binary)."""
     if options.hirewire:
         def command(role, at, port):
             return [str(pathlib.Path(options.hirewire).resolve()), role, "--data", at, "--listen", f"127.0.0.1:{port}"]
@@ -208,6 +218,37 @@ def main():
 
         def command(_, at, port):
             return [example, at, str(port)]
+
+    def serve(role):
+        port = free_ports(1)
+        with open(work / f"{role}.server.log", "w") as log:
+            process = subprocess.Popen(command(role, str(work / f"{role}-data"), port), stdout=log, stderr=log)
+        stack.callback(process.wait, 20)
+        stack.callback(process.terminate)
+        await_port(port, process)
+        return f"127.0.0.1:{port}"
+    return serve("broker"), f"http://{serve('registry')}" if options.hirewire else None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kafka", help="the address of an Apache Kafka that runs already")
+    parser.add_argument("--registry", help="the URL of Confluent's API of an Apicurio that runs already")
+    parser.add_argument("--hirewire", help="the hirewire binary")
+    parser.add_argument("--clients", help="which of them: " + ", ".join(CLIENTS))
+    parser.add_argument("--keep", help="where the clients' logs are kept")
+    options = parser.parse_args()
+    names = options.clients.split(",") if options.clients else [name for name in CLIENTS if options.hirewire or not asks_a_registry(name)]
+    registries = {name for name in names if asks_a_registry(name)}
+    brokers = set(names) - registries
+    if registries and not options.hirewire:
+        die(f"{', '.join(sorted(registries))}: the embedded registry is started by the hirewire binary: give --hirewire")
+    needs = {kind: {name for name in names if name in clients} for kind, clients in NEEDS.items()}
+    tools = ["java", "mvn"] if needs["jdk"] or (brokers and not options.kafka) or (registries and not options.registry) else []
+    tools += ["node", "npm"] if needs["node"] else []
+    tools += ["kcat"] if needs["kcat"] else []
+    for tool in tools:
+        shutil.which(tool) or die(f"{tool} is not installed (Debian packages: nodejs npm kcat, and a JDK with maven)")
     python()
     if needs["node"]:
         node()
@@ -215,55 +256,40 @@ def main():
         java()
     work = pathlib.Path(options.keep or tempfile.mkdtemp(prefix="conformance-")).resolve()
     work.mkdir(parents=True, exist_ok=True)
-    started, own_kafka = [], None
-    try:
-        def serve(role):
-            port = free_ports(1)
-            with open(work / f"{role}.server.log", "w") as log:
-                process = subprocess.Popen(command(role, str(work / f"{role}-data"), port), stdout=log, stderr=log)
-            started.append(process)
-            await_port(port, process)
-            return f"127.0.0.1:{port}"
-        registry = f"http://{serve('registry')}" if options.hirewire else None
-        addresses = {"embedded": serve("broker")}
-        if options.kafka:
-            addresses["kafka"] = options.kafka
-        else:
-            own_kafka = work / "kafka"
-            ran = subprocess.run([HERE / "kafka.sh", "start", own_kafka, str(free_ports(3))], stdout=subprocess.PIPE, text=True, check=True)
-            addresses["kafka"] = ran.stdout.split()[-1]
-        sys.exit(run(names, addresses, registry, work))
-    finally:
-        for process in started:
-            process.terminate()
-            process.wait(20)
-        if own_kafka:
-            subprocess.run([HERE / "kafka.sh", "stop", own_kafka])
+    with contextlib.ExitStack() as stack:
         if not options.keep:
-            shutil.rmtree(work, ignore_errors=True)
+            stack.callback(shutil.rmtree, work, ignore_errors=True)
+        broker, registry = embedded(options, work, stack)
+        pairs = {}
+        if brokers:
+            pairs["broker"] = {"embedded": broker, "reference": options.kafka or script("kafka.sh", work / "kafka", 3, stack)}
+        if registries:
+            pairs["registry"] = {"embedded": registry, "reference": options.registry or script("registry.sh", work / "apicurio", 2, stack)}
+        sys.exit(run(names, pairs, registry, work))
 
 
-def run(names, addresses, registry, work):
+def run(names, pairs, registry, work):
     known, failed, total = known_differences(), 0, 0
     unused = {key for key in known if key.split(" ", 1)[0] in names}
     for name in names:
         began, results = time.monotonic(), {}
+        addresses = pairs["registry" if asks_a_registry(name) else "broker"]
 
         def one(side):
             results[side] = observe(name, addresses[side], side, registry, work)
         sides = [threading.Thread(target=one, args=(side,)) for side in addresses]
         [side.start() for side in sides]
         [side.join() for side in sides]
-        (kafka, _, kafka_log), (embedded, trouble, log) = results["kafka"], results["embedded"]
-        problems, equal = compare(name, kafka, embedded, known)
-        unused -= {f"{name} {case}" for case in [*kafka, *embedded]}
-        problems += [f"{name}: the client's log on the embedded broker says: {line}" for line in trouble]
-        listed = len({*kafka, *embedded}) - equal - sum(not p.startswith(f"{name}:") for p in problems)
+        (reference, _, reference_log), (ours, trouble, log) = results["reference"], results["embedded"]
+        problems, equal = compare(name, reference, ours, known)
+        unused -= {f"{name} {case}" for case in [*reference, *ours]}
+        problems += [f"{name}: the client's log on the embedded side says: {line}" for line in trouble]
+        listed = len({*reference, *ours}) - equal - sum(not p.startswith(f"{name}:") for p in problems)
         print(f"{name}: {equal} cases equal, {max(listed, 0)} listed differences, {len(problems)} problems, {time.monotonic() - began:.0f} s", flush=True)
         for problem in problems:
             print(f"  {problem}", flush=True)
-        if kafka.get("(end)") != "0" or embedded.get("(end)") != "0":
-            for side, path in (("Kafka", kafka_log), ("embedded", log)):
+        if reference.get("(end)") != "0" or ours.get("(end)") != "0":
+            for side, path in ((reference_of(name), reference_log), ("the embedded side", log)):
                 print(f"  -- the end of the log on {side}:\n{path.read_text(errors='replace')[-1500:]}", flush=True)
         failed += len(problems)
         total += equal

@@ -1,12 +1,16 @@
 //! Whether a schema may follow others: level, new schema and earlier schemas in, messages of what does not fit out.
 //!
-//! The judgement is apache-avro's; what is only partly readable does not count as readable.
+//! The judgement is apache-avro's, which knows the aliases of fields; those of types are applied here. What is only partly
+//! readable does not count as readable.
+
+use std::collections::HashMap;
 
 use apache_avro::Schema;
 use apache_avro::error::CompatibilityError;
+use apache_avro::schema::{ArraySchema, EnumSchema, FixedSchema, MapSchema, Name, RecordSchema, UnionSchema};
 use apache_avro::schema_compatibility::{Compatibility, SchemaCompatibility};
 
-use crate::parse::parse;
+use crate::parse::{collect_named, parse};
 
 /// What a new version owes to earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,12 +104,56 @@ pub(crate) fn check(level: Level, new: &Schema, earlier: &[(i64, Schema)]) -> Ve
 
 /// Why `reader` cannot read all that `writer` writes.
 fn unreadable(writer: &Schema, reader: &Schema) -> Option<String> {
-    match SchemaCompatibility::can_read(writer, reader) {
+    match SchemaCompatibility::can_read(writer, &as_named_by(writer, reader)) {
         Ok(Compatibility::Full) => None,
         Ok(Compatibility::Partial) => {
             Some("some values of a union or symbols of an enum have no place in it".to_owned())
         }
         Err(error) => Some(describe(&error)),
+    }
+}
+
+/// The reader, with its types under the writer's names for them where an alias says that they are the same.
+fn as_named_by(writer: &Schema, reader: &Schema) -> Schema {
+    let (mut written, mut read) = (HashMap::new(), HashMap::new());
+    collect_named(writer, &mut written);
+    collect_named(reader, &mut read);
+    let mut names = HashMap::new();
+    for (name, schema) in read {
+        let known = schema.aliases().into_iter().flatten().find_map(|alias| {
+            let alias = Name::new(alias.fullname(None)).ok()?;
+            written.contains_key(&alias).then_some(alias)
+        });
+        if let Some(alias) = known
+            && !written.contains_key(&name)
+        {
+            names.insert(name, alias);
+        }
+    }
+    if names.is_empty() { reader.clone() } else { renamed(reader, &names) }
+}
+
+fn renamed(schema: &Schema, names: &HashMap<Name, Name>) -> Schema {
+    let new = |name: &Name| names.get(name).unwrap_or(name).clone();
+    match schema {
+        Schema::Record(record) => {
+            let mut fields = record.fields.clone();
+            fields.iter_mut().for_each(|field| field.schema = renamed(&field.schema, names));
+            Schema::Record(RecordSchema { name: new(&record.name), fields, ..record.clone() })
+        }
+        Schema::Enum(this) => Schema::Enum(EnumSchema { name: new(&this.name), ..this.clone() }),
+        Schema::Fixed(this) => Schema::Fixed(FixedSchema { name: new(&this.name), ..this.clone() }),
+        Schema::Ref { name } => Schema::Ref { name: new(name) },
+        Schema::Array(array) => {
+            Schema::Array(ArraySchema { items: Box::new(renamed(&array.items, names)), ..array.clone() })
+        }
+        Schema::Map(map) => Schema::Map(MapSchema { types: Box::new(renamed(&map.types, names)), ..map.clone() }),
+        Schema::Union(union) => {
+            let variants = union.variants().iter().map(|variant| renamed(variant, names)).collect();
+            // Two of them may have one name now: then they stay as they are.
+            UnionSchema::new(variants).map_or_else(|_| schema.clone(), Schema::Union)
+        }
+        other => other.clone(),
     }
 }
 
@@ -252,6 +300,24 @@ mod tests {
         (
             r#"{"type": "record", "name": "I", "fields": [{"name": "x", "type": "int"}]}"#,
             r#"{"type": "record", "name": "I", "fields": [{"name": "y", "aliases": ["x"], "type": "long"}]}"#,
+            true,
+            false,
+        ),
+        (
+            r#"{"type": "enum", "name": "E", "symbols": ["A"]}"#,
+            r#"{"type": "enum", "name": "F", "aliases": ["E"], "symbols": ["A"]}"#,
+            true,
+            false,
+        ),
+        (
+            r#"{"type": "fixed", "name": "X", "size": 4}"#,
+            r#"["null", {"type": "fixed", "name": "Y", "aliases": ["X"], "size": 4}]"#,
+            true,
+            false,
+        ),
+        (
+            r#"{"type": "array", "items": {"type": "record", "name": "I", "fields": [{"name": "x", "type": "int"}]}}"#,
+            r#"{"type": "array", "items": {"type": "record", "name": "J", "aliases": ["I"], "fields": [{"name": "x", "type": "long"}]}}"#,
             true,
             false,
         ),

@@ -158,7 +158,7 @@ fn in_full(name: &str, namespace: &str) -> String {
     if name.contains('.') || namespace.is_empty() { name.to_owned() } else { format!("{namespace}.{name}") }
 }
 
-fn collect_named<'a>(schema: &'a Schema, named: &mut HashMap<Name, &'a Schema>) {
+pub(crate) fn collect_named<'a>(schema: &'a Schema, named: &mut HashMap<Name, &'a Schema>) {
     if let Some(name) = schema.name()
         && !matches!(schema, Schema::Ref { .. })
     {

@@ -273,10 +273,14 @@ impl Registry {
         submitted: &Submitted,
     ) -> Result<Vec<String>, ApiError> {
         self.read(|db| {
-            let versions = match against {
-                Some(which) => vec![pick(&visible(db, subject, false)?, which)?],
-                None => store::versions(db, subject)?,
-            };
+            let mut versions = store::versions(db, subject)?;
+            versions.retain(|version| !version.deleted);
+            match against {
+                None => {}
+                // Nothing stands in the way of a subject's first schema.
+                Some(Which::Latest) if versions.is_empty() => {}
+                Some(which) => versions = vec![pick(&versions, which)?],
+            }
             let parsed = resolve(db, submitted)?;
             let level = effective_level(db, subject)?;
             Ok(compatibility::check(level, &parsed.avro, &live_schemas(db, &versions)?))

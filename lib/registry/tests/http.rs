@@ -119,7 +119,9 @@ async fn an_incompatible_schema_is_refused_and_named() {
     assert_eq!(verdict["messages"].as_array().unwrap().len(), 1);
     let verdict = server.ok("POST", "/compatibility/subjects/none/versions", Some(text.clone())).await;
     assert_eq!(verdict["is_compatible"], true);
-    server.refused("POST", "/compatibility/subjects/none/versions/1", Some(text.clone()), 404, 40401).await;
+    let verdict = server.ok("POST", "/compatibility/subjects/none/versions/latest", Some(text.clone())).await;
+    assert_eq!(verdict["is_compatible"], true);
+    server.refused("POST", "/compatibility/subjects/none/versions/1", Some(text.clone()), 404, 40402).await;
     server.refused("POST", "/compatibility/subjects/s/versions/7", Some(text.clone()), 404, 40402).await;
     server.ok("PUT", "/config/s", Some(json!({"compatibility": "NONE"}))).await;
     server.ok("POST", "/subjects/s/versions", Some(text)).await;
