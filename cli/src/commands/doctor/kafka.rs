@@ -221,8 +221,8 @@ async fn dead_letters(kafka: &Settings, wanted: &Wanted, existing: &Topics, find
         Ok(Ok(found)) => {
             for (topic, stored) in found.iter().filter(|(_, stored)| *stored > 0) {
                 // Marks of transactions count as well, so that it may be fewer.
-                let what = format!("at most {stored} dead letters lie there");
-                let remedy = "their headers say why (hirewire tail); docs/errors.md explains each code";
+                let what = format!("holds dead letters, at most {stored}");
+                let remedy = "hirewire dlq list says why; docs/errors.md explains each code";
                 findings.add(State::Warned, "dead letters", topic, &what, remedy);
             }
             if found.iter().all(|(_, stored)| *stored == 0) {
