@@ -2,7 +2,7 @@
 """The same cases with real clients on the embedded broker and on Apache Kafka, and on the embedded registry and on Apicurio's; fails on any
 difference that is not in differences.txt.
 
-    conformance.py [--kafka ADDRESS] [--registry URL] [--hirewire BINARY] [--clients a,b] [--keep DIR]
+    conformance.py [--prepare] [--kafka ADDRESS] [--registry URL] [--hirewire BINARY] [--clients a,b] [--keep DIR]
 
 Each client program (see CLIENTS) is run twice, with an address (of a broker, or of a registry: those named registry-…) and a prefix for its
 names, and prints one line per case: `name: what was observed`. The lines of the two runs are compared. What is in differences.txt and no longer differs fails too, so that
@@ -11,7 +11,7 @@ the list stays true. Logs of the clients on the embedded broker must hold none o
 Without --kafka it starts one (needs a JDK, 17 or newer, and Maven), without --registry an Apicurio where a client asks for it (needs Java 21 or
 newer). With --hirewire its broker and its registry are the embedded ones, and the registry serves the Avro cases of both brokers; without, the
 example of lib/broker is built and used, and the Avro cases and the registry's clients are left out.
-The clients' packages are installed into the same cache as Kafka's jars, with pinned versions. Needs python3, and for the clients that are asked for node and npm, kcat, a JDK and Maven.
+With --prepare it installs what the clients need, and runs none. The clients' packages are installed into the same cache as Kafka's jars, with pinned versions. Needs python3, and for the clients that are asked for node and npm, kcat, a JDK and Maven.
 """
 import argparse
 import contextlib
@@ -232,6 +232,7 @@ def embedded(options, work, stack):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--prepare", action="store_true", help="install what the clients need, and run none")
     parser.add_argument("--kafka", help="the address of an Apache Kafka that runs already")
     parser.add_argument("--registry", help="the URL of Confluent's API of an Apicurio that runs already")
     parser.add_argument("--hirewire", help="the hirewire binary")
@@ -241,7 +242,7 @@ def main():
     names = options.clients.split(",") if options.clients else [name for name in CLIENTS if options.hirewire or not asks_a_registry(name)]
     registries = {name for name in names if asks_a_registry(name)}
     brokers = set(names) - registries
-    if registries and not options.hirewire:
+    if registries and not options.hirewire and not options.prepare:
         die(f"{', '.join(sorted(registries))}: the embedded registry is started by the hirewire binary: give --hirewire")
     needs = {kind: {name for name in names if name in clients} for kind, clients in NEEDS.items()}
     tools = ["java", "mvn"] if needs["jdk"] or (brokers and not options.kafka) or (registries and not options.registry) else []
@@ -254,6 +255,8 @@ def main():
         node()
     if needs["jdk"]:
         java()
+    if options.prepare:
+        return
     work = pathlib.Path(options.keep or tempfile.mkdtemp(prefix="conformance-")).resolve()
     work.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:

@@ -3,6 +3,7 @@
 #   kafka.sh start DIR PORT   starts (or goes on with) the node that lives in DIR; prints its address when it is ready.
 #                             PORT is plain, PORT+1 the controller, PORT+2 SASL_SSL (user svc, password svc-secret, CA DIR/tls/ca.crt)
 #   kafka.sh kill DIR         SIGKILL        kafka.sh stop DIR    SIGTERM, then SIGKILL after 20 s; the data stays
+#   kafka.sh fetch            fetches the jars, and starts nothing
 #   kafka.sh tool CLASS ARGS  a command-line class of Kafka's, e.g. `tool TopicCommand --list --bootstrap-server …`
 # Needs Java 17 or newer, and Maven the first time. The jars are kept in $KAFKA_CACHE (default ~/.cache/hirewire-kafka).
 set -euo pipefail
@@ -79,10 +80,11 @@ case $command in
   start) start "${3:?which port?}" ;;
   stop) stop ;;
   kill) alive || die "no node runs in $dir"; kill -KILL "$(cat "$dir/pid")"; rm "$dir/pid" ;;
+  fetch) jars ;;
   tool)
     shift; class=${1:?which class?}; shift
     case $class in *.*) ;; *) class=org.apache.kafka.tools.$class ;; esac
     jars
     exec "$java" -Xmx512m -cp "$libs/*" -Dlog4j2.configurationFile="$here/log4j2.properties" "$class" "$@" ;;
-  *) sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

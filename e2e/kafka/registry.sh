@@ -2,6 +2,7 @@
 # Apicurio Registry on loopback, in memory: another registry with Confluent's REST API, to hold ours against.
 #   registry.sh start DIR PORT   prints its URL when it is ready. PORT is the API, PORT+1 its health page
 #   registry.sh stop DIR
+#   registry.sh fetch            fetches the program, and starts nothing
 #   registry.sh java             prints the Java it would run on; fails without one
 # Needs Java 21 or newer (the newest under /usr/lib/jvm, or JAVA_HOME), and Maven the first time. The program is kept in $KAFKA_CACHE (default ~/.cache/hirewire-kafka).
 set -euo pipefail
@@ -71,7 +72,8 @@ case $command in
 esac
 case $command in
   start) start "${3:?which port?}" ;;
+  fetch) fetch ;;
   java) new_java ;;
   stop) stop ;;
-  *) sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac
