@@ -30,8 +30,8 @@ pub(crate) struct Parsed {
 /// A sentence that says what Avro does not accept.
 pub(crate) fn parse(text: &str, references: &[String]) -> Result<Parsed, String> {
     let json: Value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
-    if !has_whole_sizes(&json) {
-        return Err("a `size` is no whole number".to_owned());
+    if !has_usual_attributes(&json) {
+        return Err(ODD_ATTRIBUTE.to_owned());
     }
     let (schema, referenced) = read(text, references)?;
     let mut named = HashMap::new();
@@ -42,30 +42,34 @@ pub(crate) fn parse(text: &str, references: &[String]) -> Result<Parsed, String>
     Ok(Parsed { avro, identity: plain(&json).to_string() })
 }
 
-/// What apache-avro makes of the texts. Its canonical form, by which schemas are compared, takes some attributes for what
-/// they are elsewhere and panics if they are not: such a schema is refused here, before it is compared.
+const ODD_ATTRIBUTE: &str = "an attribute that Avro gives a meaning (`name`, `type`, `fields`, `symbols`, `items`, `values`, `order`, `size`, `precision`, `scale`) has a value of another kind";
+
+/// What apache-avro makes of the texts. Should it still panic at one, that schema is refused.
 fn read(text: &str, references: &[String]) -> Result<(Schema, Vec<Schema>), String> {
     let read = std::panic::catch_unwind(|| {
         let read = Schema::parse_str_with_list(text, references).map_err(|error| with_sources(&error))?;
         let _form = read.0.canonical_form();
         Ok(read)
     });
-    let odd = "an attribute that Avro gives a meaning (`order`, `symbols`, `precision`, `scale`, `size`) has a value of another kind";
-    read.unwrap_or_else(|_| Err(odd.to_owned()))
+    read.unwrap_or_else(|_| Err(ODD_ATTRIBUTE.to_owned()))
 }
 
-/// A type or a field may have any attributes, but apache-avro's canonical form takes each `size` for a number.
-fn has_whole_sizes(json: &Value) -> bool {
-    match json {
-        Value::Array(items) => items.iter().all(has_whole_sizes),
-        Value::Object(map) => {
-            let whole = map.get("size").is_none_or(|size| match size {
-                Value::String(text) => text.parse::<i64>().is_ok(),
-                other => other.as_i64().is_some(),
-            });
-            whole && ["type", "fields", "items", "values"].iter().all(|key| map.get(*key).is_none_or(has_whole_sizes))
-        }
+/// A type or a field may have any attributes, but apache-avro's canonical form, by which schemas are compared, takes some
+/// of them for what they are elsewhere and panics if they are not.
+fn has_usual_attributes(json: &Value) -> bool {
+    let is_usual = |(key, value): (&String, &Value)| match key.as_str() {
+        "size" | "precision" | "scale" => match value {
+            Value::String(text) => text.parse::<i64>().is_ok(),
+            other => other.as_i64().is_some(),
+        },
+        "name" | "type" | "fields" | "symbols" | "items" | "values" | "order" => has_usual_attributes(value),
         _ => true,
+    };
+    match json {
+        Value::String(_) => true,
+        Value::Array(items) => items.iter().all(has_usual_attributes),
+        Value::Object(map) => map.iter().all(is_usual),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
