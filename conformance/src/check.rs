@@ -57,8 +57,10 @@ pub fn check(folder: &Folder) -> Checked {
             invalid.len()
         );
         let told = Told { folder, mapping: &mapping, rules: &rules };
-        told.names("event", "webhook.subjects", rules.plan.events(), &events, &mut checked);
-        told.names("stream", "api.streams", rules.plan.streams(), &streams, &mut checked);
+        let thin_event = |event: &str| rules.manifest.webhook.as_ref().is_some_and(|webhook| webhook.is_thin(event));
+        let thin_stream = |stream: &str| rules.manifest.api.as_ref().is_some_and(|api| api.is_thin(stream));
+        told.names("event", "webhook.subjects", rules.plan.events(), &events, &thin_event, &mut checked);
+        told.names("stream", "api.streams", rules.plan.streams(), &streams, &thin_stream, &mut checked);
         told.covered(&fixtures, &mut checked.mistakes);
     }
     checked
@@ -146,13 +148,15 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
-    /// Each name that the mapping has is in the manifest, and the other way round.
+    /// Each name that the mapping has is in the manifest, and the other way round, but for what is `thin`: something else
+    /// is read in its place.
     fn names<'n>(
         &self,
         kind: &str,
         place: &str,
         mapped: impl Iterator<Item = &'n str>,
         known: &[&str],
+        thin: &dyn Fn(&str) -> bool,
         checked: &mut Checked,
     ) {
         let mapped: BTreeSet<&str> = mapped.collect();
@@ -164,7 +168,7 @@ impl Told<'_> {
             };
             checked.mistakes.add(at, format!("the manifest does not know the {kind} \"{name}\""), hint);
         }
-        for name in known.iter().filter(|name| !mapped.contains(*name)) {
+        for name in known.iter().filter(|name| !mapped.contains(*name) && !thin(name)) {
             let what = format!("no rule makes anything of the {kind} \"{name}\" ({place}): it is kept raw");
             self.folder.problem("manifest.yaml", 0, what, "add a rule to mapping.yaml", &mut checked.warnings);
         }

@@ -1,10 +1,12 @@
 //! A fixture: one payload, with a name that says what it is, and what the mapping makes of it.
 //!
 //! `webhook__<case>.json` is the body of a delivery, `poll__<stream>[__<case>].json` an answer to a poll. An invalid one
-//! ends with `__<CODE>.json`, the code of the dead letter that it must become.
+//! ends with `__<CODE>.json`, the code of the dead letter that it must become. Where a header names a delivery's event,
+//! the case begins with it: `webhook__<event>[__<case>].json`.
 
 use std::path::{Path, PathBuf};
 
+use hirewire_ingest::manifest::Place;
 use hirewire_mapping::tool::{MetaValue, Report, World, map_file, rows};
 use hirewire_mapping::{Input, Reject, RejectCode};
 use hirewire_schemas::avro_schema;
@@ -67,9 +69,18 @@ impl Fixture {
     #[must_use]
     pub fn event(&self, rules: &Rules, body: &[u8]) -> Option<String> {
         match self.kind {
-            Kind::Webhook => Some(rules.manifest.event_of(body).unwrap_or_default()),
+            Kind::Webhook => Some(rules.manifest.event_of(&self.headers(rules), body).unwrap_or_default()),
             Kind::Poll(_) => None,
         }
+    }
+
+    /// The header that names the event, if it is one that does.
+    fn headers(&self, rules: &Rules) -> Vec<(String, String)> {
+        let Some(Place::Header(name)) = rules.manifest.webhook.as_ref().map(|webhook| &webhook.event) else {
+            return Vec::new();
+        };
+        let event = self.name.trim_end_matches(".json").split("__").nth(1).unwrap_or_default();
+        vec![(name.clone(), event.to_owned())]
     }
 
     /// Each payload of `body` as the mapping gets it: the delivery, or each row of a page.
@@ -79,7 +90,7 @@ impl Fixture {
     pub fn payloads<'b>(&self, rules: &Rules, body: &'b [u8]) -> Result<Vec<&'b [u8]>, Reject> {
         match &self.kind {
             Kind::Webhook => Ok(vec![body]),
-            Kind::Poll(stream) => rows(body, Some(&rules.manifest.rows().unwrap_or_else(|| stream.clone()))),
+            Kind::Poll(stream) => rows(body, Some(&rules.manifest.rows_of(stream).unwrap_or_else(|| stream.clone()))),
         }
     }
 
@@ -102,7 +113,8 @@ impl Fixture {
         let received_micros = Some(RECEIVED_MICROS);
         let input =
             Input { body, event: event.as_deref(), stream, params: &params, received_micros, ..Input::default() };
-        map_file(&rules.plan, &input, rules.manifest.rows().as_deref(), &world)
+        let rows = stream.and_then(|stream| rules.manifest.rows_of(stream));
+        map_file(&rules.plan, &input, rows.as_deref(), &world)
     }
 }
 

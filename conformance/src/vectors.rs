@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use hirewire_ingest::Connection;
-use hirewire_ingest::manifest::{Claim, Manifest, Signature};
+use hirewire_ingest::manifest::{Manifest, Place, Signature};
 use hirewire_ingest::webhook::{Delivery, Verifier};
 use hirewire_service::Secret;
 use hirewire_yaml::{Node, Problems};
@@ -18,6 +18,8 @@ pub(crate) struct Vector {
     /// Those that the connection has.
     secrets: Vec<String>,
     body: String,
+    /// Headers beside the signature's.
+    headers: Vec<(String, String)>,
     /// Values of the signature's header, in order.
     signatures: Vec<String>,
     received_at: Timestamp,
@@ -48,6 +50,7 @@ fn vector(node: &Node, problems: &mut Problems) -> Option<Vector> {
     let name = map.require("name", problems).and_then(|node| node.name(problems));
     let secrets = map.require("secrets", problems).and_then(|node| texts(node, problems));
     let body = map.require("body", problems).and_then(|node| node.text(problems));
+    let headers = map.get("headers").map_or(Some(Vec::new()), |node| pairs(node, problems));
     let signatures = map.get("signatures").map_or(Some(Vec::new()), |node| texts(node, problems));
     let received_at = map.get("received_at").map_or(Some(Timestamp::now()), |node| {
         let read = node.text(problems)?.parse().ok();
@@ -63,6 +66,7 @@ fn vector(node: &Node, problems: &mut Problems) -> Option<Vector> {
         name: name?.to_owned(),
         secrets: secrets?,
         body: body?.to_owned(),
+        headers: headers?,
         signatures: signatures?,
         received_at: received_at?,
         proven: proven?,
@@ -73,6 +77,11 @@ fn texts(node: &Node, problems: &mut Problems) -> Option<Vec<String>> {
     node.list(problems)?.iter().map(|item| item.text(problems).map(str::to_owned)).collect()
 }
 
+fn pairs(node: &Node, problems: &mut Problems) -> Option<Vec<(String, String)>> {
+    let mut map = node.map(problems)?;
+    map.entries().map(|(_, name, value)| Some((name.to_owned(), value.text(problems)?.to_owned()))).collect()
+}
+
 impl Vector {
     /// Whether ingest would take the delivery for the vendor's.
     ///
@@ -81,9 +90,13 @@ impl Vector {
     pub(crate) fn judge(&self, manifest: &Arc<Manifest>) -> Result<bool, &'static str> {
         let Some(webhook) = &manifest.webhook else { return Err("the manifest knows no webhook") };
         let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let name = HeaderName::try_from(name).map_err(|_| "a header's name that is none")?;
+            headers.append(name, HeaderValue::from_str(value).map_err(|_| "a value that no header can hold")?);
+        }
         for signature in &self.signatures {
             let Signature::Hmac(hmac) = &webhook.signature else { return Err("the manifest knows no signature") };
-            let Claim::Header(name) = &hmac.claim else {
+            let Place::Header(name) = &hmac.claim else {
                 return Err("the signature stands in the body: leave `signatures` out");
             };
             let name = HeaderName::try_from(name).map_err(|_| "the manifest's header is none")?;

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::Role;
-use crate::manifest::{Api, Auth, Manifest, Signature, Webhook, url};
+use crate::manifest::{Api, Auth, BaseUrl, Manifest, Signature, Webhook, url};
 use crate::webhook::Verifier;
 
 /// One connection. Built at start, then read only.
@@ -149,7 +149,7 @@ fn read_inlet(node: &Node, manifest: &Arc<Manifest>, rules: &Webhook, problems: 
 impl Credentials {
     fn read(map: &mut Map<'_>, auth: &Auth, problems: &mut Problems) -> Option<Self> {
         let auth = match auth {
-            Auth::BasicApiKey => {
+            Auth::BasicApiKey { .. } | Auth::ApiKeyHeader { .. } => {
                 let key = map.require("api_key", problems).and_then(|node| Secret::read(node, problems));
                 return key.map(Self::ApiKey);
             }
@@ -177,7 +177,15 @@ impl Poll {
     fn read(node: &Node, api: &Api, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
         let credentials = Credentials::read(&mut map, &api.auth, problems);
-        let base_url = map.get("base_url").map_or(Some(api.base_url.clone()), |node| url(node, problems));
+        let base_url = match (map.get("base_url"), &api.base_url) {
+            (Some(node), _) => url(node, problems),
+            (None, BaseUrl::Shared(url)) => Some(url.clone()),
+            (None, BaseUrl::PerConnection(example)) => {
+                let hint = format!("this vendor has one for each customer, as {example}");
+                problems.add(node, "`base_url` is missing", hint);
+                None
+            }
+        };
         let interval = time(&mut map, "interval", Duration::from_secs(30), problems);
         let lag = map.get("lag").map_or(Some(api.lag), |node| duration_or_zero(node, problems));
         let overlap = map.get("overlap").map_or(Some(api.overlap), |node| duration_or_zero(node, problems));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use hirewire_kafka::Record;
 use hirewire_registry::{Codec, Subject, frame};
 use hirewire_schemas::Names;
-use hirewire_schemas::records::{Fetch, Put};
+use hirewire_schemas::records::{Fetch, NameValue, Put};
 use hirewire_service::Shutdown;
 use jiff::Timestamp;
 
@@ -23,6 +23,16 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 pub struct Wanted {
     pub(crate) stream: String,
     pub(crate) id: String,
+    /// Further ids that the list's path needs.
+    pub(crate) params: Vec<(String, String)>,
+}
+
+impl Wanted {
+    /// As it was asked for.
+    pub(crate) fn of(fetch: Fetch) -> Self {
+        let params = fetch.params.into_iter().map(|pair| (pair.name, pair.value)).collect();
+        Self { stream: fetch.resource, id: fetch.remote_id, params }
+    }
 }
 
 /// Makes requests. They cannot be made before the registry knew their schema once.
@@ -71,6 +81,7 @@ impl FetchRequests {
 
     /// The record of a request; `None` before the registry answered.
     pub(crate) fn record(&self, connection: &Connection, wanted: &Wanted, at: Timestamp) -> Option<Record> {
+        let pair = |(name, value): &(String, String)| NameValue { name: name.clone(), value: value.clone() };
         let fetch = Fetch {
             tenant_id: connection.tenant.clone(),
             connection_id: connection.name.clone(),
@@ -78,7 +89,7 @@ impl FetchRequests {
             resource: wanted.stream.clone(),
             remote_id: wanted.id.clone(),
             url: None,
-            params: Vec::new(),
+            params: wanted.params.iter().map(pair).collect(),
             cause: None,
             requested_at: Some(at.as_microsecond()),
             attempts: None,

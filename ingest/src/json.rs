@@ -92,6 +92,78 @@ pub(crate) fn elements(body: &[u8], path: &Path) -> Result<Vec<Range<usize>>, No
     }
 }
 
+/// The byte range of the value of each member of the object at `path`.
+///
+/// # Errors
+/// When the document is cut off or not JSON, or when there is no object at `path`.
+pub(crate) fn members(body: &[u8], path: &Path) -> Result<Vec<Range<usize>>, NotAList> {
+    // What PHP makes of an object without members.
+    if let Ok(list) = elements(body, path)
+        && list.is_empty()
+    {
+        return Ok(list);
+    }
+    let object = starting_with(b'{', body, path)?;
+    let mut scanner = Scanner { bytes: body, at: object.start + 1 };
+    let mut ranges = Vec::new();
+    if scanner.take(b'}') {
+        return Ok(ranges);
+    }
+    loop {
+        scanner.space();
+        scanner.string().ok_or(NotAList::Broken)?;
+        if !scanner.take(b':') {
+            return Err(NotAList::Broken);
+        }
+        ranges.push(scanner.value().ok_or(NotAList::Broken)?);
+        if scanner.take(b'}') {
+            return Ok(ranges);
+        }
+        if !scanner.take(b',') {
+            return Err(NotAList::Broken);
+        }
+    }
+}
+
+/// The texts and numbers at `path`, of each element where a list stands on the way. None twice.
+#[must_use]
+pub(crate) fn scalars(body: &[u8], path: &Path) -> Vec<String> {
+    let mut places = vec![body];
+    for key in &path.0 {
+        let step = Path(vec![key.clone()]);
+        places = places.into_iter().flat_map(each).filter_map(|place| find(place, &step)).collect();
+    }
+    let mut found: Vec<String> = Vec::new();
+    for text in places.into_iter().flat_map(each).filter_map(|place| scalar(place, &Path::default())) {
+        if !found.contains(&text) {
+            found.push(text);
+        }
+    }
+    found
+}
+
+/// The elements of a list, or what is none.
+fn each(value: &[u8]) -> Vec<&[u8]> {
+    match elements(value, &Path::default()) {
+        Ok(ranges) => ranges.into_iter().filter_map(|range| value.get(range)).collect(),
+        Err(_) => vec![value],
+    }
+}
+
+/// The byte ranges of the values at `paths`, in their order in `body`. None lies in another.
+#[must_use]
+pub(crate) fn places(body: &[u8], paths: &[Path]) -> Vec<Range<usize>> {
+    let mut ranges: Vec<_> = paths.iter().filter_map(|path| range_of(body, 0..body.len(), path)).collect();
+    ranges.sort_by_key(|range| range.start);
+    let mut end = 0;
+    ranges.retain(|range| {
+        let apart = range.start >= end;
+        end = end.max(range.end);
+        apart
+    });
+    ranges
+}
+
 /// The byte range of the object at `path`.
 ///
 /// # Errors
@@ -330,6 +402,42 @@ mod tests {
         for end in 0..body.len() {
             assert_eq!(object(body.get(..end).unwrap().as_bytes(), &path("data")), Err(NotAList::Broken));
         }
+    }
+
+    #[test]
+    fn members_are_exact_byte_ranges_and_a_cut_object_has_none() {
+        let body = r#" {"u": {"7": {"id": 7}, "8" :{"id":8 }}, "e": {}, "p": [], "l": [1]}"#;
+        let found = |at: &str| -> Result<Vec<&str>, NotAList> {
+            Ok(members(body.as_bytes(), &path(at))?.into_iter().map(|range| body.get(range).unwrap()).collect())
+        };
+        assert_eq!(found("u"), Ok(vec![r#"{"id": 7}"#, r#"{"id":8 }"#]));
+        assert_eq!((found("e"), found("p")), (Ok(Vec::new()), Ok(Vec::new())));
+        assert_eq!((found("l"), found("x")), (Err(NotAList::Absent), Err(NotAList::Absent)));
+        assert_eq!(members(body.as_bytes(), &Path::default()).unwrap().len(), 4);
+        for end in 0..body.len() {
+            assert_eq!(members(body.get(..end).unwrap().as_bytes(), &path("u")), Err(NotAList::Broken), "{end}");
+        }
+    }
+
+    #[test]
+    fn scalars_are_found_through_lists_and_none_twice() {
+        let body = br#"{"main":{"job":{"id":"a"}},"others":[{"job":{"id":"b"}},{"job":null},{"job":{"id":"a"}},7],"n":[1,[2]]}"#;
+        assert_eq!(scalars(body, &path("main.job.id")), ["a"]);
+        assert_eq!(scalars(body, &path("others.job.id")), ["b", "a"]);
+        assert_eq!(scalars(body, &path("n")), ["1"]);
+        assert!(scalars(body, &path("none.job.id")).is_empty());
+    }
+
+    #[test]
+    fn places_stand_in_their_order_and_not_in_one_another() {
+        let body = br#"{"a":{"b":"x"},"c":[1],"d":2}"#;
+        let found = |paths: &[&str]| -> Vec<String> {
+            let paths: Vec<Path> = paths.iter().map(|text| path(text)).collect();
+            let text = |range: Range<usize>| String::from_utf8(body.get(range).unwrap().to_vec()).unwrap();
+            places(body, &paths).into_iter().map(text).collect()
+        };
+        assert_eq!(found(&["d", "c", "e"]), ["[1]", "2"]);
+        assert_eq!(found(&["a.b", "a"]), [r#"{"b":"x"}"#]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod connection;
 mod envelope;
 mod fetch;
 mod json;
+mod link;
 pub mod manifest;
 mod metrics;
 mod poll;

@@ -71,9 +71,10 @@ impl MapArguments {
         let body = std::fs::read(&self.file).with_context(|| format!("{} cannot be read", self.file.display()))?;
         let event = match self.stream {
             Some(_) => None,
-            None => Some(manifest.event_of(&body).with_context(|| {
+            None => Some(manifest.event_of(&self.headers, &body).with_context(|| {
                 format!(
-                    "{} is no webhook of {}: its event's name was not found; name the stream with --stream",
+                    "{} is no webhook of {}: its event's name was not found; name the stream with --stream, or with \
+                     --header the header that names the event",
                     self.file.display(),
                     self.vendor
                 )
@@ -111,7 +112,8 @@ impl MapArguments {
             (field == "event_id").then(id)
         };
         let world = World { schema_of: &avro_schema, id: &id, key: &key, meta: &meta, meta_of: &event_id };
-        let report = map_file(&plan, &input, manifest.rows().as_deref(), &world);
+        let rows = self.stream.as_deref().and_then(|stream| manifest.rows_of(stream));
+        let report = map_file(&plan, &input, rows.as_deref(), &world);
         for line in &report.lines {
             out::line(line);
         }

@@ -3,24 +3,25 @@
 use std::time::Duration;
 
 use hirewire_service::settings::duration_or_zero;
-use hirewire_yaml::{Map, Node, Problems};
+use hirewire_yaml::{Map, Node, Problems, Value};
 
-use super::stream::{Before, Narrowed, Stream, flag, pairs};
-use super::{header, path, required_path, required_text};
+use super::narrow::Narrowed;
+use super::stream::{Before, Stream, flag, pairs};
+use super::{Rows, header, optional, path, required_path, required_text};
 use crate::json::Path;
 
 /// How the vendor's lists are read.
 #[derive(Debug)]
 pub struct Api {
-    /// Without a slash at its end. A connection may override it.
-    pub base_url: String,
+    /// A connection may override it.
+    pub base_url: BaseUrl,
     pub auth: Auth,
     pub send: Send,
     /// How an answer with a good status says that it is none.
     pub errors: Option<Errors>,
     pub paging: Paging,
-    /// Where an answer holds its rows; the root, if the answer is the list.
-    pub(crate) rows: Path,
+    /// Where an answer holds its rows.
+    pub(crate) rows: Rows,
     pub rate_limit: RateLimit,
     /// Parameters of the first request of every list.
     pub first_page: Vec<(String, String)>,
@@ -32,12 +33,26 @@ pub struct Api {
     pub streams: Vec<Stream>,
 }
 
+/// In front of the lists' paths, without a slash at its end.
+#[derive(Debug)]
+pub enum BaseUrl {
+    Shared(String),
+    /// Each customer has one: a connection must name it. Holds what such a one looks like.
+    PerConnection(String),
+}
+
 /// How a request proves who asks.
 #[derive(Debug)]
 pub enum Auth {
     Oauth2ClientCredentials(ClientCredentials),
-    /// An API key as the user of HTTP Basic, without a password.
-    BasicApiKey,
+    /// An API key as the user of HTTP Basic, with a password that everybody may know, or none.
+    BasicApiKey {
+        password: Option<String>,
+    },
+    /// An API key in a header, in lower case.
+    ApiKeyHeader {
+        header: String,
+    },
 }
 
 /// RFC 6749 section 4.4, client id and secret by HTTP Basic.
@@ -80,6 +95,8 @@ pub enum Paging {
     LinkCursor { param: String },
     /// A token in the body, sent as `param` with the parameters of the first request.
     NextToken(NextToken),
+    /// The number of the page, sent as `param` with the parameters of the first request, from 2 on.
+    PageNumber(PageNumber),
 }
 
 /// Where an answer says which page follows.
@@ -87,10 +104,18 @@ pub enum Paging {
 pub struct NextToken {
     pub(crate) param: String,
     pub(crate) next: Path,
-    /// A boolean: whether a page follows.
-    pub(crate) more: Path,
+    /// A boolean: whether a page follows. `None`: one does if the answer names it.
+    pub(crate) more: Option<Path>,
     /// The token stands percent-encoded in the body.
     pub(crate) encoded: bool,
+}
+
+/// Pages that are counted.
+#[derive(Debug)]
+pub struct PageNumber {
+    pub(crate) param: String,
+    /// A boolean: whether this page is the last one.
+    pub(crate) last: Path,
 }
 
 /// Headers that tell how much may still be asked, in lower case.
@@ -104,7 +129,7 @@ pub struct RateLimit {
 impl Api {
     pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
-        let base_url = map.require("base_url", problems).and_then(|node| url(node, problems));
+        let base_url = map.require("base_url", problems).and_then(|node| BaseUrl::read(node, problems));
         let auth = map.require("auth", problems).and_then(|node| Auth::read(node, problems));
         let sends = [("query", Send::Query), ("json_body", Send::JsonBody)];
         let send = map.get("send").map_or(Some(Send::Query), |node| node.choice(&sends, problems));
@@ -113,7 +138,7 @@ impl Api {
             Some(node) => Errors::read(node, problems).map(Some),
         };
         let paging = map.require("paging", problems).and_then(|node| Paging::read(node, problems));
-        let rows = map.get("rows").map_or_else(|| Some(Path::default()), |node| path(node, problems));
+        let rows = map.get("rows").map_or(Some(Rows::List(Path::default())), |node| Rows::read(node, problems));
         let rate_limit = map.get("rate_limit").map_or(Some(RateLimit::default()), |n| RateLimit::read(n, problems));
         let first_page = pairs(map.get("first_page"), problems);
         let shared = (map.get("window"), map.get("sync"));
@@ -149,15 +174,51 @@ impl Api {
             streams: streams?,
         })
     }
+
+    /// Whether rows of the list only name something, each of which is read in its place.
+    #[must_use]
+    pub fn is_thin(&self, stream: &str) -> bool {
+        let details = self.streams.iter().filter(|detail| matches!(detail.rows, Some(Rows::One(_))));
+        let parents = details.filter_map(|detail| self.streams.get(detail.per.as_ref()?.parent));
+        parents.into_iter().any(|parent| parent.name == stream)
+    }
+
+    /// What an answer to a request for this list holds.
+    pub(crate) fn rows_of<'a>(&'a self, stream: &'a Stream) -> &'a Rows {
+        stream.rows.as_ref().unwrap_or(&self.rows)
+    }
+}
+
+impl BaseUrl {
+    fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        if !matches!(node.value, Value::Map(_)) {
+            return url(node, problems).map(Self::Shared);
+        }
+        let (_, value) = node.tagged(&["per_connection"], problems)?;
+        url(value, problems).map(Self::PerConnection)
+    }
+
+    /// The URL, or one that looks like it.
+    pub(crate) fn example(&self) -> &str {
+        match self {
+            Self::Shared(url) | Self::PerConnection(url) => url,
+        }
+    }
 }
 
 impl Auth {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let (kind, value) = node.tagged(&["oauth2_client_credentials", "basic_api_key"], problems)?;
+        let (kind, value) = node.tagged(&["oauth2_client_credentials", "basic_api_key", "api_key_header"], problems)?;
         let mut map = value.map(problems)?;
         if kind == "basic_api_key" {
+            let password = map.get("password").map(|node| node.name(problems).map(str::to_owned));
             map.finish(problems);
-            return Some(Self::BasicApiKey);
+            return optional(password).map(|password| Self::BasicApiKey { password });
+        }
+        if kind == "api_key_header" {
+            let name = map.require("header", problems).and_then(|node| header(node, problems));
+            map.finish(problems);
+            return name.map(|header| Self::ApiKeyHeader { header });
         }
         let token_url = map.require("token_url", problems).and_then(|node| url(node, problems));
         let expires_at = required_path(&mut map, "expires_at", problems);
@@ -197,15 +258,20 @@ fn words(map: &mut Map<'_>, key: &'static str, problems: &mut Problems) -> Optio
 
 impl Paging {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let (kind, value) = node.tagged(&["link_cursor", "next_token"], problems)?;
+        let (kind, value) = node.tagged(&["link_cursor", "next_token", "page_number"], problems)?;
         let mut map = value.map(problems)?;
         let param = required_text(&mut map, "param", problems);
         if kind == "link_cursor" {
             map.finish(problems);
             return Some(Self::LinkCursor { param: param? });
         }
+        if kind == "page_number" {
+            let last = required_path(&mut map, "last", problems);
+            map.finish(problems);
+            return Some(Self::PageNumber(PageNumber { param: param?, last: last? }));
+        }
         let next = required_path(&mut map, "next", problems);
-        let more = required_path(&mut map, "more", problems);
+        let more = optional(map.get("more").map(|node| path(node, problems)));
         let encoded = flag(&mut map, "encoded", problems);
         map.finish(problems);
         Some(Self::NextToken(NextToken { param: param?, next: next?, more: more?, encoded }))

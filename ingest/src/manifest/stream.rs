@@ -2,60 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use hirewire_yaml::{Map, Node, Problems, did_you_mean};
-use jiff::Timestamp;
+use hirewire_yaml::{Map, Node, Problems, Value, did_you_mean};
 
-use super::{Subject, path, required_path, required_text};
+use super::narrow::{Narrowed, Sync, Window, narrowed};
+use super::{Rows, Subject, path};
 use crate::json::Path;
-
-/// How a list is narrowed to what changed in `(from, to]`.
-#[derive(Debug, Clone)]
-pub struct Window {
-    pub filter: Filter,
-    /// Where a row says when it changed last.
-    pub(crate) field: Path,
-    /// Of instants, in the filter and in `field`.
-    pub format: TimeFormat,
-}
-
-/// The parameters that a window becomes.
-#[derive(Debug, Clone)]
-pub enum Filter {
-    /// One parameter for both ends.
-    One {
-        param: String,
-        /// The value of the first window, with `{to}`.
-        first: String,
-        /// The value of each later one, with `{from}` and `{to}`.
-        then: String,
-    },
-    /// A parameter for each end. The first window has only the later one.
-    Two { from: String, to: String },
-}
-
-/// How an instant is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TimeFormat {
-    Rfc3339,
-    /// Milliseconds since 1970.
-    EpochMs,
-}
-
-impl TimeFormat {
-    pub(crate) fn write(self, instant: Timestamp) -> String {
-        match self {
-            Self::Rfc3339 => instant.to_string(),
-            Self::EpochMs => instant.as_millisecond().to_string(),
-        }
-    }
-
-    pub(crate) fn read(self, text: &str) -> Option<Timestamp> {
-        match self {
-            Self::Rfc3339 => text.parse().ok(),
-            Self::EpochMs => Timestamp::from_millisecond(text.parse().ok()?).ok(),
-        }
-    }
-}
 
 /// One list.
 #[derive(Debug)]
@@ -72,12 +23,20 @@ pub struct Stream {
     pub params: Vec<(String, String)>,
     /// Parameters of which each value is a list of its own, with its own cursor.
     pub each: Option<(String, Vec<String>)>,
-    /// At most one of `window` and `sync`. Neither: the list has no filter and is read whole each time, or is one per
-    /// parent.
+    /// At most one of `window` and `sync`. Neither: the list has no filter and is read whole each time, is one per
+    /// parent, or is no list.
     pub window: Option<Window>,
     pub sync: Option<Sync>,
     /// The list is asked for once for each row of another one.
     pub per: Option<Per>,
+    /// With `per`: a parameter, and where a parent's row holds its values. The list is asked for once for each.
+    pub(crate) each_in: Option<(String, Vec<Path>)>,
+    /// `None`: as all lists of the vendor.
+    pub(crate) rows: Option<Rows>,
+    /// An answer may say that more follows.
+    pub(crate) paged: bool,
+    /// Whether there is a list at all. If not, rows are read only when an event names them.
+    pub listed: bool,
     /// How one row is asked for by its id.
     pub one: Option<One>,
     /// Values of the parent's row that the mapping is told.
@@ -102,57 +61,18 @@ pub struct One {
     /// Behind the base URL; a part of it is `{id}`, or `param` names the parameter.
     pub path: String,
     pub param: Option<String>,
-    /// Where an answer holds the row; the root, if the answer is the row.
-    pub(crate) row: Path,
+    /// Where an answer holds the row.
+    pub(crate) row: Rows,
     pub params: Vec<(String, String)>,
 }
 
-/// How a list is narrowed to what changed since a token was given: the vendor remembers, not we.
-#[derive(Debug, Clone)]
-pub struct Sync {
-    /// Takes the token, in the first request of a run; without it the list is read whole.
-    pub(crate) param: String,
-    /// Where the last page holds the token of the next run.
-    pub(crate) next: Path,
-    /// Where a row says when it changed last, if it does.
-    pub(crate) version: Option<Path>,
-}
-
 /// What makes a row that overlap shows again a repetition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Repeats {
-    /// The same bytes.
-    Bytes,
+    /// The same bytes, but for what stands at these places: that is new in every answer, as a signed URL.
+    Bytes { but: Vec<Path> },
     /// The same id and time of change: the bytes hold something that is new in every answer, as a signed URL.
     Version,
-}
-
-impl Window {
-    fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let mut map = node.map(problems)?;
-        let filter = if node.peek("from").is_some() || node.peek("to").is_some() {
-            let from = required_text(&mut map, "from", problems);
-            let to = required_text(&mut map, "to", problems);
-            from.zip(to).map(|(from, to)| Filter::Two { from, to })
-        } else {
-            let param = required_text(&mut map, "param", problems);
-            let first = template(&mut map, "first", &["{to}"], problems);
-            let then = template(&mut map, "then", &["{from}", "{to}"], problems);
-            param.zip(first).zip(then).map(|((param, first), then)| Filter::One { param, first, then })
-        };
-        let field = required_path(&mut map, "field", problems);
-        let formats = [("rfc3339", TimeFormat::Rfc3339), ("epoch_ms", TimeFormat::EpochMs)];
-        let format = map.get("format").map_or(Some(TimeFormat::Rfc3339), |node| node.choice(&formats, problems));
-        map.finish(problems);
-        Some(Self { filter: filter?, field: field?, format: format? })
-    }
-}
-
-/// How a list is narrowed to what changed.
-#[derive(Debug, Clone)]
-pub(super) enum Narrowed {
-    Window(Window),
-    Sync(Sync),
 }
 
 /// What a list needs to know of those before it.
@@ -171,8 +91,13 @@ impl Stream {
             None => Some(None),
             Some(node) => Per::read(node, before, problems).map(Some),
         };
-        let param = per.as_ref().and_then(|per| per.as_ref()).map(|per| per.param.as_str());
-        let at = map.get("path").map_or(Some(name), |node| list_path(node, param, problems));
+        let each_in = each_in(&mut map, problems);
+        let own = per.iter().flatten().map(|per| per.param.as_str());
+        let params: Vec<&str> = own.chain(each_in.iter().flatten().map(|(param, _)| param.as_str())).collect();
+        let at = map.get("path").map_or(Some(name), |node| list_path(node, &params, problems));
+        let rows = rows(&mut map, problems);
+        let paged = map.get("paged").map_or(Some(true), |node| node.boolean(problems));
+        let listed = map.get("listed").map_or(Some(true), |node| node.boolean(problems));
         let subject = match (map.get("subject"), node.peek("per")) {
             (Some(node), _) => Subject::read(node, problems).map(Some),
             (None, Some(_)) => Some(None),
@@ -205,8 +130,10 @@ impl Stream {
             Some(node) => paths(node, problems),
         };
         let restricted = flag(&mut map, "restricted", problems);
-        let known = [("bytes", Repeats::Bytes), ("version", Repeats::Version)];
-        let repeats = map.get("repeats").map_or(Some(Repeats::Bytes), |node| node.choice(&known, problems));
+        let repeats = map.get("repeats").map_or(Some(Repeats::bytes()), |node| Repeats::read(node, problems));
+        if listed == Some(false) && node.peek("one").is_none() {
+            problems.add(node, format!("nothing reads {name}"), "a list with `listed: false` is read by `one`");
+        }
         map.finish(problems);
         let (window, sync) = match narrowed? {
             None => (None, None),
@@ -223,6 +150,10 @@ impl Stream {
             window,
             sync,
             per: per?,
+            each_in: each_in?,
+            paged: paged? && !matches!(rows, Some(Some(Rows::One(_)))),
+            rows: rows?,
+            listed: listed?,
             one: one?,
             tell: tell?,
             restricted,
@@ -232,82 +163,82 @@ impl Stream {
 }
 
 impl Stream {
+    /// The path by which the list of a parent, or one row, is asked for; `{param}` stands for an id.
+    pub(crate) fn path_by_ids(&self) -> Option<&str> {
+        if self.per.is_some() { Some(&self.path) } else { self.one.as_ref().map(|one| one.path.as_str()) }
+    }
+
+    /// Whether an id is sent beside the path.
+    pub(super) fn ids_missing_in_path(&self) -> bool {
+        let ids =
+            self.per.iter().map(|per| per.param.as_str()).chain(self.each_in.iter().map(|(param, _)| param.as_str()));
+        let in_path = |id: &str| self.path.split('/').any(|part| param_of(part) == Some(id));
+        let sent = self.per.is_none() && self.one.as_ref().is_some_and(|one| one.param.is_some());
+        sent || ids.into_iter().any(|id| !in_path(id))
+    }
+
     /// What a row of this id belongs to, if that is the row itself.
     pub(crate) fn own_subject(&self, id: &str) -> Option<(&'static str, String)> {
         self.subject.as_ref()?.at(&self.id).map(|record| (record, id.to_owned()))
     }
 }
 
-/// What narrows the list: its own window or token, that of all, or nothing.
+/// Reads `{job_id: [main.job.id, others.job.id]}`.
 #[expect(clippy::option_option, reason = "wrong, none and one are three things")]
-fn narrowed(name: &str, map: &mut Map<'_>, before: &Before<'_>, problems: &mut Problems) -> Option<Option<Narrowed>> {
-    let node = map.node();
-    let (window, sync, whole) = (map.get("window"), map.get("sync"), flag(map, "whole", problems));
-    let own = window.or(sync);
-    if node.peek("per").is_some() {
-        let Some(wrong) = own.or(node.peek("whole")) else { return Some(None) };
-        let hint = "a list per parent is read when its parent changed: its parent's list is narrowed";
-        problems.add(wrong, "`per` beside `window`, `sync` or `whole`", hint);
+fn each_in(map: &mut Map<'_>, problems: &mut Problems) -> Option<Option<(String, Vec<Path>)>> {
+    let Some(node) = map.get("each_in") else { return Some(None) };
+    if !node_has(map, "per") {
+        problems.add(node, "`each_in` without `per`", "it names values of the parent's row");
         return None;
     }
-    match (own, before.narrowed, whole) {
-        (None, _, true) => Some(None),
-        (Some(_), _, false) => Narrowed::read(window, sync, problems).map(Some),
-        // Its mistakes were told.
-        (None, Some(shared), false) => shared.clone().map(Some),
-        (None, None, false) => {
-            let hint = "add one here or to `api`, or `whole: true`";
-            problems.add(node, format!("no `window` for the list {name}"), hint);
+    let (param, values) = one_param(node, "{job_id: [main.job.id, others.job.id]}", problems)?;
+    let places = values.list(problems)?;
+    if places.is_empty() {
+        problems.add(values, "no place of a value", "name paths of the parent's row");
+        return None;
+    }
+    let places = places.iter().map(|place| path(place, problems)).collect::<Option<Vec<_>>>()?;
+    Some(Some((param.to_owned(), places)))
+}
+
+/// One of the keys `rows` and `row`, or neither.
+#[expect(clippy::option_option, reason = "wrong, none and one are three things")]
+fn rows(map: &mut Map<'_>, problems: &mut Problems) -> Option<Option<Rows>> {
+    match (map.get("rows"), map.get("row")) {
+        (None, None) => Some(None),
+        (Some(node), None) => Rows::read(node, problems).map(Some),
+        (Some(_), Some(node)) => {
+            problems.add(node, "both `rows` and `row`", "an answer holds several rows, or is one: keep one");
             None
         }
-        (Some(own), _, true) => {
-            problems.add(own, "`window` and `whole: true`", "a list is narrowed, or read whole: keep one");
+        (None, Some(node)) if !node_has(map, "per") => {
+            problems.add(node, "`row` without `per`", "a list has rows; how one is asked for by its id says `one`");
             None
         }
+        (None, Some(node)) => Rows::read_one(node, problems).map(Some),
     }
 }
 
-impl Narrowed {
-    /// One of the two.
-    pub(super) fn read(window: Option<&Node>, sync: Option<&Node>, problems: &mut Problems) -> Option<Self> {
-        match (window, sync) {
-            (Some(_), Some(sync)) => {
-                problems.add(sync, "`window` and `sync`", "a list is narrowed by times or by a token: keep one");
-                None
-            }
-            (Some(window), None) => Window::read(window, problems).map(Self::Window),
-            (None, Some(sync)) => Sync::read(sync, problems).map(Self::Sync),
-            (None, None) => None,
-        }
+impl Repeats {
+    pub(crate) fn bytes() -> Self {
+        Self::Bytes { but: Vec::new() }
     }
-}
 
-impl Sync {
+    /// Reads `bytes`, `version`, or `{bytes_but: [owner.photo]}`.
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let mut map = node.map(problems)?;
-        let param = required_text(&mut map, "param", problems);
-        let next = required_path(&mut map, "next", problems);
-        let version = match map.get("version") {
-            None => Some(None),
-            Some(node) => path(node, problems).map(Some),
-        };
-        map.finish(problems);
-        Some(Self { param: param?, next: next?, version: version? })
+        if !matches!(node.value, Value::Map(_)) {
+            return node.choice(&[("bytes", Self::bytes()), ("version", Self::Version)], problems);
+        }
+        let (_, places) = node.tagged(&["bytes_but"], problems)?;
+        let but = places.list(problems)?.iter().map(|place| path(place, problems)).collect::<Option<Vec<_>>>()?;
+        Some(Self::Bytes { but })
     }
 }
 
 impl Per {
     /// Reads `{opportunity_id: opportunities}`.
     fn read(node: &Node, before: &Before<'_>, problems: &mut Problems) -> Option<Self> {
-        let map = &mut node.map(problems)?;
-        let mut entries = map.entries();
-        let Some((_, param, value)) = entries.next() else {
-            problems.add(node, "no parent", "write for example {job_id: jobs}: for each row of jobs, its id as job_id");
-            return None;
-        };
-        if let Some((key, _, _)) = entries.next() {
-            problems.add(key, "a second parent", "a list has one");
-        }
+        let (param, value) = one_param(node, "{job_id: jobs}: for each row of jobs, its id as job_id", problems)?;
         let name = value.text(problems)?;
         let Some(parent) = before.names.iter().position(|known| *known == name) else {
             let hint = match did_you_mean(name, before.names.iter().copied()) {
@@ -319,9 +250,9 @@ impl Per {
         };
         // If it could not be read, its mistakes were told.
         let found = before.streams.get(parent)?.as_ref()?;
-        if found.per.is_some() || found.each.is_some() {
+        if found.per.is_some() || found.each.is_some() || !found.listed {
             let hint = "its parents stand in one list, with one cursor";
-            problems.add(value, format!("\"{name}\" has `per` or `each` itself"), hint);
+            problems.add(value, format!("\"{name}\" has `per`, `each` or `listed: false` itself"), hint);
             return None;
         }
         Some(Self { param: param.to_owned(), parent })
@@ -332,9 +263,9 @@ impl One {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
         let at = map.require("path", problems);
-        let path_text = at.and_then(|node| list_path(node, Some("id"), problems));
+        let path_text = at.and_then(|node| list_path(node, &["id"], problems));
         let param = map.get("param").and_then(|node| node.name(problems)).map(str::to_owned);
-        let row = map.get("row").map_or_else(|| Some(Path::default()), |node| path(node, problems));
+        let row = map.get("row").map_or(Some(Rows::One(Path::default())), |node| Rows::read_one(node, problems));
         let params = pairs(map.get("params"), problems);
         if let (Some(at), Some(text)) = (at, path_text)
             && text.split('/').any(|part| part == "{id}") == param.is_some()
@@ -356,11 +287,15 @@ fn node_has(map: &Map<'_>, key: &str) -> bool {
     map.node().peek(key).is_some()
 }
 
-/// `opportunities/deleted`: a path behind the base URL that cannot lead elsewhere. A part of it may be `{param}`.
-fn list_path<'a>(node: &'a Node, param: Option<&str>, problems: &mut Problems) -> Option<&'a str> {
+/// The `param` of a part `{param}` of a list's path.
+pub(crate) fn param_of(part: &str) -> Option<&str> {
+    part.strip_prefix('{')?.strip_suffix('}')
+}
+
+/// `opportunities/deleted`: a path behind the base URL that cannot lead elsewhere. A part of it may be one of `{params}`.
+fn list_path<'a>(node: &'a Node, params: &[&str], problems: &mut Problems) -> Option<&'a str> {
     let text = node.text(problems)?;
-    let is_param =
-        |part: &str| param.is_some_and(|param| part.strip_prefix('{').and_then(|p| p.strip_suffix('}')) == Some(param));
+    let is_param = |part: &str| param_of(part).is_some_and(|param| params.contains(&param));
     let plain = |part: &str| {
         !part.is_empty()
             && part != "."
@@ -380,18 +315,24 @@ pub(super) fn flag(map: &mut Map<'_>, key: &'static str, problems: &mut Problems
 
 /// `{active: [true, false]}`: one parameter and its values.
 fn each(node: &Node, problems: &mut Problems) -> Option<(String, Vec<String>)> {
-    let mut map = node.map(problems)?;
-    let mut entries = map.entries();
-    let Some((_, name, values)) = entries.next() else {
-        problems.add(node, "no parameter", "write for example {active: [true, false]}");
-        return None;
-    };
-    if let Some((key, _, _)) = entries.next() {
-        problems.add(key, "a second parameter", "only one can be walked through");
-    }
+    let (name, values) = one_param(node, "{active: [true, false]}", problems)?;
     let values: Vec<String> =
         values.list(problems)?.iter().filter_map(|value| value.text(problems).map(str::to_owned)).collect();
     Some((name.to_owned(), values))
+}
+
+/// The one entry of `{param: …}`.
+fn one_param<'a>(node: &'a Node, example: &str, problems: &mut Problems) -> Option<(&'a str, &'a Node)> {
+    let mut map = node.map(problems)?;
+    let mut entries = map.entries();
+    let Some((_, name, value)) = entries.next() else {
+        problems.add(node, "no parameter", format!("write for example {example}"));
+        return None;
+    };
+    if let Some((key, _, _)) = entries.next() {
+        problems.add(key, "a second parameter", "there is one");
+    }
+    Some((name, value))
 }
 
 pub(super) fn pairs(node: Option<&Node>, problems: &mut Problems) -> Option<Vec<(String, String)>> {
@@ -402,16 +343,4 @@ pub(super) fn pairs(node: Option<&Node>, problems: &mut Problems) -> Option<Vec<
         .filter_map(|(_, name, value)| Some((name.to_owned(), value.text(problems)?.to_owned())))
         .collect();
     Some(pairs.into_iter().collect())
-}
-
-fn template(map: &mut Map<'_>, key: &'static str, holds: &[&str], problems: &mut Problems) -> Option<String> {
-    let node = map.require(key, problems)?;
-    let text = node.text(problems)?;
-    for part in holds {
-        if !text.contains(part) {
-            let hint = "a window has two ends; without one it reads too much or too little";
-            problems.add(node, format!("`{key}` does not hold {part}"), hint);
-        }
-    }
-    Some(text.to_owned())
 }

@@ -5,22 +5,23 @@
 
 use std::time::{Duration, Instant};
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{StatusCode, Url};
 
 use super::failure::Failure;
+use super::paging;
 use super::retry;
 use super::token::Tokens;
 use super::window::Window;
 use crate::connection::{Credentials, Poll};
 use crate::json;
-use crate::manifest::{self, Api, Auth, Errors, Filter, NextToken, One, Paging, Send, Stream};
+use crate::manifest::{self, Api, Auth, Errors, Filter, One, Paging, Send, Stream, param_of};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a whole answer, body included.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(130);
 /// A larger page is not read: it is a page of a list, not an export.
 const MAX_PAGE_BYTES: usize = 64 * 1024 * 1024;
 /// The `Date` header has seconds only, and an answer takes a while: less than this is no difference of clocks.
@@ -45,10 +46,10 @@ pub(super) struct Question<'a> {
     /// Behind the base URL; a part of it may be `{param}`.
     path: &'a str,
     params: Vec<(&'a str, &'a str)>,
-    /// A parameter that holds an id.
-    own: Option<(&'a str, &'a str)>,
-    /// Takes the place of `{param}` in the path.
-    fill: Option<(&'a str, &'a str)>,
+    /// Parameters that hold ids.
+    own: Vec<(&'a str, &'a str)>,
+    /// Take the places of `{param}` in the path.
+    fill: Vec<(&'a str, &'a str)>,
     narrowed: Option<(&'a manifest::Window, &'a Window)>,
     sync: Option<(&'a manifest::Sync, Option<&'a str>)>,
     /// The vendor's cursor of the page; `None`: the first.
@@ -62,33 +63,35 @@ impl<'a> Question<'a> {
     pub(super) fn list(api: &'a Api, stream: &'a Stream, params: &'a [(String, String)], window: &'a Window) -> Self {
         Self {
             path: &stream.path,
-            params: texts(&api.first_page).chain(texts(params)).collect(),
-            own: None,
-            fill: None,
+            params: first_page(api, stream).chain(texts(params)).collect(),
+            own: Vec::new(),
+            fill: Vec::new(),
             narrowed: stream.window.as_ref().map(|rules| (rules, window)),
             sync: stream.sync.as_ref().map(|rules| (rules, window.sync.as_deref())),
             page: window.page.as_deref(),
-            paged: true,
+            paged: stream.paged,
         }
     }
 
-    /// For a page of the list of the parent that `param` names.
+    /// For a page of a list per parent, or for what it has in the place of one: `ids` say whose.
     pub(super) fn of_parent(
         api: &'a Api,
         stream: &'a Stream,
-        (param, id): (&'a str, &'a str),
+        ids: &'a [(String, String)],
         page: Option<&'a str>,
     ) -> Self {
-        let in_path = is_part(&stream.path, param);
-        let params = texts(&api.first_page).chain(texts(&stream.params)).collect();
-        let (own, fill) = if in_path { (None, Some((param, id))) } else { (Some((param, id)), None) };
-        Self { path: &stream.path, params, own, fill, narrowed: None, sync: None, page, paged: true }
+        let in_path = |(param, _): &(&str, &str)| stream.path.split('/').any(|part| param_of(part) == Some(param));
+        let params = first_page(api, stream).chain(texts(&stream.params)).collect();
+        let (fill, own) = texts(ids).partition(in_path);
+        Self { path: &stream.path, params, own, fill, narrowed: None, sync: None, page, paged: stream.paged }
     }
 
     /// For one row by its id.
     pub(super) fn one(rules: &'a One, id: &'a str) -> Self {
-        let own = rules.param.as_deref().map(|param| (param, id));
-        let fill = rules.param.is_none().then_some(("id", id));
+        let (own, fill) = match &rules.param {
+            Some(param) => (vec![(param.as_str(), id)], Vec::new()),
+            None => (Vec::new(), vec![("id", id)]),
+        };
         Self {
             path: &rules.path,
             params: texts(&rules.params).collect(),
@@ -102,13 +105,13 @@ impl<'a> Question<'a> {
     }
 }
 
-fn texts(pairs: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
-    pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+/// What the first request of a list with pages says of them.
+fn first_page<'a>(api: &'a Api, stream: &Stream) -> impl Iterator<Item = (&'a str, &'a str)> {
+    texts(if stream.paged { &api.first_page } else { &[] })
 }
 
-/// Whether a part of `path` stands for `param`.
-fn is_part(path: &str, param: &str) -> bool {
-    path.split('/').any(|part| part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) == Some(param))
+fn texts(pairs: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+    pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
 /// The requests of one connection, one at a time.
@@ -189,12 +192,14 @@ impl Client {
             (Auth::Oauth2ClientCredentials(auth), Credentials::Client(client)) => {
                 request.bearer_auth(self.tokens.get(&self.http, auth, client).await?)
             }
-            (Auth::BasicApiKey, Credentials::ApiKey(key)) => {
+            (Auth::BasicApiKey { password }, Credentials::ApiKey(key)) => {
                 let key = key.text().map_err(|error| Failure::Credentials(error.to_string()))?;
-                request.basic_auth(key, None::<&str>)
+                request.basic_auth(key, password.as_ref())
             }
+            (Auth::ApiKeyHeader { header }, Credentials::ApiKey(key)) => request
+                .header(header, secret_value(&key.text().map_err(|error| Failure::Credentials(error.to_string()))?)?),
             // Settings are read by the manifest's kind.
-            (Auth::Oauth2ClientCredentials(_) | Auth::BasicApiKey, _) => {
+            (Auth::Oauth2ClientCredentials(_) | Auth::BasicApiKey { .. } | Auth::ApiKeyHeader { .. }, _) => {
                 return Err(Failure::Credentials(
                     "they are of another kind than the vendor's manifest names".to_owned(),
                 ));
@@ -235,11 +240,7 @@ impl Client {
             told_error(&body, rules, question)?;
         }
         let sync = question.sync.and_then(|(rules, _)| json::scalar(&body, &rules.next));
-        let next = match &api.paging {
-            _ if !question.paged => None,
-            Paging::LinkCursor { param } => next_cursor(&headers, param),
-            Paging::NextToken(rules) => next_token(&body, rules)?,
-        };
+        let next = if question.paged { paging::next(&api.paging, question.page, &headers, &body)? } else { None };
         Ok(Page { body: body.into(), next, sync, received_at, sunset: retry::sunset(&headers) })
     }
 
@@ -252,6 +253,14 @@ impl Client {
     }
 }
 
+/// A header's value that no log may show.
+fn secret_value(key: &str) -> Result<HeaderValue, Failure> {
+    let mut value = HeaderValue::from_str(key)
+        .map_err(|_| Failure::Credentials("the API key holds characters that no header can".to_owned()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 /// Where a question is sent, without its parameters.
 fn url(poll: &Poll, question: &Question<'_>) -> Option<Url> {
     let mut url = Url::parse(&poll.base_url).ok()?;
@@ -259,7 +268,8 @@ fn url(poll: &Poll, question: &Question<'_>) -> Option<Url> {
         let mut parts = url.path_segments_mut().ok()?;
         parts.pop_if_empty();
         for part in question.path.split('/') {
-            match question.fill.filter(|(param, _)| is_part(part, param)) {
+            let filled = param_of(part).and_then(|param| question.fill.iter().find(|(known, _)| *known == param));
+            match filled {
                 // The URL would lead elsewhere.
                 Some((_, "" | "." | "..")) => return None,
                 Some((_, id)) => parts.push(id),
@@ -299,13 +309,14 @@ fn parameters<'a>(api: &'a Api, question: &Question<'a>) -> Vec<Param<'a>> {
     let param = match &api.paging {
         Paging::LinkCursor { param } => param,
         Paging::NextToken(rules) => &rules.param,
+        Paging::PageNumber(rules) => &rules.param,
     };
     if let (Paging::LinkCursor { .. }, Some(page)) = (&api.paging, question.page) {
         return vec![told(param, page)];
     }
     let plain = |pair: &(&'a str, &'a str)| Param { name: pair.0, value: pair.1.to_owned(), plain: true };
     let mut params: Vec<_> = question.params.iter().map(plain).collect();
-    params.extend(question.own.map(|(name, id)| told(name, id)));
+    params.extend(question.own.iter().map(|(name, id)| told(name, id)));
     if let Some((rules, window)) = question.narrowed {
         let to = rules.format.write(window.to);
         let from = window.from.map(|from| rules.format.write(from));
@@ -315,6 +326,8 @@ fn parameters<'a>(api: &'a Api, question: &Question<'a>) -> Vec<Param<'a>> {
                 params.push(told(param, &then.replace("{from}", &from).replace("{to}", &to)));
             }
             (Filter::Two { to: param, .. }, None) => params.push(told(param, &to)),
+            (Filter::After { .. }, None) => {}
+            (Filter::After { param }, Some(from)) => params.push(told(param, &from)),
             (Filter::Two { from: first, to: second }, Some(from)) => {
                 params.extend([told(first, &from), told(second, &to)]);
             }
@@ -352,112 +365,4 @@ fn told_error(body: &[u8], rules: &Errors, question: &Question<'_>) -> Result<()
         code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
     };
     Err(Failure::Told(codes.iter().find(word).map_or_else(|| "that it does not name".to_owned(), Clone::clone)))
-}
-
-/// The token of the page that follows, as a parameter's value. An answer that says that a page follows and does not
-/// name it is unusable: its list would end too early.
-fn next_token(body: &[u8], rules: &NextToken) -> Result<Option<String>, Failure> {
-    match (json::truth(body, &rules.more), json::scalar(body, &rules.next)) {
-        (Some(false), _) | (None, None) => Ok(None),
-        (Some(true), None) => Err(Failure::Broken("a page follows, and the answer does not name it")),
-        (Some(true) | None, Some(token)) => Ok(Some(if rules.encoded { decoded(token) } else { token })),
-    }
-}
-
-/// A percent-encoded text, decoded; one that is surely not encoded stays as it is.
-fn decoded(token: String) -> String {
-    let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"%-._~".contains(&byte);
-    if !token.bytes().all(safe) {
-        return token;
-    }
-    let url = Url::parse(&format!("http://localhost/?t={token}")).ok();
-    url.and_then(|url| url.query_pairs().next().map(|(_, value)| value.into_owned())).unwrap_or(token)
-}
-
-/// `param` of the link with `rel="next"` (RFC 8288).
-fn next_cursor(headers: &HeaderMap, param: &str) -> Option<String> {
-    let links = headers.get_all("link").iter().filter_map(|value| value.to_str().ok());
-    let target = links.flat_map(split_links).find_map(|(target, relations)| {
-        relations.split_ascii_whitespace().any(|relation| relation.eq_ignore_ascii_case("next")).then_some(target)
-    })?;
-    // The link may be relative; only its query counts.
-    let (_, query) = target.split_once('?')?;
-    let query = query.split('#').next()?;
-    let base = Url::parse(&format!("http://localhost/?{query}")).ok()?;
-    base.query_pairs().find(|(name, _)| name == param).map(|(_, value)| value.into_owned()).filter(|v| !v.is_empty())
-}
-
-/// Target and `rel` of each link of a `Link` header.
-fn split_links(header: &str) -> Vec<(&str, &str)> {
-    let mut links = Vec::new();
-    let mut rest = header;
-    while let Some((_, after)) = rest.split_once('<') {
-        let Some((target, after)) = after.split_once('>') else { break };
-        // Parameters go on to the '<' of the next link; a quoted one may hold a comma, never a '<' in practice.
-        let (params, _) = after.split_once('<').unwrap_or((after, ""));
-        for param in params.split([';', ',']) {
-            if let Some((name, value)) = param.split_once('=')
-                && name.trim().eq_ignore_ascii_case("rel")
-            {
-                links.push((target, value.trim().trim_matches('"')));
-            }
-        }
-        rest = after;
-    }
-    links
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn next(link: &str) -> Option<String> {
-        let headers = HeaderMap::from_iter([("link".parse().unwrap(), link.parse().unwrap())]);
-        next_cursor(&headers, "cursor")
-    }
-
-    #[test]
-    fn the_next_token_is_decoded_once_and_a_list_never_ends_by_a_missing_one() {
-        let path = |text| json::Path::parse(text).unwrap();
-        let rules =
-            |encoded| NextToken { param: "offset".to_owned(), next: path("next"), more: path("hasNext"), encoded };
-        let next = |body: &str| next_token(body.as_bytes(), &rules(true));
-        let encoded = "{\"data\":[],\"hasNext\":true,\"next\":\"%5B3%2C1491%2C%22a%22%5D\"}";
-        assert_eq!(next(encoded), Ok(Some("[3,1491,\"a\"]".to_owned())));
-        assert_eq!(next_token(encoded.as_bytes(), &rules(false)), Ok(Some("%5B3%2C1491%2C%22a%22%5D".to_owned())));
-        assert_eq!(
-            next("{\"hasNext\":true,\"next\":\"0.1414895548650.a6070140-33db\"}"),
-            Ok(Some("0.1414895548650.a6070140-33db".to_owned()))
-        );
-        assert_eq!(
-            next("{\"hasNext\":true,\"next\":\"a&b=100%\"}"),
-            Ok(Some("a&b=100%".to_owned())),
-            "surely not encoded"
-        );
-        assert_eq!(next("{\"hasNext\":false,\"next\":\"left over\"}"), Ok(None));
-        assert_eq!(next("{\"data\":[]}"), Ok(None));
-        assert_eq!(next("{\"next\":\"n\"}"), Ok(Some("n".to_owned())));
-        for body in ["{\"hasNext\":true}", "{\"hasNext\":true,\"next\":null}", "{\"hasNext\":true,\"next\":\"\"}"] {
-            assert!(matches!(next(body), Err(Failure::Broken(_))), "{body}");
-        }
-    }
-
-    #[test]
-    fn the_cursor_of_the_next_link_is_found_and_of_no_other() {
-        assert_eq!(next("<https://x.example/v3/a?cursor=abc>; rel=\"next\"").unwrap(), "abc");
-        assert_eq!(
-            next("<https://x.example/a?cursor=z>; rel=\"prev\", </a?q=1,2&cursor=a%2Bb%3D>; rel=next").unwrap(),
-            "a+b="
-        );
-        assert_eq!(next("<https://x.example/a?cursor=abc>; title=\"t\"; rel=\"last next\"").unwrap(), "abc");
-        for none in [
-            "<https://x.example/a?page=1>; rel=\"last\"",
-            "<https://x.example/a?page=2>; rel=\"next\"",
-            "<https://x.example/a?cursor=>; rel=next",
-            "nonsense",
-            "<",
-        ] {
-            assert_eq!(next(none), None, "{none}");
-        }
-    }
 }

@@ -242,8 +242,9 @@ impl<J: Journal> Poller<J> {
             return Ok(Vec::new());
         };
         if let Some(lists) = Lists::of(api, stream) {
-            let parent = Parent::named(lists.parents, &wanted.id);
-            let rows = self.list_of(rules, &lists, window, &parent).await;
+            let each = wanted.params.iter().map(|(_, value)| value.clone()).collect();
+            let parent = Parent::named(lists.parents, &wanted.id, each);
+            let rows = self.lists_of(rules, &lists, window, &parent).await;
             return Ok(self.or_refused(rows)?.flatten().into_iter().flatten().map(|(record, _)| record).collect());
         }
         let Some(one) = &stream.one else { return Ok(Vec::new()) };
@@ -255,11 +256,11 @@ impl<J: Journal> Poller<J> {
             connection: &self.connection,
             topics: &self.topics,
             stream,
-            rows: &api.rows,
+            rows: &one.row,
             params: &stream.params,
             overlap_starts: window.to,
         };
-        Ok(vec![rows::one(&source, &page, window, &wanted.id, &one.row)?.0])
+        Ok(vec![rows::one(&source, &page, window, &wanted.id)?.0])
     }
 
     /// `None` where asking again gives the same refusal: one thing that cannot be had must not stop the others. What it
@@ -285,7 +286,7 @@ mod tests {
     use super::*;
 
     fn wanted(id: &str) -> Wanted {
-        Wanted { stream: "jobs".to_owned(), id: id.to_owned() }
+        Wanted { stream: "jobs".to_owned(), id: id.to_owned(), params: Vec::new() }
     }
 
     #[test]

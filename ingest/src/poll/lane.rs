@@ -76,6 +76,9 @@ impl Lane {
     }
 
     fn of(stream: usize, rules: &Stream) -> Vec<Self> {
+        if !rules.listed {
+            return Vec::new();
+        }
         let lane = |name, params| Self::new(stream, name, params);
         match &rules.each {
             None => vec![lane(rules.name.clone(), rules.params.clone())],

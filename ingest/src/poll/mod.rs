@@ -9,6 +9,7 @@ mod failure;
 mod fetch;
 mod journal;
 mod lane;
+mod paging;
 mod parents;
 mod poller;
 pub(crate) mod probe;
@@ -309,7 +310,7 @@ impl Requests {
             if let Some(fetch) = runtime.block_on(read)
                 && let Some(queue) = own.get(&fetch.connection_id)
             {
-                queue.put(record.offset, Wanted { stream: fetch.resource, id: fetch.remote_id });
+                queue.put(record.offset, Wanted::of(fetch));
             }
         };
         let (kafka, topic, shutdown) = (work.kafka.clone(), work.topics.fetch.clone(), stop.clone());

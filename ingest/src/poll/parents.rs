@@ -67,11 +67,11 @@ impl<J: Journal> Poller<J> {
             connection: &self.connection,
             topics: &self.topics,
             stream: lists.parents,
-            rows: &lists.api.rows,
+            rows: lists.api.rows_of(lists.parents),
             params: &[],
             overlap_starts: rules.overlap_starts(window),
         };
-        let parents = rows::parents(&source, &page, window, &lists.stream.tell)?;
+        let parents = rows::parents(&source, &page, window, lists.stream)?;
         no_circle(lane, window, &page)?;
         self.metrics.request(Answer::Ok);
         let (mut gathered, mut kept, mut unidentified) = (Gathered::default(), 0, parents.unidentified);
@@ -86,7 +86,7 @@ impl<J: Journal> Poller<J> {
                 return Ok(Next::TurnOver);
             }
             asked += 1;
-            match self.list_of(rules, &lists, window, parent).await {
+            match self.lists_of(rules, &lists, window, parent).await {
                 Ok(Some(rows)) => {
                     kept += rows.len();
                     unidentified += rows.iter().filter(|(_, identified)| !identified).count();
@@ -113,24 +113,47 @@ impl<J: Journal> Poller<J> {
         self.keep(rules, lane, window, read, page).await
     }
 
-    /// All rows of one parent's list, each with whether it names what it belongs to; `None`: the vendor does not know
-    /// the parent any more.
-    pub(super) async fn list_of(
+    /// All rows of what one parent has: its list, or a list for each of some values of its row. Each row with whether it
+    /// names what it belongs to; `None`: the vendor knows nothing of it any more.
+    pub(super) async fn lists_of(
         &mut self,
         rules: &Rules,
         lists: &Lists<'_>,
         window: &Window,
         parent: &Parent,
     ) -> Result<Option<Vec<(Record, bool)>>, Failure> {
-        let own = [(lists.per.param.clone(), parent.id.clone())];
-        let params = [&lists.stream.params[..], &own, &parent.told].concat();
+        let Some((param, _)) = &lists.stream.each_in else {
+            return self.list_of(rules, lists, window, parent, Vec::new()).await;
+        };
+        let (mut rows, mut known) = (Vec::new(), parent.each.is_empty());
+        for value in &parent.each {
+            if let Some(more) = self.list_of(rules, lists, window, parent, vec![(param.clone(), value.clone())]).await?
+            {
+                known = true;
+                rows.extend(more);
+            }
+        }
+        Ok(known.then_some(rows))
+    }
+
+    /// All rows of one list; `None`: the vendor does not know it.
+    async fn list_of(
+        &mut self,
+        rules: &Rules,
+        lists: &Lists<'_>,
+        window: &Window,
+        parent: &Parent,
+        more: Vec<(String, String)>,
+    ) -> Result<Option<Vec<(Record, bool)>>, Failure> {
+        let ids = [vec![(lists.per.param.clone(), parent.id.clone())], more].concat();
+        let params = [&lists.stream.params[..], &ids, &parent.told].concat();
+        let whose = ids.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>().join(".");
         let (mut rows, mut tokens) = (Vec::new(), HashSet::new());
         let mut token: Option<String> = None;
         loop {
             self.health.progress(STUCK_AFTER + rules.poll.interval);
             self.wait(self.client.limit_wait()).await;
-            let of = (lists.per.param.as_str(), parent.id.as_str());
-            let question = Question::of_parent(lists.api, lists.stream, of, token.as_deref());
+            let question = Question::of_parent(lists.api, lists.stream, &ids, token.as_deref());
             let page: Page = match self.client.page(lists.api, &rules.poll, &question).await {
                 Ok(page) => page,
                 Err(Failure::Refused(404 | 410)) => {
@@ -147,11 +170,11 @@ impl<J: Journal> Poller<J> {
                 connection: &self.connection,
                 topics: &self.topics,
                 stream: lists.stream,
-                rows: &lists.api.rows,
+                rows: lists.api.rows_of(lists.stream),
                 params: &params,
                 overlap_starts: window.to,
             };
-            rows.extend(rows::children(&source, &page, window, parent)?);
+            rows.extend(rows::children(&source, &page, window, parent, &whose)?);
             self.metrics.request(Answer::Ok);
             let Some(next) = page.next else { return Ok(Some(rows)) };
             if !tokens.insert(next.clone()) || tokens.len() > MAX_PAGES {

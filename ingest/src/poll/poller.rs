@@ -247,7 +247,7 @@ impl<J: Journal> Poller<J> {
             connection: &self.connection,
             topics: &self.topics,
             stream,
-            rows: &api.rows,
+            rows: api.rows_of(stream),
             params: &lane.params,
             overlap_starts,
         };

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use crate::json;
 use crate::manifest::Repeats;
 
 /// Marks of one list in memory, in each of two generations.
@@ -16,18 +17,30 @@ const MAX_MARKS: usize = 50_000;
 /// A row, by what makes it the same.
 pub(super) type Mark = u128;
 
-pub(super) fn mark(kind: Repeats, id: &str, version: Option<&str>, row: &[u8]) -> Mark {
+pub(super) fn mark(kind: &Repeats, id: &str, version: Option<&str>, row: &[u8]) -> Mark {
     let mut hash = Sha256::new();
     hash.update(id);
     hash.update([0x1f]);
     hash.update(version.unwrap_or_default());
-    // Without a version, only the bytes can tell.
-    if kind == Repeats::Bytes || version.is_none() {
-        hash.update([0x1f]);
-        hash.update(row);
+    match kind {
+        Repeats::Version if version.is_some() => {}
+        // Without a version, only the bytes can tell.
+        Repeats::Version => hash_but(&mut hash, row, &[]),
+        Repeats::Bytes { but } => hash_but(&mut hash, row, but),
     }
     let hash: [u8; 32] = hash.finalize().into();
     hash.first_chunk().map_or(0, |half| Mark::from_be_bytes(*half))
+}
+
+/// The bytes of a row, without those at `paths`.
+fn hash_but(hash: &mut Sha256, row: &[u8], paths: &[json::Path]) {
+    hash.update([0x1f]);
+    let mut from = 0;
+    for place in json::places(row, paths) {
+        hash.update(row.get(from..place.start).unwrap_or_default());
+        from = place.end;
+    }
+    hash.update(row.get(from..).unwrap_or_default());
 }
 
 /// What one list showed within the overlap.
@@ -72,11 +85,28 @@ mod tests {
 
     #[test]
     fn a_row_is_the_same_by_its_bytes_or_by_its_version_alone() {
-        let mark = |kind, version, row: &str| mark(kind, "7", version, row.as_bytes());
+        let mark = |kind, version, row: &str| mark(&kind, "7", version, row.as_bytes());
+        let bytes = Repeats::bytes;
         assert_eq!(mark(Repeats::Version, Some("v1"), "url-1"), mark(Repeats::Version, Some("v1"), "url-2"));
         assert_ne!(mark(Repeats::Version, Some("v1"), "url-1"), mark(Repeats::Version, Some("v2"), "url-1"));
         assert_ne!(mark(Repeats::Version, None, "a"), mark(Repeats::Version, None, "b"));
-        assert_ne!(mark(Repeats::Bytes, Some("v1"), "a"), mark(Repeats::Bytes, Some("v1"), "b"));
+        assert_ne!(mark(bytes(), Some("v1"), "a"), mark(bytes(), Some("v1"), "b"));
+    }
+
+    #[test]
+    fn what_is_new_in_every_answer_makes_no_other_row_and_all_else_does() {
+        let kind = Repeats::Bytes { but: vec![json::Path::parse("lead.photo").unwrap()] };
+        let mark = |row: &str| mark(&kind, "7", None, row.as_bytes());
+        let first = mark(r#"{"id":7,"lead":{"photo":"url?s=1","name":"a"}}"#);
+        assert_eq!(first, mark(r#"{"id":7,"lead":{"photo":"url?s=2","name":"a"}}"#));
+        assert_eq!(first, mark(r#"{"id":7,"lead":{"photo":null,"name":"a"}}"#));
+        for other in [
+            r#"{"id":7,"lead":{"photo":"url?s=1","name":"b"}}"#,
+            r#"{"id":8,"lead":{"photo":"url?s=1","name":"a"}}"#,
+            r#"{"id":7,"lead":{"name":"a"}}"#,
+        ] {
+            assert_ne!(first, mark(other), "{other}");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::window::Window;
 use crate::connection::Connection;
 use crate::envelope::{Envelope, Origin, system_time};
 use crate::json::{self, NotAList, Path};
-use crate::manifest::Stream;
+use crate::manifest::{Filter, Rows as Shape, Stream};
 use crate::topics::{Topics, canonical_key};
 
 /// Longer ids or versions do not go into a header.
@@ -47,8 +47,8 @@ pub(super) struct Source<'a> {
     pub(super) connection: &'a Connection,
     pub(super) topics: &'a Topics,
     pub(super) stream: &'a Stream,
-    /// Where a page holds its rows.
-    pub(super) rows: &'a Path,
+    /// What a page holds.
+    pub(super) rows: &'a Shape,
     /// Parameters of this list, told to the mapping.
     pub(super) params: &'a [(String, String)],
     /// Rows that changed before this will not be shown again by overlap.
@@ -61,6 +61,8 @@ pub(super) struct Parent {
     pub(super) id: String,
     /// What the parent belongs to.
     subject: Option<(&'static str, String)>,
+    /// Values of its row, for each of which its list is asked for.
+    pub(super) each: Vec<String>,
     /// Values of its row that the mapping of its list is told.
     pub(super) told: Vec<(String, String)>,
     pub(super) mark: Mark,
@@ -69,9 +71,9 @@ pub(super) struct Parent {
 }
 
 impl Parent {
-    /// One of which only its id is known.
-    pub(super) fn named(stream: &Stream, id: &str) -> Self {
-        Self { id: id.to_owned(), subject: stream.own_subject(id), told: Vec::new(), mark: 0, again: false }
+    /// One of which only its id is known, and for what its list is asked for.
+    pub(super) fn named(stream: &Stream, id: &str, each: Vec<String>) -> Self {
+        Self { id: id.to_owned(), subject: stream.own_subject(id), each, told: Vec::new(), mark: 0, again: false }
     }
 }
 
@@ -119,16 +121,11 @@ pub(super) fn read(source: &Source<'_>, page: &Page, window: &Window, seen: &See
     Ok(rows)
 }
 
-/// Splits a page of parents.
+/// Splits a page of parents of the list `child`.
 ///
 /// # Errors
 /// As [`read`].
-pub(super) fn parents(
-    source: &Source<'_>,
-    page: &Page,
-    window: &Window,
-    tell: &[(String, Path)],
-) -> Result<Parents, Failure> {
+pub(super) fn parents(source: &Source<'_>, page: &Page, window: &Window, child: &Stream) -> Result<Parents, Failure> {
     let ranges = elements(page, source.rows)?;
     let mut parents = Parents { total: ranges.len(), ..Parents::default() };
     for range in ranges {
@@ -141,13 +138,21 @@ pub(super) fn parents(
             continue;
         };
         let subject = source.stream.subject.as_ref().and_then(|subject| subject.find(&value));
-        let told = tell.iter().filter_map(|(name, path)| Some((name.clone(), json::scalar(&value, path)?))).collect();
-        parents.list.push(Parent { id, subject, told, mark: known.mark, again: known.again });
+        let told = |(name, path): &(String, Path)| Some((name.clone(), json::scalar(&value, path)?));
+        let told = child.tell.iter().filter_map(told).collect();
+        let places = child.each_in.iter().flat_map(|(_, places)| places);
+        let mut each: Vec<String> = Vec::new();
+        for text in places.flat_map(|place| json::scalars(&value, place)) {
+            if !each.contains(&text) {
+                each.push(text);
+            }
+        }
+        parents.list.push(Parent { id, subject, each, told, mark: known.mark, again: known.again });
     }
     Ok(parents)
 }
 
-/// Splits a page of the list of `parent`. `source.params` hold its id.
+/// Splits a page of the list of `parent`. `source.params` hold its id; `whose` names it among all lists of its kind.
 ///
 /// # Errors
 /// As [`read`].
@@ -156,6 +161,7 @@ pub(super) fn children(
     page: &Page,
     window: &Window,
     parent: &Parent,
+    whose: &str,
 ) -> Result<Vec<(Record, bool)>, Failure> {
     let of_parent = |range: Range<usize>| {
         let value = page.body.slice(range);
@@ -163,38 +169,35 @@ pub(super) fn children(
         let own = source.stream.subject.as_ref().and_then(|subject| subject.find(&value));
         let subject = own.or_else(|| parent.subject.clone());
         let version = known.version.clone().unwrap_or_else(|| format!("{:032x}", known.mark));
-        let id = format!("{}.{}", parent.id, known.id.as_deref().unwrap_or_default());
+        let id = format!("{whose}.{}", known.id.as_deref().unwrap_or_default());
         (seal(source, page, window.origin, subject.as_ref(), &format!("{id}/{version}"), value), subject.is_some())
     };
     Ok(elements(page, source.rows)?.into_iter().map(of_parent).collect())
 }
 
-/// The one row of an answer at `place`.
+/// The one row of an answer, of which `source.rows` says where it stands.
 ///
 /// # Errors
 /// When the answer is cut off, no JSON, or holds no object there.
-pub(super) fn one(
-    source: &Source<'_>,
-    page: &Page,
-    window: &Window,
-    id: &str,
-    place: &Path,
-) -> Result<(Record, bool), Failure> {
-    let range = json::object(&page.body, place).map_err(|problem| match problem {
-        NotAList::Broken => Failure::Broken("the body is cut off or not JSON"),
-        NotAList::Absent => Failure::Broken("no row where one should be"),
-    })?;
-    let value = page.body.slice(range);
+pub(super) fn one(source: &Source<'_>, page: &Page, window: &Window, id: &str) -> Result<(Record, bool), Failure> {
+    let row = elements(page, source.rows)?.pop().ok_or(Failure::Broken("no row where one should be"))?;
+    let value = page.body.slice(row);
     let known = Known::of(source, window, &value);
     let subject = source.stream.subject.as_ref().and_then(|subject| subject.find(&value));
     let version = known.version.clone().unwrap_or_else(|| format!("{:032x}", known.mark));
     Ok((seal(source, page, window.origin, subject.as_ref(), &format!("{id}/{version}"), value), subject.is_some()))
 }
 
-fn elements(page: &Page, rows: &Path) -> Result<Vec<Range<usize>>, Failure> {
-    json::elements(&page.body, rows).map_err(|problem| match problem {
-        NotAList::Broken => Failure::Broken("the body is cut off or not JSON"),
-        NotAList::Absent => Failure::Broken("no list where one should be"),
+fn elements(page: &Page, rows: &Shape) -> Result<Vec<Range<usize>>, Failure> {
+    let found = match rows {
+        Shape::List(place) => json::elements(&page.body, place),
+        Shape::Members(place) => json::members(&page.body, place),
+        Shape::One(place) => json::object(&page.body, place).map(|range| vec![range]),
+    };
+    found.map_err(|problem| match (problem, rows) {
+        (NotAList::Broken, _) => Failure::Broken("the body is cut off or not JSON"),
+        (NotAList::Absent, Shape::One(_)) => Failure::Broken("no row where one should be"),
+        (NotAList::Absent, _) => Failure::Broken("no list where one should be"),
     })
 }
 
@@ -219,8 +222,11 @@ impl Known {
         let version = field.and_then(|field| json::scalar(value, field)).filter(short);
         let format = stream.window.as_ref().map(|w| w.format);
         let changed = version.as_ref().zip(format).and_then(|(text, format)| format.read(text));
-        let outside = changed.is_some_and(|at| at > window.to || window.from.is_some_and(|from| at <= from));
-        let mark = mark(stream.repeats, id.as_deref().unwrap_or_default(), version.as_deref(), value);
+        // A filter without a later end shows what changed since, and may take its own end in.
+        let open = stream.window.as_ref().is_some_and(|w| matches!(w.filter, Filter::After { .. }));
+        let early = |at| window.from.is_some_and(|from| if open { at < from } else { at <= from });
+        let outside = changed.is_some_and(|at| (at > window.to && !open) || early(at));
+        let mark = mark(&stream.repeats, id.as_deref().unwrap_or_default(), version.as_deref(), value);
         let again = outside || changed.is_none_or(|at| at > source.overlap_starts);
         Self { id, version, changed, outside, mark, again }
     }

@@ -13,16 +13,19 @@ use hirewire_service::spans::{self, Kind, Span};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::verify::VerifiedRequest;
+use super::verify::{Delivery, VerifiedRequest};
 use crate::connection::Connection;
 use crate::envelope::{Envelope, Origin, system_time};
 use crate::fetch::Wanted;
 use crate::json;
-use crate::manifest::{DeliveryId, Webhook};
+use crate::link;
+use crate::manifest::{DeliveryId, Named, Webhook};
 use crate::topics::{Topics, canonical_key};
 
 /// A longer event name or delivery id is not taken over as text.
 const MAX_NAME_BYTES: usize = 128;
+/// A longer header does not ride along. A link is longer than a name.
+const MAX_KEPT_BYTES: usize = 1024;
 
 /// A delivery with its key and its headers, ready to be kept.
 #[derive(Debug)]
@@ -78,18 +81,14 @@ impl RawEvent {
 pub fn identify(request: &VerifiedRequest, rules: &Webhook, topics: &Topics) -> RawEvent {
     let delivery = request.delivery();
     let connection = &*delivery.connection;
-    let event = json::scalar(&delivery.body, &rules.event).filter(|event| is_name(event));
+    let event = rules.event.text(&delivery.headers, &delivery.body).filter(|event| is_name(event));
     let subject = event.as_ref().and_then(|event| rules.subjects.get(event)).and_then(|s| s.find(&delivery.body));
     let (key, identified) = match &subject {
         Some((record, remote_id)) => (canonical_key(connection, record, remote_id), true),
         None => (canonical_key(connection, "Connection", &connection.name), false),
     };
     let fetched = event.as_ref().and_then(|event| rules.fetch.get(event));
-    let wanted = fetched.into_iter().flatten().filter_map(|(stream, path)| {
-        let id = json::scalar(&delivery.body, path).filter(|id| is_name(id))?;
-        Some(Wanted { stream: stream.clone(), id })
-    });
-    let wanted = wanted.collect();
+    let wanted = fetched.into_iter().flatten().filter_map(|(stream, named)| wanted(delivery, stream, named)).collect();
     let restricted = event.as_ref().is_some_and(|event| rules.restricted.contains(event));
     let topic: Arc<str> = topics.raw(&connection.manifest.vendor, restricted);
     let text = |name: &str| delivery.headers.get(name).and_then(|value| value.to_str().ok());
@@ -105,7 +104,7 @@ pub fn identify(request: &VerifiedRequest, rules: &Webhook, topics: &Topics) -> 
     let delivery_id =
         delivery_id.filter(|id| is_name(id)).unwrap_or_else(|| hex::encode(Sha256::digest(&delivery.body)));
     let kept = rules.keep_headers.iter().filter_map(|name| {
-        let value = delivery.headers.get(name).filter(|value| value.len() <= MAX_NAME_BYTES)?;
+        let value = delivery.headers.get(name).filter(|value| value.len() <= MAX_KEPT_BYTES)?;
         Some((name.clone(), Bytes::copy_from_slice(value.as_bytes())))
     });
     let parent = text("traceparent").and_then(TraceParent::parse);
@@ -129,6 +128,27 @@ pub fn identify(request: &VerifiedRequest, rules: &Webhook, topics: &Topics) -> 
         parent,
         kind: event.filter(|event| rules.subjects.contains_key(event)),
     }
+}
+
+/// What the delivery names; `None`: nothing that can be asked for.
+fn wanted(delivery: &Delivery, stream: &str, named: &Named) -> Option<Wanted> {
+    let relation = match named {
+        Named::Id(path) => {
+            let id = json::scalar(&delivery.body, path).filter(|id| is_name(id))?;
+            return Some(Wanted { stream: stream.to_owned(), id, params: Vec::new() });
+        }
+        Named::Link(relation) => relation,
+    };
+    let api = delivery.connection.manifest.api.as_ref()?;
+    let list = api.streams.iter().find(|known| known.name == stream)?;
+    let target = link::target(&delivery.headers, relation)?;
+    let mut params = link::values(target, api.base_url.example(), list.path_by_ids()?)?;
+    if !params.iter().all(|(_, id)| is_name(id)) {
+        return None;
+    }
+    let own = list.per.as_ref().map_or("id", |per| per.param.as_str());
+    let (_, id) = params.remove(params.iter().position(|(param, _)| param == own)?);
+    Some(Wanted { stream: stream.to_owned(), id, params })
 }
 
 /// Fit for a header: visible ASCII without spaces, not empty, not long.

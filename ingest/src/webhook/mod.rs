@@ -1,7 +1,8 @@
 //! Webhooks: `POST /v1/webhooks/{connection}`.
 //!
 //! An HTTP request in, a raw record in the vendor's raw topic and then an answer out. The answer is 200 only after the
-//! record is acknowledged by all in-sync replicas. What is our own fault answers 503 with `Retry-After`, for some
+//! record is acknowledged by all in-sync replicas, or another good status where the vendor's manifest wants one. What is
+//! our own fault answers 503 with `Retry-After`, for some
 //! vendors never again send what was once answered 401, 403, 404, 405 or 410.
 
 mod body;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use hirewire_kafka::SendError;
@@ -23,6 +24,7 @@ use jiff::Timestamp;
 
 use crate::connection::{Directory, Lookup};
 use crate::fetch::FetchRequests;
+use crate::manifest::{Handshake, Webhook};
 use crate::metrics::{Metrics, Outcome};
 use crate::sink::RawSink;
 use crate::topics::Topics;
@@ -57,6 +59,14 @@ struct Receiver<S> {
     keep_timeout: Duration,
     metrics: Metrics,
     fetches: FetchRequests,
+}
+
+/// What was done with a request.
+enum Done {
+    /// With the status that the vendor awaits.
+    Kept(StatusCode),
+    /// It was no delivery: the vendor asked whether somebody listens, and awaits these headers.
+    Greeted(HeaderMap),
 }
 
 /// Why a delivery was not kept. Each has one status and one label.
@@ -100,12 +110,16 @@ async fn receive<S: RawSink>(
     request: Request,
 ) -> Response {
     let started = Instant::now();
-    let kept = receiver.take(&name, request).await;
+    let done = receiver.take(&name, request).await;
     // A name that the configuration does not confirm may be anything: it never becomes a label.
-    let unconfirmed = matches!(kept, Err(Refusal::UnknownConnection | Refusal::ConfigurationNotLoaded));
+    let unconfirmed = matches!(done, Err(Refusal::UnknownConnection | Refusal::ConfigurationNotLoaded));
     let label = if unconfirmed { "unknown" } else { &name };
-    let (outcome, reason, answer) = match kept {
-        Ok(()) => (Outcome::Kept, None, StatusCode::OK.into_response()),
+    let (outcome, reason, answer) = match done {
+        Ok(Done::Kept(status)) => (Outcome::Kept, None, status.into_response()),
+        Ok(Done::Greeted(headers)) => {
+            tracing::info!(connection = label, "answered the vendor's handshake");
+            return (StatusCode::OK, headers).into_response();
+        }
         Err(refusal) => {
             refusal.log(label);
             (refusal.outcome(), Some(refusal.label()), refusal.answer())
@@ -116,7 +130,7 @@ async fn receive<S: RawSink>(
 }
 
 impl<S: RawSink> Receiver<S> {
-    async fn take(&self, name: &str, request: Request) -> Result<(), Refusal> {
+    async fn take(&self, name: &str, request: Request) -> Result<Done, Refusal> {
         let received_at = Timestamp::now();
         let connection = match self.directory.find(name) {
             Lookup::Found(connection) => connection,
@@ -125,6 +139,10 @@ impl<S: RawSink> Receiver<S> {
         };
         let Some(inlet) = &connection.webhook else { return Err(Refusal::UnknownConnection) };
         let Some(rules) = inlet.webhook() else { return Err(Refusal::UnknownConnection) };
+        if let Some(greeting) = greeting(rules, request.headers()) {
+            return Ok(Done::Greeted(greeting));
+        }
+        let answer = StatusCode::from_u16(rules.answer).unwrap_or_default();
         let (parts, stream) = request.into_parts();
         let body = body::read(stream, &parts.headers, &self.limits).await.map_err(Refusal::Unread)?;
         let delivery =
@@ -156,8 +174,17 @@ impl<S: RawSink> Receiver<S> {
             let failed = kept.as_ref().err().map(Refusal::label);
             spans::record(Span { ended: SystemTime::now(), failed, ..span });
         }
-        kept
+        kept.map(|()| Done::Kept(answer))
     }
+}
+
+/// What answers a request that is no delivery. It proves nothing, keeps nothing and tells nothing that the sender did not
+/// send.
+fn greeting(rules: &Webhook, headers: &HeaderMap) -> Option<HeaderMap> {
+    let Handshake::Echo(name) = rules.handshake.as_ref()?;
+    let name = HeaderName::try_from(name).ok()?;
+    let value = headers.get(&name)?.clone();
+    Some(HeaderMap::from_iter([(name, value)]))
 }
 
 impl Refusal {

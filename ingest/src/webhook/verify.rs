@@ -1,7 +1,7 @@
 //! The proof that a delivery comes from the vendor.
 //!
 //! [`Delivery`] in, [`VerifiedRequest`] out: nothing else makes one. The signature is taken over the bytes that the
-//! vendor made, the body or values in it, never re-serialised, and compared in constant time. A request is called forged only
+//! vendor made, the body, values in it or headers beside it, never re-serialised, and compared in constant time. A request is called forged only
 //! when every configured secret could be read: our own faults never look like the vendor's.
 
 use std::borrow::Cow;
@@ -18,10 +18,10 @@ use subtle::ConstantTimeEq;
 
 use crate::connection::Connection;
 use crate::json;
-use crate::manifest::{Algorithm, Claim, Encoding, Hmac, SentAt, Signature, Signed};
+use crate::manifest::{Algorithm, Encoding, Hmac, Part, Place, SentAt, Signature, Signed};
 
-/// Signature headers of one request that are looked at. More is no rotation.
-const MAX_SIGNATURES: usize = 4;
+/// Signatures of one request that are looked at. More is no rotation.
+const MAX_SIGNATURES: usize = 16;
 
 /// A delivery that nobody has vouched for yet.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl Verifier {
             Signature::Hmac(hmac) => hmac,
         };
         let claimed = hmac.claims(&delivery);
-        let Some(signed) = hmac.signed(&delivery.body) else {
+        let Some(signed) = hmac.signed(&delivery) else {
             return Err(Unproven::Forged("the body lacks what is signed"));
         };
         let mut unread = None;
@@ -106,8 +106,7 @@ impl Verifier {
 
 impl SentAt {
     fn is_recent(&self, delivery: &Delivery) -> bool {
-        let sent = json::scalar(&delivery.body, &self.epoch_ms).and_then(|text| text.parse().ok());
-        let sent = sent.and_then(|millis| Timestamp::from_millisecond(millis).ok());
+        let sent = self.at.text(&delivery.headers, &delivery.body).and_then(|text| self.format.read(&text));
         sent.is_some_and(|sent| delivery.received_at.duration_since(sent).unsigned_abs() <= self.within)
     }
 }
@@ -115,24 +114,37 @@ impl SentAt {
 impl Hmac {
     /// What the delivery says its hash is.
     fn claims(&self, delivery: &Delivery) -> Vec<Vec<u8>> {
-        match &self.claim {
-            Claim::Header(name) => {
-                let values = delivery.headers.get_all(name).iter().take(MAX_SIGNATURES);
-                values.filter_map(|value| self.decode(value.as_bytes())).collect()
+        let values: Vec<String> = match &self.claim {
+            Place::Header(name) => {
+                let values = delivery.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+                values.map(str::to_owned).collect()
             }
-            Claim::Field(path) => {
-                json::scalar(&delivery.body, path).and_then(|text| self.decode(text.as_bytes())).into_iter().collect()
-            }
-        }
+            Place::Field(path) => json::scalar(&delivery.body, path).into_iter().collect(),
+        };
+        let claims = values.iter().flat_map(|value| match &self.between {
+            None => vec![value.as_str()],
+            Some(between) => value.split(between.as_str()).map(str::trim).collect(),
+        });
+        claims.take(MAX_SIGNATURES).filter_map(|claim| self.decode(claim.as_bytes())).collect()
     }
 
     /// The bytes that the hash is taken over; `None` if the body lacks one of the values.
-    fn signed<'b>(&self, body: &'b [u8]) -> Option<Cow<'b, [u8]>> {
+    fn signed<'d>(&self, delivery: &'d Delivery) -> Option<Cow<'d, [u8]>> {
+        let body = &delivery.body;
         match &self.signed {
             Signed::Body => Some(Cow::Borrowed(body)),
             Signed::Fields(paths) => {
                 let values: Option<Vec<String>> = paths.iter().map(|path| json::scalar(body, path)).collect();
                 Some(Cow::Owned(values?.concat().into_bytes()))
+            }
+            Signed::Joined { parts, by } => {
+                let value = |part: &Part| -> &[u8] {
+                    match part {
+                        Part::Body => body,
+                        Part::Header(name) => delivery.headers.get(name).map_or(&[][..], |value| value.as_bytes()),
+                    }
+                };
+                Some(Cow::Owned(parts.iter().map(value).collect::<Vec<_>>().join(by.as_bytes())))
             }
         }
     }
@@ -172,8 +184,9 @@ mod tests {
         let hmac = |algorithm| Hmac {
             algorithm,
             encoding: Encoding::Hex,
-            claim: Claim::Header("s".to_owned()),
+            claim: Place::Header("s".to_owned()),
             before: String::new(),
+            between: None,
             signed: Signed::Body,
             sent_at: None,
         };

@@ -49,7 +49,7 @@ pub struct Report {
 }
 
 /// Maps one delivery, or the rows of a stream: a list of rows, an object whose `rows` (a dotted path), or whose member
-/// with the stream's name, is a list of rows, or a single row.
+/// with the stream's name, is a list of rows, or a single row. At the end of `rows`, `*` stands for each member.
 #[must_use]
 pub fn map_file(plan: &Plan, input: &Input<'_>, rows: Option<&str>, world: &World<'_, '_>) -> Report {
     let mut report = Report::default();
@@ -118,20 +118,27 @@ fn descend(tape: &Tape, text: &str, path: &str) -> Option<usize> {
 pub fn rows<'b>(body: &'b [u8], rows: Option<&str>) -> Result<Vec<&'b [u8]>, Reject> {
     let mut tape = Tape::default();
     let text = tape.parse(body, &Layout::default()).map_err(crate::apply::not_json)?;
-    let root = tape.nodes[0];
-    let list = match (root.kind, rows) {
-        (Kind::Array, _) => Some(0),
-        (_, Some(path)) => descend(&tape, text, path).filter(|node| tape.nodes[*node].kind == Kind::Array),
-        (_, None) => None,
+    // The span of a text leaves its quotes out; no row is a text.
+    let bytes = |node: usize| {
+        let node = tape.nodes[node];
+        body.get(node.start as usize..node.end as usize).unwrap_or_default()
     };
-    let Some(list) = list else { return Ok(vec![body]) };
+    let written = rows.unwrap_or_default();
+    let (path, members) = written.strip_suffix('*').map_or((written, false), |front| (front, true));
+    let place = if tape.nodes[0].kind == Kind::Array { Some(0) } else { descend(&tape, text, path) };
+    let Some(place) = place else { return Ok(vec![body]) };
+    let node = tape.nodes[place];
+    // Of an object a key stands before each value.
+    let key = match node.kind {
+        Kind::Array => 0,
+        Kind::Object if members => 1,
+        _ => return Ok(vec![body]),
+    };
     let mut found = Vec::new();
-    let mut item = list + 1;
-    while item < tape.nodes[list].next as usize {
-        let node = tape.nodes[item];
-        // The span of a text leaves its quotes out; no row is a text.
-        found.push(body.get(node.start as usize..node.end as usize).unwrap_or_default());
-        item = node.next as usize;
+    let mut item = place + 1;
+    while item < node.next as usize {
+        found.push(bytes(item + key));
+        item = tape.nodes[item].next as usize;
     }
     Ok(found)
 }

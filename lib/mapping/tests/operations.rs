@@ -406,3 +406,20 @@ fn an_overlay_adds_words_and_routes_custom_fields() {
     assert_eq!(record["meta"]["custom_fields"], json!([]));
     assert!(plan.version().contains("+acme-"), "{}", plan.version());
 }
+
+#[test]
+fn rows_are_a_list_the_members_of_an_object_or_the_answer_itself() {
+    let rows = |body: &str, place: Option<&str>| -> Vec<String> {
+        let found = tool::rows(body.as_bytes(), place).unwrap();
+        found.into_iter().map(|row| String::from_utf8(row.to_vec()).unwrap()).collect()
+    };
+    let page = r#"{"data":[{"a":1}, {"a": 2}],"users":{"7":{"a":3},"8":{"a":4},"9":{}}}"#;
+    assert_eq!(rows(page, Some("data")), [r#"{"a":1}"#, r#"{"a": 2}"#]);
+    assert_eq!(rows(page, Some("users.*")), [r#"{"a":3}"#, r#"{"a":4}"#, "{}"]);
+    assert_eq!(rows(r#"{"7":{"a":3},"8":{"a":4}}"#, Some("*")), [r#"{"a":3}"#, r#"{"a":4}"#]);
+    assert_eq!(rows(r#" [ {"a":1} ] "#, Some("*")), [r#"{"a":1}"#]);
+    assert!(rows("{}", Some("*")).is_empty() && rows("[]", None).is_empty());
+    for place in [None, Some("none"), Some("users"), Some("none.*")] {
+        assert_eq!(rows(page, place), [page], "{place:?}");
+    }
+}

@@ -27,7 +27,7 @@ api:
 "#;
 
 fn wanted(stream: &str, id: &str) -> Wanted {
-    Wanted { stream: stream.to_owned(), id: id.to_owned() }
+    Wanted { stream: stream.to_owned(), id: id.to_owned(), params: Vec::new() }
 }
 
 /// A vendor that knows one job, and a poller that read all lists.

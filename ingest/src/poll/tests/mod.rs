@@ -1,6 +1,7 @@
 //! The poller against a vendor with faults, and a journal that can be stopped between commits.
 
 mod canary;
+mod details;
 mod faults;
 mod fetches;
 mod kill;

@@ -1,0 +1,207 @@
+//! How a delivery is proven: the `webhook.signature` part of a manifest.
+
+use std::time::Duration;
+
+use hirewire_service::settings::duration;
+use hirewire_yaml::{Map, Node, Problems, Value};
+
+use super::narrow::TimeFormat;
+use super::{Place, header, path};
+use crate::json::Path;
+
+/// How a delivery proves its sender.
+#[derive(Debug)]
+pub enum Signature {
+    Hmac(Hmac),
+    /// The vendor signs nothing. Never a default: it must be written, and is logged at start.
+    None,
+}
+
+/// A keyed hash over what is signed: `<before><encoded hash>`.
+#[derive(Debug)]
+pub struct Hmac {
+    pub algorithm: Algorithm,
+    pub encoding: Encoding,
+    /// Where a delivery says what its hash is.
+    pub claim: Place,
+    pub before: String,
+    /// What stands between several hashes in one place, each with its `before`.
+    pub between: Option<String>,
+    pub signed: Signed,
+    pub sent_at: Option<SentAt>,
+}
+
+/// What the hash is taken over.
+#[derive(Debug)]
+pub enum Signed {
+    /// The exact bytes of the body.
+    Body,
+    /// The values of these places of the body as they stand there, one behind the other. The rest of the body is not
+    /// proven: whoever saw one delivery can write another with the same values.
+    Fields(Vec<Path>),
+    /// Body and headers, put together. A header that is not there is empty.
+    Joined { parts: Vec<Part>, by: String },
+}
+
+/// A part of what is signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// The exact bytes of the body.
+    Body,
+    /// In lower case.
+    Header(String),
+}
+
+/// When a delivery was sent, by what is signed, and how old it may be.
+#[derive(Debug)]
+pub struct SentAt {
+    pub(crate) at: Place,
+    pub(crate) format: TimeFormat,
+    /// Before and after our own clock.
+    pub within: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Algorithm {
+    Sha1,
+    Sha256,
+    Sha512,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Encoding {
+    Hex,
+    Base64,
+}
+
+impl Signature {
+    pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let (kind, value) = node.tagged(&["hmac", "none"], problems)?;
+        let mut map = value.map(problems)?;
+        if kind == "none" {
+            map.finish(problems);
+            return Some(Self::None);
+        }
+        let algorithms = [("sha1", Algorithm::Sha1), ("sha256", Algorithm::Sha256), ("sha512", Algorithm::Sha512)];
+        let encodings = [("hex", Encoding::Hex), ("base64", Encoding::Base64)];
+        let algorithm = map.require("algorithm", problems).and_then(|node| node.choice(&algorithms, problems));
+        let encoding = map.require("encoding", problems).and_then(|node| node.choice(&encodings, problems));
+        let claim = claim(&mut map, problems);
+        let before = map.get("before").map_or(Some(""), |node| node.text(problems));
+        let between = match map.get("between") {
+            None => Some(None),
+            Some(node) => node.name(problems).map(|text| Some(text.to_owned())),
+        };
+        let signed = map.require("signed", problems).and_then(|node| Signed::read(node, problems));
+        let sent_at = match map.get("sent_at") {
+            None => Some(None),
+            Some(node) => SentAt::read(node, signed.as_ref(), problems).map(Some),
+        };
+        if let (Some(Place::Field(_)), Some(Signed::Body | Signed::Joined { .. })) = (&claim, &signed) {
+            let hint = "a body cannot hold its own hash: name what is signed, {fields: [a, b]}";
+            problems.add(map.node(), "a signature in the body that signs the body", hint);
+        }
+        map.finish(problems);
+        Some(Self::Hmac(Hmac {
+            algorithm: algorithm?,
+            encoding: encoding?,
+            claim: claim?,
+            before: before?.to_owned(),
+            between: between?,
+            signed: signed?,
+            sent_at: sent_at?,
+        }))
+    }
+}
+
+impl Signed {
+    fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        if !matches!(node.value, Value::Map(_)) {
+            return node.choice(&[("body", ())], problems).map(|()| Self::Body);
+        }
+        let (kind, value) = node.tagged(&["fields", "joined"], problems)?;
+        if kind == "joined" {
+            return Self::joined(value, problems);
+        }
+        let items = value.list(problems)?;
+        if items.is_empty() {
+            problems.add(value, "nothing is signed", "name the paths whose values are signed, in their order");
+        }
+        items.iter().map(|item| path(item, problems)).collect::<Option<Vec<_>>>().map(Self::Fields)
+    }
+
+    fn joined(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut map = node.map(problems)?;
+        let list = map.require("parts", problems);
+        let by = map.require("by", problems).and_then(|node| node.text(problems));
+        map.finish(problems);
+        let list = list?;
+        let parts = list.list(problems)?.iter().map(|item| Part::read(item, problems)).collect::<Option<Vec<_>>>()?;
+        if !parts.contains(&Part::Body) {
+            let hint = "whoever saw one delivery could write another: name body at its place among the parts";
+            problems.add(list, "the body is not signed", hint);
+        }
+        Some(Self::Joined { parts, by: by?.to_owned() })
+    }
+
+    /// Whether what stands there cannot be altered.
+    fn covers(&self, place: &Place) -> bool {
+        match (self, place) {
+            (Self::Body, Place::Field(_)) => true,
+            (Self::Body | Self::Fields(_), Place::Header(_)) => false,
+            (Self::Fields(fields), Place::Field(path)) => fields.contains(path),
+            (Self::Joined { parts, .. }, Place::Field(_)) => parts.contains(&Part::Body),
+            (Self::Joined { parts, .. }, Place::Header(name)) => parts.contains(&Part::Header(name.clone())),
+        }
+    }
+}
+
+impl Part {
+    /// Reads `body`, or `{header: Name}`.
+    fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        if !matches!(node.value, Value::Map(_)) {
+            return node.choice(&[("body", Self::Body)], problems);
+        }
+        let (_, value) = node.tagged(&["header"], problems)?;
+        header(value, problems).map(Self::Header)
+    }
+}
+
+impl SentAt {
+    fn read(node: &Node, signed: Option<&Signed>, problems: &mut Problems) -> Option<Self> {
+        let mut map = node.map(problems)?;
+        let (milliseconds, seconds) = (map.get("epoch_ms"), map.get("epoch_s"));
+        let within = map.require("within", problems).and_then(|node| duration(node, problems));
+        map.finish(problems);
+        let (at, format) = match (milliseconds, seconds) {
+            (Some(at), None) => (at, TimeFormat::EpochMs),
+            (None, Some(at)) => (at, TimeFormat::EpochS),
+            (found, _) => {
+                let what =
+                    if found.is_some() { "both `epoch_ms` and `epoch_s`" } else { "neither `epoch_ms` nor `epoch_s`" };
+                problems.add(node, what, "say where the time stands, in milliseconds or in seconds since 1970");
+                return None;
+            }
+        };
+        let place = Place::read(at, problems);
+        if let (Some(place), Some(signed)) = (&place, signed)
+            && !signed.covers(place)
+        {
+            problems.add(at, "a time that is not signed", "anybody could write it: name a part of what is signed");
+        }
+        Some(Self { at: place?, format, within: within? })
+    }
+}
+
+/// One of the keys `header` and `field`.
+fn claim(map: &mut Map<'_>, problems: &mut Problems) -> Option<Place> {
+    match (map.get("header"), map.get("field")) {
+        (Some(node), None) => header(node, problems).map(Place::Header),
+        (None, Some(node)) => path(node, problems).map(Place::Field),
+        (found, _) => {
+            let what = if found.is_some() { "both `header` and `field`" } else { "neither `header` nor `field`" };
+            problems.add(map.node(), what, "say where the signature stands: in a header, or at a path of the body");
+            None
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Which page of a list follows, by what an answer says.
+
+use axum::http::HeaderMap;
+use reqwest::Url;
+
+use super::failure::Failure;
+use crate::json;
+use crate::link;
+use crate::manifest::{NextToken, PageNumber, Paging};
+
+/// The value of the paging parameter for the page behind this one, which was asked for by `page`; `None`: it is the last.
+///
+/// # Errors
+/// When the answer does not say what follows, or says it in a way that cannot be followed.
+pub(super) fn next(
+    paging: &Paging,
+    page: Option<&str>,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Option<String>, Failure> {
+    match paging {
+        Paging::LinkCursor { param } => Ok(next_cursor(headers, param)),
+        Paging::NextToken(rules) => next_token(body, rules),
+        Paging::PageNumber(rules) => next_number(body, rules, page),
+    }
+}
+
+/// The number of the page that follows. The first one is asked for without its number.
+fn next_number(body: &[u8], rules: &PageNumber, page: Option<&str>) -> Result<Option<String>, Failure> {
+    let number = page.map_or(Some(1), |page| page.parse::<u64>().ok());
+    match (json::truth(body, &rules.last), number) {
+        (Some(true), _) => Ok(None),
+        (Some(false), Some(number)) => Ok(Some((number + 1).to_string())),
+        (Some(false), None) => Err(Failure::PageGone(200)),
+        (None, _) => Err(Failure::Broken("the answer does not say whether it is the last page")),
+    }
+}
+
+/// The token of the page that follows, as a parameter's value. An answer that says that a page follows and does not
+/// name it is unusable: its list would end too early.
+fn next_token(body: &[u8], rules: &NextToken) -> Result<Option<String>, Failure> {
+    let more = rules.more.as_ref().and_then(|more| json::truth(body, more));
+    match (more, json::scalar(body, &rules.next)) {
+        (Some(false), _) | (None, None) => Ok(None),
+        (Some(true), None) => Err(Failure::Broken("a page follows, and the answer does not name it")),
+        (Some(true) | None, Some(token)) => Ok(Some(if rules.encoded { decoded(token) } else { token })),
+    }
+}
+
+/// A percent-encoded text, decoded; one that is surely not encoded stays as it is.
+fn decoded(token: String) -> String {
+    let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"%-._~".contains(&byte);
+    if !token.bytes().all(safe) {
+        return token;
+    }
+    let url = Url::parse(&format!("http://localhost/?t={token}")).ok();
+    url.and_then(|url| url.query_pairs().next().map(|(_, value)| value.into_owned())).unwrap_or(token)
+}
+
+/// `param` of the link with `rel="next"` (RFC 8288).
+fn next_cursor(headers: &HeaderMap, param: &str) -> Option<String> {
+    // The link may be relative; only its query counts.
+    let (_, query) = link::target(headers, "next")?.split_once('?')?;
+    let query = query.split('#').next()?;
+    let base = Url::parse(&format!("http://localhost/?{query}")).ok()?;
+    base.query_pairs().find(|(name, _)| name == param).map(|(_, value)| value.into_owned()).filter(|v| !v.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn next(link: &str) -> Option<String> {
+        let headers = HeaderMap::from_iter([("link".parse().unwrap(), link.parse().unwrap())]);
+        next_cursor(&headers, "cursor")
+    }
+
+    #[test]
+    fn the_next_token_is_decoded_once_and_a_list_never_ends_by_a_missing_one() {
+        let path = |text| json::Path::parse(text).unwrap();
+        let rules = |encoded| NextToken {
+            param: "offset".to_owned(),
+            next: path("next"),
+            more: Some(path("hasNext")),
+            encoded,
+        };
+        let next = |body: &str| next_token(body.as_bytes(), &rules(true));
+        let encoded = "{\"data\":[],\"hasNext\":true,\"next\":\"%5B3%2C1491%2C%22a%22%5D\"}";
+        assert_eq!(next(encoded), Ok(Some("[3,1491,\"a\"]".to_owned())));
+        assert_eq!(next_token(encoded.as_bytes(), &rules(false)), Ok(Some("%5B3%2C1491%2C%22a%22%5D".to_owned())));
+        assert_eq!(
+            next("{\"hasNext\":true,\"next\":\"0.1414895548650.a6070140-33db\"}"),
+            Ok(Some("0.1414895548650.a6070140-33db".to_owned()))
+        );
+        assert_eq!(
+            next("{\"hasNext\":true,\"next\":\"a&b=100%\"}"),
+            Ok(Some("a&b=100%".to_owned())),
+            "surely not encoded"
+        );
+        assert_eq!(next("{\"hasNext\":false,\"next\":\"left over\"}"), Ok(None));
+        assert_eq!(next("{\"data\":[]}"), Ok(None));
+        assert_eq!(next("{\"next\":\"n\"}"), Ok(Some("n".to_owned())));
+        for body in ["{\"hasNext\":true}", "{\"hasNext\":true,\"next\":null}", "{\"hasNext\":true,\"next\":\"\"}"] {
+            assert!(matches!(next(body), Err(Failure::Broken(_))), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_cursor_of_the_next_link_is_found_and_of_no_other() {
+        assert_eq!(next("<https://x.example/v3/a?cursor=abc>; rel=\"next\"").unwrap(), "abc");
+        assert_eq!(
+            next("<https://x.example/a?cursor=z>; rel=\"prev\", </a?q=1,2&cursor=a%2Bb%3D>; rel=next").unwrap(),
+            "a+b="
+        );
+        assert_eq!(next("<https://x.example/a?cursor=abc>; title=\"t\"; rel=\"last next\"").unwrap(), "abc");
+        for none in [
+            "<https://x.example/a?page=1>; rel=\"last\"",
+            "<https://x.example/a?page=2>; rel=\"next\"",
+            "<https://x.example/a?cursor=>; rel=next",
+            "nonsense",
+            "<",
+        ] {
+            assert_eq!(next(none), None, "{none}");
+        }
+    }
+    #[test]
+    fn a_token_alone_says_that_a_page_follows() {
+        let path = |text| json::Path::parse(text).unwrap();
+        let rules = NextToken { param: "pageId".to_owned(), next: path("nextPageId"), more: None, encoded: false };
+        assert_eq!(next_token(b"{\"content\":[],\"nextPageId\":\"p2\"}", &rules), Ok(Some("p2".to_owned())));
+        for last in ["{\"content\":[]}", "{\"nextPageId\":\"\"}", "{\"nextPageId\":null}"] {
+            assert_eq!(next_token(last.as_bytes(), &rules), Ok(None), "{last}");
+        }
+    }
+
+    #[test]
+    fn numbers_go_up_until_the_last_page_and_a_list_never_ends_by_silence() {
+        let rules = PageNumber { param: "page".to_owned(), last: json::Path::parse("complete").unwrap() };
+        let next = |body: &str, page| next_number(body.as_bytes(), &rules, page);
+        assert_eq!(next("{\"complete\":false}", None), Ok(Some("2".to_owned())));
+        assert_eq!(next("{\"complete\":false}", Some("9")), Ok(Some("10".to_owned())));
+        assert_eq!(next("{\"complete\":true}", Some("9")), Ok(None));
+        for silent in ["{}", "[]", "{\"complete\":null}", "{\"complete\":\"true\"}"] {
+            assert!(matches!(next(silent, None), Err(Failure::Broken(_))), "{silent}");
+        }
+        // A cursor that was stored under another manifest.
+        assert_eq!(next("{\"complete\":false}", Some("token")), Err(Failure::PageGone(200)));
+    }
+}
