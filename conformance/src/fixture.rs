@@ -131,6 +131,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn where_a_header_names_the_event_the_fixture_s_name_begins_with_it() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vendors/smartrecruiters");
+        let rules = crate::Folder::new(&folder).rules(None).unwrap();
+        let event = |name: &str, invalid| {
+            Fixture::of(Path::new(name), invalid).unwrap().event(&rules, b"{\"event\":\"other\"}").unwrap()
+        };
+        assert_eq!(event("webhook__candidate.deleted.json", false), "candidate.deleted");
+        assert_eq!(event("webhook__candidate.deleted__odd.json", false), "candidate.deleted");
+        assert_eq!(event("webhook__candidate.deleted__nobody__REQUIRED_MISSING.json", true), "candidate.deleted");
+    }
+
+    #[test]
     fn a_name_says_how_the_payload_came_and_what_must_become_of_it() {
         let of = |name: &str, invalid| Fixture::of(Path::new(name), invalid).map(|f| (f.kind, f.code));
         let poll = |stream: &str| Kind::Poll(stream.to_owned());

@@ -288,3 +288,13 @@ fn the_scaffold_is_right_from_the_first_minute_and_only_names_that_topics_carry_
         assert!(hirewire_conformance::scaffold(wrong).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn what_only_names_something_that_is_read_in_its_place_needs_no_rule() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vendors/smartrecruiters");
+    let warnings = check(&Folder::new(&folder)).warnings.to_string();
+    for thin in ["\"application.created\"", "\"interview.updated\"", "\"candidates\"", "\"jobs\""] {
+        assert!(!warnings.contains(thin), "{thin}: {warnings}");
+    }
+    assert!(warnings.contains("\"application.screening-answers.created\""), "{warnings}");
+}

@@ -197,7 +197,7 @@ fn route_by(inbox: &Inbox, directory: Directory, metrics: &prometheus::Registry,
         body_timeout: Duration::from_millis(300),
         keep_timeout: Duration::from_millis(1000),
     };
-    let topics = Topics::new(&Names::default(), ["greenhouse", "lever"]);
+    let topics = Topics::new(&Names::default(), ["greenhouse", "lever", "smartrecruiters"]);
     let metrics = Metrics::new(metrics).unwrap();
     router(directory, topics, inbox.clone(), &limits, metrics, fetches)
 }
