@@ -5,6 +5,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::context::{Earlier, Join, JoinError, Part};
+use crate::created::CreatedKey;
 use crate::event::Event;
 use crate::request::{Request, RequestPlan};
 use crate::route::{Route, Skip};
@@ -12,7 +13,7 @@ use crate::route::{Route, Skip};
 /// What a delivery comes to by what the context knows now.
 #[derive(Debug)]
 pub(crate) enum Composed {
-    Ready(Request),
+    Ready(Box<Request>),
     Needless(Skip),
     /// The context store has not read so far.
     NotYet(&'static str),
@@ -22,15 +23,40 @@ pub(crate) enum Composed {
 
 /// # Errors
 /// When the context cannot be read now.
-pub(crate) fn compose(
+pub(crate) fn compose(context: &impl Join, route: &Route, event: &Event) -> Result<Composed, JoinError> {
+    if !context.reached(event)? {
+        return Ok(Composed::NotYet("this change in the context"));
+    }
+    let known = |request: &str| match event.subject() {
+        Some(application_id) => context.created(&CreatedKey { sink: &route.sink, request, application_id }),
+        None => Ok(None),
+    };
+    // A crash between the id and the offset: the record comes again, and is done.
+    for plan in route.fitting(event).filter(|plan| plan.creates()) {
+        if known(&plan.name)?.is_some_and(|known| known.event_id == event.event_id()) {
+            return Ok(Composed::Needless(Skip::CreatedAlready));
+        }
+    }
+    for plan in route.fitting(event) {
+        let created = match &plan.updates {
+            None => None,
+            Some(creating) => match known(creating)? {
+                Some(created) => Some(created.id),
+                None => continue,
+            },
+        };
+        return make(context, route, plan, event, created);
+    }
+    Ok(Composed::Needless(Skip::NothingToUpdate))
+}
+
+fn make(
     context: &impl Join,
     route: &Route,
     plan: &RequestPlan,
     event: &Event,
+    created: Option<String>,
 ) -> Result<Composed, JoinError> {
-    if !context.reached(event)? {
-        return Ok(Composed::NotYet("this change in the context"));
-    }
     let parts: Vec<Part> = plan.parts.iter().copied().collect();
     let mut tree = context.join(event, &parts)?;
     if let Some(cancelled) = &plan.cancels {
@@ -43,8 +69,11 @@ pub(crate) fn compose(
         let key = route.key(original.event_id()).to_string();
         tree.insert("cancelled".to_owned(), json!({"key": key, "change": original.tree}));
     }
+    if let Some(id) = created {
+        tree.insert("created".to_owned(), json!({"id": id}));
+    }
     match render(tree, route, plan, event) {
-        Ok(request) => Ok(Composed::Ready(request)),
+        Ok(request) => Ok(Composed::Ready(Box::new(request))),
         Err(_) if context.is_gone(event)? => Ok(Composed::Needless(Skip::Deleted)),
         Err(missing) => Ok(Composed::Missing(missing)),
     }
@@ -62,6 +91,7 @@ pub(crate) fn render(
 ) -> Result<Request, Vec<String>> {
     joined.insert("change".to_owned(), event.tree.clone());
     let key = route.key(event.event_id()).to_string();
+    joined.insert("settings".to_owned(), (*route.told).clone());
     joined.insert("delivery".to_owned(), json!({"key": key, "route": &*route.name, "request": plan.name}));
     plan.render(&Value::Object(joined))
 }

@@ -41,6 +41,11 @@ impl Event {
         self.text("/application_id")
     }
 
+    /// The application that it is about; of an application itself its own id.
+    pub(crate) fn subject(&self) -> Option<&str> {
+        if self.entity == Entity::Application { self.text("/meta/id") } else { self.application_id() }
+    }
+
     pub(crate) fn sequence_no(&self) -> Option<i64> {
         self.tree.pointer("/sequence_no").and_then(Value::as_i64)
     }

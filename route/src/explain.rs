@@ -207,7 +207,7 @@ fn what_became(
         Decision::Store(_) => None,
     };
     // As the worker composes it, from what a service on this machine has joined.
-    let context = plan.zip(store).map(|(plan, store)| compose(store, route, plan, event));
+    let context = plan.zip(store).map(|(_, store)| compose(store, route, event));
     let context = match context.transpose() {
         Ok(context) => context,
         Err(error) => return format!("it cannot be told: {error}"),

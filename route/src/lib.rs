@@ -4,6 +4,7 @@
 mod codec;
 mod compose;
 mod context;
+mod created;
 mod database;
 mod dead_letter;
 mod decode;

@@ -38,7 +38,7 @@ async fn ask(sink: &SinkSettings) -> Result<String, Unwell> {
     let (attempt, known_by) = match &sink.kind {
         Kind::Http(settings) => {
             let known_by = settings.auth.is_some();
-            let transport = HttpTransport::new(settings.clone()).map_err(|error| Unwell {
+            let transport = HttpTransport::new((**settings).clone()).map_err(|error| Unwell {
                 code: "SINK_STORE_REFUSED",
                 what: error.to_string(),
                 remedy: "mend the certificate under `ca` of the sink",
@@ -85,6 +85,9 @@ fn judge(attempt: &Attempt, known_by: bool) -> Result<String, Unwell> {
         Attempt::Unreachable(_) => Err(away(format!("it cannot be reached: {attempt}"))),
         Attempt::AddressRefused => Err(held(HoldReason::AddressRefused, "our own guard refuses its address")),
         Attempt::SecretMissing => Err(held(HoldReason::SecretMissing, "its secret cannot be read")),
+        Attempt::TokenRefused => Err(held(HoldReason::Unauthorized, "the endpoint of its tokens refuses us")),
+        // A HEAD request has no rules to read its answer by.
+        Attempt::Understood(answer) => Ok(format!("it answers {} to a HEAD request", answer.status)),
         Attempt::Unstorable | Attempt::StoreRefused => Err(held(HoldReason::StoreRefused, "it refuses us")),
     }
 }

@@ -30,6 +30,7 @@ pub enum Outcome {
         method: String,
         url: String,
         headers: Vec<(String, String)>,
+        /// What is not JSON as one text.
         body: Value,
     },
     Row {
@@ -116,7 +117,16 @@ fn outcome(
             let values = Value::Object(table.row(event).values);
             return Ok(Outcome::Row { table: table.table.clone(), values });
         }
-        Decision::Send(plan) => plan,
+        Decision::Send(first) => {
+            // As the service, which knows whether there is something to update.
+            let has_id = tree.get("created").is_some_and(|created| !created.is_null());
+            let plan = route.fitting(event).find(|plan| plan.updates.is_none() || has_id);
+            let Some(plan) = plan else {
+                let what = format!("the request {} updates what was never created", first.name);
+                return Ok(Outcome::NotSent(what));
+            };
+            plan
+        }
     };
     let request = match render(tree.clone(), route, plan, event) {
         Ok(request) => request,
@@ -128,15 +138,17 @@ fn outcome(
     let Kind::Http(http) = &sink.kind else {
         return Err(RehearseError::Transport("its system sends requests, and it is no http sink".to_owned()));
     };
-    let transport = HttpTransport::new(http.clone()).map_err(|error| RehearseError::Transport(error.to_string()))?;
-    let body = serde_json::from_slice(&request.body).unwrap_or(Value::Null);
+    let transport =
+        HttpTransport::new((**http).clone()).map_err(|error| RehearseError::Transport(error.to_string()))?;
+    let text = || String::from_utf8_lossy(&request.body).into_owned().into();
+    let body = serde_json::from_slice(&request.body).unwrap_or_else(|_| text());
     let delivery = Delivery {
         idempotency_key: route.key(event.event_id()),
         trace: TraceParent::new_root(),
-        content: Content::Request(request.clone()),
+        content: Content::Request(Box::new(request.clone())),
         on_refusal: route.on_refusal,
     };
-    let url = transport.checked_url(&request).map_err(|_| RehearseError::Address)?;
+    let url = transport.checked_url(&request.path, request.query.as_deref()).map_err(|_| RehearseError::Address)?;
     let headers = transport.headers(&delivery, &request).ok_or(RehearseError::Secret)?;
     let shown = |value: &reqwest::header::HeaderValue| match value.is_sensitive() {
         true => "***".to_owned(),

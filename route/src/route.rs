@@ -23,7 +23,10 @@ const KEYS: Uuid = Uuid::from_u128(0x6f0d_7d0e_53f4_4c5b_9a3e_2c6c_27be_91a4);
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
     pub(crate) name: Arc<str>,
+    pub(crate) sink: Arc<str>,
     pub(crate) system: Arc<System>,
+    /// What the system must be told of the sink, by name.
+    pub(crate) told: Arc<serde_json::Value>,
     /// `None`: all that the system takes.
     pub(crate) entity: Option<Entity>,
     pub(crate) when: Condition,
@@ -54,6 +57,10 @@ pub(crate) enum Skip {
     Historic,
     BeforeStart,
     NothingToCancel,
+    /// What it changes was never created, or nobody knows its id: what is created later, is so of the newest data.
+    NothingToUpdate,
+    /// The sink has told its id already.
+    CreatedAlready,
     /// The source has deleted whom it is about, and with that what the request requires.
     Deleted,
 }
@@ -66,6 +73,8 @@ impl Skip {
             Self::Historic => "historic",
             Self::BeforeStart => "before_start",
             Self::NothingToCancel => "nothing_to_cancel",
+            Self::NothingToUpdate => "nothing_to_update",
+            Self::CreatedAlready => "created_already",
             Self::Deleted => "deleted",
         }
     }
@@ -76,6 +85,8 @@ impl Skip {
     pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::NothingToCancel => "what it takes back was never sent, or is taken back already",
+            Self::NothingToUpdate => "the sink has told no id of what it changes",
+            Self::CreatedAlready => "the sink has created it already",
             Self::Deleted => "the source has deleted whom it is about",
             Self::NotMatched | Self::Correction | Self::Historic | Self::BeforeStart => self.label(),
         }
@@ -97,14 +108,21 @@ impl Route {
                 .iter()
                 .find(|table| table.entity == event.entity)
                 .map_or(Decision::Skip(Skip::NotMatched), Decision::Store),
-            Takes::WhatActs(requests) => {
-                let fits = |plan: &&RequestPlan| plan.entity == event.entity && plan.when.holds(&event.tree);
-                match requests.iter().find(fits) {
-                    None => Decision::Skip(Skip::NotMatched),
-                    Some(plan) => self.refusal(event).map_or(Decision::Send(plan), Decision::Skip),
-                }
-            }
+            Takes::WhatActs(_) => match self.fitting(event).next() {
+                None => Decision::Skip(Skip::NotMatched),
+                Some(plan) => self.refusal(event).map_or(Decision::Send(plan), Decision::Skip),
+            },
         }
+    }
+
+    /// The requests of the system that fit a record, in their order: the first is made, but that one that updates what
+    /// was never created gives way to the next.
+    pub(crate) fn fitting<'a>(&'a self, event: &Event) -> impl Iterator<Item = &'a RequestPlan> {
+        let requests = match &self.system.takes {
+            Takes::WhatActs(requests) => requests.as_slice(),
+            Takes::Everything(_) => &[],
+        };
+        requests.iter().filter(|plan| plan.entity == event.entity && plan.when.holds(&event.tree))
     }
 
     /// Of the changes before (the newest first), the one whose request `cancelled` the request `plan` takes back: each
@@ -192,7 +210,9 @@ mod tests {
     fn route(name: &str) -> Route {
         Route {
             name: "r".into(),
+            sink: "s".into(),
             system: system::carried(name),
+            told: Arc::default(),
             entity: None,
             when: Condition::default(),
             start: Some("2026-01-02T00:00:00Z".parse().unwrap()),

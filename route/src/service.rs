@@ -145,12 +145,10 @@ async fn prepare(settings: &Settings, deps: &Deps, codec: &Codec, producer: &Pro
     let sinks = settings.sink_names();
     let sinks: Vec<&str> = sinks.iter().map(String::as_str).collect();
     let topics = hirewire_schemas::topics::table().deployed(&deps.names, &[], &sinks);
-    let (own, replay) = (deps.names.internal("route"), deps.names.internal(crate::replay::TOPIC));
+    let own = ["route", crate::replay::TOPIC, crate::created::TOPIC].map(|name| deps.names.internal(name));
     let wanted: Vec<NewTopic> = topics
         .into_iter()
-        .filter(|(name, _)| {
-            *name == own || *name == replay || sinks.iter().any(|sink| *name == deps.names.route_dead_letter(sink))
-        })
+        .filter(|(name, _)| own.contains(name) || sinks.iter().any(|sink| *name == deps.names.route_dead_letter(sink)))
         .map(|(name, topic)| NewTopic {
             name,
             partitions: deps.partitions,

@@ -1,5 +1,6 @@
 //! `sinks`, `routes` and `route` of `hirewire.yaml`: nodes in, checked settings out, all mistakes at once.
 
+mod auth;
 mod http;
 
 #[cfg(test)]
@@ -39,6 +40,8 @@ pub(crate) struct SinkSettings {
     pub(crate) name: Arc<str>,
     pub(crate) system: Arc<System>,
     pub(crate) kind: Kind,
+    /// What the system must be told of it, by name.
+    pub(crate) told: Arc<serde_json::Value>,
     pub(crate) limits: Limits,
     /// Records of a partition beyond the committed position.
     pub(crate) window: usize,
@@ -50,7 +53,9 @@ impl SinkSettings {
     pub(crate) fn routes(&self, starts: &BTreeMap<Arc<str>, Timestamp>) -> Vec<Route> {
         let route = |route: &RouteSettings| Route {
             name: Arc::clone(&route.name),
+            sink: Arc::clone(&self.name),
             system: Arc::clone(&self.system),
+            told: Arc::clone(&self.told),
             entity: route.entity,
             when: route.when.clone(),
             start: match route.from {
@@ -68,7 +73,7 @@ impl SinkSettings {
 
 #[derive(Clone)]
 pub(crate) enum Kind {
-    Http(HttpSettings),
+    Http(Box<HttpSettings>),
     Postgres(PostgresSettings),
     Sqlite(PathBuf),
 }
@@ -172,11 +177,12 @@ fn check_name(key: &Node, name: &str, problems: &mut Problems) {
 fn read_sink(name: &str, node: &Node, systems: &Systems, problems: &mut Problems) -> Option<SinkSettings> {
     let mut map = node.map(problems)?;
     let system = read_system(name, &mut map, systems, problems);
+    let told = read_told(&mut map, system.as_deref(), problems);
     let kind = read_kind(&mut map, problems);
     let limits = read_limits(&mut map, problems);
     let window = read_count(&mut map, "window", 1_000, problems);
     map.finish(problems);
-    let (system, kind) = (system?, kind?);
+    let (system, kind, told) = (system?, kind?, Arc::new(told?));
     let fits = match (&system.takes, &kind) {
         (Takes::WhatActs(_), Kind::Http(_)) | (Takes::Everything(_), Kind::Postgres(_) | Kind::Sqlite(_)) => true,
         (Takes::WhatActs(_), _) => {
@@ -189,7 +195,28 @@ fn read_sink(name: &str, node: &Node, systems: &Systems, problems: &mut Problems
             false
         }
     };
-    fits.then(|| SinkSettings { name: name.into(), system, kind, limits, window, routes: Vec::new() })
+    fits.then(|| SinkSettings { name: name.into(), system, kind, told, limits, window, routes: Vec::new() })
+}
+
+/// `settings`: exactly those of the system, each a text.
+fn read_told(map: &mut Map<'_>, system: Option<&System>, problems: &mut Problems) -> Option<serde_json::Value> {
+    let node = map.get("settings");
+    let system = system?;
+    let mut told = serde_json::Map::new();
+    if let Some(mut given) = node.and_then(|node| node.map(problems)) {
+        for (key, name, value) in given.entries() {
+            if !system.settings.iter().any(|setting| setting == name) {
+                let hint = did_you_mean(name, system.settings.iter().map(String::as_str));
+                problems.add(key, format!("the system \"{}\" has no setting \"{name}\"", system.name), hint);
+            }
+            told.insert(name.to_owned(), value.name(problems)?.into());
+        }
+    }
+    for missing in system.settings.iter().filter(|setting| !told.contains_key(*setting)) {
+        let what = format!("the system \"{}\" must be told `{missing}`", system.name);
+        problems.add(node.unwrap_or(map.node()), what, format!("write `settings: {{{missing}: …}}`"));
+    }
+    Some(told.into())
 }
 
 fn read_limits(map: &mut Map<'_>, problems: &mut Problems) -> Limits {
@@ -247,7 +274,7 @@ fn read_system(name: &str, map: &mut Map<'_>, systems: &Systems, problems: &mut 
 
 fn read_kind(map: &mut Map<'_>, problems: &mut Problems) -> Option<Kind> {
     match (map.get("http"), map.get("postgres"), map.get("sqlite")) {
-        (Some(node), None, None) => http::read(node, problems).map(Kind::Http),
+        (Some(node), None, None) => http::read(node, problems).map(|read| Kind::Http(Box::new(read))),
         (None, Some(node), None) => PostgresSettings::read(node, problems).map(Kind::Postgres),
         (None, None, Some(node)) => read_sqlite(node, problems).map(Kind::Sqlite),
         _ => {
@@ -413,6 +440,10 @@ routes:
   assessment: {http: {url: 'https://x.example'}}
   records: {system: analytics, sqlite: {path: p}}
   plain: {system: assessment, http: {url: 'http://x.example'}}
+  told: {system: payroll, settings: {channel: x}, http: {url: 'https://x.example'}}
+  token: {system: payroll, http: {url: 'https://x.example', auth: {oauth: {token_url: 'https://id.example/t', client_id: x, client_secret: {env: PATH}}}, allow: {hosts: [x.example]}}}
+  mixed: {system: payroll, http: {url: 'https://x.example', auth: {oauth: {token_url: 'http://10.0.0.1/t', client_id: x, client_secret: {env: PATH}}}, allow: {networks: [10.0.0.0/8]}}}
+  half: {system: payroll, http: {url: 'https://x.example', key: {env: PATH}}}
   a-secret: {system: payroll, http: {url: 'https://x.example', auth: {bearer: {file: /no/such/file}}}}
 routes:
   a: {sink: onbording}
@@ -436,17 +467,21 @@ routes:
             "hirewire.yaml:5: the system \"analytics\" is a database",
             "hirewire.yaml:6: the URL holds a user name or password",
             "hirewire.yaml:9: http without TLS is for allowed networks only",
-            "hirewire.yaml:10: secret file /no/such/file cannot be read; create it or mend its permissions",
-            "hirewire.yaml:12: there is no sink \"onbording\" (did you mean \"onboarding\"?)",
-            "hirewire.yaml:13: \"yesterday\" is no instant",
-            "hirewire.yaml:14: `sink` is missing",
-            "hirewire.yaml:14: unknown key \"sinc\"",
-            "hirewire.yaml:15: \"5\" is not a duration",
-            "hirewire.yaml:16: stage-change has no field \"change_typ\" (did you mean \"change_type\"?)",
-            "hirewire.yaml:17: `change_type` is never \"HIRED\" (did you mean \"HIRE\"?)",
-            "hirewire.yaml:17: application has no field \"change_type\"",
-            "hirewire.yaml:18: \"drop\" is not known here",
-            "hirewire.yaml:19: application has no field \"change_type\"",
+            "hirewire.yaml:10: the system \"payroll\" has no setting \"channel\"",
+            "hirewire.yaml:11: the host is not in the allow-list (add the host to `allow.hosts`)",
+            "hirewire.yaml:12: of `url` and `token_url` only one has TLS",
+            "hirewire.yaml:13: a certificate of our own needs its key",
+            "hirewire.yaml:14: secret file /no/such/file cannot be read; create it or mend its permissions",
+            "hirewire.yaml:16: there is no sink \"onbording\" (did you mean \"onboarding\"?)",
+            "hirewire.yaml:17: \"yesterday\" is no instant",
+            "hirewire.yaml:18: `sink` is missing",
+            "hirewire.yaml:18: unknown key \"sinc\"",
+            "hirewire.yaml:19: \"5\" is not a duration",
+            "hirewire.yaml:20: stage-change has no field \"change_typ\" (did you mean \"change_type\"?)",
+            "hirewire.yaml:21: `change_type` is never \"HIRED\" (did you mean \"HIRE\"?)",
+            "hirewire.yaml:21: application has no field \"change_type\"",
+            "hirewire.yaml:22: \"drop\" is not known here",
+            "hirewire.yaml:23: application has no field \"change_type\"",
         ] {
             assert!(problems.contains(expected), "{expected}\nnot in\n{problems}");
         }

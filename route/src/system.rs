@@ -10,7 +10,7 @@ use hirewire_schemas::Entity;
 use hirewire_yaml::{Node, Problems, did_you_mean};
 use include_dir::{Dir, include_dir};
 
-use crate::request::{RequestPlan, read_entity};
+use crate::request::{Common, RequestPlan, answer, read_entity};
 use crate::row::TablePlan;
 
 static CARRIED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sinks");
@@ -19,6 +19,8 @@ static CARRIED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sinks");
 pub(crate) struct System {
     pub(crate) name: String,
     pub(crate) takes: Takes,
+    /// What each sink of the system must be told, by name.
+    pub(crate) settings: Vec<String>,
     migrations: Vec<Migration>,
 }
 
@@ -68,8 +70,13 @@ impl System {
         let name = map.require("system", problems).and_then(|node| node.text(problems)).map(str::to_owned);
         // For people; that it is there is all that is checked.
         map.require("summary", problems).and_then(|node| node.text(problems));
+        let settings = map.get("settings").map_or(Some(Vec::new()), |node| read_settings(node, problems));
+        let rules = map.get("answers").map_or(Some(Arc::default()), |node| answer::read_rules(node, problems));
+        let common = settings.zip(rules).map(|(settings, rules)| Common { rules, settings });
         let takes = match (map.get("requests"), map.get("records")) {
-            (Some(requests), None) => read_requests(requests, problems).map(Takes::WhatActs),
+            (Some(requests), None) => {
+                common.as_ref().and_then(|common| read_requests(requests, common, problems)).map(Takes::WhatActs)
+            }
             (None, Some(records)) => read_tables(records, problems).map(Takes::Everything),
             _ => {
                 problems.add(root, "a system has either `requests` or `records`", "see the folders beside it");
@@ -77,25 +84,44 @@ impl System {
             }
         };
         map.finish(problems);
-        Some(Self { name: name?, takes: takes?, migrations })
+        Some(Self { name: name?, takes: takes?, settings: common?.settings, migrations })
     }
 }
 
-fn read_requests(node: &Node, problems: &mut Problems) -> Option<Vec<RequestPlan>> {
+/// `{name: what it is}`; the text is for people.
+fn read_settings(node: &Node, problems: &mut Problems) -> Option<Vec<String>> {
     let mut map = node.map(problems)?;
-    let read: Vec<(&Node, Option<RequestPlan>)> =
-        map.entries().map(|(key, name, value)| (key, RequestPlan::read(name, value, problems))).collect();
-    let names: Vec<String> = read.iter().filter_map(|(key, _)| key.scalar().map(str::to_owned)).collect();
-    for (key, plan) in &read {
-        if let Some(cancelled) = plan.as_ref().and_then(|plan| plan.cancels.as_ref())
-            && !names.contains(cancelled)
-        {
-            let hint = did_you_mean(cancelled, names.iter().map(String::as_str));
-            problems.add(key, format!("it cancels \"{cancelled}\", which is no request of this system"), hint);
+    map.entries().map(|(_, name, value)| value.name(problems).map(|_| name.to_owned())).collect()
+}
+
+fn read_requests(node: &Node, common: &Common, problems: &mut Problems) -> Option<Vec<RequestPlan>> {
+    let mut map = node.map(problems)?;
+    let mut nodes = Vec::new();
+    let mut plans = Vec::new();
+    for (key, name, value) in map.entries() {
+        nodes.push((key, name));
+        plans.push(RequestPlan::read(name, value, common, problems));
+    }
+    let plans: Vec<RequestPlan> = plans.into_iter().collect::<Option<_>>()?;
+    for (plan, (key, _)) in plans.iter().zip(&nodes) {
+        let mut check = |other: &String, does: &str, fits: &dyn Fn(&RequestPlan) -> bool| {
+            if !plans.iter().any(|plan| plan.name == *other && fits(plan)) {
+                let hint = did_you_mean(other, nodes.iter().map(|(_, name)| *name));
+                problems.add(key, format!("it {does} \"{other}\", which is no such request of this system"), hint);
+            }
+        };
+        plan.cancels.iter().for_each(|other| check(other, "cancels", &|_| true));
+        plan.updates.iter().for_each(|other| check(other, "updates what is created by", &RequestPlan::creates));
+        if (plan.creates() || plan.updates.is_some()) && !IN_LANE.contains(&plan.entity) {
+            let what = format!("ids are kept by application, in whose order a {} does not come", plan.entity);
+            problems.add(key, what, "use stage-change or application");
         }
     }
-    read.into_iter().map(|(_, plan)| plan).collect()
+    Some(plans)
 }
+
+/// The entities whose records have the key of their application, and so one order with each other.
+const IN_LANE: [Entity; 2] = [Entity::StageChange, Entity::Application];
 
 fn read_tables(node: &Node, problems: &mut Problems) -> Option<Vec<Arc<TablePlan>>> {
     let mut map = node.map(problems)?;

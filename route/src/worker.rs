@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::compose::{Composed, compose};
 use crate::context::Join;
+use crate::created::{CreatedKey, Ids, Known};
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::decode::{Decode, DecodeError};
 use crate::deliver::outcome::Code;
@@ -22,7 +23,7 @@ use crate::engine::{Handle, Lease, Settled};
 use crate::event::Event;
 use crate::replay::Order;
 use crate::replay::incoming::{Replays, Taken};
-use crate::request::{Request, RequestPlan};
+use crate::request::Request;
 use crate::route::{Decision, Route, Skip};
 use crate::source::Arrival;
 
@@ -34,7 +35,7 @@ const LONGEST_GLANCE: Duration = Duration::from_secs(5);
 /// How long a schema that the registry does not know is waited for.
 const UNKNOWN_SCHEMA_LIMIT: Duration = Duration::from_secs(60);
 
-pub(crate) struct Worker<S, D, J, L> {
+pub(crate) struct Worker<S, D, J, L, I> {
     pub(crate) deliverer: Arc<Deliverer<S>>,
     /// In the order of the settings.
     pub(crate) routes: Vec<Route>,
@@ -44,6 +45,7 @@ pub(crate) struct Worker<S, D, J, L> {
     pub(crate) context: Arc<J>,
     pub(crate) replays: Replays,
     pub(crate) dead_letters: L,
+    pub(crate) ids: I,
 }
 
 /// Why work on a record ended before all its routes were done.
@@ -52,7 +54,7 @@ enum Break {
     Dead(Failure),
 }
 
-impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Handle for Worker<S, D, J, L> {
+impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Handle for Worker<S, D, J, L, I> {
     async fn handle(&self, arrival: Arc<Arrival>, lease: Lease) -> Settled {
         let (arrival, order) = match self.replays.take(arrival) {
             Taken::Plain(arrival) => (arrival, None),
@@ -94,7 +96,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Handle for Worker<S, D, J
     }
 }
 
-impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
+impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L, I> {
     /// `None`: nothing to do, a tombstone or a topic that is none of ours.
     async fn decode(&self, arrival: &Arrival, lease: &Lease) -> Result<Option<Event>, Break> {
         let (Some(value), Some(entity)) = (&arrival.value, self.topics.get(&arrival.slot.topic)) else {
@@ -178,7 +180,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
                 return Ok(());
             }
             Decision::Store(table) => Content::Row(table.row(event)),
-            Decision::Send(plan) => match self.compose(route, plan, event, lease).await? {
+            Decision::Send(_) => match self.compose(route, event, arrival, lease).await? {
                 Ok(request) => Content::Request(request),
                 Err(reason) => {
                     self.skipped(route, reason);
@@ -192,7 +194,12 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
             spans::record(self.span(route, &end, (parent, trace), began));
         }
         match end {
-            End::Delivered => {
+            End::Delivered { created } => {
+                if let Content::Request(request) = &delivery.content
+                    && let Some(wanted) = &request.created
+                {
+                    self.keep(route, &wanted.request, event, created, arrival, lease).await?;
+                }
                 if let Some(seen) = event.observed_at() {
                     let age = jiff::Timestamp::now().duration_since(seen);
                     self.deliverer.metrics.age(Duration::try_from(age).unwrap_or_default());
@@ -228,7 +235,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
                 ("hirewire.route", route.name.to_string()),
             ],
             failed: match end {
-                End::Delivered => None,
+                End::Delivered { .. } => None,
                 End::Dead(failure) => Some(failure.code.name()),
                 End::Abandoned => Some("abandoned"),
             },
@@ -239,10 +246,13 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
     async fn compose(
         &self,
         route: &Route,
-        plan: &RequestPlan,
         event: &Event,
+        arrival: &Arrival,
         lease: &Lease,
-    ) -> Result<Result<Request, Skip>, Break> {
+    ) -> Result<Result<Box<Request>, Skip>, Break> {
+        if route.fitting(event).any(|plan| plan.creates() || plan.updates.is_some()) {
+            self.reach_ids(arrival, lease).await?;
+        }
         let started = Instant::now();
         let mut since = None;
         let mut waiting = None;
@@ -250,7 +260,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
         let mut changes = self.context.changes();
         loop {
             changes.mark_unchanged();
-            let (missing, ages) = match compose(&*self.context, route, plan, event) {
+            let (missing, ages) = match compose(&*self.context, route, event) {
                 Ok(Composed::Ready(request)) => return Ok(Ok(request)),
                 Ok(Composed::Needless(reason)) => return Ok(Err(reason)),
                 Ok(Composed::Missing(missing)) => (missing, true),
@@ -283,6 +293,55 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters> Worker<S, D, J, L> {
                 () = tokio::time::sleep(LONGEST_GLANCE.min(route.requires_within)) => {}
             }
         }
+    }
+
+    /// Waits until every id can be found that was kept in the record's partition before it was ours.
+    async fn reach_ids(&self, arrival: &Arrival, lease: &Lease) -> Result<(), Break> {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            match self.ids.reached(&arrival.slot, lease).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(sink = %self.deliverer.name, error, "a delivery waits: ids cannot be read");
+                    pause = pause.max(GLANCE);
+                }
+            }
+            if !wait_or_drain(pause, lease).await {
+                return Err(Break::Abandoned);
+            }
+            pause = (pause * 2).min(LONGEST_GLANCE);
+        }
+    }
+
+    /// Keeps the id of what the sink has created, for as long as it takes: only then is the record settled.
+    async fn keep(
+        &self,
+        route: &Route,
+        request: &str,
+        event: &Event,
+        id: Option<String>,
+        arrival: &Arrival,
+        lease: &Lease,
+    ) -> Result<(), Break> {
+        let (Some(id), Some(application_id)) = (id, event.subject()) else {
+            tracing::warn!(
+                sink = %self.deliverer.name, route = %route.name, event = event.event_id(),
+                "the sink has told no id of what it has created: nothing will change it later"
+            );
+            return Ok(());
+        };
+        let key = CreatedKey { sink: &self.deliverer.name, request, application_id };
+        let known = Known { id, event_id: event.event_id().to_owned() };
+        let mut pause = GLANCE;
+        while let Err(error) = self.ids.keep(&key, &known, arrival.slot.partition).await {
+            tracing::warn!(sink = %self.deliverer.name, error, "an id is not kept yet: its partition waits");
+            pause = (pause * 2).min(LONGEST_GLANCE);
+            if !wait_or_drain(pause, lease).await {
+                return Err(Break::Abandoned);
+            }
+        }
+        Ok(())
     }
 
     /// Puts a dead letter, for as long as it takes; while its topic is away the partition waits.

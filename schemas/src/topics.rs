@@ -259,7 +259,7 @@ mod tests {
         }
         expected.extend([names.normalize_dead_letter(), names.normalize_restricted_dead_letter()]);
         expected.push(names.route_dead_letter("payroll"));
-        for name in ["state", "fragment", "fetch", "leases", "cursor", "write-back", "replay", "route"] {
+        for name in ["state", "fragment", "fetch", "leases", "cursor", "write-back", "replay", "route", "created"] {
             expected.push(names.internal(name));
         }
         for name in &expected {

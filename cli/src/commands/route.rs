@@ -70,7 +70,11 @@ impl TestArguments {
                 Outcome::Request { method, url, headers, body } => {
                     out::line(&format!("route {}:\n{method} {url}", done.route));
                     headers.iter().for_each(|(name, value)| out::line(&format!("{name}: {value}")));
-                    out::line(&format!("\n{}\n", serde_json::to_string_pretty(&body)?));
+                    let body = match body.as_str() {
+                        Some(text) => text.to_owned(),
+                        None => serde_json::to_string_pretty(&body)?,
+                    };
+                    out::line(&format!("\n{body}\n"));
                     sent = true;
                 }
                 Outcome::Row { table, values } => {

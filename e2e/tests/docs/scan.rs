@@ -33,7 +33,7 @@ const START_ERRORS: [(&str, &str); 12] = [
 ];
 
 /// Files that read `hirewire.yaml`.
-const READERS: [&str; 10] = [
+const READERS: [&str; 11] = [
     "cli/src/config.rs",
     "lib/kafka/src/settings.rs",
     "lib/registry/src/access.rs",
@@ -42,6 +42,7 @@ const READERS: [&str; 10] = [
     "ingest/src/connection.rs",
     "normalize/src/settings.rs",
     "route/src/settings.rs",
+    "route/src/settings/auth.rs",
     "route/src/settings/http.rs",
     "route/src/database/postgres.rs",
 ];

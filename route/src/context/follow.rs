@@ -15,6 +15,7 @@ use hirewire_service::Shutdown;
 use tokio::runtime::Handle;
 
 use super::store::{Seen, Store};
+use crate::created;
 use crate::decode::{Decode, DecodeError};
 
 /// What a request's parts are made of.
@@ -53,14 +54,23 @@ impl Follower {
         runtime: Handle,
         shutdown: &Shutdown,
     ) -> Result<Self, Stop> {
-        let topics: Vec<String> = FOLLOWED.iter().map(|entity| names.entity(*entity)).collect();
+        let mut topics: Vec<String> = FOLLOWED.iter().map(|entity| names.entity(*entity)).collect();
         let entities: HashMap<String, Entity> = topics.iter().cloned().zip(FOLLOWED).collect();
+        let created = names.internal(created::TOPIC);
+        topics.push(created.clone());
         let unreadable = |error: rusqlite::Error| Stop::retryable("context-store", error.to_string());
         let from = store.positions().map_err(unreadable)?;
         let (read, written) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let (queue, queued) = sync_channel::<Inbound>(QUEUE);
-        let writer =
-            Writer { store, decoder, entities, runtime, written: Arc::clone(&written), shutdown: shutdown.clone() };
+        let writer = Writer {
+            store,
+            decoder,
+            entities,
+            created,
+            runtime,
+            written: Arc::clone(&written),
+            shutdown: shutdown.clone(),
+        };
         std::thread::Builder::new()
             .name("context-writer".to_owned())
             .spawn(move || writer.run(&queued))
@@ -89,6 +99,8 @@ struct Writer<D> {
     store: Arc<Store>,
     decoder: Arc<D>,
     entities: HashMap<String, Entity>,
+    /// The topic of what sinks have told of what they created.
+    created: String,
     runtime: Handle,
     written: Arc<AtomicU64>,
     shutdown: Shutdown,
@@ -118,8 +130,9 @@ impl<D: Decode> Writer<D> {
 
     /// `None`: bytes that are no record of their schema. Whoever requires it will wait for a better one, visibly.
     fn decode(&self, inbound: Inbound) -> Option<Seen> {
-        let entity = *self.entities.get(&*inbound.topic)?;
+        let entity = self.entities.get(&*inbound.topic).copied();
         let tree = match &inbound.value {
+            _ if *inbound.topic == *self.created => created::told(&inbound),
             None => None,
             Some(value) => Some(loop {
                 match self.runtime.block_on(self.decoder.decode(value)) {

@@ -10,6 +10,7 @@ pub(crate) mod store;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
+use crate::created::{CreatedKey, Known};
 use crate::event::Event;
 
 /// One named part of a request's data: the first word of its paths.
@@ -33,10 +34,14 @@ pub(crate) enum Part {
     Offices,
     /// What an earlier request sent, for the request that takes it back.
     Cancelled,
+    /// The id that the sink gave to what an earlier request created.
+    Created,
+    /// What the sink was told in the configuration.
+    Settings,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Change,
         Self::Delivery,
         Self::Application,
@@ -49,6 +54,8 @@ impl Part {
         Self::Departments,
         Self::Offices,
         Self::Cancelled,
+        Self::Created,
+        Self::Settings,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -65,6 +72,8 @@ impl Part {
             Self::Departments => "departments",
             Self::Offices => "offices",
             Self::Cancelled => "cancelled",
+            Self::Created => "created",
+            Self::Settings => "settings",
         }
     }
 
@@ -89,7 +98,8 @@ pub(crate) struct JoinError(pub(crate) String);
 
 /// The join, as deliveries ask for it.
 pub(crate) trait Join: Send + Sync + 'static {
-    /// The parts of `wanted` that are known, by name. `change`, `delivery` and `cancelled` are the caller's.
+    /// The parts of `wanted` that are known, by name. `change`, `delivery`, `cancelled`, `created` and `settings` are the
+    /// caller's.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -106,6 +116,12 @@ pub(crate) trait Join: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     fn reached(&self, event: &Event) -> Result<bool, JoinError>;
+
+    /// What a sink has told of what it created.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn created(&self, key: &CreatedKey<'_>) -> Result<Option<Known>, JoinError>;
 
     /// Changes whenever the store has taken something in.
     fn changes(&self) -> watch::Receiver<u64>;

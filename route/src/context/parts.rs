@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::store::{Owner, Store};
 use super::{Earlier, Join, JoinError, Part};
+use crate::created::{CreatedKey, Known};
 use crate::event::Event;
 use crate::request::path::coded;
 
@@ -18,7 +19,7 @@ impl Join for Store {
         for part in wanted {
             let value = match part {
                 // The caller's own.
-                Part::Change | Part::Delivery | Part::Cancelled => continue,
+                Part::Change | Part::Delivery | Part::Cancelled | Part::Created | Part::Settings => continue,
                 Part::Application => one(self, Entity::Application, ids.application.as_deref())?,
                 Part::Candidate => self.candidate(ids.candidate.as_deref())?,
                 Part::Job => one(self, Entity::Job, ids.job.as_deref())?,
@@ -48,6 +49,10 @@ impl Join for Store {
         }
     }
 
+    fn created(&self, key: &CreatedKey<'_>) -> Result<Option<Known>, JoinError> {
+        self.created_by(key)
+    }
+
     fn changes(&self) -> watch::Receiver<u64> {
         self.batches()
     }
@@ -71,7 +76,7 @@ impl Ids {
     /// From the change itself, else from its application.
     fn of(store: &Store, event: &Event) -> Result<Self, JoinError> {
         let own = |name: &str| event.tree.get(name).and_then(Value::as_str).map(str::to_owned);
-        let application = own("application_id");
+        let application = event.subject().map(str::to_owned);
         let record = one(store, Entity::Application, application.as_deref())?;
         let of_application = |name: &str| record.get(name).and_then(Value::as_str).map(str::to_owned);
         Ok(Self {
@@ -205,7 +210,7 @@ mod tests {
         let seen: Vec<Seen> = records
             .iter()
             .map(|(entity, id, tree)| Seen {
-                entity: *entity,
+                entity: Some(*entity),
                 id: (*id).to_owned(),
                 tree: Some(tree.clone()),
                 topic: "t".to_owned(),

@@ -16,11 +16,12 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::{Earlier, JoinError};
+use crate::created::{CreatedKey, Known};
 use crate::event::Event;
 use crate::request::condition::Condition;
 
 /// Another number throws the file away.
-const LAYOUT: i64 = 4;
+const LAYOUT: i64 = 5;
 
 const SCHEMA: &str = "
 CREATE TABLE record (
@@ -35,12 +36,14 @@ CREATE TABLE kept_change (
     application_id TEXT NOT NULL, sequence_no INTEGER NOT NULL, tree TEXT NOT NULL,
     PRIMARY KEY (application_id, sequence_no)
 );
+CREATE TABLE created (key TEXT PRIMARY KEY, id TEXT NOT NULL, event_id TEXT NOT NULL) WITHOUT ROWID;
 ";
 
 /// A record as the follower hands it in.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    pub(crate) entity: Entity,
+    /// `None`: what a sink has told of what it created, by the key of that.
+    pub(crate) entity: Option<Entity>,
     pub(crate) id: String,
     /// `None`: erased.
     pub(crate) tree: Option<Value>,
@@ -101,10 +104,10 @@ impl Store {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = writer.transaction()?;
         for seen in batch {
-            if seen.entity == Entity::StageChange {
-                self.put_change(&transaction, seen)?;
-            } else {
-                put_record(&transaction, seen)?;
+            match seen.entity {
+                Some(Entity::StageChange) => self.put_change(&transaction, seen)?,
+                Some(entity) => put_record(&transaction, entity, seen)?,
+                None => put_created(&transaction, seen)?,
             }
             transaction.prepare_cached("INSERT OR REPLACE INTO position VALUES (?1, ?2, ?3)")?.execute(params![
                 seen.topic,
@@ -151,6 +154,33 @@ impl Store {
         let mut query = reader.prepare("SELECT topic, part, next FROM position")?;
         let rows = query.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?;
         rows.collect()
+    }
+
+    /// Where to read on in one partition.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub(crate) fn position(&self, topic: &str, partition: i32) -> Result<i64, JoinError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = reader
+            .prepare_cached("SELECT next FROM position WHERE topic = ?1 AND part = ?2")
+            .and_then(|mut query| query.query_row(params![topic, partition], |row| row.get(0)).optional());
+        Ok(next.map_err(failed)?.unwrap_or(0))
+    }
+
+    /// What a sink has told of what it created.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub(super) fn created_by(&self, key: &CreatedKey<'_>) -> Result<Option<Known>, JoinError> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        reader
+            .prepare_cached("SELECT id, event_id FROM created WHERE key = ?1")
+            .and_then(|mut query| {
+                let row = |row: &rusqlite::Row<'_>| Ok(Known { id: row.get(0)?, event_id: row.get(1)? });
+                query.query_row(params![key.to_string()], row).optional()
+            })
+            .map_err(failed)
     }
 
     /// A record by its id.
@@ -231,11 +261,25 @@ pub(crate) enum Owner {
     Candidate,
 }
 
-fn put_record(transaction: &Connection, seen: &Seen) -> Result<(), rusqlite::Error> {
+fn put_created(transaction: &Connection, seen: &Seen) -> Result<(), rusqlite::Error> {
+    let text = |name: &str| seen.tree.as_ref().and_then(|tree| tree.get(name)).and_then(Value::as_str);
+    match (text("id"), text("event_id")) {
+        (Some(id), Some(event_id)) => {
+            let mut insert = transaction.prepare_cached("INSERT OR REPLACE INTO created VALUES (?1, ?2, ?3)")?;
+            insert.execute(params![seen.id, id, event_id])?;
+        }
+        _ => {
+            transaction.prepare_cached("DELETE FROM created WHERE key = ?1")?.execute(params![seen.id])?;
+        }
+    }
+    Ok(())
+}
+
+fn put_record(transaction: &Connection, entity: Entity, seen: &Seen) -> Result<(), rusqlite::Error> {
     match &seen.tree {
         None => {
             let mut delete = transaction.prepare_cached("DELETE FROM record WHERE entity = ?1 AND id = ?2")?;
-            delete.execute(params![seen.entity.kebab(), seen.id])?;
+            delete.execute(params![entity.kebab(), seen.id])?;
         }
         Some(tree) => {
             let owner = |name: &str| tree.get(name).and_then(Value::as_str);
@@ -245,7 +289,7 @@ fn put_record(transaction: &Connection, seen: &Seen) -> Result<(), rusqlite::Err
                  tree = excluded.tree",
             )?;
             insert.execute(params![
-                seen.entity.kebab(),
+                entity.kebab(),
                 seen.id,
                 seen.partition,
                 rank(tree),
@@ -307,7 +351,7 @@ mod tests {
     use super::*;
 
     fn seen(entity: Entity, id: &str, tree: Option<Value>) -> Seen {
-        Seen { entity, id: id.into(), tree, topic: "t".into(), partition: 0, next_offset: 1 }
+        Seen { entity: Some(entity), id: id.into(), tree, topic: "t".into(), partition: 0, next_offset: 1 }
     }
 
     fn hires() -> Condition {

@@ -48,7 +48,7 @@ pub(crate) enum OnRefusal {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Content {
-    Request(Request),
+    Request(Box<Request>),
     Row(Row),
 }
 
@@ -60,7 +60,10 @@ pub(crate) trait Transport: Send + Sync + 'static {
 /// How a delivery ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum End {
-    Delivered,
+    Delivered {
+        /// The id that the sink has told.
+        created: Option<String>,
+    },
     Dead(Failure),
     /// The partition was taken away.
     Abandoned,
@@ -149,7 +152,7 @@ impl<S: Transport> Deliverer<S> {
             let dead = match verdict {
                 Verdict::Delivered => {
                     self.metrics.delivered(started.elapsed());
-                    return End::Delivered;
+                    return End::Delivered { created: attempt.created().map(str::to_owned) };
                 }
                 // A hold is the sink's failure, not the record's: it does not age the record.
                 Verdict::Hold(_) => {

@@ -4,13 +4,18 @@
 //! throttle, `Retry-After`), RFC 9110.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::request::answer::Meaning;
 
 /// How one attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Attempt {
     /// The receiver answered.
     Answered { status: u16, retry_after: Option<Duration> },
+    /// It answered, and what it said decides beside the status.
+    Understood(Understood),
     /// No complete answer within the timeout.
     TimedOut,
     /// No connection, or one that broke: whether it arrived is unknown.
@@ -19,12 +24,26 @@ pub(crate) enum Attempt {
     AddressRefused,
     /// The secret that signs or authenticates cannot be read now; nothing was sent.
     SecretMissing,
+    /// The endpoint of its tokens refuses us; nothing was sent.
+    TokenRefused,
     /// A database took it.
     Stored,
     /// A database cannot store this record, whatever is tried.
     Unstorable,
     /// A database refuses us: password, rights, a table that is not there.
     StoreRefused,
+}
+
+/// An answer that was read by the rules of the sink's system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Understood {
+    pub(crate) status: u16,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) meaning: Meaning,
+    /// In the words of the rule, not the receiver's.
+    pub(crate) says: Arc<str>,
+    /// The id of what it has created.
+    pub(crate) created: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,12 +215,21 @@ pub(crate) fn judge(attempt: &Attempt) -> Verdict {
             0..=199 | 300..=399 => Verdict::Retry { after: *retry_after },
             400..=499 => Verdict::DeadLetter(Code::Rejected),
         },
+        Attempt::Understood(answer) => match answer.meaning {
+            Meaning::Delivered => Verdict::Delivered,
+            Meaning::Retry => Verdict::Retry { after: answer.retry_after },
+            Meaning::Refused => Verdict::DeadLetter(Code::Rejected),
+            Meaning::Unauthorized => Verdict::Hold(HoldReason::Unauthorized),
+            Meaning::Forbidden => Verdict::Hold(HoldReason::Forbidden),
+            Meaning::Gone => Verdict::Hold(HoldReason::Gone),
+        },
         Attempt::TimedOut
         | Attempt::Unreachable(Fault::Name | Fault::Connect | Fault::Tls | Fault::Protocol | Fault::Database) => {
             Verdict::Retry { after: None }
         }
         Attempt::AddressRefused => Verdict::Hold(HoldReason::AddressRefused),
         Attempt::SecretMissing => Verdict::Hold(HoldReason::SecretMissing),
+        Attempt::TokenRefused => Verdict::Hold(HoldReason::Unauthorized),
         Attempt::Stored => Verdict::Delivered,
         Attempt::Unstorable => Verdict::DeadLetter(Code::Unstorable),
         Attempt::StoreRefused => Verdict::Hold(HoldReason::StoreRefused),
@@ -213,6 +241,7 @@ impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Answered { status, .. } => write!(f, "HTTP {status}"),
+            Self::Understood(answer) => write!(f, "HTTP {}: {}", answer.status, answer.says),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Unreachable(Fault::Name) => f.write_str("the host's name leads nowhere"),
             Self::Unreachable(Fault::Connect) => f.write_str("no connection"),
@@ -221,6 +250,7 @@ impl fmt::Display for Attempt {
             Self::Unreachable(Fault::Database) => f.write_str("the database cannot be reached"),
             Self::AddressRefused => f.write_str("address refused by the guard"),
             Self::SecretMissing => f.write_str("secret missing"),
+            Self::TokenRefused => f.write_str("no token: its endpoint refuses us"),
             Self::Stored => f.write_str("stored"),
             Self::Unstorable => f.write_str("the database refused the record"),
             Self::StoreRefused => f.write_str("the database refused us"),
@@ -229,10 +259,19 @@ impl fmt::Display for Attempt {
 }
 
 impl Attempt {
+    /// The id of what the receiver has created.
+    pub(crate) fn created(&self) -> Option<&str> {
+        match self {
+            Self::Understood(answer) => answer.created.as_deref(),
+            _ => None,
+        }
+    }
+
     /// A label of few values for metrics.
     pub(crate) fn label(&self) -> &'static str {
         match self {
-            Self::Answered { status, .. } => match status {
+            Self::Understood(answer) if answer.meaning != Meaning::Delivered => "answer",
+            Self::Answered { status, .. } | Self::Understood(Understood { status, .. }) => match status {
                 0..=199 => "1xx",
                 200..=299 => "2xx",
                 300..=399 => "3xx",
@@ -243,6 +282,7 @@ impl Attempt {
             Self::Unreachable(_) => "unreachable",
             Self::AddressRefused => "address_refused",
             Self::SecretMissing => "secret_missing",
+            Self::TokenRefused => "token_refused",
             Self::Stored => "stored",
             Self::Unstorable => "unstorable",
             Self::StoreRefused => "store_refused",
@@ -286,6 +326,13 @@ mod tests {
             (Attempt::Unreachable(Fault::Database), again),
             (Attempt::AddressRefused, Verdict::Hold(HoldReason::AddressRefused)),
             (Attempt::SecretMissing, Verdict::Hold(HoldReason::SecretMissing)),
+            (Attempt::TokenRefused, Verdict::Hold(HoldReason::Unauthorized)),
+            (understood(Meaning::Delivered), Verdict::Delivered),
+            (understood(Meaning::Retry), Verdict::Retry { after: Some(Duration::from_secs(7)) }),
+            (understood(Meaning::Refused), Verdict::DeadLetter(Code::Rejected)),
+            (understood(Meaning::Unauthorized), Verdict::Hold(HoldReason::Unauthorized)),
+            (understood(Meaning::Forbidden), Verdict::Hold(HoldReason::Forbidden)),
+            (understood(Meaning::Gone), Verdict::Hold(HoldReason::Gone)),
             (Attempt::Stored, Verdict::Delivered),
             (Attempt::Unstorable, Verdict::DeadLetter(Code::Unstorable)),
             (Attempt::StoreRefused, Verdict::Hold(HoldReason::StoreRefused)),
@@ -293,6 +340,12 @@ mod tests {
         for (attempt, verdict) in table {
             assert_eq!(judge(&attempt), verdict, "{attempt}");
         }
+    }
+
+    /// As of an answer 200 that says so.
+    fn understood(meaning: Meaning) -> Attempt {
+        let retry_after = Some(Duration::from_secs(7));
+        Attempt::Understood(Understood { status: 200, retry_after, meaning, says: "x".into(), created: None })
     }
 
     #[test]

@@ -33,6 +33,11 @@ impl Lease {
         self.reached(|phase| phase == Phase::Lost).await;
     }
 
+    /// Whether it is of the same ownership of the same partition.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.phase.same_channel(&other.phase)
+    }
+
     async fn reached(&self, wanted: impl Fn(Phase) -> bool) {
         let mut phase = self.phase.clone();
         // A sender that is gone means a partition that is gone: the same as lost.

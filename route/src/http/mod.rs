@@ -1,61 +1,55 @@
 //! The HTTP transport: one request, signed, authenticated, guarded, and what came of it.
 //!
 //! In: a [`Delivery`] with a request. Out: an [`Attempt`]. No redirect is followed, no proxy of the environment is
-//! used, the whole exchange has one timeout, and of the answer only the status and `Retry-After` are looked at.
+//! used, each exchange has one timeout, and of an answer the status and `Retry-After` decide; what it says beyond them is
+//! read only where the system says how.
 
+pub(crate) mod auth;
 pub(crate) mod guard;
 pub(crate) mod networks;
 pub(crate) mod signing;
+pub(crate) mod token;
 
 #[cfg(test)]
 mod tests;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hirewire_service::Secret;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::{Response, Url};
+use serde_json::Value;
 
 use crate::deliver::backoff::retry_after;
-use crate::deliver::outcome::{Attempt, Fault};
+use crate::deliver::outcome::{Attempt, Fault, Understood};
 use crate::deliver::{Content, Delivery, Transport};
 use crate::request::Request;
+use crate::request::answer::{Answer, Meaning, rule};
+pub(crate) use auth::Auth;
+use auth::{Identity, fingerprint, sensitive};
 use guard::{Guard, NoAddress, find_in, refusal_in};
 use signing::Signer;
+use token::Tokens;
 
 /// How long the rest of an answer is waited for after its status has decided.
 const ANSWER_REST: Duration = Duration::from_secs(2);
 /// For the whole answer to a HEAD request.
 const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How a sink shows who we are.
-#[derive(Debug, Clone)]
-pub(crate) enum Auth {
-    Bearer(Secret),
-    Basic { user: String, password: Secret },
-    Header { name: HeaderName, value: Secret },
-}
-
-impl Auth {
-    fn secret(&self) -> &Secret {
-        match self {
-            Self::Bearer(secret) | Self::Basic { password: secret, .. } | Self::Header { value: secret, .. } => secret,
-        }
-    }
-}
-
 /// The checked settings of an `http` sink.
 #[derive(Clone)]
 pub(crate) struct HttpSettings {
     /// Every request of the sink goes to this origin, below this path.
-    pub(crate) url: reqwest::Url,
+    pub(crate) url: Url,
     pub(crate) guard: Guard,
     pub(crate) auth: Option<Auth>,
     pub(crate) signer: Option<Signer>,
     /// Trusted beside the system's authorities; PEM.
     pub(crate) ca: Option<Vec<u8>>,
+    /// Our own certificate, if the receiver wants one.
+    pub(crate) identity: Option<Identity>,
     pub(crate) timeout: Duration,
-    /// How much of an answer is read, so that the connection can be used again; the rest is dropped with it.
+    /// How much of an answer is read; a connection with more is dropped with the rest.
     pub(crate) answer_bytes: u64,
 }
 
@@ -63,82 +57,186 @@ pub(crate) const USER_AGENT: &str = concat!("hirewire/", env!("CARGO_PKG_VERSION
 
 pub(crate) struct HttpTransport {
     settings: HttpSettings,
-    client: reqwest::Client,
+    /// With the fingerprint of the identity that it has.
+    client: Mutex<(u64, reqwest::Client)>,
+    tokens: Tokens,
 }
 
 impl HttpTransport {
     /// # Errors
     /// When the TLS library cannot be set up.
     pub(crate) fn new(settings: HttpSettings) -> Result<Self, reqwest::Error> {
-        let plain = settings.url.scheme() == "http";
-        let mut client = reqwest::Client::builder();
-        if let Some(pem) = &settings.ca {
-            client = client.add_root_certificate(reqwest::Certificate::from_pem(pem)?);
+        let client = Mutex::new((0, client(&settings, None)?));
+        Ok(Self { settings, client, tokens: Tokens::default() })
+    }
+
+    /// The client of now: another one when our certificate was renewed.
+    fn client(&self) -> Result<reqwest::Client, Attempt> {
+        let mut kept = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(identity) = &self.settings.identity else { return Ok(kept.1.clone()) };
+        let seen = fingerprint(identity.secrets());
+        if kept.0 != seen {
+            let identity = identity.read().ok_or(Attempt::SecretMissing)?;
+            *kept = (seen, client(&self.settings, Some(identity)).map_err(|_| Attempt::SecretMissing)?);
         }
-        let client = client
-            .dns_resolver(settings.guard.resolver(plain))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .timeout(settings.timeout)
-            .user_agent(USER_AGENT)
-            .build()?;
-        Ok(Self { settings, client })
+        Ok(kept.1.clone())
     }
 
     async fn try_once(&self, delivery: &Delivery, request: &Request) -> Result<Attempt, Attempt> {
-        let url = self.checked_url(request)?;
-        let headers = self.headers(delivery, request).ok_or(Attempt::SecretMissing)?;
-        let sent = self.client.request(request.method.clone(), url).headers(headers).body(request.body.clone()).send();
-        let answer = sent.await.map_err(|error| outcome_of(&error))?;
-        let now = jiff::Timestamp::now();
-        let asked = answer.headers().get(reqwest::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let outcome = Attempt::Answered {
-            status: answer.status().as_u16(),
-            retry_after: asked.and_then(|asked| retry_after(asked, now)),
+        let url = self.checked_url(&request.path, request.query.as_deref())?;
+        let client = self.client()?;
+        let mut headers = self.headers(delivery, request).ok_or(Attempt::SecretMissing)?;
+        let answer = self
+            .authorized(&client, |header| {
+                authorize(&mut headers, header);
+                client.request(request.method.clone(), url.clone()).headers(headers.clone()).body(request.body.clone())
+            })
+            .await?;
+        if request.rules.is_empty() && request.created.is_none() {
+            let outcome = answered(&answer);
+            // The status has decided; a slow, broken or endless body changes nothing.
+            drop(tokio::time::timeout(ANSWER_REST, drain(answer, self.settings.answer_bytes)).await);
+            return Ok(outcome);
+        }
+        Box::pin(self.understand(&client, request, answer)).await
+    }
+
+    /// Sends what `request` makes, with a token if the sink wants one, and once more with a new token after a 401.
+    async fn authorized(
+        &self,
+        client: &reqwest::Client,
+        mut request: impl FnMut(Option<HeaderValue>) -> reqwest::RequestBuilder,
+    ) -> Result<Response, Attempt> {
+        let Some(Auth::OAuth(oauth)) = &self.settings.auth else {
+            return request(None).send().await.map_err(|error| outcome_of(&error));
         };
-        // The status has decided; a slow, broken or endless body changes nothing.
-        drop(tokio::time::timeout(ANSWER_REST, drain(answer, self.settings.answer_bytes)).await);
-        Ok(outcome)
+        let mut again = true;
+        loop {
+            let token = self.tokens.get(client, &self.settings.guard, oauth).await?;
+            let header = sensitive(&format!("Bearer {token}")).ok_or(Attempt::TokenRefused)?;
+            let answer = request(Some(header)).send().await.map_err(|error| outcome_of(&error))?;
+            if answer.status().as_u16() != 401 {
+                return Ok(answer);
+            }
+            self.tokens.forget(&token).await;
+            if !std::mem::take(&mut again) {
+                return Ok(answer);
+            }
+        }
+    }
+
+    /// What an answer means by the rules of the system, and the id that it tells.
+    async fn understand(
+        &self,
+        client: &reqwest::Client,
+        request: &Request,
+        mut answer: Response,
+    ) -> Result<Attempt, Attempt> {
+        let by_status = answered(&answer);
+        let Attempt::Answered { status, retry_after } = by_status else { return Ok(by_status) };
+        let tree = self.tree(&mut answer).await?;
+        let found = rule(&request.rules, &tree);
+        let understood =
+            |meaning, says, created| Attempt::Understood(Understood { status, retry_after, meaning, says, created });
+        let delivered = found.map_or((200..=299).contains(&status), |rule| rule.meaning == Meaning::Delivered);
+        if let Some(search) = request.created.as_ref().and_then(|created| created.search.as_ref())
+            && (search.is_for(status) || (delivered && request.created.as_ref().is_some_and(|c| c.id(&tree).is_none())))
+            && let Some(id) = Box::pin(self.search(client, request, search)).await?
+        {
+            return Ok(understood(Meaning::Delivered, "it was there already".into(), Some(id)));
+        }
+        Ok(match (found, &request.created) {
+            (Some(rule), created) => {
+                let id = created.as_ref().filter(|_| delivered).and_then(|created| created.id(&tree));
+                understood(rule.meaning, rule.says.clone(), id)
+            }
+            (None, Some(created)) if delivered => understood(Meaning::Delivered, "taken".into(), created.id(&tree)),
+            (None, _) => by_status,
+        })
+    }
+
+    /// Asks for what was created before. `None`: it is not there.
+    async fn search(
+        &self,
+        client: &reqwest::Client,
+        request: &Request,
+        search: &crate::request::answer::Search,
+    ) -> Result<Option<String>, Attempt> {
+        let url = self.checked_url(&search.path, Some(&search.query))?;
+        let mut headers = request.headers.clone();
+        headers.remove(reqwest::header::CONTENT_TYPE);
+        self.show_who_we_are(&mut headers)?;
+        let mut answer = self
+            .authorized(client, |header| {
+                authorize(&mut headers, header);
+                client.get(url.clone()).headers(headers.clone())
+            })
+            .await?;
+        let by_status = answered(&answer);
+        if !answer.status().is_success() {
+            return Err(by_status);
+        }
+        Ok(search.id(&self.tree(&mut answer).await?))
+    }
+
+    fn show_who_we_are(&self, headers: &mut HeaderMap) -> Result<(), Attempt> {
+        if let Some(auth) = &self.settings.auth {
+            let (name, value) = auth.header().ok_or(Attempt::SecretMissing)?;
+            headers.insert(name, value);
+        }
+        Ok(())
+    }
+
+    async fn tree(&self, answer: &mut Response) -> Result<Value, Attempt> {
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        // Of an answer that is too large nothing is known but its head.
+        let body = read_answer(answer, self.settings.answer_bytes).await?.unwrap_or_default();
+        let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        Ok(Answer { status, location, body: &body }.tree())
     }
 
     /// # Errors
     /// [`Attempt::AddressRefused`].
-    pub(crate) fn checked_url(&self, request: &Request) -> Result<reqwest::Url, Attempt> {
-        let url = self.url(request).ok_or(Attempt::AddressRefused)?;
+    pub(crate) fn checked_url(&self, path: &str, query: Option<&str>) -> Result<Url, Attempt> {
+        let url = self.url(path, query).ok_or(Attempt::AddressRefused)?;
         self.settings.guard.check_url(&url).map_err(|_| Attempt::AddressRefused)?;
         Ok(url)
     }
 
     /// Asks the sink's own URL by HEAD, with its credentials and nothing else.
     pub(crate) async fn probe(&self) -> Attempt {
-        if self.settings.guard.check_url(&self.settings.url).is_err() {
-            return Attempt::AddressRefused;
-        }
-        let mut request = self.client.head(self.settings.url.clone()).timeout(PROBE_PATIENCE);
-        if let Some(auth) = &self.settings.auth {
-            let Some((name, value)) = authorization(auth) else { return Attempt::SecretMissing };
-            request = request.header(name, value);
-        }
-        match Box::pin(request.send()).await {
-            Ok(answer) => Attempt::Answered { status: answer.status().as_u16(), retry_after: None },
-            Err(error) => outcome_of(&error),
+        match Box::pin(self.try_probe()).await {
+            Ok(attempt) | Err(attempt) => attempt,
         }
     }
 
+    async fn try_probe(&self) -> Result<Attempt, Attempt> {
+        let url = self.checked_url("", None)?;
+        let client = self.client()?;
+        let mut headers = HeaderMap::new();
+        self.show_who_we_are(&mut headers)?;
+        let asked = self.authorized(&client, |header| {
+            authorize(&mut headers, header);
+            client.head(url.clone()).headers(headers.clone()).timeout(PROBE_PATIENCE)
+        });
+        let answer = asked.await?;
+        Ok(Attempt::Answered { status: answer.status().as_u16(), retry_after: None })
+    }
+
     /// The request's URL: the sink's origin whatever the path is made of.
-    fn url(&self, request: &Request) -> Option<reqwest::Url> {
+    fn url(&self, path: &str, query: Option<&str>) -> Option<Url> {
         let base = &self.settings.url;
         let mut url = base.clone();
-        if !request.path.is_empty() {
-            url.set_path(&format!("{}{}", base.path().trim_end_matches('/'), request.path));
+        if !path.is_empty() {
+            url.set_path(&format!("{}{}", base.path().trim_end_matches('/'), path));
         }
+        url.set_query(query);
         (url.origin() == base.origin()).then_some(url)
     }
 
     pub(crate) fn headers(&self, delivery: &Delivery, request: &Request) -> Option<HeaderMap> {
         let key = delivery.idempotency_key.to_string();
-        let mut headers = HeaderMap::new();
-        headers.insert("content-type", HeaderValue::from_static(request.content_type));
+        let mut headers = request.headers.clone();
         headers.insert("idempotency-key", HeaderValue::from_str(&key).ok()?);
         headers.insert("traceparent", HeaderValue::from_str(&delivery.trace.to_string()).ok()?);
         if let Some(signer) = &self.settings.signer {
@@ -148,22 +246,59 @@ impl HttpTransport {
             headers.insert("webhook-timestamp", HeaderValue::from(timestamp_secs));
             headers.insert("webhook-signature", HeaderValue::from_str(&signature).ok()?);
         }
-        if let Some(auth) = &self.settings.auth {
-            let (name, value) = authorization(auth)?;
-            headers.insert(name, value);
-        }
+        self.show_who_we_are(&mut headers).ok()?;
         Some(headers)
     }
 
     /// Changes when a secret of the sink changes.
     pub(crate) fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
         let signing = self.settings.signer.iter().flat_map(|signer| signer.secrets());
-        for secret in signing.chain(self.settings.auth.iter().map(Auth::secret)) {
-            secret.bytes().ok().hash(&mut hasher);
-        }
-        hasher.finish()
+        let auth = self.settings.auth.iter().flat_map(Auth::secrets);
+        fingerprint(signing.chain(auth).chain(self.settings.identity.iter().flat_map(Identity::secrets)))
     }
+}
+
+fn client(settings: &HttpSettings, identity: Option<reqwest::Identity>) -> Result<reqwest::Client, reqwest::Error> {
+    let plain = settings.url.scheme() == "http";
+    let mut client = reqwest::Client::builder();
+    if let Some(pem) = &settings.ca {
+        client = client.add_root_certificate(reqwest::Certificate::from_pem(pem)?);
+    }
+    if let Some(identity) = identity {
+        client = client.identity(identity);
+    }
+    client
+        .dns_resolver(settings.guard.resolver(plain))
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .timeout(settings.timeout)
+        .user_agent(USER_AGENT)
+        .build()
+}
+
+fn authorize(headers: &mut HeaderMap, token: Option<HeaderValue>) {
+    if let Some(token) = token {
+        headers.insert(AUTHORIZATION, token);
+    }
+}
+
+/// What the head of an answer says.
+fn answered(answer: &Response) -> Attempt {
+    let asked = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let retry_after = asked.and_then(|asked| retry_after(asked, jiff::Timestamp::now()));
+    Attempt::Answered { status: answer.status().as_u16(), retry_after }
+}
+
+/// The whole body; `None` when it is larger than that.
+async fn read_answer(answer: &mut Response, most_bytes: u64) -> Result<Option<Vec<u8>>, Attempt> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|error| outcome_of(&error))? {
+        body.extend_from_slice(&chunk);
+        if body.len() as u64 > most_bytes {
+            return Ok(None);
+        }
+    }
+    Ok(Some(body))
 }
 
 impl Transport for HttpTransport {
@@ -178,7 +313,7 @@ impl Transport for HttpTransport {
     }
 }
 
-async fn drain(mut answer: reqwest::Response, most_bytes: u64) {
+async fn drain(mut answer: Response, most_bytes: u64) {
     let mut read = 0;
     while read < most_bytes {
         match answer.chunk().await {
@@ -202,20 +337,4 @@ fn outcome_of(error: &reqwest::Error) -> Attempt {
     } else {
         Attempt::Unreachable(Fault::Protocol)
     }
-}
-
-fn authorization(auth: &Auth) -> Option<(HeaderName, HeaderValue)> {
-    use base64::Engine as _;
-    let secret = auth.secret().text().ok()?;
-    let (name, text) = match auth {
-        Auth::Bearer(_) => (reqwest::header::AUTHORIZATION, format!("Bearer {secret}")),
-        Auth::Basic { user, .. } => {
-            let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{secret}"));
-            (reqwest::header::AUTHORIZATION, format!("Basic {pair}"))
-        }
-        Auth::Header { name, .. } => (name.clone(), secret),
-    };
-    let mut value = HeaderValue::from_str(&text).ok()?;
-    value.set_sensitive(true);
-    Some((name, value))
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hirewire_service::TraceParent;
+use reqwest::header::HeaderMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -53,13 +54,16 @@ fn delivery() -> Delivery {
     let request = Request {
         method: reqwest::Method::POST,
         path: String::new(),
-        content_type: "application/json",
+        query: None,
+        headers: HeaderMap::new(),
         body: Bytes::from_static(b"{}"),
+        rules: Arc::default(),
+        created: None,
     };
     Delivery {
         idempotency_key: uuid::Uuid::nil(),
         trace: TraceParent::new_root(),
-        content: Content::Request(request),
+        content: Content::Request(Box::new(request)),
         on_refusal: OnRefusal::Skip,
     }
 }
@@ -91,6 +95,7 @@ fn settings(url: &str, guard: Guard) -> HttpSettings {
         auth: None,
         signer: None,
         ca: None,
+        identity: None,
         timeout: Duration::from_millis(500),
         answer_bytes: 64 * 1024,
     }

@@ -94,6 +94,11 @@ impl Path {
         }
         Some(coded(value)).filter(|value| !value.is_null())
     }
+
+    /// The elements of the list there; none when there is no list.
+    pub(crate) fn elements<'a>(&self, scope: Scope<'a>) -> impl Iterator<Item = &'a Value> + use<'a> {
+        self.find(scope).and_then(Value::as_array).into_iter().flatten()
+    }
 }
 
 impl fmt::Display for Path {

@@ -2,8 +2,8 @@
 //!
 //! The words are those of the vendors' mapping files, turned round: a scalar is a path; `{const: …}`,
 //! `{fields: {…}}`, `{from: path, fields: {…}}`, `{each: path, fields: {…}}`, `{each: path, value: …}`,
-//! `{first: […]}`, `{join: […], sep: " "}`. What is absent becomes null: that nothing needed is absent is the
-//! business of `requires`.
+//! `{first: […]}`, `{join: […], sep: " "}`, `{escaped: …}` for receivers that read `&`, `<` and `>` as their own; a list
+//! is a list. What is absent becomes null: that nothing needed is absent is the business of `requires`.
 
 use hirewire_yaml::{Map, Node, Problems, Value as Yaml};
 use serde_json::Value;
@@ -18,14 +18,23 @@ pub(crate) enum Template {
     Object(Vec<(String, Template)>),
     From(Path, Box<Template>),
     Each(Path, Box<Template>),
+    List(Vec<Template>),
     First(Vec<Template>),
-    Join { parts: Vec<Template>, sep: String },
+    /// Text in which `&`, `<` and `>` are written as entities.
+    Escaped(Box<Template>),
+    Join {
+        parts: Vec<Template>,
+        sep: String,
+    },
 }
 
 impl Template {
     pub(crate) fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         if node.scalar().is_some() {
             return read_path(node, problems).map(Self::Path);
+        }
+        if let Yaml::List(_) = &node.value {
+            return Self::read_list(node, problems).map(Self::List);
         }
         let mut map = node.map(problems)?;
         let template = Self::read_map(node, &mut map, problems);
@@ -40,6 +49,9 @@ impl Template {
         if let Some(list) = map.get("first") {
             return Self::read_list(list, problems).map(Self::First);
         }
+        if let Some(inside) = map.get("escaped") {
+            return Self::read(inside, problems).map(|inside| Self::Escaped(Box::new(inside)));
+        }
         if let Some(list) = map.get("join") {
             let sep = map.get("sep").map_or(Some(" "), |sep| sep.text(problems))?.to_owned();
             return Self::read_list(list, problems).map(|parts| Self::Join { parts, sep });
@@ -50,7 +62,7 @@ impl Template {
             _ => {
                 problems.add(
                     node,
-                    "expected one of: const, first, join, or `fields` (also with `from` or `each`)",
+                    "expected one of: const, escaped, first, join, or `fields` (also with `from` or `each`)",
                     "a scalar is a path; an object is written as {fields: {…}}",
                 );
                 return None;
@@ -72,7 +84,7 @@ impl Template {
         read.into_iter().collect()
     }
 
-    fn read_fields(fields: &Node, problems: &mut Problems) -> Option<Self> {
+    pub(super) fn read_fields(fields: &Node, problems: &mut Problems) -> Option<Self> {
         let mut map = fields.map(problems)?;
         let read: Vec<Option<(String, Self)>> = map
             .entries()
@@ -90,9 +102,13 @@ impl Template {
             }
             Self::From(path, inside) => path.find(scope).map_or(Value::Null, |here| inside.render(scope.at(here))),
             Self::Each(path, inside) => {
-                let elements = path.find(scope).and_then(Value::as_array);
-                Value::Array(elements.into_iter().flatten().map(|element| inside.render(scope.at(element))).collect())
+                Value::Array(path.elements(scope).map(|element| inside.render(scope.at(element))).collect())
             }
+            Self::List(items) => Value::Array(items.iter().map(|item| item.render(scope)).collect()),
+            Self::Escaped(inside) => match text_of(&inside.render(scope)) {
+                Some(text) => text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").into(),
+                None => Value::Null,
+            },
             Self::First(choices) => {
                 choices.iter().map(|choice| choice.render(scope)).find(|value| !value.is_null()).unwrap_or(Value::Null)
             }
@@ -118,9 +134,33 @@ impl Template {
                 see(path);
                 inside.root_paths(true, found);
             }
-            Self::First(parts) | Self::Join { parts, .. } => {
+            Self::List(parts) | Self::First(parts) | Self::Join { parts, .. } => {
                 parts.iter().for_each(|part| part.root_paths(nested, found));
             }
+            Self::Escaped(inside) => inside.root_paths(nested, found),
+        }
+    }
+
+    /// Those of an object, in their order; of anything else none.
+    pub(super) fn fields(&self) -> &[(String, Self)] {
+        match self {
+            Self::Object(fields) => fields,
+            _ => &[],
+        }
+    }
+
+    /// The names of all fields in it.
+    pub(super) fn names<'a>(&'a self, found: &mut Vec<&'a str>) {
+        match self {
+            Self::Object(fields) => {
+                for (name, inside) in fields {
+                    found.push(name);
+                    inside.names(found);
+                }
+            }
+            Self::From(_, inside) | Self::Each(_, inside) => inside.names(found),
+            Self::List(parts) | Self::First(parts) => parts.iter().for_each(|part| part.names(found)),
+            Self::Path(_) | Self::Const(_) | Self::Escaped(_) | Self::Join { .. } => {}
         }
     }
 }
@@ -166,12 +206,14 @@ mod tests {
   items: {each: a.list, fields: {n: n, key: /k}}
   plain: {each: a.list, value: n}
   absent: a.b.c
+  mixed: [a.name, {const: 1}, {fields: {n: 'a.list[1].n'}}]
+  safe: {escaped: {join: [{const: '<!here> &'}, a.name]}}
 ",
             &root,
         );
         let expected = json!({"type": "hire", "name": "Ada-key", "start": "Ada", "inner": {"name": "Ada", "key": "key"},
             "none": null, "items": [{"n": "1", "key": "key"}, {"n": "2", "key": "key"}], "plain": ["1", "2"],
-            "absent": null});
+            "absent": null, "mixed": ["Ada", 1, {"n": "2"}], "safe": "&lt;!here&gt; &amp; Ada"});
         assert_eq!(body, expected);
     }
 

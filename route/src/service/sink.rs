@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::{Error, FIRST_PAUSE, LONGEST_PAUSE};
 use crate::codec::Decoder;
 use crate::context::store::Store;
+use crate::created::{self, CreatedTopic};
 use crate::database::postgres::PostgresSettings;
 use crate::database::{DatabaseTransport, postgres, sqlite};
 use crate::deliver::outcome::Attempt;
@@ -54,6 +55,8 @@ impl Transport for AnyTransport {
     }
 }
 
+type SinkWorker = Worker<AnyTransport, Decoder, Store, DeadLetterTopic, CreatedTopic>;
+
 impl AnyTransport {
     fn fingerprint(&self) -> u64 {
         match self {
@@ -93,7 +96,7 @@ impl SinkTask {
     fn transport(&self) -> Result<AnyTransport, Error> {
         let sink = self.settings.name.to_string();
         match &self.settings.kind {
-            Kind::Http(settings) => match HttpTransport::new(settings.clone()) {
+            Kind::Http(settings) => match HttpTransport::new((**settings).clone()) {
                 Ok(transport) => Ok(AnyTransport::Http(Box::new(transport))),
                 Err(error) => Err(Error::Sink { sink, source: Box::new(error) }),
             },
@@ -112,10 +115,7 @@ impl SinkTask {
         }
     }
 
-    fn worker(
-        &self,
-        deliverer: &Arc<Deliverer<AnyTransport>>,
-    ) -> Worker<AnyTransport, Decoder, Store, DeadLetterTopic> {
+    fn worker(&self, deliverer: &Arc<Deliverer<AnyTransport>>) -> SinkWorker {
         let entities = self.settings.system.entities().into_iter();
         Worker {
             deliverer: Arc::clone(deliverer),
@@ -132,10 +132,16 @@ impl SinkTask {
                 producer: self.producer.clone(),
                 topic: self.names.route_dead_letter(&self.settings.name).into(),
             },
+            ids: CreatedTopic::new(
+                self.kafka.clone(),
+                self.producer.clone(),
+                self.names.internal(created::TOPIC).into(),
+                Arc::clone(&self.context),
+            ),
         }
     }
 
-    async fn consume(&self, worker: &Arc<Worker<AnyTransport, Decoder, Store, DeadLetterTopic>>) -> Result<(), Stop> {
+    async fn consume(&self, worker: &Arc<SinkWorker>) -> Result<(), Stop> {
         let options = GroupOptions {
             group: self.names.group(&format!("route.{}", self.settings.name)),
             topics: worker.topics.keys().chain([&worker.replays.topic]).map(ToString::to_string).collect(),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use hirewire_service::Secret;
 use hirewire_yaml::{Map, Node, Problems};
-use reqwest::header::HeaderName;
 
+use super::auth::{read_auth, read_identity};
 use super::read_duration;
 use crate::http::guard::{Guard, Refusal};
 use crate::http::networks::Network;
@@ -17,39 +17,44 @@ pub(crate) fn read(node: &Node, problems: &mut Problems) -> Option<HttpSettings>
     let url_node = map.require("url", problems);
     let url = url_node.and_then(|node| read_url(node, problems));
     let (hosts, networks) = read_allow(&mut map, problems);
-    let auth = map.get("auth").map_or(Some(None), |node| read_auth(node, problems).map(Some));
+    let auth_node = map.get("auth");
+    let auth = auth_node.map_or(Some(None), |node| read_auth(node, problems).map(Some));
     let signer = map.get("signing").map_or(Some(None), |node| read_signer(node, problems).map(Some));
     let ca = map.get("ca").map_or(Some(None), |node| read_ca(node, problems).map(Some));
+    let identity = read_identity(&mut map, problems);
     let mut timeout = Duration::from_secs(15);
     read_duration(&mut map, "timeout", &mut timeout, problems);
     let answer_bytes = map.get("answer_bytes").map_or(Some(64 * 1024), |node| node.whole(1, problems));
     map.finish(problems);
-    let (url, url_node) = (url?, url_node?);
+    let (url, url_node, auth) = (url?, url_node?, auth?);
+    let mut urls = vec![(&url, url_node)];
+    if let Some(Auth::OAuth(oauth)) = &auth {
+        let node = auth_node.and_then(|node| node.peek("oauth")?.peek("token_url"));
+        urls.push((&oauth.token_url, node.unwrap_or(url_node)));
+    }
     let mut hosts = hosts?;
     if hosts.is_empty() {
-        hosts.extend(url.host_str().map(str::to_owned));
+        hosts.extend(urls.iter().filter_map(|(url, _)| url.host_str()).map(str::to_owned));
     }
     let plain_is_allowed = !networks.as_ref()?.is_empty();
     let guard = Guard::new(hosts, networks?);
-    match guard.check_url(&url) {
-        Ok(()) if url.scheme() == "http" && !plain_is_allowed => {
-            problems.add(url_node, Refusal::Plain.to_string(), "use https, or list the network under `allow`");
-            None
-        }
-        Ok(()) => Some(HttpSettings {
-            url,
-            guard,
-            auth: auth?,
-            signer: signer?,
-            ca: ca?,
-            timeout,
-            answer_bytes: answer_bytes?,
-        }),
-        Err(refusal) => {
-            problems.add(url_node, refusal.to_string(), hint(refusal));
-            None
+    let before = problems.len();
+    for (each, node) in urls {
+        match guard.check_url(each) {
+            Ok(()) if each.scheme() == "http" && !plain_is_allowed => {
+                problems.add(node, Refusal::Plain.to_string(), hint(Refusal::Plain));
+            }
+            // The guard knows of one client either that it has TLS or that it has none.
+            Ok(()) if each.scheme() != url.scheme() => {
+                problems.add(node, "of `url` and `token_url` only one has TLS", "use https for both");
+            }
+            Ok(()) => {}
+            Err(refusal) => problems.add(node, refusal.to_string(), hint(refusal)),
         }
     }
+    let (signer, ca, identity, answer_bytes) = (signer?, ca?, identity?, answer_bytes?);
+    let settings = HttpSettings { url, guard, auth, signer, ca, identity, timeout, answer_bytes };
+    (problems.len() == before).then_some(settings)
 }
 
 fn hint(refusal: Refusal) -> &'static str {
@@ -63,7 +68,7 @@ fn hint(refusal: Refusal) -> &'static str {
     }
 }
 
-fn read_url(node: &Node, problems: &mut Problems) -> Option<reqwest::Url> {
+pub(super) fn read_url(node: &Node, problems: &mut Problems) -> Option<reqwest::Url> {
     let text = node.text(problems)?;
     match reqwest::Url::parse(text) {
         Ok(url)
@@ -155,32 +160,4 @@ fn read_signer(node: &Node, problems: &mut Problems) -> Option<Signer> {
         return None;
     }
     Some(signer)
-}
-
-fn read_auth(node: &Node, problems: &mut Problems) -> Option<Auth> {
-    let (kind, value) = node.tagged(&["bearer", "basic", "header"], problems)?;
-    if kind == "bearer" {
-        return Secret::read(value, problems).map(Auth::Bearer);
-    }
-    let mut map = value.map(problems)?;
-    let auth = if kind == "basic" {
-        let user = map.require("user", problems).and_then(|node| node.name(problems)).map(str::to_owned);
-        let password = map.require("password", problems).and_then(|node| Secret::read(node, problems));
-        user.zip(password).map(|(user, password)| Auth::Basic { user, password })
-    } else {
-        let name = map.require("name", problems).and_then(|node| read_header_name(node, problems));
-        let secret = map.require("value", problems).and_then(|node| Secret::read(node, problems));
-        name.zip(secret).map(|(name, value)| Auth::Header { name, value })
-    };
-    map.finish(problems);
-    auth
-}
-
-fn read_header_name(node: &Node, problems: &mut Problems) -> Option<HeaderName> {
-    let text = node.text(problems)?;
-    let name = HeaderName::try_from(text).ok();
-    if name.is_none() {
-        problems.add(node, format!("\"{text}\" is no header's name"), "");
-    }
-    name
 }

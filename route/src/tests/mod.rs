@@ -1,12 +1,16 @@
 //! Tests of the whole engine without Kafka: a source, receivers and databases of their own.
 
+mod answers;
 mod canary;
 mod databases;
 mod golden;
 mod ground;
+mod ids;
+mod ids_on_kafka;
 mod limits;
 mod on_kafka;
 mod postgres_server;
 mod prescribed;
 pub(crate) mod support;
+mod tokens;
 mod walk;

@@ -322,7 +322,9 @@ async fn a_dead_letter_comes_back_to_its_sink_alone_and_never_past_what_is_newer
     receiver.answer(|_| Answer::Status(200));
     ground.put_change(&overtaken, 2, "STAGE", now(), "WEBHOOK").await;
     until("the newer one", || receiver.taken().len() == 1).await;
-    let stored = service.counter("hirewire_route_deliveries_total", "analytics");
+    // Four changes and two applications.
+    let stored = 6;
+    until("analytics to have all", || service.counter("hirewire_route_deliveries_total", "analytics") == stored).await;
 
     let topic = ground.names.route_dead_letter("assessment");
     let letters = || {

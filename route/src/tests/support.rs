@@ -12,7 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 
-use crate::context::store::Store;
+use crate::context::store::{Seen, Store};
+use crate::created::{CreatedKey, Ids, Known};
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::decode::{Decode, DecodeError};
 use crate::deliver::backoff::Retry;
@@ -154,10 +155,29 @@ impl DeadLetters for Letters {
     }
 }
 
+/// Ids that were kept, in the context store at once.
+pub(super) struct Kept(Arc<Store>);
+
+impl Ids for Kept {
+    async fn reached(&self, _: &Slot, _: &crate::engine::Lease) -> Result<bool, String> {
+        Ok(true)
+    }
+
+    async fn keep(&self, key: &CreatedKey<'_>, known: &Known, partition: i32) -> Result<(), String> {
+        let tree = json!({"id": known.id, "event_id": known.event_id});
+        let (id, topic) = (key.to_string(), "created".to_owned());
+        let seen = Seen { entity: None, id, tree: Some(tree), topic, partition, next_offset: 0 };
+        self.0.put(&[seen]).map_err(|error| error.to_string())
+    }
+}
+
 /// How a receiver answers one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
+    /// With what was sent, repeated.
     Status(u16),
+    /// A status and a body.
+    Says(u16, &'static str),
     /// 429 with `Retry-After: 1`.
     Throttle,
     /// 503 with `Retry-After: 30`.
@@ -177,6 +197,8 @@ pub(super) enum Answer {
 /// One request as a receiver saw it.
 #[derive(Debug, Clone)]
 pub(super) struct Received {
+    /// Method and path.
+    pub(super) line: String,
     pub(super) headers: HashMap<String, String>,
     pub(super) raw: Vec<u8>,
     pub(super) body: Value,
@@ -241,22 +263,26 @@ impl Receiver {
     }
 
     pub(super) fn taken(&self) -> Vec<Received> {
-        self.all().into_iter().filter(|received| matches!(received.answered, Answer::Status(200..=299))).collect()
+        let taken = |answer| matches!(answer, Answer::Status(200..=299) | Answer::Says(200..=299, _));
+        self.all().into_iter().filter(|received| taken(received.answered)).collect()
     }
 
     async fn serve(&self, mut stream: TcpStream) {
         let mut buffer = Vec::new();
         loop {
-            let Some((headers, raw)) = read_request(&mut stream, &mut buffer).await else { return };
+            let Some((line, headers, raw)) = read_request(&mut stream, &mut buffer).await else { return };
             let body: Value = serde_json::from_slice(&raw).unwrap_or(Value::Null);
             let answered = (self.script.lock().unwrap())(&body);
-            let received = Received { headers, raw: raw.clone(), body, answered };
+            let received = Received { line, headers, raw: raw.clone(), body, answered };
             self.seen.lock().unwrap().push(received);
             let answer = match answered {
                 // Receivers like to repeat what they did not like.
                 Answer::Status(status) => {
                     let said = String::from_utf8_lossy(&raw);
                     format!("HTTP/1.1 {status} {status}\r\ncontent-length: {}\r\n\r\n{said}", said.len())
+                }
+                Answer::Says(status, body) => {
+                    format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n{body}", body.len())
                 }
                 Answer::Throttle => "HTTP/1.1 429 x\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n".to_owned(),
                 Answer::Later => "HTTP/1.1 503 x\r\nretry-after: 30\r\ncontent-length: 0\r\n\r\n".to_owned(),
@@ -286,7 +312,10 @@ impl Receiver {
     }
 }
 
-async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(HashMap<String, String>, Vec<u8>)> {
+type Parts = (String, HashMap<String, String>, Vec<u8>);
+
+/// Method and path, headers, body.
+async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Parts> {
     let head_end = loop {
         if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break at + 4;
@@ -297,6 +326,7 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(H
     };
     let head: Vec<u8> = buffer.drain(..head_end).collect();
     let head = String::from_utf8(head).ok()?;
+    let line = head.lines().next()?.rsplit_once(' ')?.0.to_owned();
     let headers: HashMap<String, String> = head
         .lines()
         .skip(1)
@@ -309,7 +339,7 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(H
             return None;
         }
     }
-    Some((headers, buffer.drain(..length).collect()))
+    Some((line, headers, buffer.drain(..length).collect()))
 }
 
 /// A context in which every change finds its parts.
@@ -330,8 +360,8 @@ pub(super) fn context() -> Context {
 
 impl Context {
     pub(super) fn put(&self, entity: Entity, id: &str, tree: Value) {
-        let seen = crate::context::store::Seen {
-            entity,
+        let seen = Seen {
+            entity: Some(entity),
             id: id.to_owned(),
             tree: Some(tree),
             topic: "t".to_owned(),
@@ -402,6 +432,8 @@ pub(super) struct Options {
     pub(super) limits: Limits,
     pub(super) on_refusal: OnRefusal,
     pub(super) drain: Duration,
+    /// The `settings` of the sink.
+    pub(super) told: Value,
 }
 
 impl Default for Options {
@@ -414,6 +446,7 @@ impl Default for Options {
             limits: Limits { retry: retry(), ..Limits::default() },
             on_refusal: OnRefusal::Skip,
             drain: Duration::from_secs(5),
+            told: Value::Null,
         }
     }
 }
@@ -426,6 +459,7 @@ pub(super) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, 
         auth: options.auth,
         signer: options.signer,
         ca: None,
+        identity: None,
         timeout: options.timeout,
         answer_bytes: 64 * 1024,
     };
@@ -436,7 +470,9 @@ pub(super) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, 
     let deliverer = Arc::new(Deliverer::new(transport, Arc::clone(&name), options.limits, metrics.clone()));
     let route = Route {
         name: Arc::clone(&name),
+        sink: Arc::clone(&name),
         system: Arc::clone(system),
+        told: Arc::new(options.told),
         entity: None,
         when: Condition::default(),
         start: Some("2026-01-01T00:00:00Z".parse().unwrap()),
@@ -448,7 +484,10 @@ pub(super) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, 
     let worker = Worker {
         deliverer: Arc::clone(&deliverer),
         routes: vec![route],
-        topics: HashMap::from([(slot(0).topic, Entity::StageChange)]),
+        topics: HashMap::from([
+            (slot(0).topic, Entity::StageChange),
+            ("ats.application.v1".into(), Entity::Application),
+        ]),
         decoder: Arc::new(JsonDecoder),
         context: Arc::clone(&context.store),
         replays: Replays::new(
@@ -457,6 +496,7 @@ pub(super) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, 
             hirewire_kafka::Settings::local("127.0.0.1:1"),
         ),
         dead_letters: letters.clone(),
+        ids: Kept(Arc::clone(&context.store)),
     };
     let (events, source) = mpsc::unbounded_channel();
     let commits = Commits::default();

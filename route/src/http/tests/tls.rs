@@ -1,7 +1,8 @@
 //! TLS as receivers get it wrong: nothing is sent, and the fault has its word. The right one gets through.
 
-use std::sync::Arc;
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openssl::asn1::Asn1Time;
@@ -9,6 +10,7 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
+use openssl::ssl::{SslAcceptor, SslMethod, SslVerifyMode};
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509NameBuilder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -96,4 +98,80 @@ async fn nothing_is_sent_to_a_receiver_whose_certificate_is_not_right() {
         assert_eq!(outcome, expected, "{what}");
     }
     assert_eq!(requests.load(Ordering::SeqCst), 1, "only the right one may read a request");
+}
+
+/// A receiver that talks only to who shows one of these certificates, and remembers whose it was. It answers each
+/// connection once.
+fn receiver_of_certificates(own: &Certificate, known: &[&Certificate], seen: Arc<Mutex<Vec<Vec<u8>>>>) -> u16 {
+    let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+    acceptor.set_certificate(&X509::from_pem(&own.pem).unwrap()).unwrap();
+    acceptor.set_private_key(&PKey::private_key_from_pem(&own.key).unwrap()).unwrap();
+    for certificate in known {
+        acceptor.cert_store_mut().add_cert(X509::from_pem(&certificate.pem).unwrap()).unwrap();
+    }
+    acceptor.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+    let acceptor = acceptor.build();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let Ok(mut stream) = acceptor.accept(stream) else { continue };
+            if stream.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {
+                seen.lock().unwrap().push(stream.ssl().peer_certificate().unwrap().to_pem().unwrap());
+                let _sent = stream.write_all(b"HTTP/1.1 200 x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
+                let _shut = stream.shutdown();
+            }
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_wants_our_certificate_sees_the_one_of_now() {
+    let theirs = certificate("local.example", -1, 1);
+    let (ours, renewed, strange) = (
+        certificate("us.example", -1, 1),
+        certificate("renewed.example", -1, 1),
+        certificate("strange.example", -1, 1),
+    );
+    let seen = Arc::default();
+    let port = receiver_of_certificates(&theirs, &[&ours, &renewed], Arc::clone(&seen));
+    let folder = tempfile::tempdir().unwrap();
+    let files = ["certificate", "key"].map(|name| folder.path().join(name));
+    let write = |certificate: &Certificate| {
+        std::fs::write(&files[0], &certificate.pem).unwrap();
+        std::fs::write(&files[1], &certificate.key).unwrap();
+    };
+    let identity = |problems: &mut hirewire_yaml::Problems| {
+        let [certificate, key] =
+            ["certificate", "key"].map(|name| format!("{{file: {}}}", folder.path().join(name).display()));
+        let text = format!("{{url: 'https://x.example', certificate: {certificate}, key: {key}}}");
+        crate::settings::read_http(&hirewire_yaml::parse("s", &text).unwrap(), problems)?.identity
+    };
+    let mut settings = settings(&format!("https://local.example:{port}/in"), loopback());
+    settings.timeout = Duration::from_secs(10);
+    settings.ca = Some(theirs.pem.clone());
+    let without = HttpTransport::new(settings.clone()).unwrap().attempt(&delivery()).await;
+    assert!(matches!(without, Attempt::Unreachable(_)), "{without:?}");
+
+    write(&ours);
+    settings.identity = identity(&mut hirewire_yaml::Problems::new());
+    let transport = HttpTransport::new(settings).unwrap();
+    let delivered = Attempt::Answered { status: 200, retry_after: None };
+    assert_eq!(transport.attempt(&delivery()).await, delivered);
+    write(&renewed);
+    assert_eq!(transport.attempt(&delivery()).await, delivered, "without a restart");
+    assert_eq!(*seen.lock().unwrap(), [ours.pem.clone(), renewed.pem.clone()]);
+    write(&strange);
+    assert!(matches!(transport.attempt(&delivery()).await, Attempt::Unreachable(_)));
+    assert_eq!(seen.lock().unwrap().len(), 2, "nobody else is talked to");
+
+    // The key of another certificate: nothing is sent, and `hirewire check` says what is wrong.
+    std::fs::write(&files[1], &ours.key).unwrap();
+    assert_eq!(transport.attempt(&delivery()).await, Attempt::SecretMissing);
+    let mut problems = hirewire_yaml::Problems::new();
+    assert!(identity(&mut problems).is_none());
+    assert!(problems.to_string().contains("it is not the key of the certificate"), "{problems}");
+    std::fs::remove_file(&files[1]).unwrap();
+    assert_eq!(transport.attempt(&delivery()).await, Attempt::SecretMissing);
 }
