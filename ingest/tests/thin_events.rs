@@ -79,7 +79,7 @@ async fn a_delivery_is_kept_by_its_headers_and_answered_with_the_status_that_the
         assert_eq!(kept[0].header(name), Some(value), "{name}");
     }
     assert!(kept[0].header("hirewire-header-smartrecruiters-signature").is_none());
-    assert_eq!(asked(&kept), ["candidate_details c-1", "status_history c-1 job_id=j-1"]);
+    assert_eq!(asked(&kept), ["status_history c-1 job_id=j-1", "candidate_details c-1"]);
 }
 
 #[tokio::test]
