@@ -68,7 +68,10 @@ impl Path {
                     break;
                 }
                 reader.rest = reader.rest.strip_prefix('.').ok_or_else(|| {
-                    (format!("the path \"{text}\" has a stray character"), "separate keys with a dot")
+                    (
+                        format!("the path \"{text}\" has a stray character"),
+                        "separate keys with a dot, and quote a key that has a slash",
+                    )
                 })?;
             }
         }
@@ -93,7 +96,7 @@ impl Reader<'_> {
     fn segment(&mut self, steps: &mut Vec<Step>) -> Result<(), (String, &'static str)> {
         let brackets_only = self.rest.starts_with('[') && steps.is_empty();
         if !brackets_only {
-            let key = self.word(&['.', '[', ']', '"'])?;
+            let key = self.word(&['.', '[', ']', '"', '/'])?;
             match key.as_str() {
                 "" => return self.error("has an empty key", "remove the extra dot, or quote the key"),
                 "*" => steps.push(Step::Any),

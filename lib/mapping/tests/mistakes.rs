@@ -150,6 +150,7 @@ const RULE_MISTAKES: &[(&str, &str, &str)] = &[
     ("id: id", "id: id\n    owner: Parcel", "an owner that is not understood"),
     ("id: id", "id: id\n    owner: {Pacel: id}", "there is no record \"Pacel\" in the schemas"),
     ("id: id", "id: id\n    root: \"a[]]\"", "has a stray character"),
+    ("id: id", "id: id\n    root: a/b", "has a stray character"),
     ("id: id", "id: id\n    version: {from: v, format: unix}", "version: there is no format \"unix\""),
     ("id: id", "id: id\n    optional: maybe", "expected true or false"),
     ("id: id", "id: id\n    hints: {a: {}}", "Parcel.hints.a: nothing says where the value comes from"),

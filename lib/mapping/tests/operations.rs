@@ -328,7 +328,7 @@ fn an_unreadable_value_may_be_carried_instead_of_refused() {
 fn what_nobody_reads_is_carried_with_its_path_or_ignored_with_a_reason() {
     let lines = "    root: p\n    fields: {depot_id: j}\n    custom_fields: [{each_entry: custom, name: name, type: type, value: \
                  value}, {whole: blob}]\n    ignore: {secret: nobody may see it, \"list.*.x\": the same as y}";
-    let body = json!({"p": {"id": 1, "j": null, "secret": {"a": 1, "b": [2]}, "list": [{"x": 1, "y": 2}],
+    let body = json!({"p": {"id": 1, "j": null, "secret": {"a": 1, "b": [2]}, "list": ["z", {"x": 1, "y": 2}],
         "custom": {"k": {"name": "K", "type": "money", "value": {"amount": 1, "unit": "USD"}, "more": true}, "odd": 5},
         "blob": [1, {"two": "x\"y"}], "empty": {}, "none": []}, "outside": "o"});
     let plan = plan_with("Parcel", lines, None);
@@ -350,7 +350,8 @@ fn what_nobody_reads_is_carried_with_its_path_or_ignored_with_a_reason() {
             ("custom.k.more", "boolean", Some("true")),
             ("custom.odd", "number", Some("5")),
             ("empty", "object", Some("{}")),
-            ("list[0].y", "number", Some("2")),
+            ("list[0]", "string", Some("z")),
+            ("list[1].y", "number", Some("2")),
             ("none", "array", Some("[]")),
         ]
     );

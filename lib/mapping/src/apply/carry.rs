@@ -86,7 +86,7 @@ impl<'p> Run<'_, 'p> {
             let rule: &'p Rule = &self.plan.rules[rule];
             for path in &rule.ignored {
                 let start = if path.absolute { 0 } else { root };
-                // A path that does not fit this payload ignores nothing of it.
+                // What does not fit is not ignored.
                 let _fits = self.expand_steps(&path.steps, start, &mut nodes).is_ok();
             }
         }

@@ -284,7 +284,7 @@ impl<'p> Run<'_, 'p> {
         })
     }
 
-    /// `Err`: a node of this kind stood where the path goes on.
+    /// `Err`: a node of this kind stood where the path goes on. What fits is found all the same.
     fn expand_steps(&self, steps: &[Step], mut node: u32, found: &mut Vec<u32>) -> Result<(), Kind> {
         for (index, step) in steps.iter().enumerate() {
             match step {
@@ -306,12 +306,12 @@ impl<'p> Run<'_, 'p> {
         let keyed = u32::from(here.kind == Kind::Object);
         match (step, here.kind) {
             (_, Kind::Array) | (Step::Any, Kind::Object) => {
-                let mut child = node + 1;
+                let (mut child, mut fits) = (node + 1, Ok(()));
                 while child < here.next {
-                    self.expand_steps(rest, child + keyed, found)?;
+                    fits = fits.and(self.expand_steps(rest, child + keyed, found));
                     child = self.nodes[(child + keyed) as usize].next;
                 }
-                Ok(())
+                fits
             }
             (_, Kind::Null) => Ok(()),
             (_, kind) => Err(kind),
