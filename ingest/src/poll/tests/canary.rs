@@ -61,3 +61,14 @@ async fn nothing_of_a_row_a_token_or_a_credential_reaches_logs_metrics_keys_or_h
     let ours: String = logs.text().lines().filter(|line| line.contains("hirewire_ingest")).collect();
     clean("the logs", &ours);
 }
+
+#[test]
+fn a_line_that_another_thread_came_to_first_is_heard_all_the_same() {
+    fn say() {
+        tracing::error!("a line");
+    }
+    let (logs, _guard) = Logs::start();
+    std::thread::spawn(say).join().unwrap();
+    say();
+    assert_eq!(logs.text().matches("a line").count(), 1, "{}", logs.text());
+}
