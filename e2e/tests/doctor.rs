@@ -97,10 +97,10 @@ async fn what_is_well_is_well_and_each_thing_that_breaks_is_found_with_its_remed
     assert!(has(&failed, &["registry http://127.0.0.1:"]), "{failed:#?}");
     assert!(has(&of(&said, "skipped"), &["schemas", "the registry does not answer"]));
 
-    // A receiver that is away, and a folder that is not there.
+    // A receiver that is away, a topic and a folder that are not there.
     let sinks = format!(
         "sinks: {{analytics: {{sqlite: {{path: nowhere/a.sqlite}}}}, payroll: {{http: {{url: \"http://{}/in\", \
-         allow: {{networks: [127.0.0.0/8]}}}}}}}}",
+         allow: {{networks: [127.0.0.0/8]}}}}}}, hires: {{system: onboarding, kafka: {{topic: hr.hires}}}}}}",
         free()
     );
     let analytics = "sinks: {analytics: {sqlite: {path: analytics.sqlite}}}";
@@ -110,7 +110,11 @@ async fn what_is_well_is_well_and_each_thing_that_breaks_is_found_with_its_remed
     let failed = of(&said, "failed");
     assert_eq!(code, 1);
     assert!(has(&failed, &["sinks payroll", "cannot be reached"]), "{failed:#?}");
-    assert!(has(&failed, &["sinks analytics", "nowhere is not there", "sqlite.path"]), "{failed:#?}");
+    assert!(has(&failed, &["sinks analytics", "nowhere is not there", "the sink's `path`"]), "{failed:#?}");
+    assert!(
+        has(&failed, &["sinks hires", "hr.hires, the topic of a sink, is not there", "topic-missing"]),
+        "{failed:#?}"
+    );
 
     // No TLS is spoken there: the reason is told, not a timeout.
     let tls = whole.replace("partitions: 4", "partitions: 4, tls: {}");

@@ -15,12 +15,16 @@ sinks:
       url: https://hires.example.com/in
       auth: {bearer: {file: token}}
       signing: {secrets: [{file: signing}]}
+  moves: {system: stream, kafka: {topic: hr.moves}}
+  starts: {system: onboarding, kafka: {topic: hr.starts}}
   rest: {system: onboarding, http: {url: https://hires.example.com/in}}
   analytics: {sqlite: {path: analytics.sqlite}}
 routes:
   hires: {sink: onboarding}
   one-job: {sink: onboarding, when: {job_id: other}}
   everything: {sink: analytics}
+  moves: {sink: moves, entity: stage-change}
+  starts: {sink: starts}
 ";
 
 fn fixture(name: &str) -> String {
@@ -67,7 +71,16 @@ fn route_test_prints_the_exact_request_and_no_secret() {
     let (code, text, error) = run("analytics", &hire);
     assert!(code == 0 && text.starts_with("route everything: a row of stage_change\n"), "{text}{error}");
     assert!(text.contains("\"event_id\": \"ev-hire\""), "{text}");
-    for (sink, told) in [("rest", "no route leads to the sink"), ("payrol", "it has: analytics, onboarding, rest")] {
+    let (code, text, error) = run("starts", &hire);
+    let record = "route starts: a record of hr.starts, key 0b8f5b2e-6a53-5d5c-9d7e-2f4c1d8f0a01\nidempotency-key: ";
+    assert!(code == 0 && text.starts_with(record), "{text}{error}");
+    assert!(text.contains("\"type\": \"hire\""), "{text}");
+    let (code, text, error) = run("moves", &hire);
+    assert!(code == 0 && text.starts_with("route moves: a record of hr.moves, key "), "{text}{error}");
+    assert!(text.contains("\"change_type\": \"HIRE\""), "{text}");
+    for (sink, told) in
+        [("rest", "no route leads to the sink"), ("payrol", "it has: analytics, moves, onboarding, rest")]
+    {
         let (code, _, error) = run(sink, &hire);
         assert!(code == 2 && error.contains(told), "{error}");
     }

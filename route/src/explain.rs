@@ -81,7 +81,7 @@ async fn find(
     event_id: &str,
     key: Option<&str>,
 ) -> Result<Option<(Inbound, Event)>, Error> {
-    let entities: BTreeSet<Entity> = settings.sinks.iter().flat_map(|sink| sink.system.entities()).collect();
+    let entities: BTreeSet<Entity> = settings.sinks.iter().flat_map(SinkSettings::entities).collect();
     for entity in entities {
         let (id, wanted) = (event_id.to_owned(), key.map(str::to_owned));
         let topic = desk.names.entity(entity);
@@ -204,7 +204,7 @@ fn what_became(
     let plan = match route.decide(event) {
         Decision::Skip(_) => return format!("not sent: {}", route.why_not(event)),
         Decision::Send(plan) => Some(plan),
-        Decision::Store(_) => None,
+        Decision::Store(_) | Decision::Copy => None,
     };
     // As the worker composes it, from what a service on this machine has joined.
     let context = plan.zip(store).map(|(_, store)| compose(store, route, event));

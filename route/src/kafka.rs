@@ -6,7 +6,7 @@ use hirewire_kafka::{Committer, GroupConsumer, GroupEvent, Inbound, Producer, Re
 use hirewire_service::Component;
 
 use crate::dead_letter::{DeadLetter, DeadLetters};
-use crate::source::{Arrival, Commit, Slot, Source, SourceEvent};
+use crate::source::{Arrival, Commit, Head, Slot, Source, SourceEvent};
 
 /// A group member. Its window is bounded by the consumer, so everything it hands out may be taken at once.
 pub(crate) struct GroupSource {
@@ -52,8 +52,9 @@ fn arrival(inbound: Inbound) -> Arrival {
 pub(crate) struct Commits(pub(crate) Committer);
 
 impl Commit for Commits {
-    fn commit(&self, slot: &Slot, next_offset: i64) {
-        self.0.commit(&slot.topic, slot.partition, next_offset);
+    // Sinks that stage have commits of their own.
+    fn commit(&self, slot: &Slot, head: Head) {
+        self.0.commit(&slot.topic, slot.partition, head.next_offset);
     }
 }
 

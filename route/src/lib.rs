@@ -12,6 +12,7 @@ mod deliver;
 mod engine;
 mod event;
 pub mod explain;
+mod files;
 mod http;
 mod kafka;
 mod metrics;
@@ -26,6 +27,7 @@ mod settings;
 mod source;
 mod starts;
 mod system;
+mod topic;
 mod tree;
 mod worker;
 

@@ -1,12 +1,14 @@
 //! One harmless question to each sink: is it there, and does it know us?
 //!
 //! Settings in, what each said out. To an HTTP sink a HEAD request with its credentials and nothing of a record, under the
-//! same guard as deliveries; to PostgreSQL a connection; of a SQLite file its folder. Nothing is written.
+//! same guard as deliveries; to brokers whether the topic is there; to PostgreSQL a connection; of a
+//! file its folder. Nothing is written.
 
 use crate::database::postgres;
 use crate::deliver::outcome::{Attempt, HoldReason};
 use crate::http::HttpTransport;
 use crate::settings::{Kind, Settings, SinkSettings};
+use crate::topic;
 
 /// A sink and what came of asking it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,16 +27,16 @@ pub struct Unwell {
     pub remedy: &'static str,
 }
 
-/// Asks all sinks, one after the other.
-pub async fn probe(settings: &Settings) -> Vec<Probed> {
+/// Asks all sinks, one after the other. `kafka`: our own cluster.
+pub async fn probe(settings: &Settings, kafka: &hirewire_kafka::Settings) -> Vec<Probed> {
     let mut all = Vec::new();
     for sink in &settings.sinks {
-        all.push(Probed { sink: sink.name.to_string(), outcome: Box::pin(ask(sink)).await });
+        all.push(Probed { sink: sink.name.to_string(), outcome: Box::pin(ask(sink, kafka)).await });
     }
     all
 }
 
-async fn ask(sink: &SinkSettings) -> Result<String, Unwell> {
+async fn ask(sink: &SinkSettings, kafka: &hirewire_kafka::Settings) -> Result<String, Unwell> {
     let (attempt, known_by) = match &sink.kind {
         Kind::Http(settings) => {
             let known_by = settings.auth.is_some();
@@ -45,7 +47,13 @@ async fn ask(sink: &SinkSettings) -> Result<String, Unwell> {
             })?;
             (Box::pin(transport.probe()).await, known_by)
         }
+        Kind::Topic(settings) => {
+            let asked = topic::probe(settings, kafka).await;
+            let remedy = "create the topic, or mend `kafka` of the sink; until it is there records wait";
+            return asked.map_err(|stop| Unwell { code: stop.code, what: stop.what, remedy });
+        }
         Kind::Postgres(settings) => (Box::pin(postgres::probe(settings)).await, true),
+        Kind::Lines(settings) => return folder_of(&settings.path),
         Kind::Sqlite(path) => return folder_of(path),
     };
     judge(&attempt, known_by)
@@ -60,7 +68,7 @@ fn folder_of(path: &std::path::Path) -> Result<String, Unwell> {
     Err(Unwell {
         code: "SINK_STORE_REFUSED",
         what: format!("the folder {} is not there", folder.display()),
-        remedy: "create it, or mend `sqlite.path` of the sink",
+        remedy: "create it, or mend the sink's `path`",
     })
 }
 

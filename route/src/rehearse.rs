@@ -1,20 +1,25 @@
-//! What a route would do with a fixture, without Kafka and without the network: a tree in, the exact request or row out.
+//! What a route would do with a fixture, without Kafka and without the network: a tree in, the exact request, record
+//! or row out.
 //!
 //! A fixture has the form of `sinks/<system>/fixtures/`: `{"tree": {"change": …, "candidate": …}}`, or the tree alone.
 //! What every published record has and a fixture may leave out is filled in: that it is LIVE, and seen now. The start
 //! of a route `from: now` is known to the running service alone and is taken as passed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use hirewire_service::TraceParent;
 use serde_json::{Map, Value, json};
 
 use crate::compose::render;
-use crate::deliver::{Content, Delivery};
+use crate::deliver::{Content, Copied, Delivery};
 use crate::event::Event;
-use crate::http::HttpTransport;
+use crate::http::{HttpSettings, HttpTransport};
+use crate::request::Request;
 use crate::route::{Decision, Route};
 use crate::settings::{Kind, Settings, SinkSettings};
+use crate::topic::TopicSettings;
 
 /// What one route of the sink would do.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +37,18 @@ pub enum Outcome {
         headers: Vec<(String, String)>,
         /// What is not JSON as one text.
         body: Value,
+    },
+    /// For a Kafka topic; of a record that is handed on as Avro, the value as JSON.
+    Record {
+        topic: String,
+        key: String,
+        headers: Vec<(String, String)>,
+        value: Value,
+    },
+    /// For a file of the folder.
+    Line {
+        folder: String,
+        value: Value,
     },
     Row {
         table: String,
@@ -111,12 +128,13 @@ fn outcome(
     event: &Event,
     tree: &Map<String, Value>,
 ) -> Result<Outcome, RehearseError> {
-    let plan = match route.decide(event) {
+    let content = match route.decide(event) {
         Decision::Skip(_) => return Ok(Outcome::NotSent(route.why_not(event))),
         Decision::Store(table) => {
             let values = Value::Object(table.row(event).values);
             return Ok(Outcome::Row { table: table.table.clone(), values });
         }
+        Decision::Copy => Content::Copy(Copied { event: Arc::new(event.clone()), framed: Bytes::new() }),
         Decision::Send(first) => {
             // As the service, which knows whether there is something to update.
             let has_id = tree.get("created").is_some_and(|created| !created.is_null());
@@ -125,31 +143,61 @@ fn outcome(
                 let what = format!("the request {} updates what was never created", first.name);
                 return Ok(Outcome::NotSent(what));
             };
-            plan
+            match render(tree.clone(), route, plan, event) {
+                Ok(request) => Content::Request(Box::new(request)),
+                Err(missing) => {
+                    let what = format!("the request {} is missing: {}", plan.name, missing.join(", "));
+                    return Ok(Outcome::NotSent(what));
+                }
+            }
         }
     };
-    let request = match render(tree.clone(), route, plan, event) {
-        Ok(request) => request,
-        Err(missing) => {
-            let what = format!("the request {} is missing: {}", plan.name, missing.join(", "));
-            return Ok(Outcome::NotSent(what));
-        }
-    };
-    let Kind::Http(http) = &sink.kind else {
-        return Err(RehearseError::Transport("its system sends requests, and it is no http sink".to_owned()));
-    };
-    let transport =
-        HttpTransport::new((**http).clone()).map_err(|error| RehearseError::Transport(error.to_string()))?;
-    let text = || String::from_utf8_lossy(&request.body).into_owned().into();
-    let body = serde_json::from_slice(&request.body).unwrap_or_else(|_| text());
     let delivery = Delivery {
         idempotency_key: route.key(event.event_id()),
+        key: event.application_id().or_else(|| event.text("/meta/id")).map(|key| Bytes::from(key.to_owned())),
         trace: TraceParent::new_root(),
-        content: Content::Request(Box::new(request.clone())),
+        content,
         on_refusal: route.on_refusal,
     };
+    match (&sink.kind, &delivery.content) {
+        (Kind::Http(http), Content::Request(request)) => request_of(http, &delivery, request),
+        (Kind::Topic(topic), _) => record_of(topic, &delivery),
+        (Kind::Lines(lines), _) => {
+            Ok(Outcome::Line { folder: lines.path.display().to_string(), value: json_of(&delivery.content) })
+        }
+        (Kind::Http(_) | Kind::Postgres(_) | Kind::Sqlite(_), _) => {
+            Err(RehearseError::Transport("its system has nothing for a sink of this kind".to_owned()))
+        }
+    }
+}
+
+/// What is not JSON as one text.
+fn json_of(content: &Content) -> Value {
+    match content {
+        Content::Request(request) => {
+            let text = || String::from_utf8_lossy(&request.body).into_owned().into();
+            serde_json::from_slice(&request.body).unwrap_or_else(|_| text())
+        }
+        Content::Copy(copied) => copied.event.tree.clone(),
+        Content::Row(row) => Value::Object(row.values.clone()),
+    }
+}
+
+fn record_of(topic: &TopicSettings, delivery: &Delivery) -> Result<Outcome, RehearseError> {
+    let record = topic.record(delivery).ok_or_else(|| RehearseError::Transport("it takes no rows".to_owned()))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Outcome::Record {
+        topic: record.topic.to_string(),
+        key: text(record.key.as_deref().unwrap_or_default()),
+        headers: record.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+        value: json_of(&delivery.content),
+    })
+}
+
+fn request_of(http: &HttpSettings, delivery: &Delivery, request: &Request) -> Result<Outcome, RehearseError> {
+    let transport = HttpTransport::new(http.clone()).map_err(|error| RehearseError::Transport(error.to_string()))?;
     let url = transport.checked_url(&request.path, request.query.as_deref()).map_err(|_| RehearseError::Address)?;
-    let headers = transport.headers(&delivery, &request).ok_or(RehearseError::Secret)?;
+    let headers = transport.headers(delivery, request).ok_or(RehearseError::Secret)?;
     let shown = |value: &reqwest::header::HeaderValue| match value.is_sensitive() {
         true => "***".to_owned(),
         false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
@@ -158,5 +206,6 @@ fn outcome(
         headers.iter().map(|(name, value)| (name.to_string(), shown(value))).collect();
     headers.push(("user-agent".to_owned(), crate::http::USER_AGENT.to_owned()));
     headers.sort();
-    Ok(Outcome::Request { method: request.method.to_string(), url: url.to_string(), headers, body })
+    let (method, body) = (request.method.to_string(), json_of(&delivery.content));
+    Ok(Outcome::Request { method, url: url.to_string(), headers, body })
 }

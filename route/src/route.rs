@@ -47,6 +47,8 @@ pub(crate) enum Decision<'a> {
     Send(&'a RequestPlan),
     /// Store it as a row of this table.
     Store(&'a Arc<TablePlan>),
+    /// Hand it on as it is.
+    Copy,
 }
 
 /// Why a route does not send a record. A label of a metric.
@@ -108,6 +110,8 @@ impl Route {
                 .iter()
                 .find(|table| table.entity == event.entity)
                 .map_or(Decision::Skip(Skip::NotMatched), Decision::Store),
+            Takes::Copies(entities) if entities.contains(&event.entity) => Decision::Copy,
+            Takes::Copies(_) => Decision::Skip(Skip::NotMatched),
             Takes::WhatActs(_) => match self.fitting(event).next() {
                 None => Decision::Skip(Skip::NotMatched),
                 Some(plan) => self.refusal(event).map_or(Decision::Send(plan), Decision::Skip),
@@ -120,7 +124,7 @@ impl Route {
     pub(crate) fn fitting<'a>(&'a self, event: &Event) -> impl Iterator<Item = &'a RequestPlan> {
         let requests = match &self.system.takes {
             Takes::WhatActs(requests) => requests.as_slice(),
-            Takes::Everything(_) => &[],
+            Takes::Everything(_) | Takes::Copies(_) => &[],
         };
         requests.iter().filter(|plan| plan.entity == event.entity && plan.when.holds(&event.tree))
     }
@@ -141,7 +145,7 @@ impl Route {
                     Some(fewer) => taken_back = fewer,
                     None => return Some(event),
                 },
-                Decision::Send(_) | Decision::Store(_) | Decision::Skip(_) => {}
+                Decision::Send(_) | Decision::Store(_) | Decision::Copy | Decision::Skip(_) => {}
             }
         }
         None
@@ -234,7 +238,7 @@ mod tests {
         let route = route("onboarding");
         let skip = |kind, revision, at, provenance| match route.decide(&change(kind, revision, at, provenance)) {
             Decision::Skip(reason) => Some(reason),
-            Decision::Send(_) | Decision::Store(_) => None,
+            Decision::Send(_) | Decision::Store(_) | Decision::Copy => None,
         };
         let (before, after) = ("2026-01-01T23:59:59Z", "2026-01-02T00:00:00Z");
         assert_eq!(skip("HIRE", "LIVE", after, "WEBHOOK"), None);
@@ -252,6 +256,16 @@ mod tests {
             let event = change("STAGE", revision, "1999-01-01T00:00:00Z", "BACKFILL");
             assert!(matches!(route.decide(&event), Decision::Store(_)));
         }
+    }
+
+    #[test]
+    fn a_stream_takes_everything_of_its_entity_as_it_is() {
+        let mut route = route("stream");
+        route.entity = Some(Entity::StageChange);
+        let event = change("STAGE", "CORRECTION", "1999-01-01T00:00:00Z", "BACKFILL");
+        assert!(matches!(route.decide(&event), Decision::Copy));
+        route.entity = Some(Entity::Offer);
+        assert!(matches!(route.decide(&event), Decision::Skip(Skip::NotMatched)));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::context::follow::Follower;
 use crate::context::store::Store;
 use crate::metrics::Metrics;
 use crate::request::condition::Condition;
-use crate::settings::{Kind, Settings};
+use crate::settings::Settings;
 use crate::starts::Starts;
 use crate::system::Takes;
 use sink::SinkTask;
@@ -88,6 +88,7 @@ pub async fn run(settings: Settings, deps: Deps) -> Result<(), Error> {
             metrics: metrics.sink(&sink.name),
             component: deps.health.component(&format!("route.{}", sink.name)),
             shutdown: deps.shutdown.clone(),
+            member: uuid::Uuid::new_v4(),
             settings: sink,
         };
         sinks.spawn(Box::pin(task.run()));
@@ -161,7 +162,7 @@ async fn prepare(settings: &Settings, deps: &Deps, codec: &Codec, producer: &Pro
     let from_now: Vec<_> = settings
         .sinks
         .iter()
-        .filter(|sink| matches!(sink.system.takes, Takes::WhatActs(_)))
+        .filter(|sink| !sink.system.records())
         .flat_map(|sink| {
             let fresh = sink.routes.iter().filter(|route| route.from == crate::settings::From::Now);
             fresh.map(|route| (Arc::clone(&route.name), Arc::clone(&sink.name)))
@@ -186,7 +187,7 @@ async fn start_context(
     std::fs::create_dir_all(&folder).map_err(|error| failed(Box::new(error)))?;
     let store = Store::open(&path, kept(settings)).map_err(|error| failed(Box::new(error)))?;
     let store = Arc::new(store);
-    if !settings.sinks.iter().any(|sink| matches!(sink.kind, Kind::Http(_))) {
+    if settings.sinks.iter().all(|sink| sink.system.records()) {
         return Ok(Some((store, None)));
     }
     let start = || {

@@ -20,11 +20,13 @@ use jiff::Timestamp;
 use crate::database::postgres::PostgresSettings;
 use crate::deliver::limits::RateLimit;
 use crate::deliver::{Limits, OnRefusal};
+use crate::files::lines::LinesSettings;
 use crate::http::HttpSettings;
 use crate::request::condition::Condition;
-use crate::request::read_entity;
+use crate::request::{RequestPlan, read_entity};
 use crate::route::Route;
 use crate::system::{System, Systems, Takes};
+use crate::topic::TopicSettings;
 
 /// Everything that route needs to know of the configuration.
 #[derive(Clone)]
@@ -49,6 +51,15 @@ pub(crate) struct SinkSettings {
 }
 
 impl SinkSettings {
+    /// Those whose topics it reads: of what a system may hand on, what its routes name.
+    pub(crate) fn entities(&self) -> Vec<Entity> {
+        let mut entities = self.system.entities();
+        if let Takes::Copies(_) = self.system.takes {
+            entities.retain(|entity| self.routes.iter().any(|route| route.entity == Some(*entity)));
+        }
+        entities
+    }
+
     /// Its routes, with the instants from which on they act; a route `from: now` without one takes all.
     pub(crate) fn routes(&self, starts: &BTreeMap<Arc<str>, Timestamp>) -> Vec<Route> {
         let route = |route: &RouteSettings| Route {
@@ -74,6 +85,8 @@ impl SinkSettings {
 #[derive(Clone)]
 pub(crate) enum Kind {
     Http(Box<HttpSettings>),
+    Topic(TopicSettings),
+    Lines(LinesSettings),
     Postgres(PostgresSettings),
     Sqlite(PathBuf),
 }
@@ -178,24 +191,36 @@ fn read_sink(name: &str, node: &Node, systems: &Systems, problems: &mut Problems
     let mut map = node.map(problems)?;
     let system = read_system(name, &mut map, systems, problems);
     let told = read_told(&mut map, system.as_deref(), problems);
-    let kind = read_kind(&mut map, problems);
+    let copies = system.as_ref().is_none_or(|system| matches!(system.takes, Takes::Copies(_)));
+    let kind = read_kind(&mut map, copies, problems);
     let limits = read_limits(&mut map, problems);
     let window = read_count(&mut map, "window", 1_000, problems);
     map.finish(problems);
     let (system, kind, told) = (system?, kind?, Arc::new(told?));
-    let fits = match (&system.takes, &kind) {
-        (Takes::WhatActs(_), Kind::Http(_)) | (Takes::Everything(_), Kind::Postgres(_) | Kind::Sqlite(_)) => true,
-        (Takes::WhatActs(_), _) => {
-            problems.add(node, format!("the system \"{}\" is reached by http", system.name), "write `http: {…}`");
-            false
+    if let Some((what, hint)) = misfit(&system.takes, &kind) {
+        problems.add(node, format!("the system \"{}\" {what}", system.name), hint);
+        return None;
+    }
+    Some(SinkSettings { name: name.into(), system, kind, told, limits, window, routes: Vec::new() })
+}
+
+/// Why a system cannot be of that kind, and which it can be of.
+fn misfit(takes: &Takes, kind: &Kind) -> Option<(&'static str, &'static str)> {
+    match (takes, kind) {
+        (Takes::WhatActs(requests), Kind::Topic(_) | Kind::Lines(_)) => {
+            let for_http = requests.iter().any(RequestPlan::is_for_http);
+            for_http.then_some((
+                "has requests that only HTTP can carry: a path, ids, another format than JSON",
+                "write `http: {…}`",
+            ))
         }
-        (Takes::Everything(_), _) => {
-            let hint = "write `postgres: {…}` or `sqlite: {…}`";
-            problems.add(node, format!("the system \"{}\" is a database", system.name), hint);
-            false
-        }
-    };
-    fits.then(|| SinkSettings { name: name.into(), system, kind, told, limits, window, routes: Vec::new() })
+        (Takes::WhatActs(_), Kind::Http(_))
+        | (Takes::Everything(_), Kind::Postgres(_) | Kind::Sqlite(_))
+        | (Takes::Copies(_), Kind::Topic(_) | Kind::Lines(_)) => None,
+        (Takes::WhatActs(_), _) => Some(("is reached by requests", "write `http: {…}`, `kafka: {…}` or `file: {…}`")),
+        (Takes::Everything(_), _) => Some(("is a database", "write `postgres: {…}` or `sqlite: {…}`")),
+        (Takes::Copies(_), _) => Some(("hands on whole records", "write `kafka: {…}` or `file: {…}`")),
+    }
 }
 
 /// `settings`: exactly those of the system, each a text.
@@ -272,13 +297,18 @@ fn read_system(name: &str, map: &mut Map<'_>, systems: &Systems, problems: &mut 
     found
 }
 
-fn read_kind(map: &mut Map<'_>, problems: &mut Problems) -> Option<Kind> {
-    match (map.get("http"), map.get("postgres"), map.get("sqlite")) {
-        (Some(node), None, None) => http::read(node, problems).map(|read| Kind::Http(Box::new(read))),
-        (None, Some(node), None) => PostgresSettings::read(node, problems).map(Kind::Postgres),
-        (None, None, Some(node)) => read_sqlite(node, problems).map(Kind::Sqlite),
+/// `copies`: the system hands on records as they are.
+fn read_kind(map: &mut Map<'_>, copies: bool, problems: &mut Problems) -> Option<Kind> {
+    let given = [map.get("http"), map.get("kafka"), map.get("file"), map.get("postgres"), map.get("sqlite")];
+    match given {
+        [Some(node), None, None, None, None] => http::read(node, problems).map(|read| Kind::Http(Box::new(read))),
+        [None, Some(node), None, None, None] => TopicSettings::read(node, copies, problems).map(Kind::Topic),
+        [None, None, Some(node), None, None] => LinesSettings::read(node, problems).map(Kind::Lines),
+        [None, None, None, Some(node), None] => PostgresSettings::read(node, problems).map(Kind::Postgres),
+        [None, None, None, None, Some(node)] => read_sqlite(node, problems).map(Kind::Sqlite),
         _ => {
-            problems.add(map.node(), "a sink is of exactly one kind", "write one of: http, postgres, sqlite");
+            let hint = "write one of: http, kafka, file, postgres, sqlite";
+            problems.add(map.node(), "a sink is of exactly one kind", hint);
             None
         }
     }
@@ -327,7 +357,11 @@ fn read_route(name: &str, node: &Node, sinks: &mut BTreeMap<String, Option<SinkS
         let what = format!("the system \"{}\" takes no {entity}", sink.system.name);
         problems.add(node, what, format!("it takes: {}", known.join(", ")));
     }
-    if let (Takes::Everything(_), Some(node), Some(From::Now | From::At(_))) = (&sink.system.takes, from_node, from) {
+    if let (Takes::Copies(_), None) = (&sink.system.takes, &entity) {
+        let what = format!("a route to the system \"{}\" says which records are handed on", sink.system.name);
+        problems.add(sink_node, what, "write `entity: stage-change`, or another entity");
+    }
+    if let (true, Some(node), Some(From::Now | From::At(_))) = (sink.system.records(), from_node, from) {
         let what = format!("the system \"{}\" records everything, from the beginning", sink.system.name);
         problems.add(node, what, "remove `from`, or write `from: beginning`");
     }
@@ -486,5 +520,43 @@ routes:
             assert!(problems.contains(expected), "{expected}\nnot in\n{problems}");
         }
         assert!(!problems.contains("pw@"), "a password is not repeated");
+    }
+
+    #[test]
+    fn a_stream_reads_what_its_routes_name_and_each_has_to() {
+        let text = "
+sinks:
+  moves: {system: stream, kafka: {topic: hr.moves}}
+  hires: {system: onboarding, kafka: {topic: hr.hires}}
+routes:
+  moves: {sink: moves, entity: stage-change}
+  offers: {sink: moves, entity: offer, when: {status: ACCEPTED}}
+  hires: {sink: hires}
+";
+        let settings = read(text).unwrap_or_else(|problems| panic!("{problems}"));
+        let [hires, moves] = settings.sinks.as_slice() else { panic!("two sinks") };
+        assert_eq!(hires.entities(), [Entity::StageChange]);
+        assert_eq!(moves.entities(), [Entity::Offer, Entity::StageChange]);
+
+        let text = "
+sinks:
+  moves: {system: stream, kafka: {topic: hr.moves}}
+  other: {system: stream, http: {url: 'https://x.example'}}
+  rows: {system: analytics, kafka: {topic: hr.rows}}
+routes:
+  a: {sink: moves}
+  b: {sink: moves, entity: eeoc}
+  c: {sink: moves, entity: stage-change, from: now}
+";
+        let problems = read(text).err().unwrap().to_string();
+        for expected in [
+            "hirewire.yaml:4: the system \"stream\" hands on whole records (write `kafka: {…}` or `file: {…}`)",
+            "hirewire.yaml:5: the system \"analytics\" is a database",
+            "hirewire.yaml:7: a route to the system \"stream\" says which records are handed on",
+            "hirewire.yaml:8: the system \"stream\" takes no eeoc",
+            "hirewire.yaml:9: the system \"stream\" records everything, from the beginning",
+        ] {
+            assert!(problems.contains(expected), "{expected}\nnot in\n{problems}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The boundary to the broker: what the engine takes in, and the one thing it gives back.
 //!
-//! In: [`SourceEvent`]s, in order per partition. Out: [`Commit::commit`]. The source bounds the window: it hands out
+//! In: [`SourceEvent`]s, in order per partition. Out: [`Commit::commit`], for some sinks with what is to be written in
+//! the same step. The source bounds the window: it hands out
 //! at most so many records beyond the committed position, so the engine may always read on and sees a revocation at
 //! once. `kafka.rs` is the one real source; tests have their own.
 
@@ -9,6 +10,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hirewire_kafka::Stop;
+
+use crate::deliver::Delivery;
 
 /// One partition of one topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,8 +69,30 @@ pub(crate) trait Source: Send {
     fn next(&mut self) -> impl Future<Output = Option<SourceEvent>> + Send;
 }
 
-/// Takes the position up to which a partition is finished.
+/// A delivery that becomes real with the commit of its record's offset, and not before.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    pub(crate) offset: i64,
+    pub(crate) delivery: Delivery,
+}
+
+/// How far a partition is finished, and what came of the records since the head before.
+#[derive(Debug)]
+pub(crate) struct Head {
+    /// Everything before it is settled.
+    pub(crate) next_offset: i64,
+    /// How many records since the head before.
+    pub(crate) records: usize,
+    /// In their order.
+    pub(crate) staged: Vec<Staged>,
+}
+
+/// Takes the heads of partitions.
 pub(crate) trait Commit: Send + Sync + 'static {
-    /// Everything before `next_offset` is settled.
-    fn commit(&self, slot: &Slot, next_offset: i64);
+    fn commit(&self, slot: &Slot, head: Head);
+
+    /// The partitions may go when the commits so far are made.
+    fn release(&self, done: Box<dyn Send>) {
+        drop(done);
+    }
 }

@@ -39,13 +39,23 @@ pub(crate) enum Takes {
     WhatActs(Vec<RequestPlan>),
     /// It records: all records of these entities, corrections too.
     Everything(Vec<Arc<TablePlan>>),
+    /// It hands on all records of these entities as they are, corrections too.
+    Copies(Vec<Entity>),
 }
 
 impl System {
     pub(crate) fn request(&self, name: &str) -> Option<&RequestPlan> {
         match &self.takes {
             Takes::WhatActs(requests) => requests.iter().find(|request| request.name == name),
-            Takes::Everything(_) => None,
+            Takes::Everything(_) | Takes::Copies(_) => None,
+        }
+    }
+
+    /// Whether it takes what was as well as what is new: from the beginning, corrections too.
+    pub(crate) fn records(&self) -> bool {
+        match &self.takes {
+            Takes::WhatActs(_) => false,
+            Takes::Everything(_) | Takes::Copies(_) => true,
         }
     }
 
@@ -54,6 +64,7 @@ impl System {
         let mut entities = match &self.takes {
             Takes::WhatActs(requests) => requests.iter().map(|request| request.entity).collect::<Vec<_>>(),
             Takes::Everything(tables) => tables.iter().map(|table| table.entity).collect::<Vec<_>>(),
+            Takes::Copies(entities) => entities.clone(),
         };
         entities.sort_unstable();
         entities.dedup();
@@ -73,13 +84,15 @@ impl System {
         let settings = map.get("settings").map_or(Some(Vec::new()), |node| read_settings(node, problems));
         let rules = map.get("answers").map_or(Some(Arc::default()), |node| answer::read_rules(node, problems));
         let common = settings.zip(rules).map(|(settings, rules)| Common { rules, settings });
-        let takes = match (map.get("requests"), map.get("records")) {
-            (Some(requests), None) => {
+        let takes = match (map.get("requests"), map.get("records"), map.get("copies")) {
+            (Some(requests), None, None) => {
                 common.as_ref().and_then(|common| read_requests(requests, common, problems)).map(Takes::WhatActs)
             }
-            (None, Some(records)) => read_tables(records, problems).map(Takes::Everything),
+            (None, Some(records), None) => read_tables(records, problems).map(Takes::Everything),
+            (None, None, Some(copies)) => read_entities(copies, problems).map(Takes::Copies),
             _ => {
-                problems.add(root, "a system has either `requests` or `records`", "see the folders beside it");
+                let what = "a system has one of `requests`, `records` and `copies`";
+                problems.add(root, what, "see the folders beside it");
                 None
             }
         };
@@ -132,6 +145,11 @@ fn read_tables(node: &Node, problems: &mut Problems) -> Option<Vec<Arc<TablePlan
             TablePlan::read(entity?, value, problems).map(Arc::new)
         })
         .collect();
+    read.into_iter().collect()
+}
+
+fn read_entities(node: &Node, problems: &mut Problems) -> Option<Vec<Entity>> {
+    let read: Vec<Option<Entity>> = node.list(problems)?.iter().map(|item| read_entity(item, problems)).collect();
     read.into_iter().collect()
 }
 

@@ -18,7 +18,7 @@ use crate::created::{CreatedKey, Ids, Known};
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::decode::{Decode, DecodeError};
 use crate::deliver::outcome::Code;
-use crate::deliver::{Content, Deliverer, Delivery, End, Failure, Transport, wait_or_drain};
+use crate::deliver::{Content, Copied, Deliverer, Delivery, End, Failure, Transport, wait_or_drain};
 use crate::engine::{Handle, Lease, Settled};
 use crate::event::Event;
 use crate::replay::Order;
@@ -59,7 +59,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Handle for Worker
         let (arrival, order) = match self.replays.take(arrival) {
             Taken::Plain(arrival) => (arrival, None),
             Taken::Again(arrival, order) => (arrival, Some(order)),
-            Taken::Foreign => return Settled::Done,
+            Taken::Foreign => return Settled::Done(Vec::new()),
             Taken::Unreadable(arrival) => {
                 let reason = dead(Code::NotReplayed, "its headers are not those of a replay");
                 return self.settle(&arrival, None, reason, &lease).await;
@@ -72,23 +72,27 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Handle for Worker
         }
         let event = match self.decode(&arrival, &lease).await {
             Ok(Some(event)) => Arc::new(event),
-            Ok(None) => return Settled::Done,
+            Ok(None) => return Settled::Done(Vec::new()),
             Err(reason) => return self.settle(&arrival, None, reason, &lease).await,
         };
         let wanted = |route: &&Route| order.as_ref().is_none_or(|order| order.is_for(route));
+        let mut staged = Vec::new();
         for route in self.routes.iter().filter(wanted) {
-            if let Err(reason) = self.follow_order(order.as_ref(), route, &event, &arrival, &lease).await
-                && self.settle(&arrival, Some(route), reason, &lease).await == Settled::Abandoned
-            {
-                return Settled::Abandoned;
+            match self.follow_order(order.as_ref(), route, &event, &arrival, &lease).await {
+                Ok(delivery) => staged.extend(delivery),
+                Err(reason) => {
+                    if let Settled::Abandoned = self.settle(&arrival, Some(route), reason, &lease).await {
+                        return Settled::Abandoned;
+                    }
+                }
             }
         }
-        Settled::Done
+        Settled::Done(staged)
     }
 
     async fn panicked(&self, arrival: Arc<Arrival>, lease: Lease) -> Settled {
         let arrival = match self.replays.take(arrival) {
-            Taken::Foreign => return Settled::Done,
+            Taken::Foreign => return Settled::Done(Vec::new()),
             Taken::Plain(arrival) | Taken::Again(arrival, _) | Taken::Unreadable(arrival) => arrival,
         };
         let reason = dead(Code::Panicked, "work on the record panicked: please report it with this record's position");
@@ -142,7 +146,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
         event: &Arc<Event>,
         arrival: &Arrival,
         lease: &Lease,
-    ) -> Result<(), Break> {
+    ) -> Result<Option<Delivery>, Break> {
         if let Some(order) = order {
             let entity = self.topics.get(&arrival.slot.topic).copied();
             let mut pause = GLANCE;
@@ -169,7 +173,14 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
         self.follow(route, event, arrival, lease).await
     }
 
-    async fn follow(&self, route: &Route, event: &Arc<Event>, arrival: &Arrival, lease: &Lease) -> Result<(), Break> {
+    /// Sends what the route makes of the record, or gives back what is to be staged.
+    async fn follow(
+        &self,
+        route: &Route,
+        event: &Arc<Event>,
+        arrival: &Arrival,
+        lease: &Lease,
+    ) -> Result<Option<Delivery>, Break> {
         let idempotency_key = route.key(event.event_id());
         let parent = arrival.header("traceparent").and_then(TraceParent::parse);
         let trace = parent.map_or_else(TraceParent::new_root, |parent| parent.child());
@@ -177,18 +188,23 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
         let content = match route.decide(event) {
             Decision::Skip(reason) => {
                 self.skipped(route, reason);
-                return Ok(());
+                return Ok(None);
             }
             Decision::Store(table) => Content::Row(table.row(event)),
+            Decision::Copy => {
+                let framed = arrival.value.clone().unwrap_or_default();
+                Content::Copy(Copied { event: Arc::clone(event), framed })
+            }
             Decision::Send(_) => match self.compose(route, event, arrival, lease).await? {
                 Ok(request) => Content::Request(request),
                 Err(reason) => {
                     self.skipped(route, reason);
-                    return Ok(());
+                    return Ok(None);
                 }
             },
         };
-        let delivery = Delivery { idempotency_key, trace, content, on_refusal: route.on_refusal };
+        let (key, on_refusal) = (arrival.key.clone(), route.on_refusal);
+        let delivery = Delivery { idempotency_key, key, trace, content, on_refusal };
         let end = self.deliverer.deliver(&delivery, lease).await;
         if spans::wanted(&trace) {
             spans::record(self.span(route, &end, (parent, trace), began));
@@ -208,7 +224,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
                     sink = %self.deliverer.name, route = %route.name, event = event.event_id(), trace = trace.trace_id(),
                     "delivered"
                 );
-                Ok(())
+                Ok(self.deliverer.sink.stages().then_some(delivery))
             }
             End::Dead(failure) => Err(Break::Dead(failure)),
             End::Abandoned => Err(Break::Abandoned),
@@ -373,7 +389,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
             what = failure.what, topic = %arrival.slot.topic, partition = arrival.slot.partition,
             offset = arrival.offset, "a record went to the dead letters"
         );
-        Settled::Done
+        Settled::Done(Vec::new())
     }
 
     fn skipped(&self, route: &Route, reason: Skip) {

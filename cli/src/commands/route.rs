@@ -27,7 +27,7 @@ pub(crate) struct RouteArguments {
 
 #[derive(Subcommand)]
 enum RouteCommand {
-    /// Runs a sink's routes on a fixture and prints the exact requests (or rows); sends nothing.
+    /// Runs a sink's routes on a fixture and prints the exact requests, records or rows; sends nothing.
     Test(TestArguments),
     /// Says for each sink why an event did or did not go there.
     Explain(ExplainArguments),
@@ -75,6 +75,16 @@ impl TestArguments {
                         None => serde_json::to_string_pretty(&body)?,
                     };
                     out::line(&format!("\n{body}\n"));
+                    sent = true;
+                }
+                Outcome::Record { topic, key, headers, value } => {
+                    out::line(&format!("route {}: a record of {topic}, key {key}", done.route));
+                    headers.iter().for_each(|(name, value)| out::line(&format!("{name}: {value}")));
+                    out::line(&format!("\n{}\n", serde_json::to_string_pretty(&value)?));
+                    sent = true;
+                }
+                Outcome::Line { folder, value } => {
+                    out::line(&format!("route {}: a line of {folder}\n{value}\n", done.route));
                     sent = true;
                 }
                 Outcome::Row { table, values } => {

@@ -33,7 +33,7 @@ const START_ERRORS: [(&str, &str); 12] = [
 ];
 
 /// Files that read `hirewire.yaml`.
-const READERS: [&str; 11] = [
+const READERS: [&str; 13] = [
     "cli/src/config.rs",
     "lib/kafka/src/settings.rs",
     "lib/registry/src/access.rs",
@@ -45,6 +45,8 @@ const READERS: [&str; 11] = [
     "route/src/settings/auth.rs",
     "route/src/settings/http.rs",
     "route/src/database/postgres.rs",
+    "route/src/files/lines.rs",
+    "route/src/topic/settings.rs",
 ];
 
 pub(crate) fn root() -> PathBuf {

@@ -3,6 +3,11 @@
 //! Records come in order per partition, at most `window_records` of a partition beyond what was committed; then the
 //! partition is paused until commits make room. On a revoke the caller drains, commits its finished head and drops
 //! [`Done`]; those commits are made before the partition is given back.
+//!
+//! With a `transactional_id` a head is committed in one transaction with the records that came of it: both are there or
+//! neither is. A transaction that fails ends the member; the next one begins at what is committed.
+
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
@@ -22,7 +27,8 @@ use tokio::sync::mpsc;
 use crate::lag::{self, Lag};
 use crate::metrics::LagMetrics;
 use crate::partitioned::{on_consumer_error, start_at_beginning};
-use crate::{Inbound, Settings, Stop, client};
+use crate::{Inbound, Record, Settings, Stop, client};
+use transactions::Transactions;
 
 /// What a [`GroupConsumer`] needs to know.
 #[derive(Debug, Clone)]
@@ -33,6 +39,8 @@ pub struct GroupOptions {
     pub window_records: usize,
     /// How long the caller may take to drain when partitions are revoked. Below the session timeout of 10 s.
     pub drain_deadline: Duration,
+    /// Heads are committed in transactions of this id, of this member alone. `None`: plain commits, without records.
+    pub transactional_id: Option<String>,
     pub lag: LagMetrics,
 }
 
@@ -61,15 +69,30 @@ impl Done {
 /// Commits heads. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Committer {
-    requests: Sender<(Arc<str>, i32, i64)>,
+    requests: Sender<Request>,
+}
+
+/// A head, and what came of the records between it and the head before.
+#[derive(Debug)]
+struct Request {
+    topic: Arc<str>,
+    partition: i32,
+    next: i64,
+    records: Vec<Record>,
 }
 
 impl Committer {
     /// Everything before `next_offset` is finished. Returns at once; the commit follows within milliseconds, and
     /// before a revoke ends.
     pub fn commit(&self, topic: &Arc<str>, partition: i32, next_offset: i64) {
+        self.commit_with(topic, partition, next_offset, Vec::new());
+    }
+
+    /// As [`Self::commit`], and `records` become visible with it. For a member with a `transactional_id`.
+    pub fn commit_with(&self, topic: &Arc<str>, partition: i32, next_offset: i64, records: Vec<Record>) {
+        let request = Request { topic: topic.clone(), partition, next: next_offset, records };
         // A closed consumer takes no commits: the records come again to the next owner.
-        let _closed = self.requests.send((topic.clone(), partition, next_offset)).is_err();
+        let _closed = self.requests.send(request).is_err();
     }
 }
 
@@ -82,11 +105,27 @@ pub struct GroupConsumer {
 
 struct Member {
     events: mpsc::UnboundedSender<GroupEvent>,
-    requests: Mutex<Receiver<(Arc<str>, i32, i64)>>,
+    requests: Mutex<Receiver<Request>>,
+    commits: Mutex<Commits>,
     topics: Vec<Arc<str>>,
     windows: Mutex<BTreeMap<(Arc<str>, i32), Window>>,
     options: GroupOptions,
     lag: Lag,
+}
+
+/// How heads are committed.
+enum Commits {
+    Plain,
+    InTransactions(Transactions),
+    /// Not at all: a transaction failed, and what came of records since is not there.
+    Ended,
+}
+
+/// What was asked to be committed: the newest head of each partition, all records, and partitions that have room again.
+struct Asked {
+    offsets: TopicPartitionList,
+    records: Vec<Record>,
+    resumed: TopicPartitionList,
 }
 
 /// One partition's records between what was committed and what was handed out.
@@ -119,11 +158,13 @@ impl ClientContext for Member {
 impl ConsumerContext for Member {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         let done = match error {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, partitions),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                self.assign(consumer, partitions).map_err(|error| Stop::kafka("rebalance", &error))
+            }
             _ => self.revoke(consumer),
         };
-        if let Err(error) = done {
-            let _gone = self.events.send(GroupEvent::Failed(Stop::kafka("rebalance", &error))).is_err();
+        if let Err(stop) = done {
+            let _gone = self.events.send(GroupEvent::Failed(stop)).is_err();
         }
     }
 }
@@ -148,13 +189,22 @@ impl Member {
         Ok(())
     }
 
-    fn revoke(&self, consumer: &BaseConsumer<Self>) -> Result<(), KafkaError> {
+    fn revoke(&self, consumer: &BaseConsumer<Self>) -> Result<(), Stop> {
         tracing::info!(group = %self.options.group, lost = consumer.assignment_lost(), "revoked");
+        let drained = self.drain(consumer);
+        self.windows.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.lag.revoked();
+        let unassigned = consumer.unassign().map_err(|error| Stop::kafka("rebalance", &error));
+        drained.and(unassigned)
+    }
+
+    /// Waits for the caller to drain, and commits its last heads.
+    fn drain(&self, consumer: &BaseConsumer<Self>) -> Result<(), Stop> {
         let (done, drained) = sync_channel(1);
         if self.events.send(GroupEvent::Revoked(Done::new(done))).is_ok() {
             let until = Instant::now() + self.options.drain_deadline;
             loop {
-                self.serve_commits(consumer, CommitMode::Sync);
+                self.serve_commits(consumer, CommitMode::Sync)?;
                 match drained.recv_timeout(Duration::from_millis(2)) {
                     Err(RecvTimeoutError::Disconnected) => break,
                     _ if Instant::now() > until => {
@@ -165,13 +215,13 @@ impl Member {
                 }
             }
         }
+        self.serve_commits(consumer, CommitMode::Sync)?;
         // All heads once more: a commit on the way when the group began to rebalance may have been refused without
-        // anybody hearing of it.
-        let _released_anyway = self.take_requests();
-        commit(consumer, &self.heads(), CommitMode::Sync);
-        self.windows.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.lag.revoked();
-        consumer.unassign()
+        // anybody hearing of it. Of a transaction one hears.
+        if self.options.transactional_id.is_none() {
+            commit(consumer, &self.heads(), CommitMode::Sync);
+        }
+        Ok(())
     }
 
     fn topic(&self, name: &str) -> Option<Arc<str>> {
@@ -179,27 +229,51 @@ impl Member {
     }
 
     /// Makes the queued commits and resumes partitions that have room again.
-    fn serve_commits(&self, consumer: &BaseConsumer<Self>, mode: CommitMode) {
-        let (offsets, resumed) = self.take_requests();
-        commit(consumer, &offsets, mode);
-        if resumed.count() > 0
-            && let Err(error) = consumer.resume(&resumed)
+    fn serve_commits(&self, consumer: &BaseConsumer<Self>, mode: CommitMode) -> Result<(), Stop> {
+        let asked = self.take_requests();
+        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *commits {
+            Commits::Plain => commit(consumer, &asked.offsets, mode),
+            Commits::InTransactions(transactions) => {
+                if let Err(stop) = transactions.commit(consumer, &asked.offsets, &asked.records) {
+                    *commits = Commits::Ended;
+                    return Err(stop);
+                }
+            }
+            Commits::Ended => {}
+        }
+        if asked.resumed.count() > 0
+            && let Err(error) = consumer.resume(&asked.resumed)
         {
             tracing::warn!(%error, "a partition could not be resumed");
         }
+        Ok(())
     }
 
-    /// What was asked to be committed, the newest of each partition, and the partitions that have room again.
-    fn take_requests(&self) -> (TopicPartitionList, TopicPartitionList) {
-        let mut heads: BTreeMap<(Arc<str>, i32), i64> = BTreeMap::new();
-        for (topic, partition, next) in self.requests.lock().unwrap_or_else(PoisonError::into_inner).try_iter() {
-            let head = heads.entry((topic, partition)).or_insert(next);
-            *head = next.max(*head);
+    /// Whether there is a reason to look for queued commits now, or never again.
+    fn commits_are_due(&self) -> bool {
+        match &*self.commits.lock().unwrap_or_else(PoisonError::into_inner) {
+            Commits::Plain => true,
+            Commits::InTransactions(transactions) => transactions.are_due(),
+            Commits::Ended => false,
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        matches!(*self.commits.lock().unwrap_or_else(PoisonError::into_inner), Commits::Ended)
+    }
+
+    fn take_requests(&self) -> Asked {
+        let mut heads: BTreeMap<(Arc<str>, i32), (i64, Vec<Record>)> = BTreeMap::new();
+        for request in self.requests.lock().unwrap_or_else(PoisonError::into_inner).try_iter() {
+            let (head, records) = heads.entry((request.topic, request.partition)).or_default();
+            *head = request.next.max(*head);
+            records.extend(request.records);
         }
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut offsets = TopicPartitionList::new();
-        let mut resumed = TopicPartitionList::new();
-        for (key, next) in heads {
+        let (offsets, resumed) = (TopicPartitionList::new(), TopicPartitionList::new());
+        let mut asked = Asked { offsets, records: Vec::new(), resumed };
+        for (key, (next, records)) in heads {
             // A head of a partition that is no longer ours is the next owner's business.
             let Some(window) = windows.get_mut(&key) else { continue };
             let mut written_ms = 0;
@@ -211,11 +285,12 @@ impl Member {
             window.head = Some(next);
             if window.paused && window.handed_out <= self.options.window_records / 2 {
                 window.paused = false;
-                resumed.add_partition(&key.0, key.1);
+                asked.resumed.add_partition(&key.0, key.1);
             }
-            add_head(&mut offsets, &key, next);
+            add_head(&mut asked.offsets, &key, next);
+            asked.records.extend(records);
         }
-        (offsets, resumed)
+        asked
     }
 
     /// The newest head of each partition, whether its commit was heard of or not.
@@ -288,22 +363,25 @@ impl GroupConsumer {
             topics: topics.clone(),
             windows: Mutex::default(),
             lag: Lag::new(&options.group, &topics, options.lag.clone()),
+            commits: Mutex::new(Commits::Plain),
             options,
         };
         let consumer: BaseConsumer<Member> =
             config.create_with_context(member).map_err(|error| Stop::kafka("create a consumer", &error))?;
         let names: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
         consumer.subscribe(&names).map_err(|error| Stop::kafka("subscribe", &error))?;
+        let settings = settings.clone();
         let thread = std::thread::Builder::new()
             .name("group-consumer".to_owned())
             .spawn(move || {
-                if let Err(stop) = pump(&consumer, &component, &shutdown) {
+                let served = open(&settings, &consumer).and_then(|()| pump(&consumer, &component, &shutdown));
+                if let Err(stop) = served {
                     let _gone = events.send(GroupEvent::Failed(stop)).is_err();
                     return;
                 }
                 // Leaving: the caller drains as on any revoke.
-                if let Err(error) = consumer.context().revoke(&consumer) {
-                    tracing::debug!(%error, "unassign at close");
+                if let Err(stop) = consumer.context().revoke(&consumer) {
+                    tracing::warn!(code = stop.code, what = stop.what, "the last commit at the close failed");
                 }
                 consumer.unsubscribe();
             })
@@ -319,10 +397,22 @@ impl GroupConsumer {
     }
 }
 
+/// The producer, before the first poll and so before committed offsets are asked for: it ends what a transaction that
+/// failed left open.
+fn open(settings: &Settings, consumer: &BaseConsumer<Member>) -> Result<(), Stop> {
+    let member = consumer.context();
+    let Some(id) = &member.options.transactional_id else { return Ok(()) };
+    let transactions = Transactions::open(settings, id)?;
+    *member.commits.lock().unwrap_or_else(PoisonError::into_inner) = Commits::InTransactions(transactions);
+    Ok(())
+}
+
 fn pump(consumer: &BaseConsumer<Member>, component: &Component, shutdown: &Shutdown) -> Result<(), Stop> {
-    while !shutdown.is_requested() && !consumer.context().events.is_closed() {
-        let member = consumer.context();
-        member.serve_commits(consumer, CommitMode::Async);
+    let member = consumer.context();
+    while !shutdown.is_requested() && !member.events.is_closed() && !member.has_ended() {
+        if member.commits_are_due() {
+            member.serve_commits(consumer, CommitMode::Async)?;
+        }
         let polled = consumer.poll(Duration::from_millis(5));
         component.progress(Duration::from_secs(60));
         match polled {

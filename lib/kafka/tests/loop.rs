@@ -240,6 +240,7 @@ async fn a_group_consumer_hands_out_its_window_and_goes_on_after_commits() {
         topics: vec![topic.clone()],
         window_records: 10,
         drain_deadline: Duration::from_secs(5),
+        transactional_id: None,
         lag: LagMetrics::register("test", &prometheus::Registry::new()).unwrap(),
     };
     let take = |consumer: GroupConsumer, shutdown: Shutdown, count: usize| async move {
@@ -271,6 +272,76 @@ async fn a_group_consumer_hands_out_its_window_and_goes_on_after_commits() {
     let second = take(second, shutdown, 40 - first.len()).await;
     let all: Vec<String> = first.into_iter().chain(second).collect();
     assert_eq!(all, (0..40).map(|index| index.to_string()).collect::<Vec<_>>());
+}
+
+/// What a member wrote with its heads, and where its group stands.
+async fn copied(settings: &Settings, out: &str, group: &str, topic: &str) -> (Vec<String>, Option<i64>) {
+    let (settings, out) = (settings.clone(), out.to_owned());
+    let (group, topic) = (group.to_owned(), topic.to_owned());
+    let looking = tokio::task::spawn_blocking(move || {
+        let committed = Admin::new(&settings).unwrap().committed(&group, &topic, 1).unwrap();
+        (read_all(&settings, &out, 1), committed.get(&0).copied())
+    });
+    looking.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_and_what_came_of_their_records_are_committed_together_or_not_at_all() {
+    let broker = TestBroker::start().await;
+    let (topic, out, group) = (fresh("copied"), fresh("copies"), fresh("copy-group"));
+    topics(&broker.settings, &[&topic, &out], 1).await;
+    let producer = Producer::new(
+        &broker.settings,
+        &ProducerOptions { delivery_timeout: Duration::from_secs(20), ..Default::default() },
+    )
+    .unwrap();
+    for index in 0..10 {
+        producer.send(record(&topic, 0, &index.to_string())).await.unwrap();
+    }
+    let id = fresh("copy-id");
+    // Takes records until it has `count`, with each of them what `copies` makes of it; the reason, if it failed.
+    let member = async |count: usize, copies: &dyn Fn(&str) -> Vec<Record>| {
+        let options = GroupOptions {
+            group: group.clone(),
+            topics: vec![topic.clone()],
+            window_records: 100,
+            drain_deadline: Duration::from_secs(5),
+            transactional_id: Some(id.clone()),
+            lag: LagMetrics::register("test", &prometheus::Registry::new()).unwrap(),
+        };
+        let shutdown = Shutdown::new();
+        let component = Health::new().component("copy");
+        let mut member = GroupConsumer::start(&broker.settings, options, component, shutdown.clone()).unwrap();
+        let mut taken = 0;
+        while let Some(event) = member.events.recv().await {
+            match event {
+                GroupEvent::Record(inbound) if taken < count => {
+                    taken += 1;
+                    let next = inbound.offset + 1;
+                    member.committer.commit_with(&inbound.topic, 0, next, copies(&text(&inbound)));
+                    if taken == count && count < 6 {
+                        shutdown.request();
+                    }
+                }
+                GroupEvent::Failed(stop) => return Some(stop.code),
+                GroupEvent::Record(_) | GroupEvent::Revoked(_) | GroupEvent::Assigned(_) => {}
+            }
+        }
+        None
+    };
+    let whole = |value: &str| vec![record(&out, 0, value)];
+    assert_eq!(member(5, &whole).await, None);
+    let first: Vec<String> = (0..5).map(|index| index.to_string()).collect();
+    assert_eq!(copied(&broker.settings, &out, &group, &topic).await, (first.clone(), Some(5)));
+
+    // The second record of it is larger than the producer takes: the first one must not be seen either.
+    let broken = |value: &str| vec![record(&out, 0, value), record(&out, 0, &"x".repeat(17_000_000))];
+    assert_eq!(member(6, &broken).await, Some("record-refused"));
+    assert_eq!(copied(&broker.settings, &out, &group, &topic).await, (first, Some(5)));
+
+    assert_eq!(member(5, &whole).await, None);
+    let all = (0..10).map(|index| index.to_string()).collect();
+    assert_eq!(copied(&broker.settings, &out, &group, &topic).await, (all, Some(10)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

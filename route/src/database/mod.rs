@@ -42,13 +42,13 @@ impl Transport for DatabaseTransport {
     async fn attempt(&self, delivery: &Delivery) -> Attempt {
         let row = match &delivery.content {
             Content::Row(row) => row.clone(),
-            // The settings give requests to HTTP sinks only.
-            Content::Request(_) => return Attempt::Unstorable,
+            // The settings give nothing else to databases.
+            Content::Request(_) | Content::Copy(_) => return Attempt::Unstorable,
         };
         let (answer, answered) = oneshot::channel();
         if self.queue.send(Job { row, answer }).await.is_err() {
-            return Attempt::Unreachable(Fault::Database);
+            return Attempt::Unreachable(Fault::Store);
         }
-        answered.await.unwrap_or(Attempt::Unreachable(Fault::Database))
+        answered.await.unwrap_or(Attempt::Unreachable(Fault::Store))
     }
 }

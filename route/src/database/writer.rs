@@ -24,7 +24,7 @@ impl WriteError {
         match self {
             Self::Data => Attempt::Unstorable,
             Self::Refused => Attempt::StoreRefused,
-            Self::Away => Attempt::Unreachable(Fault::Database),
+            Self::Away => Attempt::Unreachable(Fault::Store),
         }
     }
 }

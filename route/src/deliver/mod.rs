@@ -13,11 +13,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hirewire_service::TraceParent;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::engine::Lease;
+use crate::event::Event;
 use crate::metrics::{Counted, SinkMetrics};
 use crate::request::Request;
 use crate::row::Row;
@@ -31,6 +33,8 @@ use outcome::{Attempt, Code, HoldReason, Verdict, judge};
 pub(crate) struct Delivery {
     /// The same for every attempt, before and after a crash: UUIDv5 over route and event.
     pub(crate) idempotency_key: uuid::Uuid,
+    /// Of the record that it is made of.
+    pub(crate) key: Option<Bytes>,
     /// Of this delivery, all its attempts; the receiver is told it.
     pub(crate) trace: TraceParent,
     pub(crate) content: Content,
@@ -50,11 +54,25 @@ pub(crate) enum OnRefusal {
 pub(crate) enum Content {
     Request(Box<Request>),
     Row(Row),
+    Copy(Copied),
+}
+
+/// A canonical record as it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Copied {
+    pub(crate) event: Arc<Event>,
+    /// Avro, with the registry's id in front.
+    pub(crate) framed: Bytes,
 }
 
 /// Makes one attempt. One implementation per sink kind, and the tests' own.
 pub(crate) trait Transport: Send + Sync + 'static {
     fn attempt(&self, delivery: &Delivery) -> impl Future<Output = Attempt> + Send;
+
+    /// Whether a delivery becomes real only with the commit of its record's offset: an attempt has just looked at it.
+    fn stages(&self) -> bool {
+        false
+    }
 }
 
 /// How a delivery ended.

@@ -26,11 +26,11 @@ pub(crate) enum Attempt {
     SecretMissing,
     /// The endpoint of its tokens refuses us; nothing was sent.
     TokenRefused,
-    /// A database took it.
+    /// A store (a database, a topic) took it.
     Stored,
-    /// A database cannot store this record, whatever is tried.
+    /// The store cannot take this record, whatever is tried.
     Unstorable,
-    /// A database refuses us: password, rights, a table that is not there.
+    /// The store refuses us: password, rights, a table that is not there.
     StoreRefused,
 }
 
@@ -55,7 +55,7 @@ pub(crate) enum Fault {
     Tls,
     /// A reset, or an answer that is no HTTP.
     Protocol,
-    Database,
+    Store,
 }
 
 /// What to do next with the record.
@@ -124,7 +124,7 @@ impl HoldReason {
                 "the host resolves to an address that is not public: if that is right, add its network to `allow`"
             }
             Self::SecretMissing => "the secret cannot be read: create its file or set its variable",
-            Self::StoreRefused => "the database refuses us: mend the password, the rights or the schema",
+            Self::StoreRefused => "the store refuses us: mend the password, the rights, the schema or the disk",
             Self::Flood => {
                 "nearly every record becomes a dead letter: mend the receiver or the route; one record is tried from time to time"
             }
@@ -138,7 +138,7 @@ impl HoldReason {
 pub(crate) enum Code {
     /// The receiver refused this record with a 4xx status that a retry cannot change.
     Rejected,
-    /// A database cannot hold a value of this record.
+    /// The store cannot hold this record.
     Unstorable,
     /// Retried until the age limit.
     RetriesExhausted,
@@ -184,7 +184,7 @@ impl Code {
         match self {
             Self::Rejected => "mend what the receiver did not accept, here or there, then `hirewire dlq replay`",
             Self::Unstorable => {
-                "mend the table or the mapping for the value that does not fit, then `hirewire dlq replay`"
+                "mend the table, the topic's limit or the mapping for what does not fit, then `hirewire dlq replay`"
             }
             Self::RetriesExhausted => "bring the receiver back, then `hirewire dlq replay`",
             Self::ContextMissing => {
@@ -224,7 +224,7 @@ pub(crate) fn judge(attempt: &Attempt) -> Verdict {
             Meaning::Gone => Verdict::Hold(HoldReason::Gone),
         },
         Attempt::TimedOut
-        | Attempt::Unreachable(Fault::Name | Fault::Connect | Fault::Tls | Fault::Protocol | Fault::Database) => {
+        | Attempt::Unreachable(Fault::Name | Fault::Connect | Fault::Tls | Fault::Protocol | Fault::Store) => {
             Verdict::Retry { after: None }
         }
         Attempt::AddressRefused => Verdict::Hold(HoldReason::AddressRefused),
@@ -247,13 +247,13 @@ impl fmt::Display for Attempt {
             Self::Unreachable(Fault::Connect) => f.write_str("no connection"),
             Self::Unreachable(Fault::Tls) => f.write_str("no TLS with the host: see its certificate"),
             Self::Unreachable(Fault::Protocol) => f.write_str("the connection broke"),
-            Self::Unreachable(Fault::Database) => f.write_str("the database cannot be reached"),
+            Self::Unreachable(Fault::Store) => f.write_str("the store cannot be reached"),
             Self::AddressRefused => f.write_str("address refused by the guard"),
             Self::SecretMissing => f.write_str("secret missing"),
             Self::TokenRefused => f.write_str("no token: its endpoint refuses us"),
             Self::Stored => f.write_str("stored"),
-            Self::Unstorable => f.write_str("the database refused the record"),
-            Self::StoreRefused => f.write_str("the database refused us"),
+            Self::Unstorable => f.write_str("the store refused the record"),
+            Self::StoreRefused => f.write_str("the store refused us"),
         }
     }
 }
@@ -323,7 +323,7 @@ mod tests {
             (Attempt::Unreachable(Fault::Connect), again),
             (Attempt::Unreachable(Fault::Tls), again),
             (Attempt::Unreachable(Fault::Protocol), again),
-            (Attempt::Unreachable(Fault::Database), again),
+            (Attempt::Unreachable(Fault::Store), again),
             (Attempt::AddressRefused, Verdict::Hold(HoldReason::AddressRefused)),
             (Attempt::SecretMissing, Verdict::Hold(HoldReason::SecretMissing)),
             (Attempt::TokenRefused, Verdict::Hold(HoldReason::Unauthorized)),

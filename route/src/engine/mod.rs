@@ -18,16 +18,18 @@ use hirewire_kafka::Stop;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::source::{Arrival, Commit, Slot, Source, SourceEvent};
+use crate::deliver::Delivery;
+use crate::source::{Arrival, Commit, Head, Slot, Source, SourceEvent, Staged};
 use lanes::{Lanes, Work};
 pub(crate) use lease::{Lease, Phase};
 use window::Window;
 
 /// What became of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Settled {
-    /// Delivered, not for this sink, or in the dead letters: its offset may be committed.
-    Done,
+    /// Delivered, not for this sink, or in the dead letters: its offset may be committed, and with it what a sink that
+    /// stages has staged.
+    Done(Vec<Delivery>),
     /// The partition was taken away meanwhile: the next owner begins with it again.
     Abandoned,
 }
@@ -59,7 +61,7 @@ struct Owned {
     /// Tells this ownership from an earlier one of the same partition.
     epoch: u64,
     phase: tokio::sync::watch::Sender<Phase>,
-    window: Window,
+    window: Window<Vec<Delivery>>,
     /// Records of this partition that a task has now.
     running: usize,
 }
@@ -209,10 +211,14 @@ impl<H: Handle, C: Commit, W: Watch> Engine<H, C, W> {
     fn finish(&mut self, result: Finished) {
         if let Some(owned) = self.owned.get_mut(&result.slot).filter(|owned| owned.epoch == result.epoch) {
             owned.running -= 1;
-            if result.settled == Settled::Done
-                && let Some(next_offset) = owned.window.finish(result.offset)
+            if let Settled::Done(staged) = result.settled
+                && let Some(head) = owned.window.finish(result.offset, staged)
             {
-                self.commit.commit(&result.slot, next_offset);
+                let (next_offset, records) = (head.next_offset, head.came.len());
+                let staged = head.came.into_iter().flat_map(|(offset, deliveries)| {
+                    deliveries.into_iter().map(move |delivery| Staged { offset, delivery })
+                });
+                self.commit.commit(&result.slot, Head { next_offset, records, staged: staged.collect() });
             }
         }
         self.leave(&result.lane);
@@ -249,14 +255,16 @@ impl<H: Handle, C: Commit, W: Watch> Engine<H, C, W> {
     }
 
     fn release_drained(&mut self) {
-        let owned = &mut self.owned;
+        let (owned, commit) = (&mut self.owned, &self.commit);
         self.drains.retain_mut(|drain| {
             let drained = drain.slots.iter().all(|slot| owned.get(slot).is_none_or(|owned| owned.running == 0));
             if drained {
                 for slot in &drain.slots {
                     owned.remove(slot);
                 }
-                drop(drain.done.take());
+                if let Some(done) = drain.done.take() {
+                    commit.release(done);
+                }
             }
             !drained
         });

@@ -307,8 +307,8 @@ impl Transport for HttpTransport {
             Content::Request(request) => match Box::pin(self.try_once(delivery, request)).await {
                 Ok(attempt) | Err(attempt) => attempt,
             },
-            // The settings give rows to databases only.
-            Content::Row(_) => Attempt::Unstorable,
+            // The settings give nothing else to HTTP sinks.
+            Content::Row(_) | Content::Copy(_) => Attempt::Unstorable,
         }
     }
 }

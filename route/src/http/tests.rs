@@ -61,6 +61,7 @@ fn delivery() -> Delivery {
         created: None,
     };
     Delivery {
+        key: None,
         idempotency_key: uuid::Uuid::nil(),
         trace: TraceParent::new_root(),
         content: Content::Request(Box::new(request)),

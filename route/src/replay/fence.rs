@@ -136,7 +136,7 @@ pub(super) fn is_for(name: &str, route: &Route) -> bool {
 pub(super) fn keeps_order(route: &Route, event: &Event) -> bool {
     match route.decide(event) {
         Decision::Skip(_) => false,
-        Decision::Send(_) => true,
+        Decision::Send(_) | Decision::Copy => true,
         Decision::Store(stored) => table().of(stored.entity).is_none_or(|topic| topic.cleanup == Cleanup::Compact),
     }
 }

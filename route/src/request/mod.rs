@@ -126,6 +126,13 @@ impl RequestPlan {
         self.creates.is_some()
     }
 
+    /// Whether more than its body counts, or the body is not JSON.
+    pub(crate) fn is_for_http(&self) -> bool {
+        let ids = self.creates.is_some() || self.updates.is_some();
+        let json = matches!(self.format, Format::Json | Format::SparseJson);
+        ids || !json || self.query.is_some() || !self.path.is_empty()
+    }
+
     /// # Errors
     /// The paths of `requires` (and of URLs) that lead to nothing.
     pub(crate) fn render(&self, tree: &Value) -> Result<Request, Vec<String>> {

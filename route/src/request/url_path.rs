@@ -44,6 +44,10 @@ impl UrlPath {
         Some(Self { pieces })
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Text(_) => None,

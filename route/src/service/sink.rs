@@ -1,10 +1,11 @@
 //! One sink as a task: its transport, gate, worker, consumer group and engine.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hirewire_kafka::{GroupConsumer, GroupOptions, Producer, Stop};
+use hirewire_kafka::{Committer, GroupConsumer, GroupOptions, Producer, Stop};
 use hirewire_schemas::Names;
 use hirewire_service::{Component, Shutdown};
 use jiff::Timestamp;
@@ -18,11 +19,15 @@ use crate::database::{DatabaseTransport, postgres, sqlite};
 use crate::deliver::outcome::Attempt;
 use crate::deliver::{Deliverer, Delivery, Transport};
 use crate::engine;
+use crate::files::lines::Lines;
+use crate::files::{self, FolderTransport};
 use crate::http::HttpTransport;
 use crate::kafka::{Commits, DeadLetterTopic, GroupSource};
 use crate::metrics::SinkMetrics;
 use crate::replay::{self, incoming::Replays};
 use crate::settings::{Kind, SinkSettings};
+use crate::source::{Commit, Head, Slot};
+use crate::topic::{self, TopicTransport};
 use crate::worker::Worker;
 
 pub(super) struct SinkTask {
@@ -37,11 +42,16 @@ pub(super) struct SinkTask {
     pub(super) metrics: SinkMetrics,
     pub(super) component: Component,
     pub(super) shutdown: Shutdown,
+    /// Tells this process's member of the group from others.
+    pub(super) member: uuid::Uuid,
 }
 
 /// A sink's way out, by its kind.
 enum AnyTransport {
     Http(Box<HttpTransport>),
+    Topic(Box<TopicTransport>),
+    /// And the folder.
+    Folder(FolderTransport, PathBuf),
     Postgres(DatabaseTransport, PostgresSettings),
     Sqlite(DatabaseTransport),
 }
@@ -50,7 +60,17 @@ impl Transport for AnyTransport {
     async fn attempt(&self, delivery: &Delivery) -> Attempt {
         match self {
             Self::Http(transport) => transport.attempt(delivery).await,
+            Self::Topic(transport) => transport.attempt(delivery).await,
+            Self::Folder(transport, _) => transport.attempt(delivery).await,
             Self::Postgres(transport, _) | Self::Sqlite(transport) => transport.attempt(delivery).await,
+        }
+    }
+
+    fn stages(&self) -> bool {
+        match self {
+            Self::Http(_) | Self::Postgres(..) | Self::Sqlite(_) => false,
+            Self::Topic(transport) => transport.stages(),
+            Self::Folder(transport, _) => transport.stages(),
         }
     }
 }
@@ -62,7 +82,60 @@ impl AnyTransport {
         match self {
             Self::Http(transport) => transport.fingerprint(),
             Self::Postgres(_, settings) => settings.fingerprint(),
-            Self::Sqlite(_) => 0,
+            Self::Topic(_) | Self::Folder(..) | Self::Sqlite(_) => 0,
+        }
+    }
+
+    fn is_transactional(&self) -> bool {
+        matches!(self, Self::Topic(transport) if transport.stages())
+    }
+
+    /// What must be seen to before records are taken in.
+    ///
+    /// # Errors
+    /// When the sink cannot take anything now.
+    async fn look(&self, kafka: &hirewire_kafka::Settings) -> Result<(), Stop> {
+        match self {
+            Self::Topic(transport) => transport.look(kafka).await,
+            Self::Folder(_, folder) => files::look(folder, kafka).await,
+            Self::Http(_) | Self::Postgres(..) | Self::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// How offsets are committed, and what is staged with them.
+    fn commits(&self, committer: Committer) -> AnyCommits {
+        match self {
+            Self::Topic(transport) if transport.stages() => AnyCommits::Topic(Box::new(transport.commits(committer))),
+            Self::Folder(transport, _) => AnyCommits::Folder(
+                transport.commits(move |slot, next| committer.commit(&slot.topic, slot.partition, next)),
+            ),
+            Self::Topic(_) | Self::Http(_) | Self::Postgres(..) | Self::Sqlite(_) => {
+                AnyCommits::Plain(Commits(committer))
+            }
+        }
+    }
+}
+
+/// A sink's commits, by its kind.
+enum AnyCommits {
+    Plain(Commits),
+    Topic(Box<topic::Commits>),
+    Folder(files::Commits),
+}
+
+impl Commit for AnyCommits {
+    fn commit(&self, slot: &Slot, head: Head) {
+        match self {
+            Self::Plain(commits) => commits.commit(slot, head),
+            Self::Topic(commits) => commits.commit(slot, head),
+            Self::Folder(commits) => commits.commit(slot, head),
+        }
+    }
+
+    fn release(&self, done: Box<dyn Send>) {
+        match self {
+            Self::Plain(_) | Self::Topic(_) => drop(done),
+            Self::Folder(commits) => commits.release(done),
         }
     }
 }
@@ -100,6 +173,17 @@ impl SinkTask {
                 Ok(transport) => Ok(AnyTransport::Http(Box::new(transport))),
                 Err(error) => Err(Error::Sink { sink, source: Box::new(error) }),
             },
+            Kind::Topic(settings) => match TopicTransport::new(settings.clone()) {
+                Ok(transport) => Ok(AnyTransport::Topic(Box::new(transport))),
+                Err(error) => Err(Error::Sink { sink, source: Box::new(error) }),
+            },
+            Kind::Lines(settings) => {
+                let (name, metrics) = (Arc::clone(&self.settings.name), self.metrics.clone());
+                match FolderTransport::start(Lines::new(settings.clone()), name, metrics) {
+                    Ok(transport) => Ok(AnyTransport::Folder(transport, settings.path.clone())),
+                    Err(error) => Err(Error::Sink { sink, source: Box::new(error) }),
+                }
+            }
             Kind::Postgres(settings) => {
                 let (transport, jobs) = DatabaseTransport::new();
                 tokio::spawn(postgres::run(settings.clone(), Arc::clone(&self.settings.system), jobs));
@@ -116,7 +200,7 @@ impl SinkTask {
     }
 
     fn worker(&self, deliverer: &Arc<Deliverer<AnyTransport>>) -> SinkWorker {
-        let entities = self.settings.system.entities().into_iter();
+        let entities = self.settings.entities().into_iter();
         Worker {
             deliverer: Arc::clone(deliverer),
             routes: self.settings.routes(&self.starts),
@@ -142,8 +226,13 @@ impl SinkTask {
     }
 
     async fn consume(&self, worker: &Arc<SinkWorker>) -> Result<(), Stop> {
+        let sink = &worker.deliverer.sink;
+        sink.look(&self.kafka).await?;
+        let group = self.names.group(&format!("route.{}", self.settings.name));
         let options = GroupOptions {
-            group: self.names.group(&format!("route.{}", self.settings.name)),
+            // One of its own for each process; an older one is ended by the broker after 15 s at the latest.
+            transactional_id: sink.is_transactional().then(|| format!("{group}-{}", self.member)),
+            group,
             topics: worker.topics.keys().chain([&worker.replays.topic]).map(ToString::to_string).collect(),
             window_records: self.settings.window,
             // The consumer waits a little longer than the engine, which cuts off what is late.
@@ -151,7 +240,7 @@ impl SinkTask {
             lag: self.metrics.lag(),
         };
         let consumer = GroupConsumer::start(&self.kafka, options, self.component.clone(), self.shutdown.clone())?;
-        let commits = Commits(consumer.committer.clone());
+        let commits = sink.commits(consumer.committer.clone());
         let source = GroupSource::new(consumer, self.component.clone());
         let options = engine::Options { window: self.settings.window, drain: self.drain };
         engine::run(source, Arc::clone(worker), commits, self.metrics.clone(), options).await

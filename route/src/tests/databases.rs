@@ -61,6 +61,7 @@ fn delivery(system: &Arc<System>, event: &Event) -> Delivery {
     let table = tables.iter().find(|table| table.entity == event.entity).unwrap();
     Delivery {
         idempotency_key: uuid::Uuid::nil(),
+        key: None,
         trace: TraceParent::new_root(),
         content: Content::Row(table.row(event)),
         on_refusal: crate::deliver::OnRefusal::Skip,

@@ -3,6 +3,7 @@
 mod answers;
 mod canary;
 mod databases;
+mod files_on_kafka;
 mod golden;
 mod ground;
 mod ids;
@@ -11,6 +12,8 @@ mod limits;
 mod on_kafka;
 mod postgres_server;
 mod prescribed;
+mod process;
 pub(crate) mod support;
 mod tokens;
+mod topic_on_kafka;
 mod walk;

@@ -5,16 +5,14 @@
 //! and with replicas that come, go and are killed.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::io::Read;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use hirewire_schemas::Entity;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::ground::{Ground, JOB, Place, Service, application_id, now};
+use super::ground::{Ground, JOB, Service, application_id, now};
+use super::process::Process;
 use super::support::{Answer, Received, Receiver};
 
 const SINKS: usize = 4;
@@ -244,13 +242,12 @@ async fn prescribed_answers_hold_through_rebalances_and_a_kill() {
     let stage = Stage::set().await;
     let first = stage.start("first").await;
     put(&stage.ground, 1..=10).await;
-    let mut killed = Process::start(&stage).await;
+    let mut killed = Process::start(&stage.ground, &stage.config).await;
     put(&stage.ground, 11..=15).await;
     first.stop().await;
     let kill = async {
         until_ended(&stage.receivers, ALL * 9 / 20).await;
-        killed.0.kill().unwrap();
-        killed.0.wait().unwrap();
+        killed.kill();
         assert!(ended(&stage.receivers) < ALL, "killed with work in hand");
         stage.start("third").await
     };
@@ -259,64 +256,4 @@ async fn prescribed_answers_hold_through_rebalances_and_a_kill() {
     third.stop().await;
     // The process joins, the first one leaves, the process is killed, and the third one may join before it is missed.
     stage.judge(4);
-}
-
-/// `worker_process` as a process of its own; ends with the test.
-struct Process(Child);
-
-const PLACE: &str = "HIREWIRE_TEST_PLACE";
-
-impl Process {
-    async fn start(stage: &Stage) -> Self {
-        let folder = stage.ground.folder.path().join("process");
-        std::fs::create_dir(&folder).unwrap();
-        std::fs::write(folder.join("hirewire.yaml"), &stage.config).unwrap();
-        let Place { brokers, prefix, registry_url } = &stage.ground.place;
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "--ignored", "tests::prescribed::worker_process"])
-            .env(PLACE, format!("{brokers} {prefix} {registry_url} {}", folder.display()))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut process = Self(child);
-        let ready = folder.join("ready");
-        super::support::until("the process to be ready", || {
-            assert!(process.0.try_wait().unwrap().is_none(), "the process ended early");
-            ready.exists()
-        })
-        .await;
-        process
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Both fail only when it has ended by itself.
-        let _ended = self.0.kill().is_err();
-        let _reaped = self.0.wait().is_err();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "not a test: the process that the test above kills"]
-async fn worker_process() {
-    let Ok(place) = std::env::var(PLACE) else { return };
-    let [brokers, prefix, registry_url, folder]: [&str; 4] =
-        place.split(' ').collect::<Vec<_>>().try_into().expect("four words");
-    let place = Place { brokers: brokers.into(), prefix: prefix.into(), registry_url: registry_url.into() };
-    let folder = Path::new(folder);
-    let config = std::fs::read_to_string(folder.join("hirewire.yaml")).unwrap();
-    let service = Service::start(&place, &config, &folder.join("data")).await;
-    std::fs::write(folder.join("ready"), "").unwrap();
-    // Until it is killed, or the test has gone and with it the other end of the input.
-    let (gone, test_gone) = tokio::sync::oneshot::channel::<()>();
-    std::thread::spawn(move || {
-        let _bytes = std::io::stdin().read(&mut [0]);
-        drop(gone);
-    });
-    tokio::select! {
-        ended = service.task => ended.unwrap().unwrap(),
-        _ = test_gone => {}
-    }
 }

@@ -26,12 +26,12 @@ use crate::metrics::Metrics;
 use crate::replay::incoming::Replays;
 use crate::request::condition::Condition;
 use crate::route::Route;
-use crate::source::{Arrival, Commit, Slot, Source, SourceEvent};
+use crate::source::{Arrival, Commit, Head, Slot, Source, SourceEvent};
 use crate::system::System;
 use crate::worker::Worker;
 
 /// Waits until `reached`, at most 30 s.
-pub(super) async fn until(what: &str, mut reached: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut reached: impl FnMut() -> bool) {
     let started = tokio::time::Instant::now();
     while !reached() {
         assert!(started.elapsed() < Duration::from_secs(30), "not reached in time: {what}");
@@ -123,8 +123,8 @@ impl Commits {
 }
 
 impl Commit for Commits {
-    fn commit(&self, slot: &Slot, next_offset: i64) {
-        self.0.lock().unwrap().push((slot.clone(), next_offset));
+    fn commit(&self, slot: &Slot, head: Head) {
+        self.0.lock().unwrap().push((slot.clone(), head.next_offset));
     }
 }
 

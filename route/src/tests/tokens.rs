@@ -45,6 +45,7 @@ async fn attempt(transport: &HttpTransport) -> Attempt {
         created: None,
     };
     let delivery = Delivery {
+        key: None,
         idempotency_key: uuid::Uuid::nil(),
         trace: TraceParent::new_root(),
         content: Content::Request(Box::new(request)),

@@ -144,7 +144,7 @@ pub(super) async fn vendors(config: &Config, findings: &mut Findings) {
 }
 
 pub(super) async fn sinks(config: &Config, findings: &mut Findings) {
-    let probed = Box::pin(hirewire_route::probe(&config.route)).await;
+    let probed = Box::pin(hirewire_route::probe(&config.route, &config.kafka.with_role("doctor"))).await;
     if probed.is_empty() {
         findings.add(State::Skipped, "sinks", "", "none is configured", "");
     }

@@ -159,6 +159,7 @@ async fn a_leaving_member_commits_all_heads_once_more() {
             topics: scene.options(&role).inputs,
             window_records: 100,
             drain_deadline: Duration::from_secs(5),
+            transactional_id: None,
             lag: LagMetrics::register("test", &prometheus::Registry::new()).unwrap(),
         };
         place.proxy.faults(&role.client, ApiKey::OffsetCommit, 0, 1, Fault::Refuse(REFUSED));

@@ -1,0 +1,320 @@
+//! Sinks that are folders of files: what is staged goes to the disk, with the position that it leads to, before the
+//! offset is committed.
+//!
+//! In: heads of partitions with their deliveries ([`Commits`]). Out: files that hold each delivery once, and commits. A
+//! folder knows for itself where it stands ([`manifest`]): what comes again after a crash, because it was written and
+//! not committed, is left out. A thread for each sink writes; while the disk does not take it nothing is committed, the
+//! sink counts as held, and the same is tried again.
+
+pub(crate) mod lines;
+pub(crate) mod manifest;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use hirewire_kafka::{Admin, Stop};
+
+use crate::deliver::outcome::{Attempt, HoldReason};
+use crate::deliver::{Delivery, Transport};
+use crate::metrics::SinkMetrics;
+use crate::source::{Commit, Head, Slot, Staged};
+use manifest::Positions;
+
+/// How often a folder is looked after, and how soon it is tried again after a failure.
+const TICK: Duration = Duration::from_secs(1);
+
+/// One kind of files in a folder. Methods block; what failed may be called again.
+pub(crate) trait Folder: Send + 'static {
+    /// Whether what waits is to be written now.
+    fn is_due(&self, pending: &Pending) -> bool;
+
+    /// Brings it to the disk with the positions that it leads to: all of it, or, for all that is seen later, nothing.
+    ///
+    /// # Errors
+    /// Why nothing may be committed.
+    fn write(&mut self, pending: &Pending) -> io::Result<()>;
+
+    /// What there is to do besides, now and then.
+    ///
+    /// # Errors
+    /// It is tried again.
+    fn tend(&mut self) -> io::Result<()>;
+}
+
+/// What is to be written next.
+#[derive(Default)]
+pub(crate) struct Pending {
+    /// In the order of the log of each partition.
+    staged: Vec<(Slot, Staged)>,
+    /// Where each partition stands when that is written, and how many records it has gone on.
+    heads: BTreeMap<Slot, (i64, usize)>,
+    since: Option<Instant>,
+    commits: HashMap<Slot, CommitHead>,
+    releases: Vec<Box<dyn Send>>,
+}
+
+impl Pending {
+    fn take(&mut self, job: Job) {
+        match job {
+            Job::Head { slot, head, commit } => {
+                self.since.get_or_insert_with(Instant::now);
+                self.staged.extend(head.staged.into_iter().map(|staged| (slot.clone(), staged)));
+                let (next, records) = self.heads.entry(slot.clone()).or_default();
+                *next = head.next_offset;
+                *records += head.records;
+                self.commits.insert(slot, commit);
+            }
+            Job::Release(done) => self.releases.push(done),
+        }
+    }
+
+    /// It is on the disk: the offsets may be committed, and then the partitions may go.
+    fn commit(self) {
+        for (slot, commit) in self.commits {
+            if let Some((next, _)) = self.heads.get(&slot) {
+                commit(&slot, *next);
+            }
+        }
+        drop(self.releases);
+    }
+}
+
+/// Commits one head. Each consumer has its own.
+type CommitHead = Arc<dyn Fn(&Slot, i64) + Send + Sync>;
+
+enum Job {
+    Head { slot: Slot, head: Head, commit: CommitHead },
+    Release(Box<dyn Send>),
+}
+
+/// The sink's end of the queue to its folder.
+pub(crate) struct FolderTransport {
+    queue: Sender<Job>,
+}
+
+impl FolderTransport {
+    /// Starts the thread that writes.
+    ///
+    /// # Errors
+    /// When there can be no thread.
+    pub(crate) fn start(folder: impl Folder, sink: Arc<str>, metrics: SinkMetrics) -> io::Result<Self> {
+        let (queue, jobs) = channel();
+        let name = format!("folder-{sink}");
+        std::thread::Builder::new().name(name).spawn(move || run(folder, &jobs, &Told { sink, metrics }))?;
+        Ok(Self { queue })
+    }
+
+    /// `commit`: of the consumer that the heads come from.
+    pub(crate) fn commits(&self, commit: impl Fn(&Slot, i64) + Send + Sync + 'static) -> Commits {
+        Commits { queue: self.queue.clone(), commit: Arc::new(commit) }
+    }
+}
+
+impl Transport for FolderTransport {
+    /// Whatever the settings let through can be written.
+    async fn attempt(&self, _: &Delivery) -> Attempt {
+        Attempt::Stored
+    }
+
+    fn stages(&self) -> bool {
+        true
+    }
+}
+
+/// Heads go to the folder; it commits them.
+pub(crate) struct Commits {
+    queue: Sender<Job>,
+    commit: CommitHead,
+}
+
+impl Commits {
+    /// A queue that is closed belongs to a thread that panicked: nothing more is committed.
+    fn send(&self, job: Job) {
+        if self.queue.send(job).is_err() {
+            tracing::error!("the thread that writes a sink's folder is gone: restart the process");
+        }
+    }
+}
+
+impl Commit for Commits {
+    fn commit(&self, slot: &Slot, head: Head) {
+        self.send(Job::Head { slot: slot.clone(), head, commit: Arc::clone(&self.commit) });
+    }
+
+    fn release(&self, done: Box<dyn Send>) {
+        self.send(Job::Release(done));
+    }
+}
+
+/// Whom a folder's failures are told.
+struct Told {
+    sink: Arc<str>,
+    metrics: SinkMetrics,
+}
+
+impl Told {
+    fn held(&self, error: &io::Error) {
+        let reason = HoldReason::StoreRefused;
+        self.metrics.held(true);
+        tracing::error!(
+            sink = %self.sink, code = reason.code(), last = %error, remedy = reason.remedy(),
+            "the sink is held: nothing is written to its folder and nothing is lost"
+        );
+    }
+
+    fn open(&self) {
+        self.metrics.held(false);
+        tracing::info!(sink = %self.sink, why = "its folder takes files again", "the sink is open again");
+    }
+}
+
+fn run(mut folder: impl Folder, jobs: &Receiver<Job>, told: &Told) {
+    let mut pending = Pending::default();
+    let mut held = false;
+    loop {
+        match jobs.recv_timeout(TICK) {
+            Ok(job) => pending.take(job),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        jobs.try_iter().for_each(|job| pending.take(job));
+        let due = !pending.releases.is_empty() || folder.is_due(&pending);
+        let done = if due { folder.write(&pending) } else { Ok(()) };
+        if due && done.is_ok() {
+            std::mem::take(&mut pending).commit();
+        }
+        match (done.and_then(|()| folder.tend()), held) {
+            (Ok(()), false) => {}
+            (Ok(()), true) => told.open(),
+            (Err(error), was_held) => {
+                if !was_held {
+                    told.held(&error);
+                }
+                std::thread::sleep(TICK);
+                held = true;
+                continue;
+            }
+        }
+        held = false;
+    }
+}
+
+/// A folder that stands behind the end of a topic knows another topic of that name: what it would leave out as written
+/// was never seen.
+///
+/// # Errors
+/// When that is so, or Kafka or the folder cannot be read.
+pub(crate) async fn look(folder: &Path, kafka: &hirewire_kafka::Settings) -> Result<(), Stop> {
+    let (folder, kafka) = (folder.to_path_buf(), kafka.clone());
+    let looking = tokio::task::spawn_blocking(move || {
+        let known = Positions::read(&folder);
+        let known = known.map_err(|error| Stop::retryable("sink-folder", format!("{}: {error}", folder.display())))?;
+        let Some((positions, _)) = known else { return Ok(()) };
+        let admin = Admin::new(&kafka)?;
+        for (slot, next) in positions.all() {
+            let (_, end) = admin.watermarks(&slot.topic, slot.partition)?;
+            if next > end {
+                let what = format!(
+                    "{} stands at offset {next} of {} partition {}, which ends at {end}: the topic was made anew; move \
+                     the folder away",
+                    folder.display(),
+                    slot.topic,
+                    slot.partition
+                );
+                return Err(Stop::retryable("offset-out-of-range", what));
+            }
+        }
+        Ok(())
+    });
+    looking.await.map_err(|error| Stop::retryable("table-timeout", error.to_string()))?
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use bytes::Bytes;
+    use hirewire_schemas::Entity;
+    use serde_json::json;
+
+    use super::*;
+    use crate::deliver::{Content, Copied, OnRefusal};
+    use crate::event::Event;
+
+    /// Stage changes that are handed on as they are, each with its number as offset.
+    pub(crate) fn moves(numbers: std::ops::Range<i64>) -> Vec<Staged> {
+        let staged = |number: i64| {
+            let tree = json!({"meta": {"event_id": "e", "observed_at": "2026-01-01T00:00:00Z"}, "sequence_no": number});
+            let event = Arc::new(Event::new(Entity::StageChange, tree).unwrap());
+            let delivery = Delivery {
+                idempotency_key: uuid::Uuid::nil(),
+                key: None,
+                trace: hirewire_service::TraceParent::new_root(),
+                content: Content::Copy(Copied { event, framed: Bytes::new() }),
+                on_refusal: OnRefusal::Skip,
+            };
+            Staged { offset: number, delivery }
+        };
+        numbers.map(staged).collect()
+    }
+
+    /// What waits of one partition.
+    pub(crate) fn pending(partition: i32, staged: Vec<Staged>) -> Pending {
+        let slot = Slot { topic: "t".into(), partition };
+        let next = staged.last().map_or(0, |staged| staged.offset + 1);
+        let staged: Vec<_> = staged.into_iter().map(|staged| (slot.clone(), staged)).collect();
+        Pending { heads: BTreeMap::from([(slot, (next, staged.len()))]), staged, ..Pending::default() }
+    }
+
+    struct Failing(Vec<bool>, Arc<std::sync::Mutex<usize>>);
+
+    impl Folder for Failing {
+        fn is_due(&self, pending: &Pending) -> bool {
+            !pending.heads.is_empty()
+        }
+
+        fn write(&mut self, pending: &Pending) -> io::Result<()> {
+            if self.0.pop().unwrap_or_default() {
+                return Err(io::Error::other("no space"));
+            }
+            *self.1.lock().unwrap() += pending.staged.len();
+            Ok(())
+        }
+
+        fn tend(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn while_the_disk_takes_nothing_the_sink_is_held_and_what_waits_is_tried_again() {
+        let registry = prometheus::Registry::new();
+        let metrics = crate::Metrics::register(&registry).unwrap().sink("files");
+        let held = || {
+            let families = registry.gather();
+            let held = families.iter().find(|family| family.name() == "hirewire_route_sink_held").unwrap();
+            held.get_metric()[0].get_gauge().get_value() > 0.0
+        };
+        let written = Arc::new(std::sync::Mutex::new(0));
+        let folder = Failing(vec![true, true], Arc::clone(&written));
+        let transport = FolderTransport::start(folder, "files".into(), metrics).unwrap();
+        let (done, mut released) = tokio::sync::oneshot::channel::<()>();
+        let slot = Slot { topic: "t".into(), partition: 0 };
+        let committed = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let heard = Arc::clone(&committed);
+        let commits = transport.commits(move |_, next| heard.lock().unwrap().push(next));
+        for numbers in [0..3, 3..7] {
+            let (next_offset, records) = (numbers.end, numbers.clone().count());
+            commits.commit(&slot, Head { next_offset, records, staged: moves(numbers) });
+        }
+        commits.release(Box::new(done));
+        crate::tests::support::until("the hold", held).await;
+        assert_eq!(released.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Empty));
+        assert!(committed.lock().unwrap().is_empty());
+        crate::tests::support::until("the disk to take it", || !held()).await;
+        assert!(released.await.is_err(), "given back when it was written");
+        assert_eq!((*written.lock().unwrap(), committed.lock().unwrap().last()), (7, Some(&7)));
+    }
+}
