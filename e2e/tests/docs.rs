@@ -1,8 +1,8 @@
 //! The documentation against the code.
 //!
 //! Every code and start message that an operator can see has an entry in `docs/errors.md`, and every entry is of this
-//! code base; every setting stands in `docs/configuration.md` and every key of a
-//! manifest in `docs/manifest.md`; the complete examples there pass `hirewire check`;
+//! code base; every setting stands in `docs/configuration.md`, every key of a
+//! manifest in `docs/manifest.md` and every key of an `api.yaml` in `docs/vendor-api.md`; the complete examples there pass `hirewire check`;
 //! the files and tests that the documents name are there.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use hirewire_e2e::hirewire;
-use scan::{codes, literals, manifest_keys, messages, read, root, settings, shown, sources, walk};
+use scan::{api_keys, codes, literals, manifest_keys, messages, read, root, settings, shown, sources, walk};
 
 #[test]
 fn every_code_has_an_entry_and_every_entry_is_a_code() {
@@ -83,6 +83,13 @@ fn every_key_of_a_manifest_is_documented_and_nothing_else_is() {
     let keys = manifest_keys();
     assert!(keys.len() > 25, "the collection itself is broken: {keys:?}");
     documented(&keys, "docs/manifest.md");
+}
+
+#[test]
+fn every_key_of_an_api_file_is_documented_and_nothing_else_is() {
+    let keys = api_keys();
+    assert!(keys.len() > 40, "the collection itself is broken: {keys:?}");
+    documented(&keys, "docs/vendor-api.md");
 }
 
 /// Fenced blocks: what stands behind the fence's `yaml`, and the text.

@@ -8,20 +8,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Path as UrlPath, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{get, post};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fastrand::Rng;
-use http_body_util::{Full, Limited};
 use rusqlite::{Connection, params_from_iter};
 
 use crate::clock::{iso_ms, now_ms};
-use crate::query::{Query, Refused};
-use crate::rules::{Rules, Stream};
+use crate::http::{json, query_pairs, text, truncated};
+use crate::query::Query;
+use crate::rules::{Refusal, Rules, Stream, Token};
 use crate::settings::Scenario;
 use crate::sign::hmac_hex;
 use crate::store::{self, StoreError};
@@ -30,10 +30,11 @@ use crate::store::{self, StoreError};
 pub(crate) const ROWS_SERVED: &str = "rows_served";
 
 pub(crate) struct Api {
-    pub(crate) rules: Rules,
-    pub(crate) scenario: Scenario,
-    pub(crate) client_id: String,
-    pub(crate) client_secret: String,
+    rules: Rules,
+    token: Token,
+    scenario: Scenario,
+    client_id: String,
+    client_secret: String,
     connection: Mutex<Connection>,
     window: Mutex<(i64, u64)>,
     requests: AtomicU64,
@@ -45,15 +46,16 @@ impl Api {
     pub(crate) fn open(
         file: &Path,
         rules: Rules,
+        token: Token,
         scenario: Scenario,
-        client_id: String,
-        client_secret: String,
+        [client_id, client_secret]: [&str; 2],
     ) -> Result<Self, StoreError> {
         Ok(Self {
             rules,
+            token,
             scenario,
-            client_id,
-            client_secret,
+            client_id: client_id.to_owned(),
+            client_secret: client_secret.to_owned(),
             connection: Mutex::new(store::connect(file)?),
             window: Mutex::new((0, 0)),
             requests: AtomicU64::new(0),
@@ -65,14 +67,14 @@ impl Api {
         self.told.lock().map(|told| told.clone()).unwrap_or_default()
     }
 
-    fn token(&self, expires: i64) -> String {
+    fn sign_token(&self, expires: i64) -> String {
         format!("{expires}.{}", hmac_hex(self.client_secret.as_bytes(), expires.to_string().as_bytes()))
     }
 
     fn token_is_good(&self, headers: &HeaderMap) -> bool {
         let given = text(headers, "authorization").and_then(|value| value.strip_prefix("Bearer "));
         let expires = given.and_then(|token| token.split('.').next()).and_then(|text| text.parse::<i64>().ok());
-        expires.is_some_and(|expires| expires > now_ms() && given == Some(self.token(expires).as_str()))
+        expires.is_some_and(|expires| expires > now_ms() && given == Some(self.sign_token(expires).as_str()))
     }
 
     /// Counts a request; `None` when the window still has room, else the seconds to wait. Also the headers to send.
@@ -88,18 +90,18 @@ impl Api {
         window.1 += 1;
         let ends = window.0 + length;
         let wait = (window.1 > limit).then(|| ((ends - now) + 999) / 1000);
-        let headers = vec![
-            (rate.limit_header.clone(), limit.to_string()),
-            (rate.remaining_header.clone(), limit.saturating_sub(window.1).to_string()),
-            (rate.reset_header.clone(), ((ends + 999) / 1000).to_string()),
+        let headers = [
+            (&rate.limit_header, limit.to_string()),
+            (&rate.remaining_header, limit.saturating_sub(window.1).to_string()),
+            (&rate.reset_header, ((ends + 999) / 1000).to_string()),
         ];
-        (wait, headers)
+        (wait, headers.into_iter().filter_map(|(name, value)| Some((name.clone()?, value))).collect())
     }
 }
 
 pub(crate) fn router(api: Arc<Api>) -> Router {
-    let list = format!("{}/{{stream}}", api.rules.paging.base_path);
-    Router::new().route(&api.rules.token.path, post(give_token)).route(&list, get(list_rows)).with_state(api)
+    let list = format!("{}/{{stream}}", api.rules.base_path);
+    Router::new().route(&api.token.path, post(give_token)).route(&list, get(list_rows)).with_state(api)
 }
 
 async fn give_token(State(api): State<Arc<Api>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -109,15 +111,15 @@ async fn give_token(State(api): State<Arc<Api>>, headers: HeaderMap, body: Bytes
         return json(401, &[], "{\"error\":\"invalid_client\"}".into());
     }
     let body = String::from_utf8_lossy(&body);
-    let asked = body.contains("grant_type") && body.contains(&api.rules.token.grant_type);
+    let asked = body.contains("grant_type") && body.contains(&api.token.grant_type);
     if !asked {
         return json(400, &[], "{\"error\":\"unsupported_grant_type\"}".into());
     }
     let lifetime =
-        api.scenario.pace.token_lifetime_ms.min(i64::try_from(api.rules.token.lifetime_secs).unwrap_or(3600) * 1000);
+        api.scenario.pace.token_lifetime_ms.min(i64::try_from(api.token.lifetime_secs).unwrap_or(3600) * 1000);
     let expires = now_ms() + lifetime;
     let answer = serde_json::json!({
-        "access_token": api.token(expires), "token_type": "Bearer", api.rules.token.expiry_field.as_str(): iso_ms(expires),
+        "access_token": api.sign_token(expires), "token_type": "Bearer", api.token.expiry_field.as_str(): iso_ms(expires),
     });
     json(200, &[], answer.to_string())
 }
@@ -138,7 +140,7 @@ async fn list_rows(
     if wait.is_some() || rng.f64() < faults.api_429 {
         // Now and then the vendor does not say for how long.
         if wait.is_some() || rng.bool() {
-            extra.push((api.rules.rate.retry_header.clone(), wait.unwrap_or(1).max(1).to_string()));
+            extra.extend(api.rules.rate.retry_header.clone().map(|name| (name, wait.unwrap_or(1).max(1).to_string())));
         }
         return json(api.rules.rate.status, &extra, "{\"errors\":[\"Rate limit exceeded.\"]}".into());
     }
@@ -185,21 +187,21 @@ struct Page {
 }
 
 impl Api {
-    fn page(&self, name: &str, params: &[(String, String)], host: &str) -> Result<Page, Refused> {
+    fn page(&self, name: &str, params: &[(String, String)], host: &str) -> Result<Page, Refusal> {
         let stream =
-            self.rules.stream(name).ok_or_else(|| Refused { status: 404, error: "Resource not found".to_owned() })?;
+            self.rules.stream(name).ok_or_else(|| Refusal { status: 404, error: "Resource not found".to_owned() })?;
         let query = Query::read(&self.rules, stream, params)?;
         let now = now_ms();
         let rows = self.read(&query, now).map_err(|error| {
             tracing::error!(error = &error as &dyn std::error::Error, "the simulated API cannot read its file");
-            Refused { status: 500, error: "Internal error.".to_owned() }
+            Refusal { status: 500, error: "Internal error.".to_owned() }
         })?;
         let size = usize::try_from(query.per_page).unwrap_or(100);
         let more = rows.len() > size;
         let shown = rows.get(..size.min(rows.len())).unwrap_or(&rows);
         let texts: Vec<String> = shown.iter().map(|(_, body)| sign_anew(stream, body, now)).collect();
         let link = shown.last().filter(|_| more).map(|(last, _)| {
-            let (path, param) = (&self.rules.paging.base_path, &self.rules.paging.cursor_param);
+            let (path, param) = (&self.rules.base_path, self.rules.paging.next.param());
             format!("<http://{host}{path}/{name}?{param}={}>; rel=\"next\"", query.next(*last))
         });
         Ok(Page {
@@ -236,58 +238,4 @@ fn sign_anew(stream: &Stream, body: &str, now: i64) -> String {
         Some((before, (link, after))) => format!("{before}{start}{link}{now:x}\"{after}"),
         None => body.to_owned(),
     }
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-fn json(status: u16, headers: &[(String, String)], body: String) -> Response {
-    let mut builder = Response::builder()
-        .status(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
-        .header("Content-Type", "application/json");
-    for (name, value) in headers {
-        builder = builder.header(name, value);
-    }
-    builder.body(Body::from(body)).unwrap_or_default()
-}
-
-/// Half of a body: either the connection breaks, or the vendor takes half for the whole.
-fn truncated(headers: &[(String, String)], body: String, breaks: bool) -> Response {
-    let cut = body.char_indices().nth(body.chars().count() / 2).map_or(0, |(at, _)| at);
-    if breaks {
-        let mut response = json(200, headers, String::new());
-        // Promises `cut` bytes and fails before the first.
-        *response.body_mut() = Body::new(Limited::new(Full::new(Bytes::from(body)), cut));
-        return response;
-    }
-    json(200, headers, body.get(..cut).unwrap_or("").to_owned())
-}
-
-fn query_pairs(query: &str) -> Vec<(String, String)> {
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(key), decode(value))
-        })
-        .collect()
-}
-
-/// Undoes percent-encoding.
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'+' => bytes.push(b' '),
-            b'%' => {
-                let digits = [rest.next().unwrap_or(b'0'), rest.next().unwrap_or(b'0')];
-                bytes.extend(hex::decode(digits).unwrap_or_default());
-            }
-            other => bytes.push(other),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

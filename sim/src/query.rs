@@ -8,15 +8,9 @@ use rusqlite::types::Value as Sql;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{iso_ms, parse_ms};
-use crate::rules::{Rules, Stream};
+use crate::rules::{Refusal, Rules, Stream};
 
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
-    pub(crate) status: u16,
-    pub(crate) error: String,
-}
-
-impl Refused {
+impl Refusal {
     fn unprocessable(error: impl Into<String>) -> Self {
         Self { status: 422, error: error.into() }
     }
@@ -36,14 +30,13 @@ pub(crate) struct Query {
 }
 
 impl Query {
-    pub(crate) fn read(rules: &Rules, stream: &Stream, params: &[(String, String)]) -> Result<Self, Refused> {
-        let cursor = params.iter().find(|(key, _)| *key == rules.paging.cursor_param);
+    pub(crate) fn read(rules: &Rules, stream: &Stream, params: &[(String, String)]) -> Result<Self, Refusal> {
+        let cursor = params.iter().find(|(key, _)| key == rules.paging.next.param());
         if let Some((_, cursor)) = cursor {
-            if params.len() > 1 {
-                let error = rules.paging.cursor_alone_error.clone();
-                return Err(Refused { status: rules.paging.cursor_alone_status, error });
+            if let Some(alone) = rules.paging.alone.clone().filter(|_| params.len() > 1) {
+                return Err(alone);
             }
-            return Self::from_cursor(stream, cursor).ok_or_else(|| Refused::unprocessable("Invalid cursor."));
+            return Self::from_cursor(stream, cursor).ok_or_else(|| Refusal::unprocessable("Invalid cursor."));
         }
         let mut query = Self {
             stream: stream.name.clone(),
@@ -54,17 +47,17 @@ impl Query {
             hidden: (false, false),
         };
         for (key, value) in params {
-            if key == "per_page" {
+            if *key == rules.paging.size_param {
                 query.per_page =
                     value.parse().ok().filter(|n| (1..=rules.paging.max).contains(n)).ok_or_else(|| {
-                        Refused::unprocessable(format!("per_page must be between 1 and {}.", rules.paging.max))
+                        Refusal::unprocessable(format!("per_page must be between 1 and {}.", rules.paging.max))
                     })?;
             } else if stream.date_filters.contains(key) {
                 query.dates.extend(dates(key, value)?);
             } else if let Some(column) = stream.id_filters.get(key) {
                 let ids: Vec<i64> = value.split(',').filter_map(|id| id.trim().parse().ok()).collect();
                 if ids.len() > rules.max_ids {
-                    return Err(Refused::unprocessable(format!("{key} takes at most {} ids.", rules.max_ids)));
+                    return Err(Refusal::unprocessable(format!("{key} takes at most {} ids.", rules.max_ids)));
                 }
                 query.ids.push((column.clone(), ids));
             } else if let Some(rule) = stream.hidden.as_ref().filter(|rule| *key == rule.param && *value == rule.value)
@@ -137,8 +130,8 @@ impl Query {
 }
 
 /// `gte|2025-03-01T00:00:00Z|lte|2025-03-20T00:00:00Z`
-fn dates(column: &str, text: &str) -> Result<Vec<(String, String, i64)>, Refused> {
-    let wrong = || Refused::unprocessable(format!("{column} is not a valid filter."));
+fn dates(column: &str, text: &str) -> Result<Vec<(String, String, i64)>, Refusal> {
+    let wrong = || Refusal::unprocessable(format!("{column} is not a valid filter."));
     let parts: Vec<&str> = text.split('|').collect();
     if !matches!(parts.len(), 2 | 4) {
         return Err(wrong());

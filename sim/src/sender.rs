@@ -11,7 +11,7 @@ use rusqlite::{Connection, params};
 use tokio::sync::mpsc;
 
 use crate::clock::now_ms;
-use crate::rules::WebhookRules;
+use crate::rules::{Claim, WebhookRules};
 use crate::settings::Scenario;
 use crate::sign::{hmac_hex, uuid_like};
 use crate::store::{self, StoreError};
@@ -70,10 +70,10 @@ impl Sender {
                     in_flight.insert(due.id);
                     let Some(url) = url.clone() else { continue };
                     let request = self.request(&client, &url, &due);
-                    let (report, success) = (report.clone(), self.rules.success_status);
+                    let (report, success) = (report.clone(), self.rules.success);
                     tokio::spawn(async move {
                         let answer = request.send().await;
-                        let acknowledged = answer.is_ok_and(|answer| answer.status().as_u16() == success);
+                        let acknowledged = answer.is_ok_and(|answer| success.is(answer.status().as_u16()));
                         let outcome = Outcome { id: due.id, attempts: due.attempts + 1, acknowledged };
                         // Nobody listens any more only when the sender has stopped.
                         report.send(outcome).await.ok();
@@ -86,20 +86,25 @@ impl Sender {
     }
 
     fn request(&self, client: &reqwest::Client, url: &str, due: &Due) -> reqwest::RequestBuilder {
-        let signature = format!("{}{}", self.rules.signature_prefix, hmac_hex(&self.secret, &due.body));
+        let signature = format!("{}{}", self.rules.signature.prefix, hmac_hex(&self.secret, &due.body));
         // Whether a retry keeps the id is not documented: the seed chooses.
         let event_id = if due.attempts > 0 && self.scenario.seed % 2 == 1 {
             uuid_like(self.scenario.seed, &format!("retry/{}/{}", due.event_id, due.attempts))
         } else {
             due.event_id.clone()
         };
-        client
+        let mut request = client
             .post(url)
             .header("Content-Type", "application/json")
             .header("User-Agent", "Greenhouse Webhooks")
-            .header(&self.rules.event_id_header, event_id)
-            .header(&self.rules.signature_header, signature)
-            .body(due.body.clone())
+            .body(due.body.clone());
+        if let Some(name) = &self.rules.event_id_header {
+            request = request.header(name, event_id);
+        }
+        if let Claim::Header(name) = &self.rules.signature.claim {
+            request = request.header(name, signature);
+        }
+        request
     }
 
     /// Writes outcomes and reads what is due next.

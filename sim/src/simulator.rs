@@ -33,6 +33,8 @@ pub enum SimError {
     Rules(hirewire_yaml::Problems),
     #[error("cannot read {path}")]
     RulesFile { path: PathBuf, source: std::io::Error },
+    #[error("the story needs a vendor with `auth: {{client_credentials: …}}` and `webhook`: take Greenhouse's rules")]
+    NoStory,
     #[error("cannot listen on {address}")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error(transparent)]
@@ -70,6 +72,8 @@ pub struct Running {
     pub webhook_secret: String,
     pub receivers: Vec<Receiver>,
     scenario: Scenario,
+    /// Whether the vendor pings a webhook that is set up.
+    pings: bool,
     file: PathBuf,
     api: Arc<Api>,
     url: Arc<Mutex<Option<String>>>,
@@ -90,9 +94,12 @@ impl Simulator {
     /// Wrong rules, a folder that cannot be written, an address that cannot be listened on.
     pub async fn start(settings: SimSettings) -> Result<Running, SimError> {
         let rules = read_rules(&settings)?;
+        let (Some(token), Some(webhook)) = (rules.token().cloned(), rules.webhook.clone()) else {
+            return Err(SimError::NoStory);
+        };
         let position = Arc::new(Position::default());
         let (dir, wanted) = (settings.data_dir.clone(), settings.scenario.clone());
-        let (escaped, watched) = (rules.webhook.escaped.clone(), Arc::clone(&position));
+        let (escaped, watched) = (webhook.escaped.clone(), Arc::clone(&position));
         let made = tokio::task::spawn_blocking(move || Player::open(&dir, &wanted, &escaped, watched)).await;
         let player = made.map_err(|error| StoreError::Folder(std::io::Error::other(error)))??;
         let scenario = player.scenario().clone();
@@ -102,7 +109,7 @@ impl Simulator {
         let client_secret = hex::encode(secret(scenario.seed, "client"));
         let webhook_secret = hex::encode(secret(scenario.seed, "webhook"));
         let api =
-            Arc::new(Api::open(&file, rules.clone(), scenario.clone(), client_id.clone(), client_secret.clone())?);
+            Arc::new(Api::open(&file, rules.clone(), token.clone(), scenario.clone(), [&client_id, &client_secret])?);
         let receiving = Arc::new(Receivers::open(&file, scenario.clone())?);
 
         let (closing, closed) = watch::channel(false);
@@ -116,7 +123,7 @@ impl Simulator {
         let url = Arc::new(Mutex::new(settings.webhook_url.clone()));
         let stop = Arc::new(AtomicBool::new(false));
         let sender = Sender {
-            rules: rules.webhook.clone(),
+            rules: webhook.clone(),
             scenario: scenario.clone(),
             secret: webhook_secret.clone().into_bytes(),
             url: Arc::clone(&url),
@@ -133,8 +140,8 @@ impl Simulator {
             }
         });
         Ok(Running {
-            api_url: format!("http://{api_address}{}", rules.paging.base_path),
-            token_url: format!("http://{api_address}{}", rules.token.path),
+            api_url: format!("http://{api_address}{}", rules.base_path),
+            token_url: format!("http://{api_address}{}", token.path),
             client_id,
             client_secret,
             webhook_secret,
@@ -147,6 +154,7 @@ impl Simulator {
                 })
                 .collect(),
             scenario,
+            pings: webhook.ping,
             file,
             api,
             url,
@@ -236,7 +244,7 @@ impl Running {
 
     fn ping(&self) -> Result<(), StoreError> {
         let connection = store::connect(&self.file)?;
-        if !self.api.rules.webhook.ping || store::meta(&connection, "pinged")?.is_some() {
+        if !self.pings || store::meta(&connection, "pinged")?.is_some() {
             return Ok(());
         }
         let body = "{\"action\":\"ping\",\"payload\":{\"web_hook_id\":7700006}}";

@@ -199,12 +199,22 @@ pub(crate) fn manifest_keys() -> BTreeSet<String> {
     keys(&paths)
 }
 
+/// The keys that the reader of a vendor's `api.yaml` asks for.
+pub(crate) fn api_keys() -> BTreeSet<String> {
+    let mut paths = Vec::new();
+    walk(Path::new("sim/src/rules"), ".rs", &mut paths);
+    let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+    keys(&paths)
+}
+
 fn keys(readers: &[&str]) -> BTreeSet<String> {
     let mut read_keys = BTreeSet::new();
     for path in readers {
         let text = source(path);
         for (before, key, after) in literals(&text) {
-            let asked = ["get(", "require(", "peek(", "time(", "file(", "count(", "map, ", "inner, ", " name("];
+            let asked = [
+                "get(", "require(", "peek(", "time(", "file(", "count(", "map, ", "inner, ", " name(", "(m, ", "word(",
+            ];
             let listed = after.starts_with(", &mut settings.");
             if listed || asked.iter().any(|call| before.ends_with(call)) {
                 read_keys.insert(key);

@@ -1,0 +1,80 @@
+//! Example rows of each list, from the fixtures of the vendor's folder.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use hirewire_yaml::{Problem, Problems};
+use serde_json::Value;
+
+use super::body::{at, scalar};
+use crate::rules::{Rules, Stream};
+
+/// Rows by the name of their list; none of one that nobody asks for.
+pub type Examples = BTreeMap<String, Vec<Value>>;
+
+/// Reads `poll__<list>.json` and `poll__<list>__<case>.json` of `folder`, whose rows stand where `rules` say.
+///
+/// # Errors
+/// Rows without an id or a place that `rules` name, files that are no such answer. `file` is the name of the rules in messages.
+pub fn examples(rules: &Rules, file: &str, folder: &Path) -> Result<Examples, Problems> {
+    let mut problems = Problems::new();
+    let mut found = Examples::new();
+    for stream in &rules.streams {
+        let mut add = |file: String, line, what: &str, hint: String| {
+            problems.push(Problem { file, line, what: what.to_owned(), hint });
+        };
+        let mut rows = Vec::new();
+        for path in files(folder, &stream.name) {
+            match rows_of(rules, &path) {
+                Some(more) => rows.extend(more),
+                None => add(path.display().to_string(), 0, "holds no list of rows", format!("where {file} says")),
+            }
+        }
+        if let Some(example) = &stream.example {
+            match serde_json::from_str(example) {
+                Ok(row) => rows.push(row),
+                Err(error) => add(file.to_owned(), stream.line, "the example is no JSON", error.to_string()),
+            }
+        }
+        let identified = |row: &Value| at(row, &stream.id).and_then(scalar).is_some();
+        if !rows.iter().all(identified) {
+            let hint = "`id` names the field of a row's id".to_owned();
+            add(file.to_owned(), stream.line, &format!("rows have no `{}`", stream.id), hint);
+        } else if let Some(wrong) = missing_place(stream, &rows) {
+            let hint = "name the field as the fixtures have it".to_owned();
+            add(file.to_owned(), stream.line, &format!("no row has `{wrong}`"), hint);
+        }
+        found.insert(stream.name.clone(), rows);
+    }
+    problems.into_result(Some(found))
+}
+
+/// A place that the rules name and no row has.
+fn missing_place<'s>(stream: &'s Stream, rows: &[Value]) -> Option<&'s str> {
+    let named = stream.stage.iter().chain(&stream.status);
+    let absent = |path: &&String| !rows.iter().any(|row| at(row, path).is_some());
+    named.into_iter().find(absent).filter(|_| !rows.is_empty()).map(String::as_str)
+}
+
+fn files(folder: &Path, stream: &str) -> Vec<std::path::PathBuf> {
+    let (exact, case) = (format!("poll__{stream}.json"), format!("poll__{stream}__"));
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found: Vec<_> = entries
+        .filter(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            name == exact || (name.starts_with(&case) && name.ends_with(".json"))
+        })
+        .map(|entry| entry.path())
+        .collect();
+    found.sort();
+    found
+}
+
+fn rows_of(rules: &Rules, path: &Path) -> Option<Vec<Value>> {
+    let answer: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+    let rows = match &rules.answer.rows {
+        Some(place) => at(&answer, place)?,
+        None => &answer,
+    };
+    rows.as_array().cloned()
+}

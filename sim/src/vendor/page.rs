@@ -1,0 +1,210 @@
+//! A page of a list: which rows fit the parameters, in which order, and how the page that follows is named.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::account::{Account, Row, Version};
+use super::body::{at, scalar};
+use crate::clock::parse_ms;
+use crate::rules::{End, Next, Order, Refusal, Rules, Stream};
+
+pub(super) type Params = Vec<(String, String)>;
+
+/// A page as it is answered.
+pub(super) struct Page {
+    /// The exact text of each row.
+    pub(super) rows: Vec<String>,
+    /// The cursor of the page that follows.
+    pub(super) next: Option<String>,
+    /// The token of the next run, of a last page that has a row in its run.
+    pub(super) sync: Option<String>,
+}
+
+/// What the cursor of a page holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Cursor {
+    /// Pages of another generation are not known.
+    generation: u64,
+    /// By what rows are ordered, of the last one that was given.
+    after: (i64, String),
+    /// What the run is narrowed by and when it began, in a list with sync tokens.
+    run: Option<Run>,
+    /// Where the cursor stands alone, the parameters that it was made with.
+    params: Params,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Run {
+    since: i64,
+    began: i64,
+}
+
+/// The page that `params` ask for, of the rows of `owner` if the list is one per owner.
+///
+/// # Errors
+/// The vendor's refusal.
+pub(super) fn page(
+    rules: &Rules,
+    account: &Account,
+    stream: &Stream,
+    owner: Option<&str>,
+    params: &Params,
+) -> Result<Page, Refusal> {
+    let cursor = cursor_of(rules, account, params)?;
+    let run = match &cursor {
+        Some(cursor) => cursor.run,
+        None => run_of(rules, account, stream, params)?,
+    };
+    let own = cursor.as_ref().filter(|cursor| !cursor.params.is_empty()).map_or(params, |cursor| &cursor.params);
+    let size = size_of(rules, own)?.min(account.page_rows);
+    let mut fitting = Vec::new();
+    for (row, version) in account.visible(&stream.name, owner) {
+        let in_run = run.is_none_or(|run| version.visible_at >= run.since);
+        if in_run && fits(stream, own, row, version)? {
+            fitting.push((key(rules.paging.order, row, version), version));
+        }
+    }
+    fitting.sort_by(|(one, _), (other, _)| if ascending(rules) { one.cmp(other) } else { other.cmp(one) });
+    if let Some(cursor) = &cursor {
+        fitting.retain(|(key, _)| if ascending(rules) { *key > cursor.after } else { *key < cursor.after });
+    }
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    let more = fitting.len() > size;
+    fitting.truncate(size);
+    let last = fitting.last().filter(|_| more).map(|(key, _)| key.clone());
+    let next = last.map(|after| {
+        let params = if rules.paging.alone.is_some() { own.clone() } else { Params::new() };
+        write(rules, &Cursor { generation: account.generation, after, run, params })
+    });
+    let empty = cursor.is_none() && fitting.is_empty();
+    let sync = run.filter(|_| next.is_none() && !empty).map(|run| format!("s{}", run.began));
+    Ok(Page { rows: fitting.iter().map(|(_, version)| version.value.to_string()).collect(), next, sync })
+}
+
+fn value<'p>(params: &'p Params, name: &str) -> Option<&'p str> {
+    params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+/// The cursor among the parameters; `None`: the first page is asked for.
+fn cursor_of(rules: &Rules, account: &Account, params: &Params) -> Result<Option<Cursor>, Refusal> {
+    let Some(text) = value(params, rules.paging.next.param()) else { return Ok(None) };
+    if let Some(alone) = rules.paging.alone.clone().filter(|_| params.len() > 1) {
+        return Err(alone);
+    }
+    let cursor = read(rules, text).filter(|cursor| cursor.generation == account.generation);
+    let unknown = || Refusal { status: 400, error: "invalid_cursor".to_owned() };
+    cursor.map(Some).ok_or_else(|| rules.paging.unknown.clone().unwrap_or_else(unknown))
+}
+
+/// `None`: the list has no sync tokens.
+fn run_of(rules: &Rules, account: &Account, stream: &Stream, params: &Params) -> Result<Option<Run>, Refusal> {
+    let Some(sync) = rules.sync.as_ref().filter(|_| stream.sync) else { return Ok(None) };
+    let began = account.now();
+    let Some(token) = value(params, &sync.param) else { return Ok(Some(Run { since: i64::MIN, began })) };
+    let since = Account::token_time(token);
+    let lasts = i64::try_from(sync.lasts_secs).unwrap_or(i64::MAX).saturating_mul(1000);
+    match since.filter(|since| began - since <= lasts) {
+        Some(since) => Ok(Some(Run { since, began })),
+        None => Err(Refusal { status: 400, error: sync.expired.clone() }),
+    }
+}
+
+fn size_of(rules: &Rules, params: &Params) -> Result<u64, Refusal> {
+    let Some(text) = value(params, &rules.paging.size_param) else { return Ok(rules.paging.default) };
+    let size = text.parse().ok().filter(|size| (1..=rules.paging.max).contains(size));
+    size.ok_or_else(|| Refusal { status: 400, error: "invalid_page_size".to_owned() })
+}
+
+/// Whether a row is what the parameters ask for. Parameters that the vendor does not know are ignored.
+fn fits(stream: &Stream, params: &Params, row: &Row, version: &Version) -> Result<bool, Refusal> {
+    let wrong = |param: &str| Refusal { status: 400, error: format!("invalid_{param}") };
+    for filter in &stream.filters {
+        let Some(text) = value(params, &filter.param) else { continue };
+        let end = stream.times.parse(text).ok_or_else(|| wrong(&filter.param))?;
+        let inside = time(stream, row, version, &filter.column).is_some_and(|at| match filter.end {
+            End::AtLeast => at >= end,
+            End::AtMost => at <= end,
+        });
+        if !inside {
+            return Ok(false);
+        }
+    }
+    for column in &stream.date_filters {
+        let Some(text) = value(params, column) else { continue };
+        let parts: Vec<&str> = text.split('|').collect();
+        for pair in parts.chunks(2) {
+            let [operator, instant] = pair else { return Err(wrong(column)) };
+            let end = parse_ms(instant).ok_or_else(|| wrong(column))?;
+            let Some(at) = time(stream, row, version, column) else { return Ok(false) };
+            let inside = match *operator {
+                "gt" => at > end,
+                "gte" => at >= end,
+                "lt" => at < end,
+                "lte" => at <= end,
+                _ => return Err(wrong(column)),
+            };
+            if !inside {
+                return Ok(false);
+            }
+        }
+    }
+    for (param, column) in &stream.id_filters {
+        let Some(text) = value(params, param) else { continue };
+        let id = at(&version.value, column).and_then(scalar);
+        if !id.is_some_and(|id| text.split(',').any(|wanted| wanted.trim() == id)) {
+            return Ok(false);
+        }
+    }
+    Ok(shown(stream, params, version))
+}
+
+/// Of a list that shows some rows alone when asked for: whether this is one of what is asked for.
+fn shown(stream: &Stream, params: &Params, version: &Version) -> bool {
+    let Some(hidden) = stream.hidden.as_ref().filter(|hidden| hidden.alone) else { return true };
+    let is_hidden =
+        at(&version.value, &hidden.param).and_then(Value::as_bool).is_some_and(|is| hidden.value.parse() == Ok(is));
+    is_hidden == (value(params, &hidden.param) == Some(&hidden.value))
+}
+
+/// What the vendor compares: its own time of change and creation, whatever the row shows of them.
+fn time(stream: &Stream, row: &Row, version: &Version, column: &str) -> Option<i64> {
+    if column == stream.times.changed {
+        return Some(version.changed);
+    }
+    if column == stream.times.created {
+        return Some(row.created);
+    }
+    stream.times.parse(&scalar(at(&version.value, column)?)?)
+}
+
+fn ascending(rules: &Rules) -> bool {
+    rules.paging.order == Order::IdAscending
+}
+
+fn key(order: Order, row: &Row, version: &Version) -> (i64, String) {
+    let first = match order {
+        Order::IdAscending | Order::IdDescending => row.id.parse().unwrap_or(0),
+        Order::CreatedDescending => row.created,
+        Order::ChangedDescending => version.changed,
+    };
+    (first, row.id.clone())
+}
+
+/// As the parameter takes it.
+fn write(rules: &Rules, cursor: &Cursor) -> String {
+    let text = serde_json::to_string(cursor).unwrap_or_default();
+    match rules.paging.next {
+        // Of brackets, quotes and commas: what must be encoded shows who forgets it.
+        Next::Token { encoded: true, .. } => text,
+        Next::Token { .. } | Next::Link { .. } => URL_SAFE_NO_PAD.encode(text),
+    }
+}
+
+fn read(rules: &Rules, text: &str) -> Option<Cursor> {
+    match rules.paging.next {
+        Next::Token { encoded: true, .. } => serde_json::from_str(text).ok(),
+        Next::Token { .. } | Next::Link { .. } => serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok(),
+    }
+}
