@@ -63,6 +63,8 @@ impl<J: Journal> Poller<J> {
         let Some(lists) = lists else { return Err(Failure::Refused(0)) };
         let question = Question::list(lists.api, lists.parents, &lists.parents.params, window);
         let page = self.client.page(lists.api, &rules.poll, &question).await?;
+        let asked = window.clone();
+        self.end_by_vendor_clock(rules, lane, window);
         let source = Source {
             connection: &self.connection,
             topics: &self.topics,
@@ -71,7 +73,7 @@ impl<J: Journal> Poller<J> {
             params: &[],
             overlap_starts: rules.overlap_starts(window),
         };
-        let parents = rows::parents(&source, &page, window, lists.stream)?;
+        let parents = rows::parents(&source, &page, &asked, lists.stream)?;
         no_circle(lane, window, &page)?;
         self.metrics.request(Answer::Ok);
         let (mut gathered, mut kept, mut unidentified) = (Gathered::default(), 0, parents.unidentified);

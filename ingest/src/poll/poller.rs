@@ -242,6 +242,8 @@ impl<J: Journal> Poller<J> {
         let Some(stream) = api.streams.get(lane.stream) else { return Err(Failure::Refused(0)) };
         let question = Question::list(api, stream, &lane.params, window);
         let page = self.client.page(api, &rules.poll, &question).await?;
+        let asked = window.clone();
+        self.end_by_vendor_clock(rules, lane, window);
         let overlap_starts = rules.overlap_starts(window);
         let source = rows::Source {
             connection: &self.connection,
@@ -251,13 +253,22 @@ impl<J: Journal> Poller<J> {
             params: &lane.params,
             overlap_starts,
         };
-        let rows = rows::read(&source, &page, window, &lane.seen)?;
+        let rows = rows::read(&source, &page, &asked, &lane.seen)?;
         no_circle(lane, window, &page)?;
         self.metrics.request(Answer::Ok);
         let (repeats, outside, unidentified) = (rows.repeats, rows.outside, rows.unidentified);
         let counts = Rows { kept: rows.records.len(), repeats, outside, unidentified };
         let read = Read { records: rows.records, marks: rows.marks, total: rows.total, newest: rows.newest, counts };
         self.keep(rules, lane, window, read, page).await
+    }
+
+    /// The vendor tells its clock with its first answer, which a window was asked for by ours: what the vendor's clock
+    /// has not reached yet was not read.
+    pub(super) fn end_by_vendor_clock(&self, rules: &Rules, lane: &Lane, window: &mut Window) {
+        let first = window.page.is_none() && rules.narrowed_by(lane).is_none_or(|stream| stream.sync.is_none());
+        if first {
+            window.to = window::end(self.client.vendor_now(), rules.poll.lag, lane.cursor.as_ref()).min(window.to);
+        }
     }
 
     /// Commits what was read of a page, and the cursor behind it.

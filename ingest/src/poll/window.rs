@@ -57,6 +57,12 @@ pub(super) fn next(last: Option<&Cursor>, vendor_now: Timestamp, lag: Duration, 
     })
 }
 
+/// Where a window ends that is read now. A clock that was set back does not move the cursor back.
+pub(super) fn end(vendor_now: Timestamp, lag: Duration, last: Option<&Cursor>) -> Timestamp {
+    let read = last.filter(|last| last.complete).map(|last| instant(last.window_to));
+    read.map_or(before(vendor_now, lag), |read| read.max(before(vendor_now, lag)))
+}
+
 /// Up to when a list was read whole; `None` in its first run.
 pub(super) fn settled(cursor: &Cursor) -> Option<Timestamp> {
     if cursor.complete { Some(instant(cursor.window_to)) } else { cursor.window_from.map(instant) }
