@@ -1,7 +1,7 @@
 //! A vendor's folder in, what is wrong with it out.
 //!
 //! [`check`] holds the files of a folder against each other, [`test`](test()) runs its fixtures and signature
-//! vectors, [`docs`](docs()) makes its reference page, and [`scaffold`](scaffold()) is the folder that a new vendor begins with. Folders are found by walking ([`vendors_in`]): nothing here knows a vendor, and none has to be named anywhere.
+//! vectors, [`prove`](prove()) lets ingest poll and receive from the vendor as `api.yaml` says that it behaves, [`docs`](docs()) makes its reference page, and [`scaffold`](scaffold()) is the folder that a new vendor begins with. Folders are found by walking ([`vendors_in`]): nothing here knows a vendor, and none has to be named anywhere.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod check;
@@ -9,6 +9,7 @@ mod docs;
 mod fixture;
 mod folder;
 mod layout;
+mod prove;
 mod scaffold;
 mod test;
 mod vectors;
@@ -17,5 +18,6 @@ pub use check::{Checked, check};
 pub use docs::docs;
 pub use fixture::{Fixture, Kind};
 pub use folder::{Folder, Rules, vendors_in};
+pub use prove::{Clause, Finding, Part, Proof, prove};
 pub use scaffold::{BadName, scaffold};
 pub use test::{Difference, Outcome, test};

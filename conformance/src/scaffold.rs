@@ -1,10 +1,11 @@
 //! The folder that a new vendor begins with: it passes the check, and says what to fill in.
 
 /// The files of `template/`: path in the folder, text.
-const TEMPLATE: [(&str, &str); 8] = [
+const TEMPLATE: [(&str, &str); 9] = [
     ("README.md", include_str!("../template/README.md")),
     ("manifest.yaml", include_str!("../template/manifest.yaml")),
     ("mapping.yaml", include_str!("../template/mapping.yaml")),
+    ("api.yaml", include_str!("../template/api.yaml")),
     ("signature_vectors.yaml", include_str!("../template/signature_vectors.yaml")),
     ("fixtures/SOURCES.md", include_str!("../template/fixtures/SOURCES.md")),
     (

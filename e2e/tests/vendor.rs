@@ -54,6 +54,14 @@ fn a_new_vendor_passes_at_once_and_each_mistake_has_its_exit_code() {
     assert_eq!(run(&["vendor", "test", "mine/acme", "--update"]).0, 0);
     assert_eq!(run(&["vendor", "test", "mine/acme"]).0, 0);
 
+    let (code, text) = run(&["vendor", "prove", "mine"]);
+    assert!(code == 0 && text.contains("mine/acme: 1 lists, ") && text.contains(", 0 findings"), "{text}");
+    replace(&folder.join("manifest.yaml"), "param: updated_at", "param: created_at");
+    let (code, text) = run(&["vendor", "prove", "mine/acme", "--list", "applications"]);
+    assert!(code == 1 && text.contains("cursor of applications: after a change of the oldest row: "), "{text}");
+    assert_eq!(run(&["vendor", "prove", "mine/acme", "--deliveries"]).0, 0);
+    assert_eq!(run(&["vendor", "prove", "mine/acme", "--list", "nobody"]).0, 1);
+
     replace(&folder.join("mapping.yaml"), "INTERVIEW", "INTERVEW");
     replace(&folder.join("manifest.yaml"), "hex", "hax");
     let (code, text) = run(&["vendor", "check", "mine/acme"]);

@@ -71,6 +71,8 @@ impl Command {
             }
             Self::Route(arguments) if arguments.is_service() => "info",
             Self::Route(_) => "error",
+            // It brings about what is logged, and says itself what is wrong.
+            Self::Vendor(vendor::VendorCommand::Prove(_)) => "off",
             Self::Demo(_)
             | Self::Topics(_)
             | Self::Check(_)
@@ -99,7 +101,7 @@ impl Command {
             Self::Map(arguments) => arguments.run(&vendors),
             Self::Tail(arguments) => arguments.run(&vendors).await,
             Self::Dlq(command) => command.run(&vendors).await,
-            Self::Vendor(command) => command.run(&vendors),
+            Self::Vendor(command) => command.run(&vendors).await,
             Self::Sim(command) => command.run(&vendors).await,
         }
     }

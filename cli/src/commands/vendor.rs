@@ -1,11 +1,11 @@
-//! `hirewire vendor new|check|test|docs`: a vendor's folder, begun and held to what it says, wherever it stands.
+//! `hirewire vendor new|check|test|prove|docs`: a vendor's folder, begun and held to what it says, wherever it stands.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use hirewire_conformance::{Folder, Outcome, check, docs, scaffold, test, vendors_in};
+use hirewire_conformance::{Folder, Outcome, Part, Proof, check, docs, prove, scaffold, test, vendors_in};
 
 use crate::out;
 use crate::vendors::Vendors;
@@ -18,6 +18,9 @@ pub(crate) enum VendorCommand {
     Check(CheckArguments),
     /// Runs fixtures and signature vectors; exit code 1 when something comes out differently.
     Test(TestArguments),
+    /// Polls and receives from the vendor as api.yaml says it behaves; exit code 1 when something is lost or believed
+    /// that must not be.
+    Prove(ProveArguments),
     /// Prints the reference page of a vendor, made of its folder; with --out, writes it.
     Docs(DocsArguments),
 }
@@ -47,6 +50,18 @@ pub(crate) struct TestArguments {
 }
 
 #[derive(Args)]
+pub(crate) struct ProveArguments {
+    /// A vendor's folder, or one of such folders [default: --vendors-dir, or `vendors`].
+    folder: Option<PathBuf>,
+    /// One list of the manifest, and nothing else.
+    #[arg(long, conflicts_with = "deliveries")]
+    list: Option<String>,
+    /// Webhooks, and nothing else.
+    #[arg(long)]
+    deliveries: bool,
+}
+
+#[derive(Args)]
 pub(crate) struct DocsArguments {
     /// A vendor's folder, or one of such folders [default: --vendors-dir, or `vendors`].
     folder: Option<PathBuf>,
@@ -56,11 +71,12 @@ pub(crate) struct DocsArguments {
 }
 
 impl VendorCommand {
-    pub(crate) fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
+    pub(crate) async fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
         match self {
             Self::New(arguments) => arguments.run(vendors),
             Self::Check(arguments) => arguments.run(),
             Self::Test(arguments) => arguments.run(vendors),
+            Self::Prove(arguments) => arguments.run(vendors).await,
             Self::Docs(arguments) => arguments.run(vendors),
         }
     }
@@ -154,6 +170,40 @@ impl TestArguments {
             }
         }
         Ok(exit(right))
+    }
+}
+
+impl ProveArguments {
+    async fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
+        let mut right = true;
+        let part = match (self.list, self.deliveries) {
+            (Some(list), _) => Part::List(list),
+            (None, true) => Part::Deliveries,
+            (None, false) => Part::All,
+        };
+        for folder in folders(&self.folder.unwrap_or_else(|| vendors.folder()))? {
+            let shown = folder.path().display();
+            match prove(&folder, &part).await {
+                Ok(proof) => {
+                    told(&proof);
+                    let (lists, questions, findings) = (proof.lists, proof.questions, proof.findings.len());
+                    out::line(&format!("{shown}: {lists} lists, {questions} questions, {findings} findings"));
+                    right &= findings == 0;
+                }
+                Err(problems) => {
+                    out::line(&problems.to_string());
+                    out::line(&format!("{shown}: {} mistakes; nothing was proven", problems.iter().count()));
+                    right = false;
+                }
+            }
+        }
+        Ok(exit(right))
+    }
+}
+
+fn told(proof: &Proof) {
+    for finding in &proof.findings {
+        out::line(&format!("{} of {}: {}", finding.clause.as_str(), finding.at, finding.what));
     }
 }
 

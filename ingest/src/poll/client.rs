@@ -125,17 +125,26 @@ pub(super) struct Client {
     clock: Option<SignedDuration>,
 }
 
+/// What requests are sent with.
+pub(super) fn http() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(ANSWER_TIMEOUT)
+        // An answer must not send the token elsewhere, nor the environment send it through a stranger.
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .user_agent(concat!("hirewire/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
 impl Client {
     pub(super) fn new() -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(ANSWER_TIMEOUT)
-            // An answer must not send the token elsewhere, nor the environment send it through a stranger.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .user_agent(concat!("hirewire/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { http, tokens: Tokens::default(), not_before: None, clock_behind: SignedDuration::ZERO, clock: None })
+        http().map(Self::over)
+    }
+
+    /// One that knows nothing of the vendor yet.
+    pub(super) fn over(http: reqwest::Client) -> Self {
+        Self { http, tokens: Tokens::default(), not_before: None, clock_behind: SignedDuration::ZERO, clock: None }
     }
 
     /// The vendor's time, or ours if that is earlier.
@@ -246,10 +255,15 @@ impl Client {
 
     fn note_clock(&mut self, headers: &HeaderMap, received_at: Timestamp) {
         if let Some(date) = retry::date(headers) {
-            let ahead = date.duration_since(received_at);
-            self.clock = Some(ahead);
-            self.clock_behind = if ahead < -CLOCK_TOLERANCE { ahead } else { SignedDuration::ZERO };
+            self.hear(date, received_at);
         }
+    }
+
+    /// The vendor's clock showed `date` when ours showed `now`.
+    pub(super) fn hear(&mut self, date: Timestamp, now: Timestamp) {
+        let ahead = date.duration_since(now);
+        self.clock = Some(ahead);
+        self.clock_behind = if ahead < -CLOCK_TOLERANCE { ahead } else { SignedDuration::ZERO };
     }
 }
 

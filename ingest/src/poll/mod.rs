@@ -13,6 +13,7 @@ mod paging;
 mod parents;
 mod poller;
 pub(crate) mod probe;
+pub(crate) mod rehearsal;
 mod repeats;
 mod retry;
 mod rows;

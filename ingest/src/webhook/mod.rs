@@ -7,6 +7,7 @@
 
 mod body;
 mod identify;
+mod rehearsal;
 mod server;
 mod verify;
 
@@ -31,6 +32,7 @@ use crate::topics::Topics;
 use body::{Limits, Unread};
 
 pub use identify::{RawEvent, identify};
+pub use rehearsal::{Inbox, rehearsal};
 pub use server::{ServerLimits, serve};
 pub use verify::{Delivery, Unproven, VerifiedRequest, Verifier};
 

@@ -1,0 +1,249 @@
+//! `prove`: does the manifest read and believe the vendor as the vendor behaves?
+//!
+//! The vendor is simulated by `api.yaml` and the fixtures, over HTTP, and knows nothing of the manifest; ingest polls and
+//! receives by the manifest, and knows nothing of `api.yaml`. For each list of the manifest: is every change seen
+//! ([`cursor`]), is none lost to a restart ([`restarts`]) or to a bad answer ([`answers`])? For deliveries: is the
+//! vendor's signature believed, and no other ([`signature`])?
+
+mod answers;
+mod cursor;
+mod restarts;
+mod scene;
+mod signature;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hirewire_ingest::manifest::{Api, Auth, BaseUrl, Manifest, Stream};
+use hirewire_ingest::webhook::Verifier;
+use hirewire_ingest::{ClientSecrets, Connection, Credentials, Http, Inlet, Poll};
+use hirewire_service::Secret;
+use hirewire_sim::vendor::{CLIENT, Examples, KEY, examples};
+use hirewire_yaml::Problems;
+
+use crate::folder::Folder;
+
+const API: &str = "api.yaml";
+const RETRY_FIRST: Duration = Duration::from_millis(1);
+const RETRY_MOST: Duration = Duration::from_millis(4);
+const ATTEMPTS: u32 = 2;
+
+/// What a proof gave.
+#[derive(Debug, Default)]
+pub struct Proof {
+    /// Empty when the manifest is right.
+    pub findings: Vec<Finding>,
+    /// How many lists of the manifest were held against the vendor.
+    pub lists: usize,
+    /// How many questions were asked of them and of deliveries.
+    pub questions: usize,
+}
+
+/// Something that ingest gets wrong of the vendor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub clause: Clause,
+    /// The list, or the delivery, that it was found at.
+    pub at: String,
+    pub what: String,
+}
+
+/// What is proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clause {
+    /// Each change is seen, however late it shows.
+    Cursor,
+    /// A kill at any commit loses nothing.
+    Restart,
+    /// A bad answer loses nothing, and the cursor never passes what was not seen.
+    Answers,
+    /// What the vendor signed is believed, and nothing else.
+    Signature,
+}
+
+impl Clause {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cursor => "cursor",
+            Self::Restart => "restart",
+            Self::Answers => "answers",
+            Self::Signature => "signature",
+        }
+    }
+}
+
+/// What of a folder is proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    All,
+    /// One list of the manifest.
+    List(String),
+    Deliveries,
+}
+
+/// Proves a vendor's folder.
+///
+/// # Errors
+/// Mistakes of the manifest, of `api.yaml`, or of what the two name; a list that is none: nothing was proven then.
+pub async fn prove(folder: &Folder, part: &Part) -> Result<Proof, Problems> {
+    let kit = Kit::of(folder)?;
+    let mut proof = Proof::default();
+    let streams = lists(&kit.manifest);
+    let wanted = streams.filter(|stream| match part {
+        Part::All => true,
+        Part::List(name) => stream.name == *name,
+        Part::Deliveries => false,
+    });
+    for (index, stream) in wanted.enumerate() {
+        proof.lists += 1;
+        proof.take(Clause::Cursor, &stream.name, Box::pin(cursor::prove(&kit, stream)).await);
+        proof.take(Clause::Restart, &stream.name, Box::pin(restarts::prove(&kit, stream)).await);
+        // To wait as long as the vendor says takes a second: once is enough.
+        proof.take(Clause::Answers, &stream.name, Box::pin(answers::prove(&kit, stream, index == 0)).await);
+    }
+    match part {
+        Part::List(name) if proof.lists == 0 => {
+            let mut problems = Problems::new();
+            let what = format!("it has no list \"{name}\"");
+            folder.problem("manifest.yaml", 0, what, "name one of `api.streams`", &mut problems);
+            return Err(problems);
+        }
+        Part::List(_) => {}
+        Part::All | Part::Deliveries => Box::pin(signature::prove(&kit, folder, &mut proof)).await,
+    }
+    Ok(proof)
+}
+
+/// The answers to questions: what is wrong, or nothing.
+#[derive(Debug, Default)]
+struct Answers(Vec<Option<String>>);
+
+impl Answers {
+    fn ask(&mut self, wrong: Option<String>) {
+        self.0.push(wrong);
+    }
+}
+
+impl Proof {
+    fn take(&mut self, clause: Clause, at: &str, answers: Answers) {
+        self.questions += answers.0.len();
+        let finding = |what| Finding { clause, at: at.to_owned(), what };
+        self.findings.extend(answers.0.into_iter().flatten().map(finding));
+    }
+}
+
+/// What all proofs of one folder need.
+struct Kit {
+    manifest: Arc<Manifest>,
+    rules: Arc<hirewire_sim::Rules>,
+    examples: Examples,
+    /// `None`: no client can be made.
+    http: Option<Http>,
+}
+
+impl Kit {
+    fn of(folder: &Folder) -> Result<Self, Problems> {
+        let mut problems = Problems::new();
+        let manifest = folder.manifest(&mut problems);
+        let why = "it says how the vendor behaves: docs/adding-a-vendor.md, \"The proof\"";
+        let rules = folder.text(API, why, &mut problems);
+        let rules = rules.and_then(|text| {
+            let read = hirewire_sim::Rules::read(&folder.shown(API), &text);
+            crate::folder::keep(read, &mut problems)
+        });
+        let (Some(manifest), Some(rules)) = (manifest, rules) else { return Err(problems) };
+        let fixtures: &Path = &folder.path().join("fixtures");
+        let found = crate::folder::keep(examples(&rules, &folder.shown(API), fixtures), &mut problems);
+        for stream in lists(&manifest) {
+            let name = &stream.name;
+            let has_row = found.as_ref().is_none_or(|found| found.get(name).is_some_and(|rows| !rows.is_empty()));
+            let (line, what, hint) = match rules.stream(name) {
+                None => {
+                    (0, format!("it does not say how the list \"{name}\" behaves"), "add it to `streams`".to_owned())
+                }
+                Some(_) if has_row => continue,
+                Some(known) => (
+                    known.line,
+                    "a list without a row".to_owned(),
+                    format!("add fixtures/poll__{name}.json, or an `example`"),
+                ),
+            };
+            folder.problem(API, line, what, hint, &mut problems);
+        }
+        let kit = found.map(|examples| Self { manifest, rules: Arc::new(rules), examples, http: Http::new() });
+        problems.into_result(kit)
+    }
+
+    /// A connection that polls the vendor at `origin`, by the manifest in all else.
+    fn polling(&self, origin: &str) -> Connection {
+        let poll = self.manifest.api.as_ref().map(|api| {
+            let (BaseUrl::Shared(base_url) | BaseUrl::PerConnection(base_url)) = &api.base_url;
+            Poll {
+                credentials: credentials(api, origin),
+                base_url: moved(base_url, origin),
+                interval: Duration::from_secs(1),
+                lag: api.lag,
+                overlap: api.overlap,
+                retry_first: RETRY_FIRST,
+                retry_most: RETRY_MOST,
+                attempts: ATTEMPTS,
+                expires: None,
+            }
+        });
+        self.connection("kit", None, poll)
+    }
+
+    /// A connection that receives, with these secrets.
+    fn receiving(&self, name: &str, secrets: &[&str]) -> Connection {
+        let secrets = secrets.iter().map(|secret| Secret::from_value(*secret)).collect();
+        let inlet = Inlet { rules: self.manifest.clone(), verifier: Verifier::new(secrets) };
+        self.connection(name, Some(inlet), None)
+    }
+
+    fn connection(&self, name: &str, webhook: Option<Inlet>, poll: Option<Poll>) -> Connection {
+        let (name, tenant) = (name.to_owned(), "kit".to_owned());
+        Connection { name, tenant, manifest: self.manifest.clone(), webhook, poll }
+    }
+
+    /// How the vendor behaves at a list of the manifest.
+    fn rules_of(&self, stream: &Stream) -> Option<&hirewire_sim::Stream> {
+        self.rules.stream(&stream.name)
+    }
+}
+
+/// The lists that are polled.
+fn lists(manifest: &Manifest) -> impl Iterator<Item = &Stream> {
+    manifest.api.iter().flat_map(|api| &api.streams).filter(|stream| stream.listed)
+}
+
+fn credentials(api: &Api, origin: &str) -> Credentials {
+    match &api.auth {
+        Auth::BasicApiKey { .. } | Auth::ApiKeyHeader { .. } => Credentials::ApiKey(Secret::from_value(KEY)),
+        Auth::Oauth2ClientCredentials(auth) => Credentials::Client(ClientSecrets {
+            client_id: Secret::from_value(CLIENT),
+            client_secret: Secret::from_value(KEY),
+            act_as: None,
+            token_url: moved(&auth.token_url, origin),
+        }),
+    }
+}
+
+/// The URL at another origin.
+fn moved(url: &str, origin: &str) -> String {
+    let behind = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = behind.split_once('/').map_or("", |(_, path)| path);
+    format!("{origin}/{path}").trim_end_matches('/').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_moves_with_its_path() {
+        assert_eq!(moved("https://api.example.com/v1", "http://127.0.0.1:9"), "http://127.0.0.1:9/v1");
+        assert_eq!(moved("https://api.example.com", "http://127.0.0.1:9"), "http://127.0.0.1:9");
+    }
+}

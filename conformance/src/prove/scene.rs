@@ -1,0 +1,194 @@
+//! One list on its own: a vendor with an account of its own, a poller of that list, and what it has seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use hirewire_ingest::manifest::Stream;
+use hirewire_ingest::{Moment, Rehearsal, Round};
+use hirewire_sim::vendor::{Account, Change, Fault, Planned, Vendor, When};
+use jiff::Timestamp;
+
+use super::Kit;
+
+/// Rows of a list; a page holds two.
+pub(super) const ROWS: usize = 5;
+/// The vendor's clock begins this long before ours, so that it can be moved on and never passes ours.
+const DAYS_BEFORE: i64 = 400;
+/// Beyond lag and delays, for the seconds of the `Date` header.
+const A_BIT_SECS: u64 = 30;
+
+/// How a list is narrowed, as the manifest has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Narrowed {
+    Window,
+    Sync,
+    /// Read whole each time.
+    No,
+}
+
+pub(super) struct Scene {
+    pub(super) vendor: Vendor,
+    rehearsal: Rehearsal,
+    list: String,
+    pub(super) narrowed: Narrowed,
+    /// Texts of rows that were committed.
+    seen: BTreeSet<String>,
+    /// By the identity of their records, where the row's time of change is part of it.
+    named: BTreeMap<String, String>,
+    /// What was wrong at a read, in words; each once.
+    wrong: BTreeSet<String>,
+    /// Until whatever happened must be asked for, and will be by no later window.
+    settled_after_secs: u64,
+    overlap_secs: u64,
+}
+
+impl Scene {
+    /// # Errors
+    /// Why there is none, in words.
+    pub(super) async fn new(kit: &Kit, stream: &Stream) -> Result<Self, String> {
+        let Some(api) = &kit.manifest.api else { return Err("nothing is polled".to_owned()) };
+        let account = Account::new(kit.rules.clone(), &kit.examples, ROWS, DAYS_BEFORE);
+        let vendor = Vendor::start(kit.rules.clone(), account).await;
+        let vendor = vendor.map_err(|error| format!("the simulated vendor cannot listen: {error}"))?;
+        let connection = Arc::new(kit.polling(&vendor.origin));
+        let rehearsal = kit.http.as_ref().and_then(|http| Rehearsal::new(http, &connection, &stream.name));
+        let Some(rehearsal) = rehearsal else { return Err("no poller can be made".to_owned()) };
+        let by = stream.per.as_ref().map_or(Some(stream), |per| api.streams.get(per.parent));
+        let narrowed = match by.map(|by| (&by.window, &by.sync)) {
+            Some((Some(_), _)) => Narrowed::Window,
+            Some((None, Some(_))) => Narrowed::Sync,
+            Some((None, None)) | None => Narrowed::No,
+        };
+        Ok(Self {
+            vendor,
+            rehearsal,
+            list: stream.name.clone(),
+            narrowed,
+            seen: BTreeSet::new(),
+            named: BTreeMap::new(),
+            wrong: BTreeSet::new(),
+            settled_after_secs: api.lag.as_secs() + api.overlap.as_secs() + kit.rules.visible_within_secs + A_BIT_SECS,
+            overlap_secs: api.overlap.as_secs(),
+        })
+    }
+
+    /// One round of the poller, and a look at what it committed.
+    pub(super) async fn read(&mut self) -> Round {
+        let ended = self.rehearsal.read().await;
+        for row in self.rehearsal.take() {
+            let body = String::from_utf8_lossy(&row.body).into_owned();
+            if self.narrowed == Narrowed::Window {
+                self.named.insert(body.clone(), row.id);
+            }
+            self.seen.insert(body);
+        }
+        self.wrong.extend(self.passed_by());
+        ended
+    }
+
+    /// The cursor may not pass what was not seen.
+    fn passed_by(&self) -> Option<String> {
+        let token = self.rehearsal.sync_tokens().iter().filter_map(|token| Account::token_time(token)).max();
+        let reached = self.rehearsal.reached().map(|at| at.as_millisecond());
+        let lost = |row: &hirewire_sim::vendor::Shown| match self.narrowed {
+            Narrowed::Window => reached.is_some_and(|reached| row.changed < reached),
+            Narrowed::Sync => token.is_some_and(|token| row.visible_at < token),
+            Narrowed::No => false,
+        };
+        let rows = self.vendor.with(|account| account.rows(&self.list));
+        let passed = rows.iter().find(|row| !self.seen.contains(&row.body) && lost(row))?;
+        Some(format!("the cursor passed a change of the row {} that was not seen", passed.id))
+    }
+
+    /// The vendor's clock moves on, and the poller hears of it.
+    pub(super) fn pass(&mut self, secs: u64) {
+        let now = self.vendor.with(|account| {
+            account.pass(secs);
+            account.now()
+        });
+        self.rehearsal.hear(Timestamp::from_millisecond(now).unwrap_or_default());
+    }
+
+    /// Enough time passes, and two rounds: the second one makes up for what failed in the first.
+    pub(super) async fn settle(&mut self) {
+        self.pass(self.settled_after_secs);
+        self.read().await;
+        self.read().await;
+    }
+
+    /// Makes rows all over the list change so that the next round is the one that must read them.
+    pub(super) fn disturb(&mut self) {
+        let before = self.vendor.with(|account| account.now());
+        self.pass(self.settled_after_secs + 120);
+        let at = before + 60_000;
+        let shown_after_ms = self.vendor.with(|account| account.now()) - at;
+        self.change_all(Change { at: Some(at), shown_after_ms, quiet: false });
+    }
+
+    /// Changes rows all over the list.
+    pub(super) fn change_all(&self, change: Change) {
+        self.vendor.with(|account| {
+            for index in spread(account.len_of(&self.list)) {
+                account.change(&self.list, index, change);
+            }
+        });
+    }
+
+    pub(super) fn change(&self, index: usize, change: Change) {
+        self.vendor.with(|account| account.change(&self.list, index, change));
+    }
+
+    pub(super) fn kill_after(&mut self, commits: usize, moment: Moment) {
+        self.rehearsal.kill_after(commits, moment);
+    }
+
+    pub(super) fn restart(&mut self) {
+        self.rehearsal.restart();
+    }
+
+    pub(super) fn plan(&self, fault: Fault, when: When, times: u32) {
+        self.vendor.with(|account| account.plan(Planned { fault, when, times }));
+    }
+
+    /// Whether the fault that was planned met a request; it meets no other.
+    pub(super) fn fault_was_met(&self, times: u32) -> bool {
+        self.vendor.with(|account| account.take_plan()).is_none_or(|planned| planned.times < times)
+    }
+
+    /// A read that finds nothing new: how many rows came all the same.
+    pub(super) async fn idle(&mut self) -> u64 {
+        self.pass(self.overlap_secs + 2 * 3600);
+        self.read().await;
+        self.settle().await;
+        let before = self.vendor.with(|account| account.served);
+        self.pass(3600);
+        self.read().await;
+        self.vendor.with(|account| account.served) - before
+    }
+
+    /// What is wrong now: rows that were not seen, or what was noticed at a read; `after` says what had happened.
+    pub(super) fn judge(&mut self, after: &str) -> Option<String> {
+        let rows = self.vendor.with(|account| account.rows(&self.list));
+        let unseen = rows.iter().filter(|row| !self.seen.contains(&row.body)).count();
+        let failing = self.rehearsal.failing();
+        let mut told: Vec<String> = std::mem::take(&mut self.wrong).into_iter().collect();
+        if unseen > 0 {
+            told.push(format!("{unseen} of {} rows were not seen as they are", rows.len()));
+        }
+        if !failing.is_empty() {
+            told.push(format!("the list fails with {}", failing.join(", ")));
+        }
+        (!told.is_empty()).then(|| format!("{after}: {}", told.join("; ")))
+    }
+
+    /// Two states of a row must not be one event: true where they are.
+    pub(super) fn confuses(&self) -> bool {
+        let names: BTreeSet<&String> = self.named.values().collect();
+        names.len() < self.named.len()
+    }
+}
+
+/// Rows all over a list of that length: of a list per owner, one of each owner.
+fn spread(length: usize) -> impl Iterator<Item = usize> {
+    (0..ROWS).map(move |part| part * length / ROWS)
+}

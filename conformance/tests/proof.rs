@@ -1,0 +1,188 @@
+//! Every vendor's folder against the vendor as its `api.yaml` has it; and for each clause a manifest that it finds.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::path::Path;
+
+use hirewire_conformance::{Clause, Folder, Part, Proof, prove, vendors_in};
+use tempfile::TempDir;
+
+fn vendors() -> Vec<Folder> {
+    let found = vendors_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../vendors")).unwrap();
+    let proven = found.iter().filter(|path| path.join("api.yaml").is_file());
+    proven.map(|path| Folder::new(path)).collect()
+}
+
+fn told(proof: &Proof) -> String {
+    proof.findings.iter().map(|found| format!("\n{} of {}: {}", found.clause.as_str(), found.at, found.what)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_vendor_is_read_and_believed_as_it_behaves() {
+    let vendors = vendors();
+    assert!(!vendors.is_empty());
+    for folder in vendors {
+        let proof = prove(&folder, &Part::All).await.unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(proof.findings.is_empty(), "{}{}", folder.path().display(), told(&proof));
+        assert!(proof.lists > 5 && proof.questions > 30 * proof.lists, "{proof:?}");
+    }
+}
+
+/// A copy of a vendor's folder, with `new` in the place of the first `old` of a file.
+struct Broken {
+    _root: TempDir,
+    folder: Folder,
+}
+
+impl Broken {
+    fn new(vendor: &str, file: &str, old: &str, new: &str) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let (from, to) =
+            (Path::new(env!("CARGO_MANIFEST_DIR")).join("../vendors").join(vendor), root.path().join(vendor));
+        std::fs::create_dir_all(to.join("fixtures")).unwrap();
+        for part in [".", "fixtures"] {
+            for entry in std::fs::read_dir(from.join(part)).unwrap().map(Result::unwrap) {
+                if entry.path().is_file() {
+                    std::fs::copy(entry.path(), to.join(part).join(entry.file_name())).unwrap();
+                }
+            }
+        }
+        let text = std::fs::read_to_string(to.join(file)).unwrap();
+        assert!(text.contains(old), "{vendor}/{file} does not hold {old}");
+        std::fs::write(to.join(file), text.replacen(old, new, 1)).unwrap();
+        Self { folder: Folder::new(&to), _root: root }
+    }
+
+    /// What is found of a clause.
+    async fn found(&self, part: &Part, clause: Clause) -> String {
+        let proof = prove(&self.folder, part).await.unwrap_or_else(|problems| panic!("{problems}"));
+        let of_clause = proof.findings.iter().filter(|found| found.clause == clause);
+        of_clause.map(|found| format!("{}\n", found.what)).collect()
+    }
+}
+
+/// What is broken: the vendor, what stands in its manifest and what is put there, the list, what is said.
+type Case = (&'static str, &'static str, &'static str, &'static str, &'static str);
+
+async fn each_is_found(cases: &[Case], clause: Clause) {
+    for (vendor, old, new, list, part) in cases {
+        let broken = Broken::new(vendor, "manifest.yaml", old, new);
+        let found = broken.found(&Part::List((*list).to_owned()), clause).await;
+        assert!(found.contains(part), "{vendor}: {new}: {found}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_on_the_time_of_creation_is_found() {
+    let cases: [Case; 3] = [
+        (
+            "lever",
+            "{from: updated_at_start, to: updated_at_end, field: updatedAt,",
+            "{from: created_at_start, to: created_at_end, field: createdAt,",
+            "opportunities",
+            "after a change of the oldest row: the cursor passed a change of the row",
+        ),
+        (
+            "greenhouse",
+            "window: {param: updated_at, first: \"lte|{to}\", then: \"gt|{from}|lte|{to}\", field: updated_at}",
+            "window: {param: created_at, first: \"lte|{to}\", then: \"gt|{from}|lte|{to}\", field: created_at}",
+            "applications",
+            "after a change of the oldest row: the cursor passed a change of the row",
+        ),
+        // The filter is right, and the field of the row is not: two states would be one event.
+        ("lever", "field: updatedAt", "field: createdAt", "postings", "two states of a row have one identity"),
+    ];
+    each_is_found(&cases, Clause::Cursor).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_that_runs_ahead_of_what_lists_show_is_found() {
+    let cases: [Case; 1] = [(
+        "lever",
+        "lag: 5m\n  overlap: 10m",
+        "lag: 0s\n  overlap: 0s",
+        "postings",
+        "after a change that shows late: ",
+    )];
+    each_is_found(&cases, Clause::Cursor).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_not_narrowed_or_not_paged_or_not_found_is_told() {
+    let cases: [Case; 7] = [
+        ("lever", "from: updated_at_start", "from: updatedAtStart", "postings", "the list is not narrowed"),
+        ("ashby", "sync: {param: syncToken,", "sync: {param: token,", "jobs", "the list is not narrowed"),
+        ("lever", "encoded: true", "encoded: false", "postings", "after the first read: 3 of 5 rows were not seen"),
+        ("lever", "param: offset", "param: page", "postings", "the list fails with poll-circle"),
+        ("lever", "rows: data", "rows: date", "stages", "the list fails with poll-broken-answer"),
+        ("ashby", "path: job.list", "path: jobs.list", "jobs", "the list fails with poll-refused"),
+        ("greenhouse", "auth.greenhouse.io/token", "auth.greenhouse.io/oauth", "jobs", "fails with poll-credentials"),
+    ];
+    each_is_found(&cases, Clause::Cursor).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_cannot_begin_anew_when_its_token_ended_is_found() {
+    let known = "expired: [sync_token_expired], ";
+    each_is_found(&[("ashby", known, "", "jobs", "since which the sync token ended: ")], Clause::Cursor).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_after_which_a_list_is_never_read_again_is_found() {
+    // The vendor forgets pages with a code that the manifest does not name; named, all is well.
+    let (order, forgets) =
+        ("  order: id ascending", "  unknown_page: {status: 400, error: cursor_expired}\n  order: id ascending");
+    let broken = Broken::new("ashby", "api.yaml", order, forgets);
+    let part = Part::List("jobs".to_owned());
+    let found = broken.found(&part, Clause::Answers).await;
+    assert!(found.contains("after a page that is not known any more at a later page: "), "{found}");
+    let manifest = broken.folder.path().join("manifest.yaml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, text.replace("[sync_token_expired]", "[sync_token_expired, cursor_expired]")).unwrap();
+    assert_eq!(broken.found(&part, Clause::Answers).await, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_that_is_read_otherwise_than_the_vendor_writes_it_is_found() {
+    for (vendor, old, new, part) in [
+        ("lever", "[token, triggeredAt]", "[triggeredAt, token]", "a delivery that is right is answered 401"),
+        ("lever", "[token, triggeredAt]", "[triggeredAt]", "a delivery that is right is answered 401"),
+        ("lever", "      sent_at: {epoch_ms: triggeredAt, within: 24h}\n", "", "signed a month ago is answered 200"),
+        ("lever", "within: 24h", "within: 1h", "the last retry of a delivery is answered 401"),
+        ("ashby", "before: \"sha256=\"", "before: \"sha1=\"", "a delivery that is right is answered 401"),
+        ("ashby", "header: Ashby-Signature", "header: X-Ashby-Signature", "a delivery that is right is answered 401"),
+        (
+            "ashby",
+            "{hmac: {algorithm: sha256, encoding: hex, header: Ashby-Signature, before: \"sha256=\", signed: body}}",
+            "{none: {}}",
+            "a delivery that was altered is answered 200",
+        ),
+    ] {
+        let found = Broken::new(vendor, "manifest.yaml", old, new).found(&Part::Deliveries, Clause::Signature).await;
+        assert!(found.contains(part), "{vendor}: {new}: {found}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_vendor_does_not_say_is_a_mistake_and_not_a_proof() {
+    for (vendor, file, old, new, part) in [
+        ("lever", "api.yaml", "  postings:", "  adverts:", "it does not say how the list \"postings\" behaves"),
+        ("lever", "api.yaml", "  sources: {id: text}", "  sources: {}", "rows have no `id`"),
+        (
+            "ashby",
+            "api.yaml",
+            ", example: '{\"id\": \"plan-1\", \"title\": \"Default\", \"isArchived\": false}'",
+            "",
+            "a list without a row",
+        ),
+        ("ashby", "api.yaml", "stage: stageId", "stage: stage", "no row has `stage`"),
+        ("ashby", "api.yaml", "example:", "exampel:", "did you mean \"example\"?"),
+        ("ashby", "api.yaml", "stream: interview_plans", "stream: interview_plan", "no list \"interview_plan\" above"),
+    ] {
+        let problems = prove(&Broken::new(vendor, file, old, new).folder, &Part::All).await.unwrap_err().to_string();
+        assert!(problems.contains(part) && problems.contains("api.yaml"), "{problems}");
+    }
+    let broken = Broken::new("lever", "api.yaml", "base_path: /v1", "base_path: /v1");
+    std::fs::remove_file(broken.folder.path().join("api.yaml")).unwrap();
+    let problems = prove(&broken.folder, &Part::All).await.unwrap_err().to_string();
+    assert!(problems.contains("api.yaml: the file is missing"), "{problems}");
+}

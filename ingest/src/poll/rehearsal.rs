@@ -1,0 +1,238 @@
+//! One list of a connection, polled as it is in earnest, with what would be committed kept in memory.
+//!
+//! For the proof of a vendor's folder (`hirewire vendor prove`): the poller, its requests and its cursors are those of
+//! the service; only the journal is another, and can end the poller at any commit, as a kill does.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hirewire_kafka::Record;
+use hirewire_schemas::Names;
+use hirewire_schemas::records::{Cursor, decode};
+use hirewire_service::{Health, Shutdown};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
+
+use super::client::Client;
+use super::journal::{CursorCodec, Journal, NotCommitted, key};
+use super::lane::Lane;
+use super::poller::{Poller, TURN};
+use crate::connection::Connection;
+use crate::metrics::Metrics;
+use crate::topics::Topics;
+
+/// Cursors have a partition of their own, rows do not: so they are told apart.
+const PARTITION: i32 = 0;
+/// In front of a cursor's Avro bytes stands the registry's framing.
+const FRAME_BYTES: usize = 5;
+
+/// A list that is polled in memory.
+pub struct Rehearsal {
+    http: Http,
+    connection: Arc<Connection>,
+    list: String,
+    memory: Arc<Memory>,
+    poller: Poller<Memory>,
+}
+
+/// What requests are sent with; to make it takes longer than a rehearsal.
+#[derive(Debug, Clone)]
+pub struct Http(reqwest::Client);
+
+impl Http {
+    /// `None`: no client can be made.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        super::client::http().ok().map(Self)
+    }
+}
+
+/// A row that was committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The identity of its raw record.
+    pub id: String,
+    /// Its exact bytes.
+    pub body: Bytes,
+}
+
+/// Where a poller is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Nothing of the commit is there.
+    BeforeCommit,
+    /// The commit is there, and the poller does not know.
+    AfterCommit,
+}
+
+/// How a round ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Round {
+    Over,
+    /// The poller was killed. Another one is in its place, which begins at the cursors that were committed.
+    Killed,
+}
+
+impl Rehearsal {
+    /// A poller of the list alone. `None`: the connection is not polled, or has no such list.
+    #[must_use]
+    pub fn new(http: &Http, connection: &Arc<Connection>, list: &str) -> Option<Self> {
+        let memory = Arc::new(Memory::default());
+        let poller = poller(http, connection, list, &memory)?;
+        Some(Self { http: http.clone(), connection: connection.clone(), list: list.to_owned(), memory, poller })
+    }
+
+    /// Reads the list once, as one round of the service does.
+    pub async fn read(&mut self) -> Round {
+        let memory = self.memory.clone();
+        let ended = tokio::select! {
+            _ = Box::pin(self.poller.one_round()) => Round::Over,
+            () = memory.killed.notified() => Round::Killed,
+        };
+        if ended == Round::Killed {
+            self.restart();
+        }
+        ended
+    }
+
+    /// The vendor's clock as an answer for another list tells it: lists are read one after the other.
+    pub fn hear(&mut self, vendor_now: Timestamp) {
+        self.poller.client.hear(vendor_now, Timestamp::now());
+    }
+
+    /// Another poller goes on from what was committed.
+    pub fn restart(&mut self) {
+        if let Some(poller) = poller(&self.http, &self.connection, &self.list, &self.memory) {
+            self.poller = poller;
+        }
+    }
+
+    /// The poller is killed at the commit after `commits` others.
+    pub fn kill_after(&mut self, commits: usize, moment: Moment) {
+        self.memory.with(|state| state.kill = Some((commits, moment)));
+    }
+
+    /// Rows committed since this was asked last, in their order.
+    #[must_use]
+    pub fn take(&mut self) -> Vec<Kept> {
+        self.memory.with(|state| std::mem::take(&mut state.rows))
+    }
+
+    /// What changed at or after this instant will be asked for again, by the cursors that the poller goes on from. `None`:
+    /// everything will.
+    #[must_use]
+    pub fn reached(&self) -> Option<Timestamp> {
+        let overlap = self.connection.poll.as_ref().map(|poll| poll.overlap).unwrap_or_default();
+        let of_lane = |lane: &Lane| lane.cursor.as_ref().and_then(|cursor| reached(cursor, overlap));
+        // A part that was not read yet: everything.
+        self.poller.lanes.iter().map(of_lane).collect::<Option<Vec<_>>>()?.into_iter().min()
+    }
+
+    /// The tokens that the list's next runs begin with.
+    #[must_use]
+    pub fn sync_tokens(&self) -> Vec<String> {
+        self.poller.lanes.iter().filter_map(|lane| lane.cursor.as_ref()?.sync_token.clone()).collect()
+    }
+
+    /// The codes of what failed last, in the parts of the list that fail.
+    #[must_use]
+    pub fn failing(&self) -> Vec<&'static str> {
+        self.poller.lanes.iter().filter_map(|lane| lane.failing).collect()
+    }
+}
+
+fn poller(http: &Http, connection: &Arc<Connection>, list: &str, memory: &Arc<Memory>) -> Option<Poller<Memory>> {
+    let topics = Topics::new(&Names::default(), [connection.manifest.vendor.as_str()]);
+    let cursors = memory.with(|state| state.cursors.clone());
+    let mut lanes = Lane::all(connection, connection.manifest.api.as_ref()?, &cursors);
+    lanes.retain(|lane| lane.stream_name() == list);
+    if lanes.is_empty() || connection.poll.is_none() {
+        return None;
+    }
+    let metrics = Metrics::new(&prometheus::Registry::new()).ok()?;
+    Some(Poller {
+        connection: connection.clone(),
+        lanes,
+        client: Client::over(http.0.clone()),
+        journal: memory.clone(),
+        cursors: CursorCodec::new(topics.cursor.clone(), 0),
+        partition: PARTITION,
+        topics,
+        metrics: metrics.polled(&connection.name, &connection.manifest.vendor),
+        health: Health::new().component("rehearsal"),
+        stop: Shutdown::new(),
+        fetches: None,
+        turn: TURN,
+    })
+}
+
+/// What was committed.
+#[derive(Default)]
+struct Memory {
+    state: Mutex<State>,
+    killed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    rows: Vec<Kept>,
+    cursors: HashMap<String, Cursor>,
+    /// Commits until the poller is killed.
+    kill: Option<(usize, Moment)>,
+}
+
+impl Memory {
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Journal for Memory {
+    async fn commit(&self, records: Vec<Record>) -> Result<(), NotCommitted> {
+        let killed = self.with(|state| match &mut state.kill {
+            Some((0, moment)) => {
+                let moment = *moment;
+                state.kill = None;
+                Some(moment)
+            }
+            Some((left, _)) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        });
+        if killed != Some(Moment::BeforeCommit) {
+            self.with(|state| records.iter().try_for_each(|record| state.keep(record)))
+                .ok_or_else(|| NotCommitted::Refused("a record that cannot be read back".to_owned()))?;
+        }
+        if killed.is_none() {
+            return Ok(());
+        }
+        self.killed.notify_one();
+        std::future::pending().await
+    }
+}
+
+impl State {
+    fn keep(&mut self, record: &Record) -> Option<()> {
+        let value = record.value.as_ref()?;
+        if record.partition.is_none() {
+            let (_, id) = record.headers.iter().find(|(name, _)| &**name == "ce_id")?;
+            self.rows.push(Kept { id: String::from_utf8_lossy(id).into_owned(), body: value.clone() });
+            return Some(());
+        }
+        let schema = hirewire_schemas::schema("Cursor")?;
+        let cursor: Cursor = decode(schema, value.get(FRAME_BYTES..)?).ok()?;
+        self.cursors.insert(key(&cursor.connection_id, &cursor.stream), cursor);
+        Some(())
+    }
+}
+
+/// Where the window after this cursor begins; of one that was not read to its end, where it began itself.
+fn reached(cursor: &Cursor, overlap: Duration) -> Option<Timestamp> {
+    let micros = if cursor.complete { cursor.window_to } else { cursor.window_from? };
+    let end = Timestamp::from_microsecond(micros).ok()?;
+    if cursor.complete { end.checked_sub(SignedDuration::try_from(overlap).ok()?).ok() } else { Some(end) }
+}
