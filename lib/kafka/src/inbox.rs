@@ -4,11 +4,13 @@
 //! first; of one topic always in the order of its offsets. Of equal times the earlier input of the list goes first.
 //!
 //! A broker answers in chunks, topic by topic, so after a restart the youngest record of one input can arrive before
-//! the oldest of another. What the predecessor left unread in an input is therefore waited for, bounded, before
-//! anything of an input that stands behind it in the list (as Kafka Streams does with `max.task.idle.ms`).
+//! the oldest of another. What the predecessor left unread in an input is therefore waited for before anything of an
+//! input that stands behind it in the list (as Kafka Streams does with `max.task.idle.ms`). The wait ends when the consumer
+//! says that it is past it: what the broker counts as unread may be the mark of a transaction, which never comes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -19,9 +21,8 @@ use crate::partitioned::ToWorker;
 const HELD_RECORDS: usize = 512;
 /// The same while unread records of another input are waited for, which may stand behind these.
 const HELD_RECORDS_WAITING: usize = 4096;
-/// Longest wait for an input's unread records since the last of them came. Not longer: what the broker counts as unread
-/// may be the mark of a transaction, which is never handed over.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Longest wait for an input's unread records since the last of them came: its partition may be out of reach.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What [`Inbox::take`] found.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(crate) struct Inbox {
     channel: Receiver<ToWorker>,
     inputs: Vec<Input>,
     held: usize,
+    /// Whether it waits for unread records.
+    waits: Arc<AtomicBool>,
 }
 
 struct Input {
@@ -49,14 +52,14 @@ struct Input {
 }
 
 impl Inbox {
-    pub(crate) fn new(channel: Receiver<ToWorker>, topics: &[Arc<str>]) -> Self {
+    pub(crate) fn new(channel: Receiver<ToWorker>, topics: &[Arc<str>], waits: Arc<AtomicBool>) -> Self {
         let input = |topic: &Arc<str>| Input {
             topic: topic.clone(),
             waiting: VecDeque::new(),
             unread_until: 0,
             patience_ends: None,
         };
-        Self { channel, inputs: topics.iter().map(input).collect(), held: 0 }
+        Self { channel, inputs: topics.iter().map(input).collect(), held: 0, waits }
     }
 
     /// The predecessor left records of `topic` unread, all before `offset`.
@@ -72,6 +75,7 @@ impl Inbox {
             while self.held < HELD_RECORDS {
                 match self.channel.try_recv() {
                     Ok(ToWorker::Record(record)) => self.hold(record),
+                    Ok(ToWorker::Passed(topic, offset)) => self.passed(&topic, offset),
                     Ok(ToWorker::Drain) | Err(TryRecvError::Disconnected) => return Taken::Drain,
                     Ok(ToWorker::Abandon) => return Taken::Abandon,
                     Err(TryRecvError::Empty) => break,
@@ -91,6 +95,7 @@ impl Inbox {
             };
             match received {
                 Ok(ToWorker::Record(record)) => self.hold(record),
+                Ok(ToWorker::Passed(topic, offset)) => self.passed(&topic, offset),
                 Ok(ToWorker::Drain) | Err(RecvTimeoutError::Disconnected) => return Taken::Drain,
                 Ok(ToWorker::Abandon) => return Taken::Abandon,
                 Err(RecvTimeoutError::Timeout) if until.is_some_and(|until| until <= Instant::now()) => {
@@ -101,11 +106,16 @@ impl Inbox {
         }
     }
 
-    fn hold(&mut self, record: Inbound) {
-        let Some(input) = self.inputs.iter_mut().find(|input| Arc::ptr_eq(&input.topic, &record.topic)) else { return };
-        if record.offset + 1 >= input.unread_until {
+    fn passed(&mut self, topic: &Arc<str>, offset: i64) {
+        let input = self.inputs.iter_mut().find(|input| Arc::ptr_eq(&input.topic, topic));
+        if let Some(input) = input.filter(|input| offset >= input.unread_until) {
             input.unread_until = 0;
         }
+    }
+
+    fn hold(&mut self, record: Inbound) {
+        self.passed(&record.topic, record.offset + 1);
+        let Some(input) = self.inputs.iter_mut().find(|input| Arc::ptr_eq(&input.topic, &record.topic)) else { return };
         input.patience_ends = None;
         input.waiting.push_back(record);
         self.held += 1;
@@ -133,12 +143,13 @@ impl Inbox {
             }
             let ends = *input.patience_ends.get_or_insert(now + PATIENCE);
             if ends <= now {
-                tracing::debug!(topic = %input.topic, "no more unread records came");
+                tracing::warn!(topic = %input.topic, "unread records did not come: later ones of other inputs go first");
                 input.unread_until = 0;
                 continue;
             }
             latest = latest.max(Some(ends));
         }
+        self.waits.store(latest.is_some(), Ordering::Release);
         latest
     }
 }
@@ -159,7 +170,7 @@ mod tests {
         fn new() -> Self {
             let topics = [Arc::from("first"), Arc::from("second")];
             let (consumer, channel) = sync_channel(HELD_RECORDS_WAITING * 2);
-            Self { inbox: Inbox::new(channel, &topics), topics, consumer }
+            Self { inbox: Inbox::new(channel, &topics, Arc::default()), topics, consumer }
         }
 
         fn hand_over(&self, input: usize, offset: i64, timestamp_ms: i64) {
@@ -215,11 +226,19 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_that_is_never_handed_over_is_not_waited_for_without_end() {
+    fn a_mark_that_is_never_handed_over_is_not_waited_for() {
         let mut scene = Scene::new();
         scene.inbox.expect("first", 3);
         scene.hand_over(1, 0, 20);
-        assert!(matches!(scene.inbox.take(None), Taken::Record(record) if record.offset == 0));
+        let pass = |scene: &Scene, offset| {
+            scene.consumer.send(ToWorker::Passed(scene.topics[0].clone(), offset)).unwrap();
+        };
+        pass(&scene, 2);
+        assert!(scene.taken().is_empty());
+        assert!(scene.inbox.waits.load(Ordering::Acquire), "it wants to be told more");
+        pass(&scene, 3);
+        assert_eq!(scene.taken(), ["second 0"]);
+        assert!(!scene.inbox.waits.load(Ordering::Acquire));
     }
 
     /// Else the consumer's thread could not hand over what is waited for.

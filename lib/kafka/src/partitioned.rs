@@ -118,6 +118,8 @@ struct Running {
     inbox: SyncSender<ToWorker>,
     thread: std::thread::JoinHandle<Result<(), Stop>>,
     given_back: Arc<AtomicBool>,
+    /// Whether it waits for unread records of an input, and wants to be told how far the consumer is.
+    waits: Arc<AtomicBool>,
 }
 
 /// The member is ready when the last of its workers has restored its state.
@@ -140,12 +142,16 @@ impl Restoring {
 /// What a worker is told.
 pub(crate) enum ToWorker {
     Record(Inbound),
+    /// All before this offset of an input was handed over, or is never handed over, as the marks of transactions.
+    Passed(Arc<str>, i64),
     /// Commit what was begun and end.
     Drain,
     /// The partition is somebody else's already: abort and end.
     Abandon,
 }
 
+/// How often workers that wait for unread records are told how far the consumer is.
+const TELL_EVERY: Duration = Duration::from_millis(100);
 /// Records that wait for a worker; beyond it the consumer stops reading.
 const INBOX_RECORDS: usize = 512;
 
@@ -228,6 +234,7 @@ impl Members {
         for p in numbers {
             let (inbox, outbox) = sync_channel(INBOX_RECORDS);
             let given_back = Arc::new(AtomicBool::new(false));
+            let waits = Arc::new(AtomicBool::new(false));
             let worker = Worker {
                 partition: *p,
                 inputs: self.inputs.clone(),
@@ -241,6 +248,7 @@ impl Members {
                 step: (self.make_step)(*p)?,
                 restoring: restoring.clone(),
                 given_back: given_back.clone(),
+                waits: waits.clone(),
                 lag: self.lag.clone(),
             };
             let fenced = fenced.clone();
@@ -251,7 +259,7 @@ impl Members {
             self.workers
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .insert(*p, Running { inbox, thread, given_back });
+                .insert(*p, Running { inbox, thread, given_back, waits });
         }
         drop(fenced);
         wait_for_fences(&all_fenced, numbers.len())
@@ -320,6 +328,30 @@ impl Members {
                 Some(Ok(())) | None => {
                     return Stop::retryable("worker-ended", "a worker ended without a reason");
                 }
+            }
+        }
+    }
+
+    /// Tells workers that wait how far their inputs were read. On the thread that hands records over, after it did.
+    fn tell_positions(&self, consumer: &PartitionedConsumer) {
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting: BTreeMap<i32, SyncSender<ToWorker>> = workers
+            .iter()
+            .filter(|(_, running)| running.waits.load(Ordering::Acquire))
+            .map(|(p, running)| (*p, running.inbox.clone()))
+            .collect();
+        drop(workers);
+        if waiting.is_empty() {
+            return;
+        }
+        let Ok(positions) = consumer.position() else { return };
+        for element in positions.elements() {
+            let topic = self.inputs.iter().find(|topic| ***topic == *element.topic());
+            if let (Offset::Offset(offset), Some(topic), Some(inbox)) =
+                (element.offset(), topic, waiting.get(&element.partition()))
+            {
+                // Who has no place for it is told the next time.
+                let _full = inbox.try_send(ToWorker::Passed(topic.clone(), offset)).is_err();
             }
         }
     }
@@ -421,8 +453,9 @@ fn pump(
     inputs: &[Arc<str>],
     shutdown: &Shutdown,
 ) -> Result<(), Stop> {
+    let mut told = Instant::now();
     while !shutdown.is_requested() {
-        let polled = consumer.poll(Duration::from_millis(100));
+        let polled = consumer.poll(TELL_EVERY);
         members.component.progress(Duration::from_secs(60));
         if let Some(stop) = members.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(stop);
@@ -438,6 +471,10 @@ fn pump(
                 hand_over(members, &inbox, Inbound::copy(&message, topic), shutdown)?;
             }
             Some(Err(error)) => on_consumer_error(&error)?,
+        }
+        if told.elapsed() >= TELL_EVERY {
+            members.tell_positions(consumer);
+            told = Instant::now();
         }
     }
     Ok(())

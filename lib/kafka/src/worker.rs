@@ -35,6 +35,8 @@ pub(crate) struct Worker {
     pub(crate) restoring: Restoring,
     /// Set when the partition was given back while this worker was still at work.
     pub(crate) given_back: Arc<AtomicBool>,
+    /// Set while it waits for unread records of an input.
+    pub(crate) waits: Arc<AtomicBool>,
     pub(crate) lag: Arc<Lag>,
 }
 
@@ -95,7 +97,7 @@ impl Worker {
             }
         };
         self.step.restore(&self.settings)?;
-        let mut inbox = Inbox::new(channel, &self.inputs);
+        let mut inbox = Inbox::new(channel, &self.inputs, self.waits.clone());
         self.expect_unread(&mut inbox)?;
         self.restoring.one_is_done();
         loop {
