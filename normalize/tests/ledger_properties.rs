@@ -348,3 +348,37 @@ fn a_status_learnt_late_that_is_still_in_effect_is_told_live() {
         assert_eq!(acted, Some(present.status), "seed {seed}: what sinks that act believe");
     }
 }
+
+/// In one transaction rows explain how it came to the stage that was told, and webhooks tell what came after.
+#[test]
+fn what_came_and_went_beside_a_correction_is_told_live() {
+    for seed in 0..1000 {
+        let mut world = World::new(seed, 12);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let (mut all, mut batch) = (Vec::new(), Vec::new());
+        for (i, hook) in prompt(&mut world).into_iter().enumerate() {
+            let told_at = world.truth[i].at + 40_000;
+            let stage = matches!(world.truth[i].change, ChangeType::Stage | ChangeType::JobTransfer);
+            if !stage || rng.u8(..3) > 0 {
+                batch.extend(hook);
+            }
+            if rng.u8(..3) == 0 {
+                if rng.bool() {
+                    batch.extend(world.rows(i, Rows::Visits, told_at));
+                }
+                all.push(std::mem::take(&mut batch));
+            }
+        }
+        all.push(batch);
+        all.extend(closing(&mut world, Rows::Visits));
+        let consumer = play(&all);
+        for change in
+            [ChangeType::Hire, ChangeType::Unhire, ChangeType::Rejection, ChangeType::Unrejection, ChangeType::Deleted]
+        {
+            let truly = world.truth.iter().filter(|t| t.change == change).count();
+            let live =
+                consumer.events.values().filter(|e| e.revision == Revision::Live && e.what.change == change).count();
+            assert_eq!(live, truly, "seed {seed} {change:?}");
+        }
+    }
+}

@@ -183,7 +183,7 @@ fn live_of(old: &[Effective], moves: &[Move], tail: usize, replaced: &[Effective
         return all(tail);
     }
     if last.to == present {
-        return all(moves.len());
+        return all(behind_told(moves, tail, replaced).unwrap_or(moves.len()));
     }
     let mut retold = tail;
     for e in replaced {
@@ -197,6 +197,16 @@ fn live_of(old: &[Effective], moves: &[Move], tail: usize, replaced: &[Effective
     }
     let status = if last.to.status == present.status { None } else { status_untold(moves, tail, replaced) };
     Live { from: (retold..moves.len()).find(leaves_present).unwrap_or(retold), status }
+}
+
+/// Where what came after the last event that is told anew begins: it left the present and came back to it.
+fn behind_told(moves: &[Move], tail: usize, replaced: &[Effective]) -> Option<usize> {
+    let last = replaced.last()?;
+    let told_until = if last.precision == Precision::Exact { last.at } else { last.not_after.unwrap_or(last.at) };
+    let is_told = |j: &usize| retells(&moves[*j], last) && moves[*j].at <= told_until + SECOND;
+    let behind = (tail..moves.len()).rev().find(is_told)? + 1;
+    let next = moves.get(behind)?;
+    (next.from == last.to && next.at + SECOND >= told_until).then_some(behind)
 }
 
 /// The move behind `tail` that led to the last status, if it is not one that was told already.
