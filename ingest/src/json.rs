@@ -60,6 +60,12 @@ pub(crate) fn texts(body: &[u8], path: &Path) -> Vec<String> {
     items.into_iter().filter_map(|range| scalar(body.get(range)?, &Path::default())).collect()
 }
 
+/// Whether nothing stands at `path`, or null.
+#[must_use]
+pub(crate) fn is_null(body: &[u8], path: &Path) -> bool {
+    find(body, path).is_none_or(|raw| raw == b"null")
+}
+
 /// The boolean at `path`; `None` if there is none.
 #[must_use]
 pub(crate) fn truth(body: &[u8], path: &Path) -> Option<bool> {

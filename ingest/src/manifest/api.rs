@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use hirewire_service::settings::duration_or_zero;
 use hirewire_yaml::{Map, Node, Problems, Value};
 
@@ -10,11 +11,16 @@ use super::stream::{Before, Stream, flag, pairs};
 use super::{Rows, header, optional, path, required_path, required_text};
 use crate::json::Path;
 
+/// Headers that a request has by itself.
+const OWN_HEADERS: [&str; 4] = ["authorization", "content-length", "host", "transfer-encoding"];
+
 /// How the vendor's lists are read.
 #[derive(Debug)]
 pub struct Api {
     /// A connection may override it.
     pub base_url: BaseUrl,
+    /// Sent with each request for a page or a row. Nothing secret.
+    pub headers: HeaderMap,
     pub auth: Auth,
     pub send: Send,
     /// How an answer with a good status says that it is none.
@@ -49,9 +55,10 @@ pub enum Auth {
     BasicApiKey {
         password: Option<String>,
     },
-    /// An API key in a header, in lower case.
+    /// An API key in a header, in lower case; `before` stands in front of it there.
     ApiKeyHeader {
         header: String,
+        before: String,
     },
 }
 
@@ -95,6 +102,9 @@ pub enum Paging {
     LinkCursor { param: String },
     /// A token in the body, sent as `param` with the parameters of the first request.
     NextToken(NextToken),
+    /// A URL in the body, whose query parameter `param` is sent with the parameters of the first request. The rest of the
+    /// URL is not followed either.
+    NextLink(NextLink),
     /// The number of the page, sent as `param` with the parameters of the first request, from 2 on.
     PageNumber(PageNumber),
 }
@@ -108,6 +118,13 @@ pub struct NextToken {
     pub(crate) more: Option<Path>,
     /// The token stands percent-encoded in the body.
     pub(crate) encoded: bool,
+}
+
+/// Where an answer has the URL of the page that follows: absent or null on the last one.
+#[derive(Debug)]
+pub struct NextLink {
+    pub(crate) param: String,
+    pub(crate) next: Path,
 }
 
 /// Pages that are counted.
@@ -124,6 +141,8 @@ pub struct RateLimit {
     pub remaining: Option<String>,
     /// Seconds since 1970 at which the count starts anew.
     pub reset_epoch: Option<String>,
+    /// Seconds until the count starts anew. At most one of the two.
+    pub reset_after: Option<String>,
 }
 
 impl Api {
@@ -131,6 +150,7 @@ impl Api {
         let mut map = node.map(problems)?;
         let base_url = map.require("base_url", problems).and_then(|node| BaseUrl::read(node, problems));
         let auth = map.require("auth", problems).and_then(|node| Auth::read(node, problems));
+        let headers = fixed_headers(map.get("headers"), auth.as_ref(), problems);
         let sends = [("query", Send::Query), ("json_body", Send::JsonBody)];
         let send = map.get("send").map_or(Some(Send::Query), |node| node.choice(&sends, problems));
         let errors = match map.get("errors") {
@@ -162,6 +182,7 @@ impl Api {
         map.finish(problems);
         Some(Self {
             base_url: base_url?,
+            headers: headers?,
             auth: auth?,
             send: send?,
             errors: errors?,
@@ -217,8 +238,9 @@ impl Auth {
         }
         if kind == "api_key_header" {
             let name = map.require("header", problems).and_then(|node| header(node, problems));
+            let before = map.get("before").map_or(Some(""), |node| header_value(node, problems));
             map.finish(problems);
-            return name.map(|header| Self::ApiKeyHeader { header });
+            return Some(Self::ApiKeyHeader { header: name?, before: before?.to_owned() });
         }
         let token_url = map.require("token_url", problems).and_then(|node| url(node, problems));
         let expires_at = required_path(&mut map, "expires_at", problems);
@@ -230,6 +252,36 @@ impl Auth {
             act_as,
         }))
     }
+}
+
+/// Headers whose values everybody may know: none that a request has by itself, as that of the API key.
+fn fixed_headers(node: Option<&Node>, auth: Option<&Auth>, problems: &mut Problems) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    let Some(node) = node else { return Some(headers) };
+    for (key, _, value) in node.map(problems)?.entries() {
+        let name = header(key, problems);
+        let (Some(name), Some(value)) = (name, header_value(value, problems)) else { continue };
+        let of_auth = matches!(auth, Some(Auth::ApiKeyHeader { header, .. }) if *header == name);
+        if of_auth || OWN_HEADERS.contains(&name.as_str()) {
+            let hint = "leave it out; a key belongs to `auth`, and to a connection's settings";
+            problems.add(key, format!("the header {name} is made for each request"), hint);
+        }
+        let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) else { continue };
+        if headers.insert(name, value).is_some() {
+            problems.add(key, "this header a second time", "a request has it once: keep one");
+        }
+    }
+    Some(headers)
+}
+
+/// A text that a header can hold.
+fn header_value<'a>(node: &'a Node, problems: &mut Problems) -> Option<&'a str> {
+    let text = node.name(problems)?;
+    if HeaderValue::from_str(text).is_err() {
+        problems.add(node, "a text that no header can hold", "write it in one line, without control characters");
+        return None;
+    }
+    Some(text)
 }
 
 impl Errors {
@@ -258,7 +310,7 @@ fn words(map: &mut Map<'_>, key: &'static str, problems: &mut Problems) -> Optio
 
 impl Paging {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let (kind, value) = node.tagged(&["link_cursor", "next_token", "page_number"], problems)?;
+        let (kind, value) = node.tagged(&["link_cursor", "next_token", "next_link", "page_number"], problems)?;
         let mut map = value.map(problems)?;
         let param = required_text(&mut map, "param", problems);
         if kind == "link_cursor" {
@@ -271,6 +323,10 @@ impl Paging {
             return Some(Self::PageNumber(PageNumber { param: param?, last: last? }));
         }
         let next = required_path(&mut map, "next", problems);
+        if kind == "next_link" {
+            map.finish(problems);
+            return Some(Self::NextLink(NextLink { param: param?, next: next? }));
+        }
         let more = optional(map.get("more").map(|node| path(node, problems)));
         let encoded = flag(&mut map, "encoded", problems);
         map.finish(problems);
@@ -282,7 +338,12 @@ impl RateLimit {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
         let mut name = |key| map.get(key).and_then(|node| header(node, problems));
-        let limit = Self { remaining: name("remaining"), reset_epoch: name("reset_epoch") };
+        let limit =
+            Self { remaining: name("remaining"), reset_epoch: name("reset_epoch"), reset_after: name("reset_after") };
+        if limit.reset_epoch.is_some() && limit.reset_after.is_some() {
+            let hint = "a header holds an instant, or the seconds until then: keep one";
+            problems.add(node, "both `reset_epoch` and `reset_after`", hint);
+        }
         map.finish(problems);
         Some(limit)
     }

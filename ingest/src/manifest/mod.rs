@@ -14,9 +14,12 @@ use std::sync::Arc;
 use hirewire_yaml::{Map, Node, Problems, Value, did_you_mean};
 
 pub(crate) use api::url;
-pub use api::{Api, Auth, BaseUrl, ClientCredentials, Errors, NextToken, PageNumber, Paging, RateLimit, Send};
+pub use api::{
+    Api, Auth, BaseUrl, ClientCredentials, Errors, NextLink, NextToken, PageNumber, Paging, RateLimit, Send,
+};
 pub use narrow::{Filter, Sync, TimeFormat, Window};
 pub use place::{Place, Rows};
+pub(crate) use signature::TimePlace;
 pub use signature::{Algorithm, Encoding, Hmac, Part, SentAt, Signature, Signed};
 pub(crate) use stream::param_of;
 pub use stream::{One, Per, Repeats, Stream};
@@ -189,9 +192,12 @@ impl Subject {
 
     /// Reads `{Application: payload.application.id, Candidate: [a.id, b.id]}`, looked up in the order written.
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let mut map = node.map(problems)?;
+        let entries: Vec<_> = node.map(problems)?.entries().collect();
+        if entries.is_empty() {
+            problems.add(node, "no place of a remote id", "write for example {Application: payload.application.id}");
+        }
         let mut places = Vec::new();
-        for (key, record, at) in map.entries() {
+        for (key, record, at) in entries {
             match SUBJECTS.iter().find(|known| **known == record) {
                 None => problems.add(
                     key,
@@ -205,9 +211,6 @@ impl Subject {
                     places.extend(found.map(|found| (*record, found)));
                 }
             }
-        }
-        if places.is_empty() {
-            problems.add(node, "no place of a remote id", "write for example {Application: payload.application.id}");
         }
         Some(Self(places))
     }

@@ -6,7 +6,7 @@ use hirewire_service::settings::duration;
 use hirewire_yaml::{Map, Node, Problems, Value};
 
 use super::narrow::TimeFormat;
-use super::{Place, header, path};
+use super::{Place, header, optional, path};
 use crate::json::Path;
 
 /// How a delivery proves its sender.
@@ -24,8 +24,10 @@ pub struct Hmac {
     pub encoding: Encoding,
     /// Where a delivery says what its hash is.
     pub claim: Place,
+    /// How the whole value there is encoded, beside the hash in it.
+    pub decoded: Option<Encoding>,
     pub before: String,
-    /// What stands between several hashes in one place, each with its `before`.
+    /// What stands between several hashes or claims in one place, a hash with its `before`.
     pub between: Option<String>,
     pub signed: Signed,
     pub sent_at: Option<SentAt>,
@@ -39,7 +41,7 @@ pub enum Signed {
     /// The values of these places of the body as they stand there, one behind the other. The rest of the body is not
     /// proven: whoever saw one delivery can write another with the same values.
     Fields(Vec<Path>),
-    /// Body and headers, put together. A header that is not there is empty.
+    /// Body, headers and claims, put together. A header that is not there is empty.
     Joined { parts: Vec<Part>, by: String },
 }
 
@@ -50,12 +52,22 @@ pub enum Part {
     Body,
     /// In lower case.
     Header(String),
+    /// What stands behind `<name>=` beside the hash.
+    Claim(String),
+}
+
+/// Where the time stands.
+#[derive(Debug)]
+pub(crate) enum TimePlace {
+    Place(Place),
+    /// As [`Part::Claim`].
+    Claim(String),
 }
 
 /// When a delivery was sent, by what is signed, and how old it may be.
 #[derive(Debug)]
 pub struct SentAt {
-    pub(crate) at: Place,
+    pub(crate) at: TimePlace,
     pub(crate) format: TimeFormat,
     /// Before and after our own clock.
     pub within: Duration,
@@ -87,6 +99,7 @@ impl Signature {
         let algorithm = map.require("algorithm", problems).and_then(|node| node.choice(&algorithms, problems));
         let encoding = map.require("encoding", problems).and_then(|node| node.choice(&encodings, problems));
         let claim = claim(&mut map, problems);
+        let decoded = optional(map.get("decoded").map(|node| node.choice(&[("base64", Encoding::Base64)], problems)));
         let before = map.get("before").map_or(Some(""), |node| node.text(problems));
         let between = match map.get("between") {
             None => Some(None),
@@ -101,11 +114,16 @@ impl Signature {
             let hint = "a body cannot hold its own hash: name what is signed, {fields: [a, b]}";
             problems.add(map.node(), "a signature in the body that signs the body", hint);
         }
+        if between == Some(None) && signed.as_ref().is_some_and(Signed::has_claims) {
+            let hint = "say what stands between the claims and the hash";
+            problems.add(map.node(), "`claim` without `between`", hint);
+        }
         map.finish(problems);
         Some(Self::Hmac(Hmac {
             algorithm: algorithm?,
             encoding: encoding?,
             claim: claim?,
+            decoded: decoded?,
             before: before?.to_owned(),
             between: between?,
             signed: signed?,
@@ -145,25 +163,47 @@ impl Signed {
     }
 
     /// Whether what stands there cannot be altered.
-    fn covers(&self, place: &Place) -> bool {
-        match (self, place) {
-            (Self::Body, Place::Field(_)) => true,
-            (Self::Body | Self::Fields(_), Place::Header(_)) => false,
-            (Self::Fields(fields), Place::Field(path)) => fields.contains(path),
-            (Self::Joined { parts, .. }, Place::Field(_)) => parts.contains(&Part::Body),
-            (Self::Joined { parts, .. }, Place::Header(name)) => parts.contains(&Part::Header(name.clone())),
+    fn covers(&self, at: &TimePlace) -> bool {
+        match (self, at) {
+            (Self::Body, TimePlace::Place(Place::Field(_))) => true,
+            (Self::Body | Self::Fields(_), TimePlace::Place(Place::Header(_)) | TimePlace::Claim(_)) => false,
+            (Self::Fields(fields), TimePlace::Place(Place::Field(path))) => fields.contains(path),
+            (Self::Joined { parts, .. }, TimePlace::Place(Place::Field(_))) => parts.contains(&Part::Body),
+            (Self::Joined { parts, .. }, TimePlace::Place(Place::Header(name))) => {
+                parts.contains(&Part::Header(name.clone()))
+            }
+            (Self::Joined { parts, .. }, TimePlace::Claim(name)) => parts.contains(&Part::Claim(name.clone())),
         }
+    }
+
+    fn has_claims(&self) -> bool {
+        matches!(self, Self::Joined { parts, .. } if parts.iter().any(|part| matches!(part, Part::Claim(_))))
     }
 }
 
 impl Part {
-    /// Reads `body`, or `{header: Name}`.
+    /// Reads `body`, `{header: Name}` or `{claim: name}`.
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         if !matches!(node.value, Value::Map(_)) {
             return node.choice(&[("body", Self::Body)], problems);
         }
-        let (_, value) = node.tagged(&["header"], problems)?;
-        header(value, problems).map(Self::Header)
+        match node.tagged(&["header", "claim"], problems)? {
+            ("claim", value) => value.name(problems).map(|name| Self::Claim(name.to_owned())),
+            (_, value) => header(value, problems).map(Self::Header),
+        }
+    }
+}
+
+impl TimePlace {
+    /// Reads a path of the body, `{header: Name}` or `{claim: name}`.
+    fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        if !matches!(node.value, Value::Map(_)) {
+            return path(node, problems).map(|path| Self::Place(Place::Field(path)));
+        }
+        match node.tagged(&["header", "claim"], problems)? {
+            ("claim", value) => value.name(problems).map(|name| Self::Claim(name.to_owned())),
+            (_, value) => header(value, problems).map(|name| Self::Place(Place::Header(name))),
+        }
     }
 }
 
@@ -183,7 +223,7 @@ impl SentAt {
                 return None;
             }
         };
-        let place = Place::read(at, problems);
+        let place = TimePlace::read(at, problems);
         if let (Some(place), Some(signed)) = (&place, signed)
             && !signed.covers(place)
         {

@@ -92,8 +92,8 @@ impl Stream {
             Some(node) => Per::read(node, before, problems).map(Some),
         };
         let each_in = each_in(&mut map, problems);
-        let own = per.iter().flatten().map(|per| per.param.as_str());
-        let params: Vec<&str> = own.chain(each_in.iter().flatten().map(|(param, _)| param.as_str())).collect();
+        // Also where the rest of these keys is wrong, or the list that one names.
+        let params: Vec<&str> = ["per", "each_in"].iter().filter_map(|key| first_key(node.peek(key)?)).collect();
         let at = map.get("path").map_or(Some(name), |node| list_path(node, &params, problems));
         let rows = rows(&mut map, problems);
         let paged = map.get("paged").map_or(Some(true), |node| node.boolean(problems));
@@ -333,6 +333,11 @@ fn one_param<'a>(node: &'a Node, example: &str, problems: &mut Problems) -> Opti
         problems.add(key, "a second parameter", "there is one");
     }
     Some((name, value))
+}
+
+fn first_key(node: &Node) -> Option<&str> {
+    let Value::Map(entries) = &node.value else { return None };
+    entries.first()?.0.scalar()
 }
 
 pub(super) fn pairs(node: Option<&Node>, problems: &mut Problems) -> Option<Vec<(String, String)>> {

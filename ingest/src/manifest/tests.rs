@@ -86,6 +86,27 @@ fn a_signature_stands_in_one_place_and_signs_something() {
         ("field: s, signed: {fields: [token]}, sent_at: {epoch_ms: at, within: 1h}", "a time that is not signed"),
         ("header: s, signed: body, sent_at: {epoch_ms: at, within: 0s}", "a time of nothing"),
         ("header: s, signed: body, sent_at: {epoch_ms: at}", "`within` is missing"),
+        ("header: s, decoded: hex, signed: body", "\"hex\" is not known here"),
+        ("header: s, decodd: base64, signed: body", "did you mean \"decoded\"?"),
+        ("header: s, signed: {joined: {parts: [body, {claim: t}], by: \".\"}}", "`claim` without `between`"),
+        (
+            "header: s, between: \",\", signed: {joined: {parts: [body, {clam: t}], by: \".\"}}",
+            "did you mean \"claim\"?",
+        ),
+        (
+            "header: s, between: \",\", signed: {joined: {parts: [body, {claim: \"\"}], by: \".\"}}",
+            "found an empty one",
+        ),
+        (
+            "header: s, between: \",\", signed: {joined: {parts: [body, {claim: u}], by: \".\"}}, \
+             sent_at: {epoch_s: {claim: t}, within: 1h}",
+            "a time that is not signed",
+        ),
+        (
+            "header: s, between: \",\", signed: body, sent_at: {epoch_s: {claim: t}, within: 1h}",
+            "a time that is not signed",
+        ),
+        ("header: s, signed: body, sent_at: {epoch_s: {clam: t}, within: 1h}", "did you mean \"claim\"?"),
     ] {
         let shown = of_signature(keys);
         assert!(shown.contains(part), "{keys}: {shown}");
@@ -118,6 +139,10 @@ fn each_way_to_poll_has_its_own_keys() {
     for (key, value) in [
         ("auth", "{basic_api_key: {password: x}}"),
         ("auth", "{api_key_header: {header: X-Key}}"),
+        ("auth", "{api_key_header: {header: Authorization, before: \"Key \"}}"),
+        ("headers", "{X-Version: \"20210218\", Accept: application/vnd.api+json}"),
+        ("paging", "{next_link: {next: links.next, param: \"page[number]\"}}"),
+        ("rate_limit", "{remaining: X-Left, reset_after: X-Reset}"),
         ("paging", "{next_token: {param: pageId, next: nextPageId}}"),
         ("paging", "{page_number: {param: page, last: complete}}"),
         ("rows", "."),
@@ -137,12 +162,34 @@ fn each_way_to_poll_has_its_own_keys() {
         ("auth", "{api_key_header: {}}", "`header` is missing"),
         ("auth", "{api_key_header: {header: \"a b\"}}", "is not the name of a header"),
         ("auth", "{api_key_headr: {header: a}}", "did you mean \"api_key_header\"?"),
+        ("auth", "{api_key_header: {header: a, befor: b}}", "did you mean \"before\"?"),
+        ("auth", "{api_key_header: {header: a, before: \"b\\n\"}}", "a text that no header can hold"),
+        ("headers", "[X-Version]", "expected a mapping, found a list"),
+        ("headers", "{\"a b\": c}", "\"a b\" is not the name of a header"),
+        ("headers", "{X-Version: \"a\\nHost: b\"}", "a text that no header can hold"),
+        ("headers", "{X-Version: \"\"}", "found an empty one"),
+        ("headers", "{X-Version: [a]}", "expected a text, found a list"),
+        ("headers", "{X-Version: a, x-version: b}", "this header a second time"),
+        ("headers", "{Authorization: Bearer x}", "the header authorization is made for each request"),
+        (
+            "auth",
+            "{api_key_header: {header: x-key}}\n  headers: {X-Key: x}",
+            "the header x-key is made for each request (leave it out",
+        ),
+        ("paging", "{next_link: {next: links.next}}", "`param` is missing"),
+        ("paging", "{next_link: {param: page}}", "`next` is missing"),
+        ("paging", "{next_link: {param: page, next: next, more: more}}", "unknown key \"more\""),
+        ("paging", "{next_lnk: {param: page, next: next}}", "did you mean \"next_link\"?"),
+        ("rate_limit", "{reset_epoch: a, reset_after: b}", "both `reset_epoch` and `reset_after`"),
+        ("rate_limit", "{reset_aftr: b}", "did you mean \"reset_after\"?"),
+        ("rate_limit", "{reset_after: \"a b\"}", "is not the name of a header"),
         ("paging", "{page_number: {param: page}}", "`last` is missing"),
         ("paging", "{page_number: {last: done}}", "`param` is missing"),
         ("paging", "{page_number: {param: page, last: a..b}}", "a path with an empty key"),
         ("rows", "\"a..*\"", "a path with an empty key"),
         ("window", "{after: a}", "`field` is missing"),
         ("window", "{after: a, to: b, field: u}", "unknown key \"to\""),
+        ("streams", "{jobs: {subject: {}}}", "no place of a remote id"),
         ("streams", "{jobs: {subject: {Job: id}, paged: maybe}}", "maybe"),
         ("streams", "{jobs: {subject: {Job: id}, repeats: {bytes_but: [a..b]}}}", "a path with an empty key"),
         ("streams", "{jobs: {subject: {Job: id}, repeats: {but: [a]}}}", "\"but\" is not known here"),
@@ -270,6 +317,20 @@ fn a_list_per_parent_names_a_list_above_it_and_takes_its_window() {
         let shown = of(rest);
         assert!(shown.contains(part), "{rest}: {shown}");
     }
+}
+
+#[test]
+fn a_mistake_of_a_parents_list_is_told_once() {
+    for parents in ["{subject: {Jb: id}}", "{subject: {Job: id}, repeats: often}"] {
+        let shown = of_api(
+            "streams",
+            &format!("{{jobs: {parents}, notes: {{per: {{job: jobs}}, path: \"jobs/{{job}}/notes\"}}}}"),
+        );
+        assert_eq!(shown.lines().count(), 1, "{shown}");
+    }
+    let rest = "per: {job: jobs}, each_in: {step: [a..b]}, path: \"jobs/{job}/{step}\"";
+    let shown = of_api("streams", &format!("{{jobs: {{subject: {{Job: id}}}}, visits: {{{rest}}}}}"));
+    assert_eq!(shown.lines().count(), 1, "{shown}");
 }
 
 #[test]

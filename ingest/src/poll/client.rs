@@ -196,7 +196,7 @@ impl Client {
                 self.http.post(url).header("content-type", "application/json").body(body)
             }
         };
-        let request = request.header("accept", "application/json");
+        let request = request.header("accept", "application/json").headers(api.headers.clone());
         let request = match (&api.auth, &poll.credentials) {
             (Auth::Oauth2ClientCredentials(auth), Credentials::Client(client)) => {
                 request.bearer_auth(self.tokens.get(&self.http, auth, client).await?)
@@ -205,8 +205,10 @@ impl Client {
                 let key = key.text().map_err(|error| Failure::Credentials(error.to_string()))?;
                 request.basic_auth(key, password.as_ref())
             }
-            (Auth::ApiKeyHeader { header }, Credentials::ApiKey(key)) => request
-                .header(header, secret_value(&key.text().map_err(|error| Failure::Credentials(error.to_string()))?)?),
+            (Auth::ApiKeyHeader { header, before }, Credentials::ApiKey(key)) => {
+                let key = key.text().map_err(|error| Failure::Credentials(error.to_string()))?;
+                request.header(header, secret_value(before, &key)?)
+            }
             // Settings are read by the manifest's kind.
             (Auth::Oauth2ClientCredentials(_) | Auth::BasicApiKey { .. } | Auth::ApiKeyHeader { .. }, _) => {
                 return Err(Failure::Credentials(
@@ -268,8 +270,8 @@ impl Client {
 }
 
 /// A header's value that no log may show.
-fn secret_value(key: &str) -> Result<HeaderValue, Failure> {
-    let mut value = HeaderValue::from_str(key)
+fn secret_value(before: &str, key: &str) -> Result<HeaderValue, Failure> {
+    let mut value = HeaderValue::from_str(&format!("{before}{key}"))
         .map_err(|_| Failure::Credentials("the API key holds characters that no header can".to_owned()))?;
     value.set_sensitive(true);
     Ok(value)
@@ -323,6 +325,7 @@ fn parameters<'a>(api: &'a Api, question: &Question<'a>) -> Vec<Param<'a>> {
     let param = match &api.paging {
         Paging::LinkCursor { param } => param,
         Paging::NextToken(rules) => &rules.param,
+        Paging::NextLink(rules) => &rules.param,
         Paging::PageNumber(rules) => &rules.param,
     };
     if let (Paging::LinkCursor { .. }, Some(page)) = (&api.paging, question.page) {

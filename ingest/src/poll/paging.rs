@@ -6,7 +6,7 @@ use reqwest::Url;
 use super::failure::Failure;
 use crate::json;
 use crate::link;
-use crate::manifest::{NextToken, PageNumber, Paging};
+use crate::manifest::{NextLink, NextToken, PageNumber, Paging};
 
 /// The value of the paging parameter for the page behind this one, which was asked for by `page`; `None`: it is the last.
 ///
@@ -21,6 +21,7 @@ pub(super) fn next(
     match paging {
         Paging::LinkCursor { param } => Ok(next_cursor(headers, param)),
         Paging::NextToken(rules) => next_token(body, rules),
+        Paging::NextLink(rules) => next_link(body, rules),
         Paging::PageNumber(rules) => next_number(body, rules, page),
     }
 }
@@ -47,6 +48,16 @@ fn next_token(body: &[u8], rules: &NextToken) -> Result<Option<String>, Failure>
     }
 }
 
+/// The parameter of the URL that stands in the body. What is no URL with that parameter is unusable: its list would end
+/// too early.
+fn next_link(body: &[u8], rules: &NextLink) -> Result<Option<String>, Failure> {
+    if json::is_null(body, &rules.next) {
+        return Ok(None);
+    }
+    let named = json::scalar(body, &rules.next).and_then(|url| query_param(&url, &rules.param));
+    named.map(Some).ok_or(Failure::Broken("a page follows, and its link does not name it"))
+}
+
 /// A percent-encoded text, decoded; one that is surely not encoded stays as it is.
 fn decoded(token: String) -> String {
     let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"%-._~".contains(&byte);
@@ -59,8 +70,12 @@ fn decoded(token: String) -> String {
 
 /// `param` of the link with `rel="next"` (RFC 8288).
 fn next_cursor(headers: &HeaderMap, param: &str) -> Option<String> {
-    // The link may be relative; only its query counts.
-    let (_, query) = link::target(headers, "next")?.split_once('?')?;
+    query_param(link::target(headers, "next")?, param)
+}
+
+/// A parameter of a URL, decoded. The URL may be relative; only its query counts.
+fn query_param(url: &str, param: &str) -> Option<String> {
+    let (_, query) = url.split_once('?')?;
     let query = query.split('#').next()?;
     let base = Url::parse(&format!("http://localhost/?{query}")).ok()?;
     base.query_pairs().find(|(name, _)| name == param).map(|(_, value)| value.into_owned()).filter(|v| !v.is_empty())
@@ -130,6 +145,29 @@ mod tests {
         assert_eq!(next_token(b"{\"content\":[],\"nextPageId\":\"p2\"}", &rules), Ok(Some("p2".to_owned())));
         for last in ["{\"content\":[]}", "{\"nextPageId\":\"\"}", "{\"nextPageId\":null}"] {
             assert_eq!(next_token(last.as_bytes(), &rules), Ok(None), "{last}");
+        }
+    }
+
+    #[test]
+    fn a_link_in_the_body_names_the_page_by_one_parameter_and_a_list_never_ends_by_another_shape() {
+        let rules = NextLink { param: "page[number]".to_owned(), next: json::Path::parse("links.next").unwrap() };
+        let next = |body: &str| next_link(body.as_bytes(), &rules);
+        for url in [
+            "https://x.example/v1/people?page%5Bnumber%5D=2&page%5Bsize%5D=30",
+            "https:\\/\\/x.example\\/v1\\/people?sort=-a&page[number]=2#top",
+            "/people?page%5Bnumber%5D=2",
+        ] {
+            let body = format!("{{\"data\":[],\"links\":{{\"next\":\"{url}\"}}}}");
+            assert_eq!(next(&body), Ok(Some("2".to_owned())), "{body}");
+        }
+        for last in ["{\"data\":[]}", "{\"links\":{}}", "{\"links\":null}", "{\"links\":{\"next\":null}}"] {
+            assert_eq!(next(last), Ok(None), "{last}");
+        }
+        for odd in
+            ["\"\"", "\"https://x.example/people?page=2\"", "\"?page[number]=\"", "{\"href\":\"/p\"}", "false", "2"]
+        {
+            let body = format!("{{\"links\":{{\"next\":{odd}}}}}");
+            assert!(matches!(next(&body), Err(Failure::Broken(_))), "{body}");
         }
     }
 

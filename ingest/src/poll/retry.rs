@@ -55,8 +55,8 @@ fn back_off(failures: u32, first: Duration, most: Duration) -> Duration {
 /// `Retry-After` in seconds or as a date (RFC 9110 section 10.2.3).
 pub(super) fn retry_after(headers: &HeaderMap, vendor_now: Timestamp) -> Option<Duration> {
     let text = headers.get("retry-after")?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok().map(|wait| wait.min(LONGEST));
+    if let Ok(seconds) = text.parse() {
+        return bounded(seconds);
     }
     until(http_date(text)?, vendor_now)
 }
@@ -73,8 +73,16 @@ pub(super) fn limit_wait(
     if !spent {
         return None;
     }
+    if let Some(seconds) = number(&limit.reset_after) {
+        return bounded(seconds);
+    }
     let reset = Timestamp::from_second(number(&limit.reset_epoch)?.ceil() as i64).ok()?;
     until(reset, vendor_now)
+}
+
+/// So many seconds, as far as any answer may make us wait; `None` for a number that is none, or below zero.
+fn bounded(seconds: f64) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds).ok().map(|wait| wait.min(LONGEST))
 }
 
 /// The vendor's clock, by the `Date` header of an answer.
@@ -130,13 +138,30 @@ mod tests {
 
     #[test]
     fn a_spent_limit_waits_for_its_reset_and_an_unspent_one_does_not() {
-        let limit = RateLimit { remaining: Some("left".into()), reset_epoch: Some("reset".into()) };
+        let limit =
+            RateLimit { remaining: Some("left".into()), reset_epoch: Some("reset".into()), ..RateLimit::default() };
         let reset = (now().as_second() + 12).to_string();
         let wait = |left, exceeded| limit_wait(&limit, &headers(&[("left", left), ("reset", &reset)]), now(), exceeded);
         assert_eq!(wait("0", false), Some(Duration::from_secs(12)));
         assert_eq!(wait("3", false), None);
         assert_eq!(wait("3", true), Some(Duration::from_secs(12)));
         assert_eq!(limit_wait(&limit, &headers(&[("left", "0")]), now(), false), None);
+    }
+
+    #[test]
+    fn a_limit_may_name_the_seconds_that_are_left() {
+        let limit =
+            RateLimit { remaining: Some("left".into()), reset_after: Some("reset".into()), ..RateLimit::default() };
+        let wait =
+            |left, reset, exceeded| limit_wait(&limit, &headers(&[("left", left), ("reset", reset)]), now(), exceeded);
+        assert_eq!(wait("0", "7", false), Some(Duration::from_secs(7)));
+        assert_eq!(wait("0", " 0.5", false), Some(Duration::from_millis(500)));
+        assert_eq!(wait("0", "999999999", false), Some(LONGEST), "an instant, taken for seconds");
+        assert_eq!(wait("3", "7", false), None);
+        assert_eq!(wait("3", "7", true), Some(Duration::from_secs(7)));
+        for nonsense in ["soon", "-3", "NaN", ""] {
+            assert_eq!(wait("0", nonsense, false), None, "{nonsense}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use subtle::ConstantTimeEq;
 
 use crate::connection::Connection;
 use crate::json;
-use crate::manifest::{Algorithm, Encoding, Hmac, Part, Place, SentAt, Signature, Signed};
+use crate::manifest::{Algorithm, Encoding, Hmac, Part, Place, SentAt, Signature, Signed, TimePlace};
 
 /// Signatures of one request that are looked at. More is no rotation.
 const MAX_SIGNATURES: usize = 16;
@@ -74,9 +74,10 @@ impl Verifier {
             Signature::None => return Ok(VerifiedRequest(delivery)),
             Signature::Hmac(hmac) => hmac,
         };
-        let claimed = hmac.claims(&delivery);
-        let Some(signed) = hmac.signed(&delivery) else {
-            return Err(Unproven::Forged("the body lacks what is signed"));
+        let claims = hmac.claims(&delivery);
+        let claimed = hmac.hashes(&claims);
+        let Some(signed) = hmac.signed(&delivery, &claims) else {
+            return Err(Unproven::Forged("it lacks what is signed"));
         };
         let mut unread = None;
         for secret in &self.secrets {
@@ -86,7 +87,7 @@ impl Verifier {
                     let proof = hmac.compute(&key, &signed);
                     if claimed.iter().any(|claim| bool::from(claim.ct_eq(&proof))) {
                         return match &hmac.sent_at {
-                            Some(sent_at) if !sent_at.is_recent(&delivery) => {
+                            Some(sent_at) if !sent_at.is_recent(&delivery, &claims) => {
                                 Err(Unproven::Forged("it is signed, but was not sent just now"))
                             }
                             _ => Ok(VerifiedRequest(delivery)),
@@ -105,15 +106,29 @@ impl Verifier {
 }
 
 impl SentAt {
-    fn is_recent(&self, delivery: &Delivery) -> bool {
-        let sent = self.at.text(&delivery.headers, &delivery.body).and_then(|text| self.format.read(&text));
+    fn is_recent(&self, delivery: &Delivery, claims: &Claims) -> bool {
+        let text = match &self.at {
+            TimePlace::Place(place) => place.text(&delivery.headers, &delivery.body),
+            TimePlace::Claim(name) => claims.named(name).map(str::to_owned),
+        };
+        let sent = text.and_then(|text| self.format.read(&text));
         sent.is_some_and(|sent| delivery.received_at.duration_since(sent).unsigned_abs() <= self.within)
     }
 }
 
+/// What stands where the signature does: hashes, and what is signed beside the body.
+struct Claims(Vec<String>);
+
+impl Claims {
+    /// What stands behind `<name>=`. Of several the first counts, whoever asks: the time that is judged is the one that
+    /// is signed.
+    fn named(&self, name: &str) -> Option<&str> {
+        self.0.iter().find_map(|claim| claim.strip_prefix(name)?.strip_prefix('='))
+    }
+}
+
 impl Hmac {
-    /// What the delivery says its hash is.
-    fn claims(&self, delivery: &Delivery) -> Vec<Vec<u8>> {
+    fn claims(&self, delivery: &Delivery) -> Claims {
         let values: Vec<String> = match &self.claim {
             Place::Header(name) => {
                 let values = delivery.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
@@ -121,15 +136,24 @@ impl Hmac {
             }
             Place::Field(path) => json::scalar(&delivery.body, path).into_iter().collect(),
         };
-        let claims = values.iter().flat_map(|value| match &self.between {
-            None => vec![value.as_str()],
-            Some(between) => value.split(between.as_str()).map(str::trim).collect(),
+        let values = values.into_iter().filter_map(|value| match self.decoded {
+            None => Some(value),
+            Some(encoding) => String::from_utf8(encoding.decode(value.as_bytes())?).ok(),
         });
-        claims.take(MAX_SIGNATURES).filter_map(|claim| self.decode(claim.as_bytes())).collect()
+        let claims = values.flat_map(|value| match &self.between {
+            None => vec![value],
+            Some(between) => value.split(between.as_str()).map(|claim| claim.trim().to_owned()).collect(),
+        });
+        Claims(claims.take(MAX_SIGNATURES).collect())
     }
 
-    /// The bytes that the hash is taken over; `None` if the body lacks one of the values.
-    fn signed<'d>(&self, delivery: &'d Delivery) -> Option<Cow<'d, [u8]>> {
+    /// What the delivery says its hash is.
+    fn hashes(&self, claims: &Claims) -> Vec<Vec<u8>> {
+        claims.0.iter().filter_map(|claim| self.decode(claim.as_bytes())).collect()
+    }
+
+    /// The bytes that the hash is taken over; `None` if the body or the claims lack one of the values.
+    fn signed<'d>(&self, delivery: &'d Delivery, claims: &Claims) -> Option<Cow<'d, [u8]>> {
         let body = &delivery.body;
         match &self.signed {
             Signed::Body => Some(Cow::Borrowed(body)),
@@ -138,24 +162,19 @@ impl Hmac {
                 Some(Cow::Owned(values?.concat().into_bytes()))
             }
             Signed::Joined { parts, by } => {
-                let value = |part: &Part| -> &[u8] {
-                    match part {
-                        Part::Body => body,
-                        Part::Header(name) => delivery.headers.get(name).map_or(&[][..], |value| value.as_bytes()),
-                    }
+                let value = |part: &Part| match part {
+                    Part::Body => Some(&body[..]),
+                    Part::Header(name) => Some(delivery.headers.get(name).map_or(&[][..], |value| value.as_bytes())),
+                    Part::Claim(name) => claims.named(name).map(str::as_bytes),
                 };
-                Some(Cow::Owned(parts.iter().map(value).collect::<Vec<_>>().join(by.as_bytes())))
+                Some(Cow::Owned(parts.iter().map(value).collect::<Option<Vec<_>>>()?.join(by.as_bytes())))
             }
         }
     }
 
     /// The hash that a value claims; `None` when it has another shape.
     fn decode(&self, value: &[u8]) -> Option<Vec<u8>> {
-        let encoded = value.strip_prefix(self.before.as_bytes())?;
-        match self.encoding {
-            Encoding::Hex => hex::decode(encoded).ok(),
-            Encoding::Base64 => BASE64.decode(encoded).ok(),
-        }
+        self.encoding.decode(value.strip_prefix(self.before.as_bytes())?)
     }
 
     fn compute(&self, key: &[u8], body: &[u8]) -> Vec<u8> {
@@ -163,6 +182,15 @@ impl Hmac {
             Algorithm::Sha1 => keyed::<Keyed<sha1::Sha1>>(key, body),
             Algorithm::Sha256 => keyed::<Keyed<sha2::Sha256>>(key, body),
             Algorithm::Sha512 => keyed::<Keyed<sha2::Sha512>>(key, body),
+        }
+    }
+}
+
+impl Encoding {
+    fn decode(self, encoded: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Hex => hex::decode(encoded).ok(),
+            Self::Base64 => BASE64.decode(encoded).ok(),
         }
     }
 }
@@ -185,6 +213,7 @@ mod tests {
             algorithm,
             encoding: Encoding::Hex,
             claim: Place::Header("s".to_owned()),
+            decoded: None,
             before: String::new(),
             between: None,
             signed: Signed::Body,
@@ -198,5 +227,50 @@ mod tests {
             "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6d034f65f8f0e6fd\
              caeab1a34d4a6b4b636e070a38bce737"
         );
+    }
+
+    /// Whether a delivery with this value of the signature's header, made at 1000 seconds since 1970, is proven.
+    fn is_proven(value: &str) -> bool {
+        let manifest = "vendor: x\nwebhook:\n  signature: {hmac: {algorithm: sha256, encoding: hex, header: s, \
+            decoded: base64, between: \",\", before: \"v2=\", signed: {joined: {parts: [{claim: t}, body], by: \".\"}}, \
+            sent_at: {epoch_s: {claim: t}, within: 5m}}}\n  delivery_id: {header: s}\n  event: e\n  \
+            subjects: {a: {Job: id}}\n";
+        let manifest = crate::manifest::Manifest::parse("manifest.yaml", manifest).unwrap();
+        let connection = Connection {
+            name: "acme".to_owned(),
+            tenant: "acme".to_owned(),
+            manifest: manifest.clone(),
+            webhook: None,
+            poll: None,
+        };
+        let delivery = Delivery {
+            connection: Arc::new(connection),
+            headers: HeaderMap::from_iter([("s".parse().unwrap(), BASE64.encode(value).parse().unwrap())]),
+            body: Bytes::from_static(b"{}"),
+            received_at: Timestamp::from_second(1000).unwrap(),
+        };
+        let verifier = Verifier::new(vec![Secret::from_value("key".to_owned())]);
+        verifier.verify(&manifest.webhook.as_ref().unwrap().signature, delivery).is_ok()
+    }
+
+    #[test]
+    fn the_time_that_is_judged_is_the_one_that_is_signed() {
+        let hash = |signed: &str| hex::encode(keyed::<Keyed<sha2::Sha256>>(b"key", signed.as_bytes()));
+        let (now, old) = (hash("1000.{}"), hash("100.{}"));
+        assert!(is_proven(&format!("t=1000,v2={now}")));
+        assert!(is_proven(&format!("v2=00, v2={now}, u=7, t=1000")), "in any order, beside what is not known");
+        for forged in [
+            format!("t=100,v2={old}"),
+            format!("t=1000,v2={old}"),
+            format!("t=1000,t=100,v2={old}"),
+            format!("t=100,t=1000,v2={old}"),
+            format!("t=,v2={}", hash(".{}")),
+            format!("v2={}", hash("{}")),
+            format!("v2={now}"),
+            format!("time=1000,v2={now}"),
+            format!("t=1000,{now}"),
+        ] {
+            assert!(!is_proven(&forged), "{forged}");
+        }
     }
 }

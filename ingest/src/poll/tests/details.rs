@@ -1,13 +1,6 @@
 //! Answers of other shapes than a list of rows, and lists that say which page follows by numbers.
 
-use std::collections::BTreeMap;
-
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::Response;
-use tokio::net::TcpListener;
-
+use super::shapes::{Shapes, of};
 use super::*;
 use crate::fetch::Wanted;
 
@@ -35,88 +28,28 @@ api:
     calls: {subject: {Interview: id}, listed: false, one: {path: "calls/{id}"}}
 "#;
 
-/// A vendor that answers each path and page with what it was told to.
-#[derive(Clone, Default)]
-struct Shapes {
-    answers: Arc<Mutex<BTreeMap<String, String>>>,
-    asked: Arc<Mutex<Vec<String>>>,
-    address: String,
-}
-
-impl Shapes {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let shapes = Self { address: format!("http://{}", listener.local_addr().unwrap()), ..Self::default() };
-        let router = Router::new().fallback(answer).with_state(shapes.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        shapes
-    }
-
-    fn put(&self, path: &str, body: &str) {
-        self.answers.lock().unwrap().insert(path.to_owned(), body.to_owned());
-    }
-
-    /// The requests so far, without what the first request of a window says of times.
-    fn asked(&self) -> Vec<String> {
-        std::mem::take(&mut *self.asked.lock().unwrap())
-    }
-
-    fn connection(&self, more: &str) -> Arc<Connection> {
-        let manifest = Manifest::parse("manifest.yaml", MANIFEST).unwrap();
-        let key = tempfile::tempdir().unwrap().keep().join("key");
-        std::fs::write(&key, "k3y").unwrap();
-        let text =
-            format!("api_key: {{file: {}}}\nretry_first: 1ms\nretry_most: 2ms\nattempts: 2\n{more}", key.display());
-        let node = hirewire_yaml::parse("hirewire.yaml", &text).unwrap();
-        let mut problems = Problems::new();
-        let role = Some(crate::Role::Poll);
-        let read = Connection::read("acme", "tenant", &manifest, None, Some(&node), role, &mut problems);
-        Arc::new(problems.into_result(read).unwrap())
-    }
-
-    /// A vendor with two pages of people, of whom one has two jobs.
-    async fn with_people() -> (Self, Arc<Connection>) {
-        let shapes = Self::start().await;
-        shapes.put("users", r#"{"1":{"id":1,"seen":"a"},"2":{"id":2,"seen":"b"}}"#);
-        let changed = ago(5);
-        let jobs = r#""main":{"job":"j1"},"others":[{"job":"j2"},{"job":"j1"}]"#;
-        shapes.put("people", &format!(r#"{{"rows":[{{"id":"p1","changed":"{changed}",{jobs}}}],"complete":false}}"#));
-        shapes.put(
-            "people page 2",
-            &format!(r#"{{"rows":[{{"id":"p2","changed":"{changed}","main":null}}],"complete":true}}"#),
-        );
-        shapes.put("people/p1", r#"{"data":{"id":"p1","text":"} ]"}}"#);
-        shapes.put("people/p2", r#"{"data":{"id":"p2"}}"#);
-        shapes.put("people/p1/jobs/j1/visits", r#"{"rows":[{"step":"a"},{"step":"b"}],"complete":true}"#);
-        shapes.put("people/p1/jobs/j2/visits", r#"{"rows":[{"step":"a"}],"complete":true}"#);
-        let connection = shapes.connection(&format!("base_url: {}/v3", shapes.address));
-        (shapes, connection)
-    }
-}
-
-async fn answer(State(shapes): State<Shapes>, request: Request) -> Response<Body> {
-    let query = request.uri().query().unwrap_or_default().to_owned();
-    let path = request.uri().path().trim_start_matches("/v3/").to_owned();
-    shapes.asked.lock().unwrap().push(format!("{path}?{query}"));
-    let status = |status: u16, body: String| Response::builder().status(status).body(Body::from(body)).unwrap();
-    if request.headers().get("x-key").is_none_or(|key| key != "k3y") {
-        return status(401, String::new());
-    }
-    let page = query.split('&').find_map(|pair| pair.strip_prefix("page="));
-    let key = page.map_or(path.clone(), |page| format!("{path} page {page}"));
-    match shapes.answers.lock().unwrap().get(&key) {
-        Some(body) => status(200, body.clone()),
-        None => status(404, String::new()),
-    }
-}
-
-fn of(rows: &[(String, String, String, String)], stream: &str) -> Vec<String> {
-    rows.iter().filter(|row| row.2 == stream).map(|row| row.3.clone()).collect()
+/// A vendor with two pages of people, of whom one has two jobs.
+async fn with_people() -> (Shapes, Arc<Connection>) {
+    let shapes = Shapes::start(MANIFEST, [("x-key", "k3y")]).await;
+    shapes.put("users", r#"{"1":{"id":1,"seen":"a"},"2":{"id":2,"seen":"b"}}"#);
+    let changed = ago(5);
+    let jobs = r#""main":{"job":"j1"},"others":[{"job":"j2"},{"job":"j1"}]"#;
+    shapes.put("people", &format!(r#"{{"rows":[{{"id":"p1","changed":"{changed}",{jobs}}}],"complete":false}}"#));
+    shapes.put(
+        "people page 2",
+        &format!(r#"{{"rows":[{{"id":"p2","changed":"{changed}","main":null}}],"complete":true}}"#),
+    );
+    shapes.put("people/p1", r#"{"data":{"id":"p1","text":"} ]"}}"#);
+    shapes.put("people/p2", r#"{"data":{"id":"p2"}}"#);
+    shapes.put("people/p1/jobs/j1/visits", r#"{"rows":[{"step":"a"},{"step":"b"}],"complete":true}"#);
+    shapes.put("people/p1/jobs/j2/visits", r#"{"rows":[{"step":"a"}],"complete":true}"#);
+    let connection = shapes.connection(&format!("base_url: {}/v3", shapes.address));
+    (shapes, connection)
 }
 
 #[tokio::test]
 async fn members_details_and_lists_of_several_ids_are_kept_byte_for_byte() {
-    let (shapes, connection) = Shapes::with_people().await;
+    let (shapes, connection) = with_people().await;
     let ledger = Arc::new(Ledger::default());
     let mut poller = poller(&connection, &ledger, &HashMap::new());
     poller.one_round().await;
@@ -155,7 +88,7 @@ async fn members_details_and_lists_of_several_ids_are_kept_byte_for_byte() {
 
 #[tokio::test]
 async fn only_what_changed_is_read_again_and_what_is_new_in_every_answer_is_no_change() {
-    let (shapes, connection) = Shapes::with_people().await;
+    let (shapes, connection) = with_people().await;
     let ledger = Arc::new(Ledger::default());
     let mut poller = poller(&connection, &ledger, &HashMap::new());
     poller.one_round().await;
@@ -189,7 +122,7 @@ async fn only_what_changed_is_read_again_and_what_is_new_in_every_answer_is_no_c
 
 #[tokio::test]
 async fn a_list_is_not_taken_for_whole_when_its_answer_does_not_say_so() {
-    let (shapes, connection) = Shapes::with_people().await;
+    let (shapes, connection) = with_people().await;
     shapes.put("people page 2", r#"{"rows":[{"id":"p2","changed":"2026-01-02T00:00:00.000Z"}]}"#);
     let ledger = Arc::new(Ledger::default());
     let mut poller = poller(&connection, &ledger, &HashMap::new());
@@ -203,7 +136,7 @@ async fn a_list_is_not_taken_for_whole_when_its_answer_does_not_say_so() {
 
 #[tokio::test]
 async fn what_a_link_names_is_fetched_and_a_page_of_details_that_is_none_is_not_kept() {
-    let (shapes, connection) = Shapes::with_people().await;
+    let (shapes, connection) = with_people().await;
     shapes.put("calls/9", r#"{"id":"9"}"#);
     let ledger = Arc::new(Ledger::default());
     let mut poller = poller(&connection, &ledger, &HashMap::new());
