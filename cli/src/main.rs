@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 done and something is wrong (a check failed, a count is not zero), 2 could not be done.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod backup;
 mod commands;
 mod config;
 mod out;

@@ -3,6 +3,8 @@
 //! Tests in `tests/` see all services through it. Cargo does not build it for them: `ci/test` does so first, and alone
 //! they need a `cargo build --release`.
 
+pub mod deployment;
+
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

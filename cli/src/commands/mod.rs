@@ -1,5 +1,6 @@
 //! The subcommands. Each file is one, with its arguments and what it prints.
 
+mod backup;
 mod broker;
 mod check;
 mod demo;
@@ -8,6 +9,7 @@ mod doctor;
 mod health;
 mod map;
 mod registry;
+mod restore;
 mod route;
 mod service;
 mod sim;
@@ -38,6 +40,10 @@ pub(crate) enum Command {
     Broker(broker::BrokerArguments),
     /// The embedded schema registry alone.
     Registry(registry::RegistryArguments),
+    /// Copies embedded data to another folder, also while it is in use.
+    Backup(backup::BackupArguments),
+    /// Makes a new data folder of a backup; with --verify only reads it.
+    Restore(restore::RestoreArguments),
     /// Creates and checks the topics of a deployment.
     #[command(subcommand)]
     Topics(topics::TopicsCommand),
@@ -74,6 +80,8 @@ impl Command {
             // It brings about what is logged, and says itself what is wrong.
             Self::Vendor(vendor::VendorCommand::Prove(_)) => "off",
             Self::Demo(_)
+            | Self::Backup(_)
+            | Self::Restore(_)
             | Self::Topics(_)
             | Self::Check(_)
             | Self::Doctor(_)
@@ -94,6 +102,8 @@ impl Command {
             Self::Route(arguments) => arguments.run(&vendors).await,
             Self::Broker(arguments) => arguments.run().await,
             Self::Registry(arguments) => arguments.run().await,
+            Self::Backup(arguments) => tokio::task::block_in_place(|| arguments.run()),
+            Self::Restore(arguments) => tokio::task::block_in_place(|| arguments.run()),
             Self::Topics(command) => command.run(&vendors).await,
             Self::Check(arguments) => arguments.run(&vendors).await,
             Self::Doctor(arguments) => Box::pin(arguments.run(&vendors)).await,

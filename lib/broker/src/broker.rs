@@ -180,31 +180,36 @@ fn lock_dir(dir: &Path) -> Result<File, OpenError> {
 
 /// Checks the directory's format, or writes it into a new one; the cluster's id, which stands beside it.
 fn check_format(dir: &Path) -> Result<String, OpenError> {
-    let path = dir.join("format");
-    let io = |what: &'static str| {
-        let path = path.clone();
-        move |source| OpenError::Io { what, path, source }
-    };
-    match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            let mut words = text.split_whitespace();
-            let (found, id) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-            if found != FORMAT.to_string() || id.is_empty() {
-                return Err(OpenError::Format { dir: dir.to_owned(), found: found.to_owned(), known: FORMAT });
-            }
-            Ok(id.to_owned())
-        }
-        Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => {
-            let id = Uuid::new_v4().simple().to_string();
-            let temporary = path.with_extension("new");
-            std::fs::write(&temporary, format!("{FORMAT} {id}\n")).map_err(io("cannot write"))?;
-            File::open(&temporary).and_then(|file| file.sync_all()).map_err(io("cannot write"))?;
-            std::fs::rename(&temporary, &path).map_err(io("cannot write"))?;
-            File::open(dir).and_then(|dir| dir.sync_all()).map_err(io("cannot write"))?;
-            Ok(id)
-        }
-        Err(problem) => Err(io("cannot read")(problem)),
+    match existing_format(dir) {
+        Err(OpenError::NotThere { .. }) => {}
+        other => return other,
     }
+    let path = dir.join("format");
+    let io = |source| OpenError::Io { what: "cannot write", path: path.clone(), source };
+    let id = Uuid::new_v4().simple().to_string();
+    let temporary = path.with_extension("new");
+    std::fs::write(&temporary, format!("{FORMAT} {id}\n")).map_err(io)?;
+    File::open(&temporary).and_then(|file| file.sync_all()).map_err(io)?;
+    std::fs::rename(&temporary, &path).map_err(io)?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(io)?;
+    Ok(id)
+}
+
+/// Checks the format of a directory that must have one; the cluster's id.
+pub(crate) fn existing_format(dir: &Path) -> Result<String, OpenError> {
+    let path = dir.join("format");
+    let text = match std::fs::read_to_string(&path) {
+        Err(problem) if problem.kind() == std::io::ErrorKind::NotFound => {
+            return Err(OpenError::NotThere { dir: dir.to_owned() });
+        }
+        other => other.map_err(|source| OpenError::Io { what: "cannot read", path, source })?,
+    };
+    let mut words = text.split_whitespace();
+    let (found, id) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    if found != FORMAT.to_string() || id.is_empty() {
+        return Err(OpenError::Format { dir: dir.to_owned(), found: found.to_owned(), known: FORMAT });
+    }
+    Ok(id.to_owned())
 }
 
 #[cfg(test)]

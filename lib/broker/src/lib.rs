@@ -18,6 +18,8 @@ mod topics;
 mod transactions;
 
 pub use broker::Broker;
+pub use log::backup::backup;
+pub use log::inspect::{Contents, GroupPosition, PartitionContents, TopicContents, inspect};
 pub use metrics::Metrics;
 pub use net::versions::{OLDEST_PRODUCE, SUPPORTED, Supported};
-pub use settings::{OpenError, RunError, Settings, Tls, User};
+pub use settings::{BackupError, OpenError, RunError, Settings, Tls, User};

@@ -113,6 +113,8 @@ impl Settings {
 pub enum OpenError {
     #[error("the data directory {dir} is in use by another process: stop that one, or choose another directory")]
     InUse { dir: PathBuf },
+    #[error("{dir} holds no data of a broker: name the folder in which it keeps its own, with the file `format`")]
+    NotThere { dir: PathBuf },
     #[error("the data directory {dir} has format {found}, this program knows {known}: use the program that wrote it")]
     Format { dir: PathBuf, found: String, known: u32 },
     #[error(
@@ -127,6 +129,17 @@ pub enum OpenError {
     Users,
     #[error("the metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),
+}
+
+/// Why a data directory cannot be copied.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    #[error("{dir} is not empty: a copy goes into a folder of its own")]
+    NotEmpty { dir: PathBuf },
+    #[error("the broker of {dir} writes faster than its files are copied: copy to a faster disk, or at a quieter time")]
+    Outrun { dir: PathBuf },
+    #[error(transparent)]
+    Open(#[from] OpenError),
 }
 
 /// Why a broker stops serving, other than by being told to.

@@ -25,5 +25,5 @@ pub use codec::{BlockingCodec, Codec, CodecError, DecodeError, frame, unframe};
 pub use compatibility::{Level, check_texts};
 pub use door::{Metrics, Tls, User};
 pub use error::ApiError;
-pub use registry::{Registered, Registry};
-pub use store::OpenError;
+pub use registry::{Registered, Registry, Submitted};
+pub use store::{Contents, OpenError, backup, inspect};

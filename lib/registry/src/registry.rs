@@ -3,6 +3,7 @@
 //! Invariants: an id never changes its schema and is never used again; one schema with the same references has one id
 //! in all subjects; what is answered is on disk. All methods block on the disk: call them off the async threads.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -82,6 +83,8 @@ impl Mode {
 #[derive(Clone)]
 pub struct Registry {
     db: Arc<Mutex<Connection>>,
+    /// Holds the folder until the last clone is gone.
+    _lock: Arc<File>,
 }
 
 impl Registry {
@@ -90,7 +93,8 @@ impl Registry {
     /// # Errors
     /// The folder cannot be used, or another process uses it.
     pub fn open(data_dir: &Path) -> Result<Self, OpenError> {
-        Ok(Self { db: Arc::new(Mutex::new(store::open(data_dir)?)) })
+        let (db, lock) = store::open(data_dir)?;
+        Ok(Self { db: Arc::new(Mutex::new(db)), _lock: Arc::new(lock) })
     }
 
     /// The id of the schema under this subject: found, or registered as its next version.

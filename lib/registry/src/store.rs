@@ -1,14 +1,19 @@
 //! The registry's file: a SQLite database with the ids, versions, levels and modes.
 //!
 //! A commit is on disk before it returns (`synchronous = FULL`), so that an id that was answered stays. One process
-//! holds the file; a second one is refused.
+//! holds the folder by the file `lock`; a second one is refused. SQLite's own locks let others read: [`backup`] does.
 
+use std::collections::BTreeSet;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 const FILE: &str = "registry.sqlite";
 const FORMAT: i64 = 1;
+/// How long a copy that is being made may hold up the registry, or the registry a copy. In fact they do not wait for each other.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS schemas (
@@ -42,12 +47,17 @@ pub enum OpenError {
     Newer { path: PathBuf, found: i64 },
     #[error("cannot open {}", path.display())]
     Sqlite { path: PathBuf, source: rusqlite::Error },
+    #[error("cannot lock {}", path.display())]
+    Lock { path: PathBuf, source: std::io::Error },
+    #[error("{} is damaged: {what}; take another copy", path.display())]
+    Damaged { path: PathBuf, what: String },
 }
 
-/// Opens or makes the file in `dir`.
-pub(crate) fn open(dir: &Path) -> Result<Connection, OpenError> {
+/// Opens or makes the file in `dir`. Who holds the second holds the folder.
+pub(crate) fn open(dir: &Path) -> Result<(Connection, File), OpenError> {
     std::fs::create_dir_all(dir).map_err(|source| OpenError::Folder { path: dir.to_owned(), source })?;
     let path = dir.join(FILE);
+    let lock = hold(&dir.join("lock"), &path)?;
     let wrong = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
             OpenError::Held { path: path.clone() }
@@ -55,8 +65,7 @@ pub(crate) fn open(dir: &Path) -> Result<Connection, OpenError> {
         _ => OpenError::Sqlite { path: path.clone(), source: error },
     };
     let db = Connection::open(&path).map_err(wrong)?;
-    db.busy_timeout(std::time::Duration::ZERO).map_err(wrong)?;
-    db.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(wrong)?;
+    db.busy_timeout(PATIENCE).map_err(wrong)?;
     db.pragma_update(None, "journal_mode", "WAL").map_err(wrong)?;
     db.pragma_update(None, "synchronous", "FULL").map_err(wrong)?;
     let found: i64 = db.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(wrong)?;
@@ -65,7 +74,69 @@ pub(crate) fn open(dir: &Path) -> Result<Connection, OpenError> {
     }
     db.execute_batch(TABLES).map_err(wrong)?;
     db.pragma_update(None, "user_version", FORMAT).map_err(wrong)?;
-    Ok(db)
+    Ok((db, lock))
+}
+
+fn hold(path: &Path, held: &Path) -> Result<File, OpenError> {
+    let wrong = |source| OpenError::Lock { path: path.to_owned(), source };
+    let file = File::options().write(true).create(true).truncate(false).open(path).map_err(wrong)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Held { path: held.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(wrong(source)),
+    }
+}
+
+/// Opens the file in `dir` to read it only, whoever else has it open.
+fn open_to_read(dir: &Path) -> Result<(Connection, PathBuf), OpenError> {
+    let path = dir.join(FILE);
+    let wrong = |source| OpenError::Sqlite { path: path.clone(), source };
+    let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(wrong)?;
+    db.busy_timeout(PATIENCE).map_err(wrong)?;
+    Ok((db, path))
+}
+
+/// Copies the registry of `dir`, in use or not, to the folder `to`, which is made: all that was answered before the call.
+///
+/// # Errors
+/// `dir` holds no registry, or `to` cannot be written or has one.
+pub fn backup(dir: &Path, to: &Path) -> Result<(), OpenError> {
+    let (db, _) = open_to_read(dir)?;
+    std::fs::create_dir_all(to).map_err(|source| OpenError::Folder { path: to.to_owned(), source })?;
+    let path = to.join(FILE);
+    // Read in one transaction of SQLite's, beside a registry that goes on writing.
+    db.execute("VACUUM INTO ?", [path.display().to_string()])
+        .map_err(|source| OpenError::Sqlite { path: path.clone(), source })?;
+    let synced = File::open(&path).and_then(|file| file.sync_all()).and_then(|()| File::open(to)?.sync_all());
+    synced.map_err(|source| OpenError::Folder { path: to.to_owned(), source })
+}
+
+/// What a registry's folder holds, deleted versions left out of the count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contents {
+    pub subjects: Vec<String>,
+    pub versions: u32,
+    /// Of all schemas, also of those that no version has any more.
+    pub ids: BTreeSet<u32>,
+}
+
+/// Reads a registry's folder from end to end and changes nothing.
+///
+/// # Errors
+/// There is no registry, or its file is damaged.
+pub fn inspect(dir: &Path) -> Result<Contents, OpenError> {
+    let (db, path) = open_to_read(dir)?;
+    let read = || -> rusqlite::Result<(String, Contents)> {
+        let verdict = db.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+        let versions = db.query_row("SELECT count(*) FROM versions WHERE NOT deleted", [], |row| row.get(0))?;
+        let ids = db.prepare("SELECT id FROM schemas")?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        Ok((verdict, Contents { subjects: subjects(&db, false)?, versions, ids }))
+    };
+    match read() {
+        Ok((verdict, contents)) if verdict == "ok" => Ok(contents),
+        Ok((verdict, _)) => Err(OpenError::Damaged { path, what: verdict }),
+        Err(source) => Err(OpenError::Sqlite { path, source }),
+    }
 }
 
 /// A version of a subject.

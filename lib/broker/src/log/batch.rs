@@ -110,8 +110,7 @@ pub(crate) fn check(bytes: &[u8]) -> Result<Header, BatchError> {
     if header.size != bytes.len() {
         return Err(BatchError::Truncated);
     }
-    let crc = u32::from_be_bytes([bytes[17], bytes[18], bytes[19], bytes[20]]);
-    if crc32c::crc32c(&bytes[CRC_FROM..]) != crc {
+    if !is_sound(&header, bytes) {
         return Err(BatchError::Checksum);
     }
     let producer_ok = if header.has_producer() {
@@ -124,6 +123,13 @@ pub(crate) fn check(bytes: &[u8]) -> Result<Header, BatchError> {
         return Err(BatchError::Invalid);
     }
     Ok(header)
+}
+
+/// Whether a batch of this header is whole and has the right checksum.
+pub(crate) fn is_sound(header: &Header, bytes: &[u8]) -> bool {
+    let crc = |at: usize| bytes.get(at).copied().unwrap_or_default();
+    let crc = u32::from_be_bytes([crc(17), crc(18), crc(19), crc(20)]);
+    header.size == bytes.len() && crc32c::crc32c(bytes.get(CRC_FROM..).unwrap_or_default()) == crc
 }
 
 /// A copy of the batch at its place in the log; with `append_time_ms` its records carry that time.

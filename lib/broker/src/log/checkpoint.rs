@@ -37,10 +37,15 @@ pub(crate) fn path(data_dir: &Path) -> PathBuf {
 
 /// Reads a checkpoint; an empty one if there is none yet.
 pub(crate) fn load(path: &Path) -> Result<Checkpoint, OpenError> {
-    let bytes = match std::fs::read(path) {
-        Err(problem) if problem.kind() == io::ErrorKind::NotFound => return Ok(Checkpoint::default()),
-        other => other.map_err(|source| OpenError::Io { what: "cannot read", path: path.to_owned(), source })?,
-    };
+    match std::fs::read(path) {
+        Err(problem) if problem.kind() == io::ErrorKind::NotFound => Ok(Checkpoint::default()),
+        Err(source) => Err(OpenError::Io { what: "cannot read", path: path.to_owned(), source }),
+        Ok(bytes) => parse(path, bytes),
+    }
+}
+
+/// A checkpoint's bytes; `path` is for what is said of damage.
+pub(crate) fn parse(path: &Path, bytes: Vec<u8>) -> Result<Checkpoint, OpenError> {
     let damaged = |position: usize| OpenError::Damaged { file: path.to_owned(), position: position as u64 };
     let bytes = Bytes::from(bytes);
     if bytes.len() < HEADER_BYTES || &bytes[..8] != MAGIC {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, BufWriter, Read, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -164,7 +164,7 @@ impl Plan {
         let Some(all) = records(bytes) else { return Some(bytes.clone()) };
         let stays = |record: &&Record| {
             let superseded = record.key.as_ref().is_some_and(|key| newest.supersedes(key, record.offset));
-            !superseded && (record.has_value || !forgettable)
+            !superseded && (record.value.is_some() || !forgettable)
         };
         let kept: Vec<&Record> = all.iter().filter(stays).collect();
         if kept.len() == all.len() {
@@ -257,8 +257,12 @@ fn swap(
     Some(after)
 }
 
-/// Reads a segment file batch by batch.
-fn each_batch(path: &PathBuf, bytes: u64, mut visit: impl FnMut(&Header, &Bytes) -> io::Result<()>) -> io::Result<()> {
+/// Reads the first `bytes` of a segment file batch by batch.
+pub(crate) fn each_batch(
+    path: &Path,
+    bytes: u64,
+    mut visit: impl FnMut(&Header, &Bytes) -> io::Result<()>,
+) -> io::Result<()> {
     if bytes == 0 {
         return Ok(());
     }

@@ -13,7 +13,7 @@ pub(crate) struct Record {
     pub(crate) offset: i64,
     pub(crate) timestamp: i64,
     pub(crate) key: Option<Bytes>,
-    pub(crate) has_value: bool,
+    pub(crate) value: Option<Bytes>,
     /// The whole record with its length, as it is in the plain batch.
     pub(crate) raw: Bytes,
 }
@@ -35,18 +35,9 @@ pub(crate) fn records(batch: &Bytes) -> Option<Vec<Record>> {
         at += 1; // attributes
         let timestamp = header.base_timestamp.checked_add(varint(&plain, &mut at)?)?;
         let offset = header.base_offset.checked_add(varint(&plain, &mut at)?)?;
-        let key = match usize::try_from(varint(&plain, &mut at)?) {
-            Ok(length) => {
-                let key_end = at.checked_add(length).filter(|key_end| *key_end <= end)?;
-                let key = plain.slice(at..key_end);
-                at = key_end;
-                Some(key)
-            }
-            Err(_) => None,
-        };
-        let has_value = varint(&plain, &mut at)? >= 0;
+        let (key, value) = (piece(&plain, &mut at, end)?, piece(&plain, &mut at, end)?);
         let timestamp = if header.has_append_time() { header.max_timestamp } else { timestamp };
-        found.push(Record { offset, timestamp, key, has_value, raw: plain.slice(from..end) });
+        found.push(Record { offset, timestamp, key, value, raw: plain.slice(from..end) });
         at = end;
     }
     Some(found)
@@ -60,6 +51,15 @@ pub(crate) fn first_since(batch: &Bytes, time: i64) -> Option<(i64, i64)> {
         }
         None => Header::parse(batch).ok().map(|header| (header.base_offset, header.max_timestamp)),
     }
+}
+
+/// What has its length in front, or `None` inside where that is negative.
+fn piece(plain: &Bytes, at: &mut usize, end: usize) -> Option<Option<Bytes>> {
+    let Ok(length) = usize::try_from(varint(plain, at)?) else { return Some(None) };
+    let piece_end = at.checked_add(length).filter(|piece_end| *piece_end <= end)?;
+    let piece = plain.slice(*at..piece_end);
+    *at = piece_end;
+    Some(Some(piece))
 }
 
 /// A zigzag varint of up to 64 bits.

@@ -2,6 +2,7 @@
 //!
 //! In: the directory; out: the state as of the last durable frame, and the number for the next journal file. A torn tail
 //! of the newest journal file is cut off (nobody was told of it); damage anywhere else is an error, never skipped.
+//! [`Recovery::looking`] goes the same way and leaves the directory as it is.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
@@ -16,6 +17,7 @@ use uuid::Uuid;
 use super::batch::Header;
 use super::checkpoint::{self, Checkpoint};
 use super::codec::Decoder;
+use super::inspect;
 use super::journal::{FRAME_HEADER_BYTES, MAGIC};
 use super::op::Op;
 use super::partition::{Log, Partition};
@@ -34,7 +36,11 @@ pub(crate) struct Recovery<'a> {
     files: Files,
     dirty: HashSet<PathBuf>,
     dir: &'a Path,
+    /// Is shown the batches of the journal, which then go into no file.
+    look: Option<&'a mut Look<'a>>,
 }
+
+pub(crate) type Look<'a> = dyn FnMut(&Partition, &Bytes) + 'a;
 
 /// Where the log goes on.
 pub(crate) struct Recovered {
@@ -51,7 +57,11 @@ fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> OpenErr
 
 impl<'a> Recovery<'a> {
     pub(crate) fn new(state: &'a State, dir: &'a Path) -> Self {
-        Self { state, files: Files::default(), dirty: HashSet::new(), dir }
+        Self { state, files: Files::default(), dirty: HashSet::new(), dir, look: None }
+    }
+
+    pub(crate) fn looking(state: &'a State, dir: &'a Path, look: &'a mut Look<'a>) -> Self {
+        Self { look: Some(look), ..Self::new(state, dir) }
     }
 
     pub(crate) fn run(mut self) -> Result<Recovered, OpenError> {
@@ -60,8 +70,11 @@ impl<'a> Recovery<'a> {
         for op in ops {
             self.apply(op)?;
         }
-        self.cut_segments()?;
-        let journals = self.journals()?;
+        match self.look.as_deref_mut() {
+            Some(look) => inspect::read_segments(self.state, look)?,
+            None => self.cut_segments()?,
+        }
+        let journals = journals(&self.dir.join("journal"))?;
         let last = journals.last_key_value().map(|(sequence, _)| *sequence);
         for (sequence, path) in &journals {
             if *sequence >= journal_from {
@@ -78,19 +91,6 @@ impl<'a> Recovery<'a> {
             dirty: self.dirty,
             replayed: last.is_some_and(|last| last >= journal_from),
         })
-    }
-
-    fn journals(&self) -> Result<BTreeMap<u64, PathBuf>, OpenError> {
-        let dir = self.dir.join("journal");
-        let mut journals = BTreeMap::new();
-        for entry in std::fs::read_dir(&dir).map_err(io("cannot list", &dir))? {
-            let path = entry.map_err(io("cannot list", &dir))?.path();
-            let sequence = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-            if let (Some(sequence), Some("journal")) = (sequence, path.extension().and_then(|it| it.to_str())) {
-                journals.insert(sequence, path);
-            }
-        }
-        Ok(journals)
     }
 
     /// Segment files as the checkpoint says: what is behind is in the journal, what is not named is left over.
@@ -123,7 +123,7 @@ impl<'a> Recovery<'a> {
         if reader.read_exact(&mut magic).is_err() || &magic != MAGIC {
             if is_last {
                 // The process ended while it made the file: nothing in it was confirmed.
-                return cut(path, 0);
+                return self.cut_tail(path, 0);
             }
             return Err(OpenError::Damaged { file: path.to_owned(), position });
         }
@@ -144,9 +144,7 @@ impl<'a> Recovery<'a> {
                 }
                 Next::End => break,
                 Next::Torn if is_last => {
-                    warn!(file = %path.display(), position, "the journal's tail is torn: what was never confirmed is cut off");
-                    // Really cut: after the next crash this file is not the newest any more.
-                    cut(path, position)?;
+                    self.cut_tail(path, position)?;
                     break;
                 }
                 Next::Torn => return Err(OpenError::Damaged { file: path.to_owned(), position }),
@@ -154,6 +152,15 @@ impl<'a> Recovery<'a> {
         }
         info!(file = %path.display(), frames, "journal replayed");
         Ok(())
+    }
+
+    fn cut_tail(&self, path: &Path, position: u64) -> Result<(), OpenError> {
+        if self.look.is_some() {
+            return Ok(());
+        }
+        warn!(file = %path.display(), position, "the journal's tail is torn: what was never confirmed is cut off");
+        // Really cut: after the next crash this file is not the newest any more.
+        cut(path, position)
     }
 
     fn apply(&mut self, op: Op) -> Result<(), OpenError> {
@@ -234,6 +241,12 @@ impl<'a> Recovery<'a> {
             return Ok(());
         }
         let placed = log.append(&header, batch, u64::MAX, now_ms());
+        if let Some(look) = self.look.as_deref_mut() {
+            log.replayed();
+            drop(log);
+            look(partition, batch);
+            return Ok(());
+        }
         let path = partition.segment_path(placed.segment, placed.generation);
         self.files.write(&path, placed.position, batch).map_err(io("cannot write", &path))?;
         log.replayed();
@@ -241,6 +254,19 @@ impl<'a> Recovery<'a> {
         self.dirty.insert(path);
         Ok(())
     }
+}
+
+/// The journal files in a folder, by number.
+pub(crate) fn journals(dir: &Path) -> Result<BTreeMap<u64, PathBuf>, OpenError> {
+    let mut journals = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).map_err(io("cannot list", dir))? {
+        let path = entry.map_err(io("cannot list", dir))?.path();
+        let sequence = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+        if let (Some(sequence), Some("journal")) = (sequence, path.extension().and_then(|it| it.to_str())) {
+            journals.insert(sequence, path);
+        }
+    }
+    Ok(journals)
 }
 
 enum Next {

@@ -116,6 +116,11 @@ impl Segment {
         })
     }
 
+    /// Of the index file, as long as the checkpoint that this came from says.
+    pub(crate) fn index_bytes(&self) -> u64 {
+        (self.saved_entries * ENTRY_BYTES) as u64
+    }
+
     /// Brings the index back into memory: the newest segment goes on growing it.
     pub(crate) fn load_index(&mut self, dir: &Path) -> io::Result<()> {
         if self.index.is_none() {
