@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use hirewire_e2e::deployment::{Deployment, Moved, stop};
 use hirewire_e2e::{Running, free, hirewire};
 use serde_json::Value;
 
@@ -29,31 +30,40 @@ const ATTRIBUTES: [&str; 11] = [
     "messaging.system",
 ];
 
-/// Takes what is sent to `/v1/traces`, as an OpenTelemetry collector does.
-struct Collector {
+/// Takes every request and answers 200: an OpenTelemetry collector, or a sink's receiver.
+struct Listener {
     address: SocketAddr,
-    bodies: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<Request>>>,
 }
 
-impl Collector {
+/// Its first line, its headers in small letters, its body.
+struct Request {
+    first: String,
+    headers: BTreeMap<String, String>,
+    body: String,
+}
+
+impl Listener {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, bodies) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
-        let kept = Arc::clone(&bodies);
+        let (address, requests) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+        let kept = Arc::clone(&requests);
         std::thread::spawn(move || {
             for connection in listener.incoming() {
                 let kept = Arc::clone(&kept);
                 std::thread::spawn(move || while take(connection.as_ref().unwrap(), &kept) {});
             }
         });
-        Self { address, bodies }
+        Self { address, requests }
     }
 
-    /// All spans so far with the service each is of.
+    /// Of a collector: all spans so far with the service each is of.
     fn spans(&self) -> Vec<(String, Value)> {
         let mut spans = Vec::new();
-        for body in self.bodies.lock().unwrap().iter() {
-            let request: Value = serde_json::from_str(body).unwrap();
+        for request in self.requests.lock().unwrap().iter() {
+            assert!(request.first.starts_with("POST /v1/traces "), "{}", request.first);
+            assert_eq!(request.headers["content-type"], "application/json");
+            let request: Value = serde_json::from_str(&request.body).unwrap();
             for resource in request["resourceSpans"].as_array().unwrap() {
                 let attributes = texts(&resource["resource"]);
                 for scope in resource["scopeSpans"].as_array().unwrap() {
@@ -67,35 +77,29 @@ impl Collector {
 }
 
 /// One request of a connection; false at its end.
-fn take(connection: &TcpStream, kept: &Mutex<Vec<String>>) -> bool {
+fn take(connection: &TcpStream, kept: &Mutex<Vec<Request>>) -> bool {
     let mut reader = BufReader::new(connection);
-    let (mut length, mut kind, mut first) = (0, String::new(), String::new());
+    let (mut headers, mut first) = (BTreeMap::new(), String::new());
     if reader.read_line(&mut first).unwrap_or(0) == 0 {
         return false;
     }
     loop {
         let mut line = String::new();
         reader.read_line(&mut line).unwrap();
-        let line = line.trim().to_lowercase();
-        if line.is_empty() {
-            break;
-        }
-        if let Some(value) = line.strip_prefix("content-length: ") {
-            length = value.parse().unwrap();
-        }
-        if let Some(value) = line.strip_prefix("content-type: ") {
-            kind = value.to_owned();
-        }
+        let Some((name, value)) = line.trim().split_once(": ") else { break };
+        headers.insert(name.to_lowercase(), value.to_owned());
     }
-    let mut body = vec![0; length];
+    let mut body = vec![0; headers["content-length"].parse().unwrap()];
     reader.read_exact(&mut body).unwrap();
-    let right = first.starts_with("POST /v1/traces ") && kind == "application/json";
-    if right {
-        kept.lock().unwrap().push(String::from_utf8(body).unwrap());
-    }
-    let status = if right { "200 OK" } else { "404 Not Found" };
-    write!(&mut &*connection, "HTTP/1.1 {status}\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n{{}}")
+    kept.lock().unwrap().push(Request { first, headers, body: String::from_utf8(body).unwrap() });
+    write!(&mut &*connection, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n{{}}")
         .is_ok()
+}
+
+/// Spans of a service in the vendor's trace.
+fn of(spans: &[(String, Value)], service: &str) -> Vec<Value> {
+    let of = spans.iter().filter(|(of, span)| of == service && span["traceId"] == TRACE);
+    of.map(|(_, span)| span.clone()).collect()
 }
 
 /// Attributes that are texts.
@@ -154,17 +158,13 @@ fn telling(value: &Value, found: &mut BTreeSet<String>) {
 
 #[test]
 fn a_collector_gets_one_trace_from_the_webhook_to_the_deliveries_and_nothing_of_a_person() {
-    let collector = Collector::start();
+    let collector = Listener::start();
     let folder = tempfile::tempdir().unwrap();
     let traces = format!("traces: {{endpoint: \"http://{}\"}}", collector.address);
     let (mut up, webhooks, signature) = up(folder.path(), &traces);
     let body = std::fs::read(folder.path().join("sample-webhook.json")).unwrap();
     send(&webhooks, &signature, &body);
 
-    let of = |spans: &[(String, Value)], service: &str| -> Vec<Value> {
-        let of = spans.iter().filter(|(of, span)| of == service && span["traceId"] == TRACE);
-        of.map(|(_, span)| span.clone()).collect()
-    };
     let until = Instant::now() + Duration::from_secs(60);
     let spans = loop {
         let spans = collector.spans();
@@ -200,15 +200,59 @@ fn a_collector_gets_one_trace_from_the_webhook_to_the_deliveries_and_nothing_of_
     let mut people = BTreeSet::new();
     telling(&serde_json::from_slice(&body).unwrap(), &mut people);
     assert!(people.iter().any(|text| text.contains('@')), "the sample holds an address: {people:?}");
-    let sent = collector.bodies.lock().unwrap().join("\n");
     for text in people {
-        assert!(!sent.contains(&text), "{text} of the body stands in a trace");
+        let told = collector.requests.lock().unwrap().iter().any(|request| request.body.contains(&text));
+        assert!(!told, "{text} of the body stands in a trace");
     }
 
     // The last spans are sent before the process ends.
     let told = Command::new("kill").arg("-TERM").arg(up.0.id().to_string()).status().unwrap();
     assert!(told.success());
     assert_eq!(up.0.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn one_trace_holds_webhook_normalize_and_the_deliveries_to_four_sinks() {
+    let (collector, exams, tests) = (Listener::start(), Listener::start(), Listener::start());
+    let http = |receiver: &Listener| {
+        let url = format!("http://{}/orders", receiver.address);
+        format!("{{system: assessment, http: {{url: \"{url}\", allow: {{networks: [\"127.0.0.0/8\"]}}}}}}")
+    };
+    let deployment = Deployment::lay(&format!(
+        "traces: {{endpoint: \"http://{}\"}}\n\
+         sinks:\n  exams: {}\n  tests: {}\n  warehouse: {{system: analytics, sqlite: {{path: warehouse.sqlite}}}}\n  \
+         archive: {{system: analytics, sqlite: {{path: archive.sqlite}}}}\n\
+         routes:\n  exams: {{sink: exams, from: beginning}}\n  tests: {{sink: tests, from: beginning}}\n  \
+         warehouse: {{sink: warehouse}}\n  archive: {{sink: archive}}\n",
+        collector.address,
+        http(&exams),
+        http(&tests)
+    ));
+    let up = deployment.up();
+    let traceparent = format!("00-{TRACE}-{VENDORS_SPAN}-01");
+    let at = "2026-02-09T16:00:00Z";
+    deployment.send(&Moved { application: 1, stage_id: 7, stage: "Assessment", at, traceparent: Some(&traceparent) });
+
+    let sinks = |spans: &[(String, Value)]| -> BTreeSet<String> {
+        of(spans, "hirewire-route").iter().map(|span| texts(span)["hirewire.sink"].clone()).collect()
+    };
+    let wanted: BTreeSet<String> = ["archive", "exams", "tests", "warehouse"].map(str::to_owned).into();
+    deployment.until("a delivery to each sink in the collector", || sinks(&collector.spans()) == wanted);
+    let spans = collector.spans();
+    let (webhook, normalize) = (of(&spans, "hirewire-ingest"), of(&spans, "hirewire-normalize"));
+    assert_eq!((webhook.len(), normalize.len()), (1, 1), "{spans:#?}");
+    assert_eq!(webhook[0]["parentSpanId"], VENDORS_SPAN);
+    assert_eq!(normalize[0]["parentSpanId"], webhook[0]["spanId"]);
+    let deliveries = of(&spans, "hirewire-route");
+    assert!(deliveries.iter().all(|delivery| delivery["parentSpanId"] == normalize[0]["spanId"]), "{deliveries:#?}");
+    // And it goes on at the receiver.
+    for (sink, receiver) in [("exams", &exams), ("tests", &tests)] {
+        let delivery = deliveries.iter().find(|delivery| texts(delivery)["hirewire.sink"] == sink).unwrap();
+        let requests = receiver.requests.lock().unwrap();
+        let expected = format!("00-{TRACE}-{}-01", delivery["spanId"].as_str().unwrap());
+        assert_eq!(requests.iter().map(|request| &request.headers["traceparent"]).collect::<Vec<_>>(), [&expected]);
+    }
+    stop(up);
 }
 
 #[test]
