@@ -7,6 +7,8 @@ mod lists;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -228,6 +230,11 @@ impl Polled {
 
     pub(crate) fn waits(&self, waits: bool) {
         self.metrics.lists.change(&self.connection, |connection| connection.waits = waits);
+    }
+
+    /// When the oldest thing to fetch that is not done was asked for, in Unix seconds; 0: nothing waits.
+    pub(crate) fn fetches(&self, oldest: Arc<AtomicI64>) {
+        self.metrics.lists.change(&self.connection, |connection| connection.fetches = Some(oldest));
     }
 
     pub(crate) fn credential_ends(&self, ends: Timestamp) {

@@ -85,7 +85,7 @@ fn what_runbooks_and_alerts_measure_is_measured() {
     texts.extend(alerts().into_iter().map(|(name, rule)| (format!("alert {name}"), rule)));
     texts.insert("README".to_owned(), read("docs/runbooks/README.md"));
     for (name, text) in &texts {
-        for metric in names(text, "hirewire_").into_iter().chain(names(text, "broker_")) {
+        for metric in ["hirewire_", "broker_", "registry_"].iter().flat_map(|start| names(text, start)) {
             // Modules in a filter of logs.
             if !metric.trim_start_matches("hirewire_").contains('_') || metric == "broker_" {
                 continue;

@@ -5,6 +5,7 @@
 //! more. An account has some thirty lists, so that a thousand accounts would else be a hundred thousand series.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -30,6 +31,8 @@ pub(super) struct Connection {
     lists: BTreeMap<String, List>,
     pub(super) waits: bool,
     pub(super) credential_ends: Option<i64>,
+    /// When the oldest thing to fetch was asked for; 0: nothing waits.
+    pub(super) fetches: Option<Arc<AtomicI64>>,
 }
 
 /// Unix times in seconds; `None`: not known yet.
@@ -64,6 +67,7 @@ struct Gauges {
     failing: IntGaugeVec,
     waits: IntGaugeVec,
     credential_ends: IntGaugeVec,
+    fetches: IntGaugeVec,
     sunset: IntGaugeVec,
     list_settled: IntGaugeVec,
     list_read: IntGaugeVec,
@@ -100,6 +104,11 @@ impl Gauges {
                 "Unix time at which the API credential ends, as configured.",
                 &one,
             )?,
+            fetches: gauge(
+                "fetch_waiting_since_seconds",
+                "Unix time at which the oldest thing to fetch that was not read yet was asked for; none where nothing waits.",
+                &one,
+            )?,
             sunset: gauge(
                 "poll_sunset_seconds",
                 "Unix time from which the vendor will not answer this list any more, as its answers say.",
@@ -120,7 +129,7 @@ impl Gauges {
         })
     }
 
-    fn all(&self) -> [&IntGaugeVec; 11] {
+    fn all(&self) -> [&IntGaugeVec; 12] {
         [
             &self.settled,
             &self.read,
@@ -128,6 +137,7 @@ impl Gauges {
             &self.failing,
             &self.waits,
             &self.credential_ends,
+            &self.fetches,
             &self.sunset,
             &self.list_settled,
             &self.list_read,
@@ -150,6 +160,8 @@ impl Gauges {
         set(&self.failing, i64::try_from(failing).ok());
         set(&self.waits, Some(i64::from(connection.waits)));
         set(&self.credential_ends, connection.credential_ends);
+        let oldest = connection.fetches.as_ref().map(|oldest| oldest.load(Ordering::Relaxed));
+        set(&self.fetches, oldest.filter(|oldest| *oldest > 0));
         for (stream, day) in lists.filter_map(|list| list.sunset.as_ref()) {
             let gauge = self.sunset.with_label_values(&[connection.vendor.as_str(), stream]);
             // Two accounts of a vendor: the sooner day. 0: not said before in this scrape.

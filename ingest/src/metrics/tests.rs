@@ -38,6 +38,7 @@ fn everything(metrics: &Metrics, connection: &str, vendor: &str, lists: &[String
     let polled = metrics.polled(connection, vendor);
     let long_ago = Timestamp::from_second(1_700_000_000).unwrap();
     polled.credential_ends(long_ago);
+    polled.fetches(std::sync::Arc::new(std::sync::atomic::AtomicI64::new(long_ago.as_second())));
     polled.waits(true);
     for (index, list) in lists.iter().enumerate() {
         for answer in [Answer::Ok, Answer::Limited, Answer::Failed] {
@@ -73,6 +74,7 @@ fn a_thousand_accounts_in_every_trouble_are_less_than_twenty_thousand_series() {
         "poll_failing_lists{connection=\"account-777\"}",
         "poll_backing_off{connection=\"account-777\"}",
         "poll_credential_ends_seconds{connection=\"account-777\"}",
+        "fetch_waiting_since_seconds{connection=\"account-777\"}",
         "poll_records_total{connection=\"account-777\",origin=\"poll\"}",
     ] {
         let name = format!("hirewire_ingest_{alerted} ");

@@ -5,7 +5,8 @@
 //! that wait together are one: it is read after the last of them.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hirewire_kafka::Record;
@@ -39,10 +40,14 @@ pub(super) struct Queue {
     state: Mutex<State>,
     more: Notify,
     room: Condvar,
+    /// When the oldest request that is not done was made, in Unix seconds; 0: none waits.
+    oldest: Arc<AtomicI64>,
 }
 
 #[derive(Default)]
 struct State {
+    /// When each request that is not done was made, by offset; those that are just being read too.
+    undone: BTreeMap<i64, i64>,
     /// By offset.
     waiting: BTreeMap<i64, Wanted>,
     /// The same, to see what waits already.
@@ -64,8 +69,13 @@ impl Queue {
         self.lock().next
     }
 
-    /// Takes a request in. Blocks while there are too many.
-    pub(super) fn put(&self, offset: i64, wanted: Wanted) {
+    /// Shows the age of what waits.
+    pub(super) fn oldest(&self) -> Arc<AtomicI64> {
+        Arc::clone(&self.oldest)
+    }
+
+    /// Takes a request in, made at `asked` (Unix seconds). Blocks while there are too many.
+    pub(super) fn put(&self, offset: i64, asked: i64, wanted: Wanted) {
         let mut state = self.lock();
         while state.waiting.len() >= MAX_WAITING && !state.closed {
             state = self.room.wait_timeout(state, Duration::from_secs(1)).unwrap_or_else(PoisonError::into_inner).0;
@@ -77,9 +87,24 @@ impl Queue {
         state.next = offset + 1;
         if state.known.insert(wanted.clone()) {
             state.waiting.insert(offset, wanted);
+            state.undone.insert(offset, asked);
+            self.show_oldest(&state);
             drop(state);
             self.more.notify_one();
         }
+    }
+
+    /// These are done, and committed.
+    fn done(&self, taken: &[(i64, Wanted)]) {
+        let mut state = self.lock();
+        for (offset, _) in taken {
+            state.undone.remove(offset);
+        }
+        self.show_oldest(&state);
+    }
+
+    fn show_oldest(&self, state: &State) {
+        self.oldest.store(state.undone.first_key_value().map_or(0, |(_, asked)| *asked), Ordering::Relaxed);
     }
 
     /// Nobody takes any more: [`Self::put`] must not wait.
@@ -129,7 +154,7 @@ impl Queue {
 
 /// What a poller needs to fetch.
 pub(super) struct Fetches {
-    pub(super) queue: std::sync::Arc<Queue>,
+    pub(super) queue: Arc<Queue>,
     /// For what is told of failures.
     pub(super) lane: Lane,
 }
@@ -228,6 +253,7 @@ impl<J: Journal> Poller<J> {
                 return (all, Some(why));
             }
             self.metrics.rows(LANE, Origin::Poll, Rows { kept, ..Rows::default() });
+            queue.done(&taken);
         }
         let count = left.len();
         queue.give_back(left);
@@ -293,11 +319,11 @@ mod tests {
     fn what_waits_together_is_read_once_and_what_is_asked_for_while_it_is_read_once_more() {
         let queue = Queue::default();
         for (offset, id) in [(3, "a"), (4, "b"), (9, "a")] {
-            queue.put(offset, wanted(id));
+            queue.put(offset, 100 + offset, wanted(id));
         }
         let taken = queue.take();
         assert_eq!(taken, [(3, wanted("a")), (4, wanted("b"))]);
-        queue.put(12, wanted("a"));
+        queue.put(12, 112, wanted("a"));
         assert_eq!(queue.done_to(), 12, "if all that was taken is done");
         assert_eq!(queue.take(), [(12, wanted("a"))]);
         assert_eq!(queue.done_to(), 13);
@@ -306,14 +332,33 @@ mod tests {
     #[test]
     fn what_was_not_done_is_taken_first_again_and_what_was_done_is_not_taken_in() {
         let queue = Queue::default();
-        queue.put(1, wanted("a"));
-        queue.put(2, wanted("b"));
+        queue.put(1, 101, wanted("a"));
+        queue.put(2, 102, wanted("b"));
         let taken = queue.take();
-        queue.put(5, wanted("c"));
+        queue.put(5, 105, wanted("c"));
         queue.give_back(taken);
         assert_eq!(queue.done_to(), 1);
         assert_eq!(queue.take().first(), Some(&(1, wanted("a"))));
-        queue.put(5, wanted("again"));
+        queue.put(5, 105, wanted("again"));
         assert_eq!(queue.take(), [], "read twice from the topic");
+    }
+
+    #[test]
+    fn the_oldest_request_that_is_not_done_is_shown_while_it_is_read_too() {
+        let queue = Queue::default();
+        let oldest = queue.oldest();
+        let shown = || oldest.load(Ordering::Relaxed);
+        assert_eq!(shown(), 0, "nothing waits");
+        queue.put(3, 103, wanted("a"));
+        queue.put(4, 104, wanted("b"));
+        let taken = queue.take();
+        queue.put(5, 105, wanted("c"));
+        assert_eq!(shown(), 103, "read is not done");
+        let (done, left) = taken.split_at(1);
+        queue.done(done);
+        queue.give_back(left.to_vec());
+        assert_eq!(shown(), 104);
+        queue.done(&queue.take());
+        assert_eq!(shown(), 0);
     }
 }

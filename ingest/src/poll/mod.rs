@@ -247,6 +247,7 @@ async fn begin(
         let fetches = connection.fetches().then(|| {
             let cursor = cursors.get(&journal::key(&connection.name, fetch::LANE));
             let queue = Arc::new(Queue::new(cursor));
+            metrics.fetches(queue.oldest());
             queues.insert(connection.name.clone(), queue.clone());
             Fetches { queue, lane: Lane::named(fetch::LANE) }
         });
@@ -311,7 +312,7 @@ impl Requests {
             if let Some(fetch) = runtime.block_on(read)
                 && let Some(queue) = own.get(&fetch.connection_id)
             {
-                queue.put(record.offset, Wanted::of(fetch));
+                queue.put(record.offset, record.timestamp_ms / 1000, Wanted::of(fetch));
             }
         };
         let (kafka, topic, shutdown) = (work.kafka.clone(), work.topics.fetch.clone(), stop.clone());

@@ -147,10 +147,10 @@ async fn what_a_link_names_is_fetched_and_a_page_of_details_that_is_none_is_not_
         let params = params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Wanted { stream: stream.to_owned(), id: id.to_owned(), params }
     };
-    queue.put(1, wanted("visits", "p1", &[("job", "j2")]));
-    queue.put(2, wanted("calls", "9", &[]));
-    queue.put(3, wanted("details", "p1", &[]));
-    queue.put(4, wanted("details", "gone", &[]));
+    queue.put(1, 0, wanted("visits", "p1", &[("job", "j2")]));
+    queue.put(2, 0, wanted("calls", "9", &[]));
+    queue.put(3, 0, wanted("details", "p1", &[]));
+    queue.put(4, 0, wanted("details", "gone", &[]));
     poller.one_round().await;
     let rows = ledger.rows();
     assert_eq!(
@@ -159,7 +159,7 @@ async fn what_a_link_names_is_fetched_and_a_page_of_details_that_is_none_is_not_
     );
     assert_eq!(of(&rows, "details"), [r#"{"id":"p1","text":"} ]"}"#]);
     shapes.put("people/p1", r#"{"data":[]}"#);
-    queue.put(5, wanted("details", "p1", &[]));
+    queue.put(5, 0, wanted("details", "p1", &[]));
     poller.one_round().await;
     assert!(of(&ledger.rows(), "details").is_empty());
 }

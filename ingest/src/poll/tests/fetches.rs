@@ -61,8 +61,8 @@ async fn a_row_is_kept_byte_for_byte_with_the_offset_behind_its_request() {
     let ledger = Arc::new(Ledger::default());
     let (vendor, _, mut poller) = start(&ledger).await;
     let note = vendor.put("jobs/7/notes", 1, ago(9));
-    queue(&poller).put(41, wanted("jobs", "7"));
-    queue(&poller).put(42, wanted("notes", "7"));
+    queue(&poller).put(41, 0, wanted("jobs", "7"));
+    queue(&poller).put(42, 0, wanted("notes", "7"));
     poller.one_round().await;
     assert_eq!(offset(&ledger).as_deref(), Some("43"));
     assert_eq!(ledger.committed.lock().unwrap()[0].len(), 3, "rows and offset together");
@@ -87,7 +87,7 @@ async fn what_fails_is_asked_for_again_and_what_was_done_before_it_is_not() {
     let (vendor, connection, mut poller) = start(&ledger).await;
     vendor.with(|account| drop(account.broken.insert("jobs/8".into(), Fault::Status(503, Vec::new()))));
     for (offset, id) in [(5, "7"), (6, "8"), (7, "7")] {
-        queue(&poller).put(offset, wanted("jobs", id));
+        queue(&poller).put(offset, 0, wanted("jobs", id));
     }
     poller.one_round().await;
     assert_eq!(offset(&ledger).as_deref(), Some("6"), "the request that failed is not passed");
@@ -102,7 +102,7 @@ async fn what_fails_is_asked_for_again_and_what_was_done_before_it_is_not() {
     let mut poller = self::poller(&connection, &ledger, &cursors);
     assert_eq!(queue(&poller).next(), 8);
     for (offset, id) in [(6, "8"), (7, "7"), (8, "7")] {
-        queue(&poller).put(offset, wanted("jobs", id));
+        queue(&poller).put(offset, 0, wanted("jobs", id));
     }
     poller.one_round().await;
     assert_eq!(fetched(&vendor), ["jobs/7?expand=all"]);
@@ -118,12 +118,12 @@ async fn what_the_vendor_does_not_know_or_refuses_stops_nothing_and_a_missing_sc
     status(404, 404);
     status(400, 400);
     for (offset, id) in [(1, "404"), (2, "400"), (3, ".."), (4, "7")] {
-        queue(&poller).put(offset, wanted("jobs", id));
+        queue(&poller).put(offset, 0, wanted("jobs", id));
     }
     poller.one_round().await;
     assert_eq!((offset(&ledger).as_deref(), ledger.bodies().len()), (Some("5"), 1));
     status(403, 403);
-    queue(&poller).put(5, wanted("jobs", "403"));
+    queue(&poller).put(5, 0, wanted("jobs", "403"));
     poller.one_round().await;
     assert_eq!((offset(&ledger), queue(&poller).next()), (None, 6), "not committed: it is asked for again");
 }
@@ -133,7 +133,7 @@ async fn what_was_not_committed_is_fetched_again() {
     let ledger = Arc::new(Ledger::default());
     let (vendor, _, mut poller) = start(&ledger).await;
     ledger.answers.lock().unwrap().push(NotCommitted::Again("a test".to_owned()));
-    queue(&poller).put(1, wanted("jobs", "7"));
+    queue(&poller).put(1, 0, wanted("jobs", "7"));
     poller.one_round().await;
     assert_eq!((ledger.bodies().len(), fetched(&vendor).len()), (1, 2));
 }
@@ -152,7 +152,7 @@ async fn an_event_does_not_wait_for_the_next_round() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    queue.put(1, wanted("jobs", "7"));
+    queue.put(1, 0, wanted("jobs", "7"));
     for _ in 0..1000 {
         if offset(&ledger).is_some() {
             break;
@@ -172,7 +172,7 @@ async fn many_requests_give_way_to_the_lists_and_none_is_left() {
     for offset in 0..120 {
         let id = format!("none-{offset}");
         vendor.with(|account| drop(account.broken.insert(format!("jobs/{id}"), Fault::Status(404, Vec::new()))));
-        queue.put(offset, wanted("jobs", &id));
+        queue.put(offset, 0, wanted("jobs", &id));
     }
     vendor.put("jobs", 1, ago(0));
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
