@@ -8,6 +8,7 @@ mod dlq;
 mod doctor;
 mod health;
 mod map;
+mod migrate;
 mod registry;
 mod restore;
 mod route;
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Backup(backup::BackupArguments),
     /// Makes a new data folder of a backup; with --verify only reads it.
     Restore(restore::RestoreArguments),
+    /// Moves an embedded deployment to a Kafka: records in their order, registry ids, positions of groups.
+    Migrate(migrate::MigrateArguments),
     /// Creates and checks the topics of a deployment.
     #[command(subcommand)]
     Topics(topics::TopicsCommand),
@@ -82,6 +85,7 @@ impl Command {
             Self::Demo(_)
             | Self::Backup(_)
             | Self::Restore(_)
+            | Self::Migrate(_)
             | Self::Topics(_)
             | Self::Check(_)
             | Self::Doctor(_)
@@ -104,6 +108,7 @@ impl Command {
             Self::Registry(arguments) => arguments.run().await,
             Self::Backup(arguments) => tokio::task::block_in_place(|| arguments.run()),
             Self::Restore(arguments) => tokio::task::block_in_place(|| arguments.run()),
+            Self::Migrate(arguments) => Box::pin(arguments.run(&vendors)).await,
             Self::Topics(command) => command.run(&vendors).await,
             Self::Check(arguments) => arguments.run(&vendors).await,
             Self::Doctor(arguments) => Box::pin(arguments.run(&vendors)).await,

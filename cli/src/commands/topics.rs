@@ -101,11 +101,19 @@ pub(crate) async fn apply(kafka: &Settings, wanted: &Wanted, change: bool) -> an
             }
         }
     }
-    if change && !missing.is_empty() {
-        admin.create_topics(&missing).await?;
-        wait_until_known(&admin, &missing).await?;
+    if change {
+        create(&admin, &missing).await?;
     }
     Ok(differences)
+}
+
+/// Creates topics; they can be used then.
+pub(crate) async fn create(admin: &Arc<Admin>, missing: &[NewTopic]) -> anyhow::Result<()> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    admin.create_topics(missing).await?;
+    wait_until_known(admin, missing).await
 }
 
 /// Compares and changes nothing: what exists, and a line for each topic that differs.
@@ -136,7 +144,7 @@ fn other_count(topic: &NewTopic, count: i32) -> String {
 
 /// Topics with their partition counts. On a thread of its own: a Kafka that is away is waited for, and a stop meanwhile
 /// is obeyed.
-async fn existing(admin: &Arc<Admin>) -> anyhow::Result<BTreeMap<String, i32>> {
+pub(crate) async fn existing(admin: &Arc<Admin>) -> anyhow::Result<BTreeMap<String, i32>> {
     let admin = Arc::clone(admin);
     Ok(tokio::task::spawn_blocking(move || admin.topics()).await??)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewTopic as NativeTopic, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 
 use crate::client::Logging;
@@ -246,14 +246,28 @@ impl Admin {
     /// # Errors
     /// When the broker cannot be reached.
     pub fn committed(&self, group: &str, topic: &str, partitions: i32) -> Result<BTreeMap<i32, i64>, Stop> {
-        let consumer: BaseConsumer<Logging> = self
-            .settings
-            .consumer(group)?
-            .create_with_context(Logging)
-            .map_err(|error| Stop::kafka("create a consumer", &error))?;
         let topics = BTreeMap::from([(topic.to_owned(), partitions)]);
-        let all = committed(&consumer, group, &topics, TIMEOUT)?;
+        let all = committed(&self.member_of(group)?, group, &topics, TIMEOUT)?;
         Ok(all.into_iter().map(|((_, partition), offset)| (partition, offset)).collect())
+    }
+
+    /// Sets a group that has no members on these offsets, by topic and partition. Blocks for one round trip.
+    ///
+    /// # Errors
+    /// When the group has members, or the broker refuses or cannot be reached.
+    pub fn commit(&self, group: &str, offsets: &BTreeMap<(String, i32), i64>) -> Result<(), Stop> {
+        let failed = |error| Stop::kafka(&format!("set the offsets of {group}"), &error);
+        let mut wanted = rdkafka::TopicPartitionList::new();
+        for ((topic, partition), offset) in offsets {
+            wanted.add_partition_offset(topic, *partition, rdkafka::Offset::Offset(*offset)).map_err(failed)?;
+        }
+        self.member_of(group)?.commit(&wanted, CommitMode::Sync).map_err(failed)
+    }
+
+    /// One that asks and commits for a group, and joins it not.
+    fn member_of(&self, group: &str) -> Result<BaseConsumer<Logging>, Stop> {
+        let config = self.settings.consumer(group)?;
+        config.create_with_context(Logging).map_err(|error| Stop::kafka("create a consumer", &error))
     }
 }
 

@@ -209,7 +209,7 @@ impl TransactionalProducer {
     }
 
     /// Waits until every record of the transaction is acknowledged: a bare commit would wait 100 ms for its flush.
-    fn settle(&self) -> Result<(), TransactionError> {
+    pub(crate) fn settle(&self) -> Result<(), TransactionError> {
         if !self.producer.context().wait(self.timeout) {
             return Err(TransactionError::Indefinite("records were not acknowledged in time".to_owned()));
         }

@@ -18,6 +18,7 @@ pub struct TransactionalWriter {
 
 struct Job {
     records: Vec<Record>,
+    commit: bool,
     answer: oneshot::Sender<Result<Vec<Position>, TransactionError>>,
 }
 
@@ -59,9 +60,21 @@ impl TransactionalWriter {
     /// [`TransactionError::Aborted`]: none of them is visible, try again. `Indefinite`: the producer was replaced and
     /// ended the transaction one way or the other, nobody knows which: read what you wrote before you go on.
     pub async fn write(&self, records: Vec<Record>) -> Result<Vec<Position>, TransactionError> {
+        self.submit(records, true).await
+    }
+
+    /// Takes offsets that no reader of committed records will see anything at: writes the records, and aborts.
+    ///
+    /// # Errors
+    /// As [`Self::write`]; what was written is visible in no case.
+    pub async fn pad(&self, records: Vec<Record>) -> Result<Vec<Position>, TransactionError> {
+        self.submit(records, false).await
+    }
+
+    async fn submit(&self, records: Vec<Record>, commit: bool) -> Result<Vec<Position>, TransactionError> {
         let (answer, answered) = oneshot::channel();
         let closed = || TransactionError::Fenced("the producer is closed".to_owned());
-        self.jobs.send(Job { records, answer }).map_err(|_| closed())?;
+        self.jobs.send(Job { records, commit, answer }).map_err(|_| closed())?;
         answered.await.map_err(|_| closed())?
     }
 
@@ -80,7 +93,7 @@ fn serve(
     fenced: &AtomicBool,
 ) {
     while let Ok(job) = queue.recv() {
-        let mut result = attempt(&mut producer, &job.records);
+        let mut result = attempt(&mut producer, &job);
         let lost = match &result {
             Ok(_) | Err(TransactionError::Fenced(_)) => None,
             Err(TransactionError::Aborted(_) | TransactionError::Refused(_) | TransactionError::Forbidden(_)) => {
@@ -106,12 +119,17 @@ fn serve(
     }
 }
 
-fn attempt(producer: &mut TransactionalProducer, records: &[Record]) -> Result<Vec<Position>, TransactionError> {
+fn attempt(producer: &mut TransactionalProducer, job: &Job) -> Result<Vec<Position>, TransactionError> {
     producer.begin()?;
-    for record in records {
+    for record in &job.records {
         producer.send(record, true)?;
     }
-    producer.commit(None)?;
+    if job.commit {
+        producer.commit(None)?;
+    } else {
+        producer.settle()?;
+        producer.abort()?;
+    }
     Ok(producer.positions())
 }
 

@@ -133,7 +133,7 @@ impl Client {
         Ok(())
     }
 
-    async fn call(
+    pub(crate) async fn call(
         &self,
         method: Method,
         path: &[&str],

@@ -13,6 +13,7 @@ mod door;
 mod error;
 #[doc(hidden)]
 pub mod fuzz;
+mod import;
 mod parse;
 mod registry;
 pub mod server;
@@ -25,5 +26,6 @@ pub use codec::{BlockingCodec, Codec, CodecError, DecodeError, frame, unframe};
 pub use compatibility::{Level, check_texts};
 pub use door::{Metrics, Tls, User};
 pub use error::ApiError;
+pub use import::{ImportError, import};
 pub use registry::{Registered, Registry, Submitted};
 pub use store::{Contents, OpenError, backup, inspect};
