@@ -7,6 +7,7 @@ mod backup;
 mod commands;
 mod config;
 mod out;
+mod reload;
 mod sample;
 mod stack;
 mod vendors;

@@ -11,6 +11,7 @@ use hirewire_registry::server::Server;
 use hirewire_service::spans::Exporter;
 use hirewire_service::{Health, Metrics, Shutdown, admin, process};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::config::Config;
@@ -170,8 +171,8 @@ impl Stack {
         });
     }
 
-    /// Starts route.
-    pub(crate) fn route(&mut self, config: &Config) {
+    /// Starts route; other settings may come while it runs.
+    pub(crate) fn route(&mut self, config: &Config, reloads: Option<mpsc::Receiver<hirewire_route::Reload>>) {
         let deps = hirewire_route::Deps {
             kafka: config.kafka.with_role("route"),
             names: config.names.clone(),
@@ -180,6 +181,7 @@ impl Stack {
             partitions: config.partitions,
             metrics: self.metrics.clone(),
             health: self.health.clone(),
+            reloads,
             shutdown: self.shutdown.clone(),
         };
         self.awaits(&["route"]);

@@ -33,7 +33,7 @@ mod worker;
 
 pub use metrics::Metrics;
 pub use probe::{Probed, Unwell, probe};
-pub use service::{Deps, Error, run};
+pub use service::{Deps, Error, Reload, run};
 pub use settings::Settings;
 
 #[cfg(test)]

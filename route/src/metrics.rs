@@ -3,12 +3,31 @@
 use std::time::Duration;
 
 use hirewire_kafka::LagMetrics;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::deliver::outcome::Code;
 
 const BUCKETS_SECONDS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0, 3_600.0];
+
+/// What became of settings that came while route ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reloaded {
+    Applied,
+    /// They say what is in use already.
+    Unchanged,
+    Refused,
+}
+
+impl Reloaded {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Applied => "applied",
+            Self::Unchanged => "unchanged",
+            Self::Refused => "refused",
+        }
+    }
+}
 
 /// Registered once per process.
 #[derive(Clone)]
@@ -26,6 +45,8 @@ pub struct Metrics {
     keys: IntGaugeVec,
     context_waits: IntGaugeVec,
     window_full: IntCounterVec,
+    reloads: IntCounterVec,
+    settings_refused: IntGauge,
     lag: LagMetrics,
 }
 
@@ -94,8 +115,26 @@ impl Metrics {
                 "How often the window of a sink was full, so that slow keys held up others.",
                 &["sink"],
             )?,
+            reloads: counter(
+                "hirewire_route_reloads_total",
+                "Configurations that came while route ran, by what became of them.",
+                &["outcome"],
+            )?,
+            settings_refused: {
+                let name = "hirewire_route_settings_refused";
+                let metric =
+                    IntGauge::new(name, "1 while the newest configuration is refused and an older one is used.")?;
+                registry.register(Box::new(metric.clone()))?;
+                metric
+            },
             lag: LagMetrics::register("route", registry)?,
         })
+    }
+
+    /// Other settings came, and were taken over or refused.
+    pub(crate) fn reloaded(&self, outcome: Reloaded) {
+        self.reloads.with_label_values(&[outcome.label()]).inc();
+        self.settings_refused.set(i64::from(outcome == Reloaded::Refused));
     }
 
     /// The metrics of one sink.

@@ -1,9 +1,13 @@
 //! The running service: settings and what it needs in, sinks that run until the stop out.
 //!
 //! Each sink is a task of its own with its own consumer group, engine, gate and writer: what happens to one touches
-//! no other. Context and routes' starts are shared and made first.
+//! no other. Context and routes' starts are shared and made first. Other settings are taken over while it runs.
 
+mod joined;
+mod reload;
 mod sink;
+mod sinks;
+mod transport;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,17 +17,17 @@ use hirewire_kafka::{Admin, NewTopic, Producer, ProducerOptions, Stop};
 use hirewire_registry::Codec;
 use hirewire_schemas::Names;
 use hirewire_service::{Component, Health, Shutdown};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
 
 use crate::codec::Decoder;
-use crate::context::follow::Follower;
-use crate::context::store::Store;
 use crate::metrics::Metrics;
-use crate::request::condition::Condition;
 use crate::settings::Settings;
 use crate::starts::Starts;
-use crate::system::Takes;
-use sink::SinkTask;
+use joined::Joined;
+pub use reload::Reload;
+use reload::Reloader;
+use sink::Shared;
+use sinks::Sinks;
 
 /// What the process gives to the service.
 pub struct Deps {
@@ -36,6 +40,8 @@ pub struct Deps {
     pub partitions: i32,
     pub metrics: prometheus::Registry,
     pub health: Health,
+    /// Other settings, as they come; none if nobody sends any.
+    pub reloads: Option<mpsc::Receiver<Reload>>,
     pub shutdown: Shutdown,
 }
 
@@ -61,53 +67,57 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// What only a change of the configuration or of the environment can mend. What time mends is waited for.
-pub async fn run(settings: Settings, deps: Deps) -> Result<(), Error> {
+pub async fn run(settings: Settings, mut deps: Deps) -> Result<(), Error> {
     let metrics = Metrics::register(&deps.metrics)?;
     let codec = Codec::new(&deps.registry)?;
-    let decoder = Arc::new(Decoder::new(codec.clone()));
     let component = deps.health.component("route");
     component.waiting("Kafka");
     // A dead letter is worth waiting for.
     let options = ProducerOptions { delivery_timeout: Duration::from_secs(30), ..ProducerOptions::default() };
     let producer = Producer::new(&deps.kafka, &options)?;
-    let prepare = || Box::pin(prepare(&settings, &deps, &codec, &producer));
-    let Some(starts) = until_done(prepare, &component, &deps.shutdown).await? else { return Ok(()) };
-    let context = start_context(&settings, &deps, &decoder, &component).await?;
-    let Some((store, follower)) = context else { return Ok(()) };
-
-    let mut sinks = JoinSet::new();
-    for sink in settings.sinks {
-        let task = SinkTask {
-            starts: starts.clone(),
-            drain: settings.drain,
-            kafka: deps.kafka.clone(),
-            names: deps.names.clone(),
-            producer: producer.clone(),
-            decoder: Arc::clone(&decoder),
-            context: Arc::clone(&store),
-            metrics: metrics.sink(&sink.name),
-            component: deps.health.component(&format!("route.{}", sink.name)),
-            shutdown: deps.shutdown.clone(),
-            member: uuid::Uuid::new_v4(),
-            settings: sink,
-        };
-        sinks.spawn(Box::pin(task.run()));
+    let reloads = deps.reloads.take();
+    let ground = Ground { deps, codec: codec.clone(), producer: producer.clone(), component };
+    let prepare = || Box::pin(ground.prepare(&settings));
+    let Some(starts) = until_done(prepare, &ground.component, &ground.deps.shutdown).await? else { return Ok(()) };
+    let decoder = Arc::new(Decoder::new(codec));
+    let mut joined = Joined::open(&settings, &ground.deps.data_dir, Arc::clone(&decoder))?;
+    if !joined.follow(&settings, &ground).await? {
+        return Ok(());
     }
-    component.ready();
-    if sinks.is_empty() {
+    let shared = Shared {
+        kafka: ground.deps.kafka.clone(),
+        names: ground.deps.names.clone(),
+        producer,
+        decoder,
+        context: Arc::clone(&joined.store),
+    };
+    let mut sinks = Sinks::new(shared, metrics.clone(), ground.deps.health.clone());
+    let change = sinks.plan(&settings, &starts)?;
+    sinks.carry_out(change).await;
+    ground.component.ready();
+    if settings.sinks.is_empty() {
         tracing::info!("no sink is configured: route has nothing to do");
-        deps.shutdown.requested().await;
     }
-    let mut outcome = Ok(());
-    while let Some(ended) = sinks.join_next().await {
-        match ended {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => outcome = Err(error),
-            Err(error) => tracing::error!(%error, "a sink's task panicked: restart the process"),
+    let mut reloader = Reloader::new(reloads, starts, metrics);
+    loop {
+        tokio::select! {
+            biased;
+            () = ground.deps.shutdown.requested() => break,
+            () = sinks.ended() => {}
+            settings = reloader.next() => Box::pin(reloader.take_over(settings, &mut sinks, &mut joined, &ground)).await?,
         }
     }
-    drop(follower);
-    outcome
+    sinks.stop().await;
+    joined.end().await;
+    Ok(())
+}
+
+/// What everything else stands on.
+struct Ground {
+    deps: Deps,
+    codec: Codec,
+    producer: Producer,
+    component: Component,
 }
 
 /// Tries until it succeeds; `None` when the stop came first.
@@ -138,95 +148,43 @@ where
     }
 }
 
-type StartsByRoute = Arc<std::collections::BTreeMap<Arc<str>, jiff::Timestamp>>;
+type StartsByRoute = std::collections::BTreeMap<Arc<str>, jiff::Timestamp>;
 
-/// Topics of dead letters and of replays, and routes' starts.
-async fn prepare(settings: &Settings, deps: &Deps, codec: &Codec, producer: &Producer) -> Result<StartsByRoute, Stop> {
-    let admin = Admin::new(&deps.kafka)?;
-    let sinks = settings.sink_names();
-    let sinks: Vec<&str> = sinks.iter().map(String::as_str).collect();
-    let topics = hirewire_schemas::topics::table().deployed(&deps.names, &[], &sinks);
-    let own = ["route", crate::replay::TOPIC, crate::created::TOPIC].map(|name| deps.names.internal(name));
-    let wanted: Vec<NewTopic> = topics
-        .into_iter()
-        .filter(|(name, _)| own.contains(name) || sinks.iter().any(|sink| *name == deps.names.route_dead_letter(sink)))
-        .map(|(name, topic)| NewTopic {
-            name,
-            partitions: deps.partitions,
-            replication: -1,
-            config: topic.settings().into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
-        })
-        .collect();
-    admin.create_topics(&wanted).await?;
-    let starts = Starts::new(&deps.kafka, &deps.names, codec.clone(), deps.partitions);
-    let from_now: Vec<_> = settings
-        .sinks
-        .iter()
-        .filter(|sink| !sink.system.records())
-        .flat_map(|sink| {
-            let fresh = sink.routes.iter().filter(|route| route.from == crate::settings::From::Now);
-            fresh.map(|route| (Arc::clone(&route.name), Arc::clone(&sink.name)))
-        })
-        .collect();
-    starts.fix(producer, &from_now).await.map(Arc::new)
+impl Ground {
+    /// Topics of dead letters and of replays, and routes' starts.
+    async fn prepare(&self, settings: &Settings) -> Result<StartsByRoute, Stop> {
+        let deps = &self.deps;
+        let admin = Admin::new(&deps.kafka)?;
+        let sinks = settings.sink_names();
+        let sinks: Vec<&str> = sinks.iter().map(String::as_str).collect();
+        let topics = hirewire_schemas::topics::table().deployed(&deps.names, &[], &sinks);
+        let own = ["route", crate::replay::TOPIC, crate::created::TOPIC].map(|name| deps.names.internal(name));
+        let wanted: Vec<NewTopic> = topics
+            .into_iter()
+            .filter(|(name, _)| {
+                own.contains(name) || sinks.iter().any(|sink| *name == deps.names.route_dead_letter(sink))
+            })
+            .map(|(name, topic)| NewTopic {
+                name,
+                partitions: deps.partitions,
+                replication: -1,
+                config: topic.settings().into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+            })
+            .collect();
+        admin.create_topics(&wanted).await?;
+        let starts = Starts::new(&deps.kafka, &deps.names, self.codec.clone(), deps.partitions);
+        starts.fix(&self.producer, &from_now(settings)).await
+    }
 }
 
-type Context = (Arc<Store>, Option<Follower>);
-
-/// The context store, and its follower if a sink joins anything. Waits until it has caught up: a delivery made of old
-/// data would be as wrong as one with a hole.
-async fn start_context(
-    settings: &Settings,
-    deps: &Deps,
-    decoder: &Arc<Decoder>,
-    component: &Component,
-) -> Result<Option<Context>, Error> {
-    let folder = deps.data_dir.join("route");
-    let path = folder.join("context.sqlite");
-    let failed = |source| Error::Store { path: path.clone(), source };
-    std::fs::create_dir_all(&folder).map_err(|error| failed(Box::new(error)))?;
-    let store = Store::open(&path, kept(settings)).map_err(|error| failed(Box::new(error)))?;
-    let store = Arc::new(store);
-    if settings.sinks.iter().all(|sink| sink.system.records()) {
-        return Ok(Some((store, None)));
-    }
-    let start = || {
-        let (kafka, names, shutdown) = (deps.kafka.clone(), deps.names.clone(), deps.shutdown.clone());
-        let (store, decoder) = (Arc::clone(&store), Arc::clone(decoder));
-        let runtime = tokio::runtime::Handle::current();
-        async move {
-            let starting = tokio::task::spawn_blocking(move || {
-                Follower::start(&kafka, &names, store, decoder, runtime, &shutdown)
-            });
-            starting.await.map_err(|error| Stop::retryable("context", error.to_string()))?
-        }
-    };
-    let started = std::time::Instant::now();
-    let Some(follower) = until_done(start, component, &deps.shutdown).await? else { return Ok(None) };
-    component.waiting("the context store to catch up");
-    while !follower.caught_up() {
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(20)) => {}
-            () = deps.shutdown.requested() => return Ok(None),
-        }
-    }
-    tracing::info!(millis = started.elapsed().as_millis(), "the context has caught up");
-    Ok(Some((store, Some(follower))))
-}
-
-/// The changes that a later request may take back, and those that do.
-fn kept(settings: &Settings) -> Vec<Condition> {
-    let mut kept = Vec::new();
-    for sink in &settings.sinks {
-        if let Takes::WhatActs(requests) = &sink.system.takes {
-            for cancelling in requests {
-                let cancelled = cancelling.cancels.as_deref().and_then(|name| sink.system.request(name));
-                kept.extend(cancelled.map(|cancelled| cancelled.when.clone()));
-                kept.extend(cancelling.cancels.as_ref().map(|_| cancelling.when.clone()));
-            }
-        }
-    }
-    kept
+/// The routes that act from their first enabling on, and their sinks.
+fn from_now(settings: &Settings) -> Vec<(Arc<str>, Arc<str>)> {
+    let acting = settings.sinks.iter().filter(|sink| !sink.system.records());
+    let of_sink = acting.flat_map(|sink| {
+        let fresh = sink.routes.iter().filter(|route| route.from == crate::settings::From::Now);
+        fresh.map(|route| (Arc::clone(&route.name), Arc::clone(&sink.name)))
+    });
+    of_sink.collect()
 }
 
 #[cfg(test)]

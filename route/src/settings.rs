@@ -2,13 +2,14 @@
 
 mod auth;
 mod http;
+mod said;
 
 #[cfg(test)]
 pub(crate) use http::read as read_http;
 pub(crate) use http::{read_allow, read_ca};
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,11 +28,14 @@ use crate::request::{RequestPlan, read_entity};
 use crate::route::Route;
 use crate::system::{System, Systems, Takes};
 use crate::topic::TopicSettings;
+use said::said;
 
 /// Everything that route needs to know of the configuration.
 #[derive(Clone)]
 pub struct Settings {
     pub(crate) sinks: Vec<SinkSettings>,
+    /// The folder in the place of the systems that the binary carries.
+    pub(crate) sinks_dir: Option<PathBuf>,
     /// How long a revocation or a stop waits for attempts that are under way.
     pub(crate) drain: Duration,
 }
@@ -48,6 +52,8 @@ pub(crate) struct SinkSettings {
     /// Records of a partition beyond the committed position.
     pub(crate) window: usize,
     pub(crate) routes: Vec<RouteSettings>,
+    /// All that was written of it, wherever: what says the same need not be set up anew.
+    pub(crate) said: String,
 }
 
 impl SinkSettings {
@@ -89,6 +95,16 @@ pub(crate) enum Kind {
     Lines(LinesSettings),
     Postgres(PostgresSettings),
     Sqlite(PathBuf),
+}
+
+impl Kind {
+    /// Whether what goes there may become real with the offset alone: then one consumer goes with one way out.
+    pub(crate) fn may_stage(&self) -> bool {
+        match self {
+            Self::Topic(_) | Self::Lines(_) => true,
+            Self::Http(_) | Self::Postgres(_) | Self::Sqlite(_) => false,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -147,7 +163,13 @@ impl Settings {
             }
         }
         let sinks = read.into_values().collect::<Option<Vec<_>>>()?;
-        (problems.len() == before).then_some(Self { sinks, drain: general.drain })
+        (problems.len() == before).then_some(Self { sinks, sinks_dir: general.sinks_dir, drain: general.drain })
+    }
+
+    /// The folder that they were read from beside the configuration itself.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
+        self.sinks_dir.as_deref()
     }
 
     /// The configured sinks: each has a dead-letter topic and a consumer group.
@@ -201,7 +223,8 @@ fn read_sink(name: &str, node: &Node, systems: &Systems, problems: &mut Problems
         problems.add(node, format!("the system \"{}\" {what}", system.name), hint);
         return None;
     }
-    Some(SinkSettings { name: name.into(), system, kind, told, limits, window, routes: Vec::new() })
+    let said = format!("{}\n{}", said(node), system.said);
+    Some(SinkSettings { name: name.into(), system, kind, told, limits, window, routes: Vec::new(), said })
 }
 
 /// Why a system cannot be of that kind, and which it can be of.
@@ -366,7 +389,9 @@ fn read_route(name: &str, node: &Node, sinks: &mut BTreeMap<String, Option<SinkS
         problems.add(node, what, "remove `from`, or write `from: beginning`");
     }
     if let (Some(when), Some(from), Some(corrections), Some(on_refusal)) = (when, from, corrections, on_refusal) {
-        let (name, entity) = (name.into(), entity.and_then(|(_, entity)| entity));
+        let entity = entity.and_then(|(_, entity)| entity);
+        sink.said += &format!("\n{name}: {}", said(node));
+        let name = name.into();
         sink.routes.push(RouteSettings { name, entity, when, from, corrections, requires_within, on_refusal });
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct System {
     /// What each sink of the system must be told, by name.
     pub(crate) settings: Vec<String>,
     migrations: Vec<Migration>,
+    /// All that was read of its folder.
+    pub(crate) said: String,
 }
 
 /// One step of a database's schema: `<system>/<kind>/<name>.sql`, applied in the order of names.
@@ -76,7 +78,8 @@ impl System {
         self.migrations.iter().filter(move |migration| migration.kind == kind)
     }
 
-    fn read(root: &Node, migrations: Vec<Migration>, problems: &mut Problems) -> Option<Self> {
+    fn read(root: &Node, text: &str, migrations: Vec<Migration>, problems: &mut Problems) -> Option<Self> {
+        let said = migrations.iter().fold(text.to_owned(), |said, step| said + &step.name + &step.sql);
         let mut map = root.map(problems)?;
         let name = map.require("system", problems).and_then(|node| node.text(problems)).map(str::to_owned);
         // For people; that it is there is all that is checked.
@@ -97,7 +100,7 @@ impl System {
             }
         };
         map.finish(problems);
-        Some(Self { name: name?, takes: takes?, settings: common?.settings, migrations })
+        Some(Self { name: name?, takes: takes?, settings: common?.settings, migrations, said })
     }
 }
 
@@ -214,7 +217,7 @@ impl Systems {
             let Some(folder) = path.parent().filter(|_| path.ends_with("sink.yaml")) else { continue };
             let migrations = migrations(folder, &files);
             match hirewire_yaml::parse(&format!("{shown}/{}", path.display()), text) {
-                Ok(root) => systems.extend(System::read(&root, migrations, &mut problems).map(Arc::new)),
+                Ok(root) => systems.extend(System::read(&root, text, migrations, &mut problems).map(Arc::new)),
                 Err(more) => problems.extend(more),
             }
         }

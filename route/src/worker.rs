@@ -18,7 +18,7 @@ use crate::created::{CreatedKey, Ids, Known};
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::decode::{Decode, DecodeError};
 use crate::deliver::outcome::Code;
-use crate::deliver::{Content, Copied, Deliverer, Delivery, End, Failure, Transport, wait_or_drain};
+use crate::deliver::{Content, Copied, Deliverer, Delivery, End, Failure, Transport, wait_or_drain, wait_while_ours};
 use crate::engine::{Handle, Lease, Settled};
 use crate::event::Event;
 use crate::replay::Order;
@@ -78,14 +78,24 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Handle for Worker
         let wanted = |route: &&Route| order.as_ref().is_none_or(|order| order.is_for(route));
         let mut staged = Vec::new();
         for route in self.routes.iter().filter(wanted) {
+            let key = route.key(event.event_id());
+            if lease.is_finished(key) {
+                continue;
+            }
             match self.follow_order(order.as_ref(), route, &event, &arrival, &lease).await {
-                Ok(delivery) => staged.extend(delivery),
+                // What is staged is not real before its record is settled: it is begun again with it.
+                Ok(Some(delivery)) => {
+                    staged.push(delivery);
+                    continue;
+                }
+                Ok(None) => {}
                 Err(reason) => {
                     if let Settled::Abandoned = self.settle(&arrival, Some(route), reason, &lease).await {
                         return Settled::Abandoned;
                     }
                 }
             }
+            lease.finish(key);
         }
         Settled::Done(staged)
     }
@@ -353,7 +363,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
         while let Err(error) = self.ids.keep(&key, &known, arrival.slot.partition).await {
             tracing::warn!(sink = %self.deliverer.name, error, "an id is not kept yet: its partition waits");
             pause = (pause * 2).min(LONGEST_GLANCE);
-            if !wait_or_drain(pause, lease).await {
+            if !wait_while_ours(pause, lease).await {
                 return Err(Break::Abandoned);
             }
         }
@@ -379,7 +389,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
                 "the dead-letter topic does not take a record: its partition waits"
             );
             pause = (pause * 2).min(LONGEST_GLANCE);
-            if !wait_or_drain(pause, lease).await {
+            if !wait_while_ours(pause, lease).await {
                 return Settled::Abandoned;
             }
         }

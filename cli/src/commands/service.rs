@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
+use tokio::sync::mpsc;
 
 use crate::config::{ConfigFile, Secrets};
+use crate::reload;
 use crate::stack::Stack;
 use crate::vendors::Vendors;
 
@@ -69,8 +71,12 @@ impl ServiceArguments {
         let mut stack = Stack::until_signal()?;
         stack.admin(self.admin.unwrap_or(config.admin_listen), &config.data_dir).await?;
         stack.traces(&config)?;
-        stack.route(&config);
-        until_stopped(stack).await
+        let (sender, reloads) = mpsc::channel(1);
+        stack.route(&config, Some(reloads));
+        tokio::select! {
+            ended = until_stopped(stack) => ended,
+            refused = reload::watch(&self.config, vendors, &config.route, &sender) => match refused? {},
+        }
     }
 }
 

@@ -100,7 +100,7 @@ async fn start(stack: &mut Stack, config: &Config, vendors: &Vendors) -> anyhow:
     topics::apply(&config.kafka, &topics::Wanted::of(config, vendors), true).await?;
     let webhooks = stack.ingest(config, Role::All).await?.context("ingest takes no webhooks")?;
     stack.normalize(config, vendors);
-    stack.route(config);
+    stack.route(config, None);
     Ok(Listening {
         broker: config.kafka.bootstrap_servers().to_owned(),
         registry: config.registry.url().to_owned(),

@@ -82,6 +82,11 @@ impl Component {
         self.health.with(&self.name, |state| state.waiting_for = Some(for_what));
     }
 
+    /// It has ended because somebody wanted it: nothing is waited for of it any more.
+    pub fn ended(&self) {
+        self.health.components.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.name);
+    }
+
     /// Progress was made; without another within `limit` the process counts as stuck.
     pub fn progress(&self, limit: Duration) {
         self.health.with(&self.name, |state| state.progress = Some((Instant::now(), limit)));
@@ -105,5 +110,8 @@ mod tests {
         part.progress(Duration::ZERO);
         std::thread::sleep(Duration::from_millis(2));
         assert_eq!(health.stuck().len(), 1);
+        part.waiting("partitions");
+        part.ended();
+        assert!(health.stuck().is_empty() && health.waiting().is_empty());
     }
 }

@@ -36,9 +36,10 @@ const BATCH: usize = 500;
 const QUEUE: usize = 2_000;
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The running follower; dropping it stops it.
+/// The running follower; dropping it stops it, when what it has read is written.
 pub(crate) struct Follower {
-    table: TableFollower,
+    table: Option<TableFollower>,
+    writer: Option<std::thread::JoinHandle<()>>,
     read: Arc<AtomicU64>,
     written: Arc<AtomicU64>,
 }
@@ -71,7 +72,7 @@ impl Follower {
             written: Arc::clone(&written),
             shutdown: shutdown.clone(),
         };
-        std::thread::Builder::new()
+        let writer = std::thread::Builder::new()
             .name("context-writer".to_owned())
             .spawn(move || writer.run(&queued))
             .map_err(|error| Stop::retryable("no-thread", error.to_string()))?;
@@ -81,12 +82,25 @@ impl Follower {
                 counter.fetch_add(1, Ordering::AcqRel);
                 put(&queue, inbound);
             })?;
-        Ok(Self { table, read, written })
+        Ok(Self { table: Some(table), writer: Some(writer), read, written })
     }
 
     /// Whether everything that was there at the start is in the store.
     pub(crate) fn caught_up(&self) -> bool {
-        self.table.caught_up() && self.written.load(Ordering::Acquire) >= self.read.load(Ordering::Acquire)
+        self.table.as_ref().is_some_and(TableFollower::caught_up)
+            && self.written.load(Ordering::Acquire) >= self.read.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        // With it goes the queue's sender, and so the writer ends when the queue is empty.
+        drop(self.table.take());
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("the context's writer panicked");
+        }
     }
 }
 

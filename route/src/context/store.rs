@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use hirewire_schemas::Entity;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -19,6 +19,9 @@ use super::{Earlier, JoinError};
 use crate::created::{CreatedKey, Known};
 use crate::event::Event;
 use crate::request::condition::Condition;
+
+/// How the name of the ledger's topic ends, behind the deployment's prefix.
+const LEDGER: &str = "ats.stage-change.v1";
 
 /// Another number throws the file away.
 const LAYOUT: i64 = 5;
@@ -36,6 +39,7 @@ CREATE TABLE kept_change (
     application_id TEXT NOT NULL, sequence_no INTEGER NOT NULL, tree TEXT NOT NULL,
     PRIMARY KEY (application_id, sequence_no)
 );
+CREATE TABLE kept_condition (text TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE created (key TEXT PRIMARY KEY, id TEXT NOT NULL, event_id TEXT NOT NULL) WITHOUT ROWID;
 ";
 
@@ -57,7 +61,7 @@ pub(crate) struct Store {
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
     /// Changes that a later one may take back, and those that take back.
-    kept: Vec<Condition>,
+    kept: RwLock<Vec<Condition>>,
     batches: watch::Sender<u64>,
 }
 
@@ -78,7 +82,46 @@ impl Store {
         let reader = Connection::open(path)?;
         reader.pragma_update(None, "query_only", true)?;
         reader.busy_timeout(std::time::Duration::from_secs(5))?;
-        Ok(Self { writer: Mutex::new(writer), reader: Mutex::new(reader), kept, batches: watch::Sender::new(0) })
+        let (writer, reader) = (Mutex::new(writer), Mutex::new(reader));
+        let store = Self { writer, reader, kept: RwLock::default(), batches: watch::Sender::new(0) };
+        store.keep(kept)?;
+        Ok(store)
+    }
+
+    /// From now on changes of these conditions are kept. True if there is a new one: those that were read before are not
+    /// kept, so that all must be read once more; their topic's positions are forgotten.
+    ///
+    /// # Errors
+    /// When the disk does not take it.
+    pub(crate) fn keep(&self, kept: Vec<Condition>) -> Result<bool, rusqlite::Error> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = writer.transaction()?;
+        let mut fresh = 0;
+        for condition in &kept {
+            let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO kept_condition VALUES (?1)")?;
+            fresh += insert.execute(params![condition.to_string()])?;
+        }
+        if fresh > 0 {
+            transaction.execute("DELETE FROM position WHERE topic LIKE ?1", params![format!("%{LEDGER}")])?;
+        }
+        transaction.commit()?;
+        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = kept;
+        Ok(fresh > 0)
+    }
+
+    /// Whether changes of all these conditions were kept so far.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub(crate) fn keeps(&self, kept: &[Condition]) -> Result<bool, rusqlite::Error> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut query = reader.prepare_cached("SELECT 1 FROM kept_condition WHERE text = ?1")?;
+        for condition in kept {
+            if !query.exists(params![condition.to_string()])? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The store of a service that may run, to read from; `None` when there is none of this layout.
@@ -91,7 +134,7 @@ impl Store {
         (layout == LAYOUT).then(|| Self {
             writer: Mutex::new(writer),
             reader: Mutex::new(reader),
-            kept: Vec::new(),
+            kept: RwLock::default(),
             batches: watch::Sender::new(0),
         })
     }
@@ -135,7 +178,8 @@ impl Store {
                  DO UPDATE SET last_sequence_no = max(last_sequence_no, excluded.last_sequence_no)",
             )?
             .execute(params![application_id, sequence_no])?;
-        if self.kept.iter().any(|condition| condition.holds(tree)) {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        if kept.iter().any(|condition| condition.holds(tree)) {
             transaction.prepare_cached("INSERT OR REPLACE INTO kept_change VALUES (?1, ?2, ?3)")?.execute(params![
                 application_id,
                 sequence_no,
@@ -421,6 +465,24 @@ mod tests {
         assert_eq!(earlier(3).as_deref(), Some("e2"));
         assert_eq!(earlier(5).as_deref(), Some("e4 e2"));
         assert_eq!(earlier(2).as_deref(), Some(""));
+    }
+
+    #[test]
+    fn a_new_condition_of_what_is_kept_reads_the_ledger_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |kept| Store::open(&folder.path().join("c.sqlite"), kept).unwrap();
+        let ledger = || Seen { topic: format!("p-{LEDGER}"), ..change(1, "HIRE") };
+        let store = open(Vec::new());
+        store.put(&[ledger(), seen(Entity::Offer, "o", Some(json!({})))]).unwrap();
+        drop(store);
+        let others = BTreeMap::from([(("t".to_owned(), 0), 1)]);
+        let store = open(vec![hires()]);
+        assert_eq!(store.positions().unwrap(), others, "the hires before were not kept");
+        store.put(&[ledger()]).unwrap();
+        assert!(store.keeps(&[hires()]).unwrap() && !store.keeps(&[hires(), Condition::default()]).unwrap());
+        assert!(!store.keep(vec![hires(), hires()]).unwrap(), "nothing new");
+        drop(store);
+        assert_eq!(open(vec![hires()]).positions().unwrap().len(), 2);
     }
 
     #[test]

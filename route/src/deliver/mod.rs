@@ -11,6 +11,7 @@ pub(crate) mod outcome;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -138,6 +139,8 @@ pub(crate) struct Deliverer<S> {
     pace: Pace,
     breaker: Breaker,
     flood: Flood,
+    /// Another one has taken its place: what its last attempts say is told by that one.
+    retired: AtomicBool,
 }
 
 impl<S: Transport> Deliverer<S> {
@@ -152,8 +155,16 @@ impl<S: Transport> Deliverer<S> {
             pace: Pace::new(limits.rate),
             breaker: Breaker::new(limits.breaker),
             flood: Flood::new(limits.dead_letters),
+            retired: AtomicBool::new(false),
             limits,
         }
+    }
+
+    /// Another one takes its place, whose gate is open.
+    pub(crate) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        self.metrics.breaker(false);
+        self.metrics.held(false);
     }
 
     pub(crate) async fn deliver(&self, delivery: &Delivery, lease: &Lease) -> End {
@@ -268,7 +279,7 @@ impl<S: Transport> Deliverer<S> {
     }
 
     fn hold(&self, reason: HoldReason, last: &dyn fmt::Display) {
-        if !self.gate.hold(reason) {
+        if !self.gate.hold(reason) || self.retired.load(Ordering::Acquire) {
             return;
         }
         if reason.is_breaker() {
@@ -337,6 +348,15 @@ impl<S: Transport> Deliverer<S> {
 
 fn now() -> (Instant, jiff::Timestamp) {
     (Instant::now(), jiff::Timestamp::now())
+}
+
+/// As [`wait_or_drain`], for what another handler of the record must not do again.
+pub(crate) async fn wait_while_ours(wait: Duration, lease: &Lease) -> bool {
+    tokio::select! {
+        biased;
+        () = lease.revoked() => false,
+        () = tokio::time::sleep(wait) => true,
+    }
 }
 
 /// False when the partition is being taken away.

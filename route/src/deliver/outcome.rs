@@ -119,7 +119,7 @@ impl HoldReason {
         match self {
             Self::Unauthorized => "the receiver does not accept our credentials: write the right secret into its file",
             Self::Forbidden => "the receiver knows us but does not let us: ask its owner for the right to send",
-            Self::Gone => "the receiver says that it is gone for good: remove the sink or mend its URL, then restart",
+            Self::Gone => "the receiver says that it is gone for good: remove the sink or mend its URL",
             Self::AddressRefused => {
                 "the host resolves to an address that is not public: if that is right, add its network to `allow`"
             }

@@ -7,6 +7,7 @@
 
 mod lanes;
 mod lease;
+mod swap;
 mod window;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use crate::deliver::Delivery;
 use crate::source::{Arrival, Commit, Head, Slot, Source, SourceEvent, Staged};
 use lanes::{Lanes, Work};
 pub(crate) use lease::{Lease, Phase};
+pub(crate) use swap::Swap;
 use window::Window;
 
 /// What became of a record.

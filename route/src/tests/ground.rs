@@ -168,12 +168,15 @@ pub(super) struct Service {
     shutdown: Shutdown,
     pub(super) task: tokio::task::JoinHandle<Result<(), crate::Error>>,
     metrics: prometheus::Registry,
+    /// Other settings for it.
+    pub(super) reloads: tokio::sync::mpsc::Sender<crate::Reload>,
 }
 
 impl Service {
     /// Returns when it is ready.
     pub(super) async fn start(place: &Place, config: &str, data: &Path) -> Self {
         let settings = Ground::settings(config);
+        let (sender, reloads) = tokio::sync::mpsc::channel(1);
         let (health, shutdown, metrics) = (Health::new(), Shutdown::new(), prometheus::Registry::new());
         let deps = Deps {
             kafka: hirewire_kafka::Settings::local(&place.brokers),
@@ -183,6 +186,7 @@ impl Service {
             partitions: PARTITIONS,
             metrics: metrics.clone(),
             health: health.clone(),
+            reloads: Some(reloads),
             shutdown: shutdown.clone(),
         };
         // Until the service itself says more, it is not ready.
@@ -193,7 +197,7 @@ impl Service {
             health.waiting().is_empty()
         })
         .await;
-        Self { shutdown, task, metrics }
+        Self { shutdown, task, metrics, reloads: sender }
     }
 
     pub(super) async fn stop(self) {
@@ -201,13 +205,24 @@ impl Service {
         tokio::time::timeout(Duration::from_secs(20), self.task).await.unwrap().unwrap().unwrap();
     }
 
+    /// What became of settings that came, by `outcome`.
+    pub(super) fn reloads(&self, outcome: &str) -> u64 {
+        let families = self.metrics.gather();
+        let found = families.iter().find(|family| family.name() == "hirewire_route_reloads_total").into_iter();
+        let of_outcome = found
+            .flat_map(|family| family.get_metric())
+            .filter(|metric| metric.get_label().iter().any(|label| label.value() == outcome));
+        of_outcome.map(|metric| metric.get_counter().get_value() as u64).sum()
+    }
+
+    /// A metric of one sink, of all its series together.
     pub(super) fn counter(&self, name: &str, sink: &str) -> u64 {
         let families = self.metrics.gather();
         let found = families.iter().find(|family| family.name() == name).into_iter();
         let of_sink = found
             .flat_map(|family| family.get_metric())
             .filter(|metric| metric.get_label().iter().any(|label| label.name() == "sink" && label.value() == sink));
-        of_sink.map(|metric| metric.get_counter().get_value() as u64).sum()
+        of_sink.map(|metric| (metric.get_counter().get_value() + metric.get_gauge().get_value()) as u64).sum()
     }
 }
 

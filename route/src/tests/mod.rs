@@ -13,6 +13,7 @@ mod on_kafka;
 mod postgres_server;
 mod prescribed;
 mod process;
+mod reloads;
 pub(crate) mod support;
 mod tokens;
 mod topic_on_kafka;

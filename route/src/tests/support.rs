@@ -76,7 +76,7 @@ pub(super) fn slot(partition: i32) -> Slot {
 }
 
 /// A record whose value is JSON behind five bytes of framing.
-pub(super) fn arrival(partition: i32, offset: i64, key: &str, tree: &Value) -> Arrival {
+pub(crate) fn arrival(partition: i32, offset: i64, key: &str, tree: &Value) -> Arrival {
     let mut value = vec![0, 0, 0, 0, 7];
     value.extend(tree.to_string().into_bytes());
     Arrival {
@@ -176,6 +176,8 @@ impl Ids for Kept {
 pub(super) enum Answer {
     /// With what was sent, repeated.
     Status(u16),
+    /// After a while, in which the attempt is under way.
+    Slowly(u16),
     /// A status and a body.
     Says(u16, &'static str),
     /// 429 with `Retry-After: 1`.
@@ -263,7 +265,9 @@ impl Receiver {
     }
 
     pub(super) fn taken(&self) -> Vec<Received> {
-        let taken = |answer| matches!(answer, Answer::Status(200..=299) | Answer::Says(200..=299, _));
+        let taken = |answer| {
+            matches!(answer, Answer::Status(200..=299) | Answer::Slowly(200..=299) | Answer::Says(200..=299, _))
+        };
         self.all().into_iter().filter(|received| taken(received.answered)).collect()
     }
 
@@ -283,6 +287,10 @@ impl Receiver {
                 }
                 Answer::Says(status, body) => {
                     format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+                }
+                Answer::Slowly(status) => {
+                    tokio::time::sleep(Duration::from_millis(30)).await;
+                    format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\n\r\n")
                 }
                 Answer::Throttle => "HTTP/1.1 429 x\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n".to_owned(),
                 Answer::Later => "HTTP/1.1 503 x\r\nretry-after: 30\r\ncontent-length: 0\r\n\r\n".to_owned(),

@@ -192,7 +192,7 @@ impl Demo<'_> {
             self.stack.admin(config.admin_listen, &config.data_dir).await?;
             self.stack.ingest(config, Role::All).await?;
             self.stack.normalize(config, vendors);
-            self.stack.route(config);
+            self.stack.route(config, None);
             self.stack.wait_until_ready(START).await?;
         }
         let webhooks = format!("http://{}/v1/webhooks/{}", config.ingest.listen, setup::CONNECTION);

@@ -1,0 +1,148 @@
+//! A sink's way out and its commits, by its kind.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hirewire_kafka::{Committer, Stop};
+
+use super::Error;
+use crate::database::postgres::PostgresSettings;
+use crate::database::{DatabaseTransport, postgres, sqlite};
+use crate::deliver::outcome::Attempt;
+use crate::deliver::{Delivery, Transport};
+use crate::files::lines::Lines;
+use crate::files::{self, FolderTransport};
+use crate::http::HttpTransport;
+use crate::kafka::Commits;
+use crate::metrics::SinkMetrics;
+use crate::settings::{Kind, SinkSettings};
+use crate::source::{Commit, Head, Slot};
+use crate::topic::{self, TopicTransport};
+
+/// A sink's way out, by its kind.
+pub(super) enum AnyTransport {
+    Http(Box<HttpTransport>),
+    Topic(Box<TopicTransport>),
+    /// And the folder.
+    Folder(FolderTransport, PathBuf),
+    Postgres(DatabaseTransport, PostgresSettings),
+    Sqlite(DatabaseTransport),
+}
+
+impl Transport for AnyTransport {
+    async fn attempt(&self, delivery: &Delivery) -> Attempt {
+        match self {
+            Self::Http(transport) => transport.attempt(delivery).await,
+            Self::Topic(transport) => transport.attempt(delivery).await,
+            Self::Folder(transport, _) => transport.attempt(delivery).await,
+            Self::Postgres(transport, _) | Self::Sqlite(transport) => transport.attempt(delivery).await,
+        }
+    }
+
+    fn stages(&self) -> bool {
+        match self {
+            Self::Http(_) | Self::Postgres(..) | Self::Sqlite(_) => false,
+            Self::Topic(transport) => transport.stages(),
+            Self::Folder(transport, _) => transport.stages(),
+        }
+    }
+}
+
+impl AnyTransport {
+    /// # Errors
+    /// When it cannot be set up at all.
+    pub(super) fn new(settings: &SinkSettings, metrics: &SinkMetrics) -> Result<Self, Error> {
+        let name = &settings.name;
+        let failed = |source| Error::Sink { sink: name.to_string(), source };
+        let system = Arc::clone(&settings.system);
+        match &settings.kind {
+            Kind::Http(settings) => match HttpTransport::new((**settings).clone()) {
+                Ok(transport) => Ok(Self::Http(Box::new(transport))),
+                Err(error) => Err(failed(Box::new(error))),
+            },
+            Kind::Topic(settings) => match TopicTransport::new(settings.clone()) {
+                Ok(transport) => Ok(Self::Topic(Box::new(transport))),
+                Err(error) => Err(failed(Box::new(error))),
+            },
+            Kind::Lines(settings) => {
+                match FolderTransport::start(Lines::new(settings.clone()), Arc::clone(name), metrics.clone()) {
+                    Ok(transport) => Ok(Self::Folder(transport, settings.path.clone())),
+                    Err(error) => Err(failed(Box::new(error))),
+                }
+            }
+            Kind::Postgres(settings) => {
+                let (transport, jobs) = DatabaseTransport::new();
+                tokio::spawn(postgres::run(settings.clone(), system, jobs));
+                Ok(Self::Postgres(transport, settings.clone()))
+            }
+            Kind::Sqlite(path) => {
+                let (transport, jobs) = DatabaseTransport::new();
+                match sqlite::start(path.clone(), system, jobs) {
+                    Ok(()) => Ok(Self::Sqlite(transport)),
+                    Err(error) => Err(failed(Box::new(error))),
+                }
+            }
+        }
+    }
+
+    pub(super) fn fingerprint(&self) -> u64 {
+        match self {
+            Self::Http(transport) => transport.fingerprint(),
+            Self::Postgres(_, settings) => settings.fingerprint(),
+            Self::Topic(_) | Self::Folder(..) | Self::Sqlite(_) => 0,
+        }
+    }
+
+    pub(super) fn is_transactional(&self) -> bool {
+        matches!(self, Self::Topic(transport) if transport.stages())
+    }
+
+    /// What must be seen to before records are taken in.
+    ///
+    /// # Errors
+    /// When the sink cannot take anything now.
+    pub(super) async fn look(&self, kafka: &hirewire_kafka::Settings) -> Result<(), Stop> {
+        match self {
+            Self::Topic(transport) => transport.look(kafka).await,
+            Self::Folder(_, folder) => files::look(folder, kafka).await,
+            Self::Http(_) | Self::Postgres(..) | Self::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// How offsets are committed, and what is staged with them.
+    pub(super) fn commits(&self, committer: Committer) -> AnyCommits {
+        match self {
+            Self::Topic(transport) if transport.stages() => AnyCommits::Topic(Box::new(transport.commits(committer))),
+            Self::Folder(transport, _) => AnyCommits::Folder(
+                transport.commits(move |slot, next| committer.commit(&slot.topic, slot.partition, next)),
+            ),
+            Self::Topic(_) | Self::Http(_) | Self::Postgres(..) | Self::Sqlite(_) => {
+                AnyCommits::Plain(Commits(committer))
+            }
+        }
+    }
+}
+
+/// A sink's commits, by its kind.
+pub(super) enum AnyCommits {
+    Plain(Commits),
+    Topic(Box<topic::Commits>),
+    Folder(files::Commits),
+}
+
+impl Commit for AnyCommits {
+    fn commit(&self, slot: &Slot, head: Head) {
+        match self {
+            Self::Plain(commits) => commits.commit(slot, head),
+            Self::Topic(commits) => commits.commit(slot, head),
+            Self::Folder(commits) => commits.commit(slot, head),
+        }
+    }
+
+    fn release(&self, done: Box<dyn Send>) {
+        match self {
+            Self::Plain(_) | Self::Topic(_) => drop(done),
+            Self::Folder(commits) => commits.release(done),
+        }
+    }
+}
