@@ -14,6 +14,7 @@ mod postgres_server;
 mod prescribed;
 mod process;
 mod reloads;
+mod said;
 pub(crate) mod support;
 mod tokens;
 mod topic_on_kafka;

@@ -1,0 +1,94 @@
+//! Every `sinks/<system>/answers/<case>.json`: what a system may answer to the request of a fixture, over HTTP, and what
+//! becomes of the record.
+
+use std::time::Duration;
+
+use hirewire_service::TraceParent;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::golden::{cases, folder, json_of};
+use crate::deliver::outcome::{Verdict, judge};
+use crate::deliver::{Content, Delivery, OnRefusal, Transport};
+use crate::http::guard::Guard;
+use crate::http::networks::Network;
+use crate::http::{HttpSettings, HttpTransport};
+use crate::request::Request;
+use crate::system::Systems;
+
+/// Answers a search as the case says under `found`, anything else as under `answer`.
+async fn receiver(case: Value) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = vec![0; 65_536];
+            let read = stream.read(&mut head).await.unwrap_or_default();
+            let answer = if head[..read].starts_with(b"GET ") { &case["found"] } else { &case["answer"] };
+            let body = match &answer["body"] {
+                Value::Null => String::new(),
+                Value::String(text) => text.clone(),
+                json => json.to_string(),
+            };
+            let headers = answer["headers"].as_object().into_iter().flatten();
+            let headers: String =
+                headers.map(|(name, value)| format!("{name}: {}\r\n", value.as_str().unwrap())).collect();
+            let (status, length) = (&answer["status"], body.len());
+            let whole =
+                format!("HTTP/1.1 {status} x\r\n{headers}connection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+            let _sent = stream.write_all(whole.as_bytes()).await;
+            let _shut = stream.shutdown().await;
+        }
+    });
+    port
+}
+
+async fn becomes(request: Request, case: Value) -> Value {
+    let settings = HttpSettings {
+        url: format!("http://127.0.0.1:{}/base", receiver(case).await).parse().unwrap(),
+        guard: Guard::new(vec!["127.0.0.1".to_owned()], vec![Network::parse("127.0.0.0/8").unwrap()]),
+        auth: None,
+        signer: None,
+        ca: None,
+        identity: None,
+        timeout: Duration::from_secs(10),
+        answer_bytes: 64 * 1024,
+    };
+    let delivery = Delivery {
+        idempotency_key: uuid::Uuid::nil(),
+        key: None,
+        trace: TraceParent::new_root(),
+        content: Content::Request(Box::new(request)),
+        on_refusal: OnRefusal::Skip,
+    };
+    let attempt = HttpTransport::new(settings).unwrap().attempt(&delivery).await;
+    let mut becomes = match judge(&attempt) {
+        Verdict::Delivered => json!({"verdict": "delivered"}),
+        Verdict::Retry { after: None } => json!({"verdict": "retry"}),
+        Verdict::Retry { after: Some(after) } => json!({"verdict": "retry", "after_secs": after.as_secs()}),
+        Verdict::Hold(reason) => json!({"verdict": reason.code()}),
+        Verdict::DeadLetter(code) => json!({"verdict": code.name()}),
+    };
+    if let Some(id) = attempt.created() {
+        becomes["created"] = id.into();
+    }
+    becomes
+}
+
+#[tokio::test]
+async fn every_answer_becomes_what_its_case_says() {
+    let mut checked = 0;
+    for system in Systems::carried().unwrap().iter() {
+        for path in cases(&folder(system).join("answers")) {
+            let case = json_of(&path);
+            let fixture = json_of(&folder(system).join(format!("fixtures/{}.json", case["request"].as_str().unwrap())));
+            let plan = system.request(fixture["request"].as_str().unwrap()).unwrap();
+            let request = plan.render(&fixture["tree"]).unwrap();
+            let expected = case["becomes"].clone();
+            assert_eq!(becomes(request, case).await, expected, "{}", path.display());
+            checked += 1;
+        }
+    }
+    assert!(checked >= 20, "only {checked} cases were found");
+}
