@@ -80,8 +80,20 @@ fn leaves(value: &Json) -> usize {
     }
 }
 
-/// (event, stream, payload)
-type Case = (Option<String>, Option<String>, Json);
+/// A payload, and what says how it came.
+struct Case {
+    event: Option<String>,
+    stream: Option<String>,
+    params: Vec<(String, String)>,
+    value: Json,
+}
+
+impl Case {
+    fn input<'a>(&'a self, body: &'a [u8]) -> Input<'a> {
+        let (event, stream) = (self.event.as_deref(), self.stream.as_deref());
+        Input { body, event, stream, params: &self.params, ..Input::default() }
+    }
+}
 
 fn inputs() -> Vec<(Rules, Vec<Case>)> {
     let mut all = Vec::new();
@@ -97,7 +109,8 @@ fn inputs() -> Vec<(Rules, Vec<Case>)> {
             };
             for payload in fixture.payloads(&rules, &body).unwrap() {
                 let value = serde_json::from_slice(payload).unwrap();
-                cases.push((fixture.event(&rules, &body), stream.clone(), value));
+                let params = stream.as_deref().map(|stream| rules.manifest.request_of(stream)).unwrap_or_default();
+                cases.push(Case { event: fixture.event(&rules, &body), stream: stream.clone(), params, value });
             }
         }
         all.push((rules, cases));
@@ -110,10 +123,9 @@ fn every_fixture_is_written_as_apache_avro_writes_it() {
     let mut scratch = Scratch::default();
     let mut facts = 0;
     for (rules, cases) in inputs() {
-        for (event, stream, value) in cases {
-            let body = value.to_string().into_bytes();
-            let input = Input { body: &body, event: event.as_deref(), stream: stream.as_deref(), ..Input::default() };
-            let mapped = rules.plan.apply(&mut scratch, &input, &mut World).unwrap();
+        for case in cases {
+            let body = case.value.to_string().into_bytes();
+            let mapped = rules.plan.apply(&mut scratch, &case.input(&body), &mut World).unwrap();
             mapped.facts().for_each(|fact| agrees_with_apache_avro(&fact));
             facts += mapped.len();
         }
@@ -127,15 +139,14 @@ fn however_a_payload_is_mutated_what_is_accepted_is_whole_and_counted() {
     let mut scratch = Scratch::default();
     let (mut accepted, mut rejected) = (0_u32, 0_u32);
     for (rules, cases) in inputs() {
-        for (event, stream, value) in cases {
+        for case in cases {
             for _ in 0..40 {
-                let mut value = value.clone();
+                let mut value = case.value.clone();
                 for _ in 0..random.usize(1..4) {
                     mutate(&mut value, &mut random);
                 }
                 let body = value.to_string().into_bytes();
-                let input =
-                    Input { body: &body, event: event.as_deref(), stream: stream.as_deref(), ..Input::default() };
+                let input = case.input(&body);
                 let Ok(mapped) = rules.plan.apply(&mut scratch, &input, &mut World) else {
                     rejected += 1;
                     continue;
