@@ -15,6 +15,7 @@ pub mod explain;
 mod files;
 mod http;
 mod kafka;
+mod mail;
 mod metrics;
 mod probe;
 pub mod rehearse;

@@ -1,12 +1,14 @@
 //! One harmless question to each sink: is it there, and does it know us?
 //!
 //! Settings in, what each said out. To an HTTP sink a HEAD request with its credentials and nothing of a record, under the
-//! same guard as deliveries; to brokers whether the topic is there; to PostgreSQL a connection; of a
+//! same guard as deliveries; to brokers whether the topic is there; to a mail server a
+//! greeting; to PostgreSQL a connection; of a
 //! file its folder. Nothing is written.
 
 use crate::database::postgres;
 use crate::deliver::outcome::{Attempt, HoldReason};
 use crate::http::HttpTransport;
+use crate::mail::MailTransport;
 use crate::settings::{Kind, Settings, SinkSettings};
 use crate::topic;
 
@@ -52,8 +54,10 @@ async fn ask(sink: &SinkSettings, kafka: &hirewire_kafka::Settings) -> Result<St
             let remedy = "create the topic, or mend `kafka` of the sink; until it is there records wait";
             return asked.map_err(|stop| Unwell { code: stop.code, what: stop.what, remedy });
         }
+        Kind::Mail(settings) => (Box::pin(MailTransport::new(settings.clone()).probe()).await, true),
         Kind::Postgres(settings) => (Box::pin(postgres::probe(settings)).await, true),
         Kind::Lines(settings) => return folder_of(&settings.path),
+        Kind::Tables(settings) => return folder_of(&settings.path),
         Kind::Sqlite(path) => return folder_of(path),
     };
     judge(&attempt, known_by)
@@ -88,7 +92,9 @@ fn judge(attempt: &Attempt, known_by: bool) -> Result<String, Unwell> {
         Attempt::Answered { status: status @ 500.., .. } => Err(away(format!("it answers {status}"))),
         // A receiver of POST need not know HEAD.
         Attempt::Answered { status, .. } => Ok(format!("it answers {status} to a HEAD request")),
-        Attempt::Stored => Ok("it lets us in".to_owned()),
+        Attempt::Mail(530 | 534 | 535 | 538) => Err(held(HoldReason::Unauthorized, "it does not accept our password")),
+        Attempt::Mail(code @ 400..) => Err(away(format!("it answers {code}"))),
+        Attempt::Stored | Attempt::Mail(_) => Ok("it lets us in".to_owned()),
         Attempt::TimedOut => Err(away("no answer in time".to_owned())),
         Attempt::Unreachable(_) => Err(away(format!("it cannot be reached: {attempt}"))),
         Attempt::AddressRefused => Err(held(HoldReason::AddressRefused, "our own guard refuses its address")),

@@ -16,6 +16,7 @@ use crate::compose::render;
 use crate::deliver::{Content, Copied, Delivery};
 use crate::event::Event;
 use crate::http::{HttpSettings, HttpTransport};
+use crate::mail;
 use crate::request::Request;
 use crate::route::{Decision, Route};
 use crate::settings::{Kind, Settings, SinkSettings};
@@ -45,6 +46,8 @@ pub enum Outcome {
         headers: Vec<(String, String)>,
         value: Value,
     },
+    /// As it is sent.
+    Mail(String),
     /// For a file of the folder.
     Line {
         folder: String,
@@ -162,10 +165,15 @@ fn outcome(
     match (&sink.kind, &delivery.content) {
         (Kind::Http(http), Content::Request(request)) => request_of(http, &delivery, request),
         (Kind::Topic(topic), _) => record_of(topic, &delivery),
+        (Kind::Mail(settings), Content::Request(request)) => {
+            let mail = mail::message(settings, &delivery, request);
+            let mail = mail.ok_or_else(|| RehearseError::Transport("no mail can be made of it".to_owned()))?;
+            Ok(Outcome::Mail(String::from_utf8_lossy(&mail.formatted()).into_owned()))
+        }
         (Kind::Lines(lines), _) => {
             Ok(Outcome::Line { folder: lines.path.display().to_string(), value: json_of(&delivery.content) })
         }
-        (Kind::Http(_) | Kind::Postgres(_) | Kind::Sqlite(_), _) => {
+        (Kind::Http(_) | Kind::Mail(_) | Kind::Tables(_) | Kind::Postgres(_) | Kind::Sqlite(_), _) => {
             Err(RehearseError::Transport("its system has nothing for a sink of this kind".to_owned()))
         }
     }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use hirewire_schemas::Entity;
 use hirewire_yaml::{Node, Problems};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use crate::event::Event;
@@ -21,12 +23,27 @@ pub(crate) struct TablePlan {
     row: Template,
 }
 
+impl TablePlan {
+    /// Each column with what it is made of, in the order of `columns`.
+    pub(crate) fn templates(&self) -> &[(String, Template)] {
+        match &self.row {
+            Template::Object(fields) => fields,
+            // `read` takes objects only.
+            _ => &[],
+        }
+    }
+}
+
 /// A row, ready to be written.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     pub(crate) plan: Arc<TablePlan>,
     /// A value for each column.
     pub(crate) values: Map<String, Value>,
+    /// Whose data it is.
+    pub(crate) tenant: String,
+    /// The day, in UTC, on which the fact was read from its source.
+    pub(crate) day: Date,
 }
 
 impl TablePlan {
@@ -59,7 +76,10 @@ impl TablePlan {
             // `read` takes objects only.
             _ => Map::new(),
         };
-        Row { plan: Arc::clone(self), values }
+        let tenant = event.text("/meta/tenant_id").unwrap_or_default().to_owned();
+        // Every event has the time.
+        let day = TimeZone::UTC.to_datetime(event.observed_at().unwrap_or_default()).date();
+        Row { plan: Arc::clone(self), values, tenant, day }
     }
 }
 

@@ -22,7 +22,9 @@ use crate::database::postgres::PostgresSettings;
 use crate::deliver::limits::RateLimit;
 use crate::deliver::{Limits, OnRefusal};
 use crate::files::lines::LinesSettings;
+use crate::files::parquet::TablesSettings;
 use crate::http::HttpSettings;
+use crate::mail::MailSettings;
 use crate::request::condition::Condition;
 use crate::request::{RequestPlan, read_entity};
 use crate::route::Route;
@@ -92,7 +94,9 @@ impl SinkSettings {
 pub(crate) enum Kind {
     Http(Box<HttpSettings>),
     Topic(TopicSettings),
+    Mail(MailSettings),
     Lines(LinesSettings),
+    Tables(TablesSettings),
     Postgres(PostgresSettings),
     Sqlite(PathBuf),
 }
@@ -101,8 +105,8 @@ impl Kind {
     /// Whether what goes there may become real with the offset alone: then one consumer goes with one way out.
     pub(crate) fn may_stage(&self) -> bool {
         match self {
-            Self::Topic(_) | Self::Lines(_) => true,
-            Self::Http(_) | Self::Postgres(_) | Self::Sqlite(_) => false,
+            Self::Topic(_) | Self::Lines(_) | Self::Tables(_) => true,
+            Self::Http(_) | Self::Mail(_) | Self::Postgres(_) | Self::Sqlite(_) => false,
         }
     }
 }
@@ -237,11 +241,19 @@ fn misfit(takes: &Takes, kind: &Kind) -> Option<(&'static str, &'static str)> {
                 "write `http: {…}`",
             ))
         }
+        (Takes::WhatActs(requests), Kind::Mail(_)) => {
+            let mails = requests.iter().all(|plan| plan.makes("subject") && plan.makes("text") && !plan.is_for_http());
+            (!mails).then_some(("makes no mails", "each of its requests needs `subject` and `text`, as in `notice`"))
+        }
         (Takes::WhatActs(_), Kind::Http(_))
-        | (Takes::Everything(_), Kind::Postgres(_) | Kind::Sqlite(_))
+        | (Takes::Everything(_), Kind::Tables(_) | Kind::Postgres(_) | Kind::Sqlite(_))
         | (Takes::Copies(_), Kind::Topic(_) | Kind::Lines(_)) => None,
-        (Takes::WhatActs(_), _) => Some(("is reached by requests", "write `http: {…}`, `kafka: {…}` or `file: {…}`")),
-        (Takes::Everything(_), _) => Some(("is a database", "write `postgres: {…}` or `sqlite: {…}`")),
+        (Takes::WhatActs(_), _) => {
+            Some(("is reached by requests", "write `http: {…}`, `kafka: {…}`, `file: {…}` or `smtp: {…}`"))
+        }
+        (Takes::Everything(_), _) => {
+            Some(("makes rows of tables", "write `postgres: {…}`, `parquet: {…}` or `sqlite: {…}`"))
+        }
         (Takes::Copies(_), _) => Some(("hands on whole records", "write `kafka: {…}` or `file: {…}`")),
     }
 }
@@ -322,20 +334,25 @@ fn read_system(name: &str, map: &mut Map<'_>, systems: &Systems, problems: &mut 
 
 /// `copies`: the system hands on records as they are.
 fn read_kind(map: &mut Map<'_>, copies: bool, problems: &mut Problems) -> Option<Kind> {
-    let given = [map.get("http"), map.get("kafka"), map.get("file"), map.get("postgres"), map.get("sqlite")];
-    match given {
-        [Some(node), None, None, None, None] => http::read(node, problems).map(|read| Kind::Http(Box::new(read))),
-        [None, Some(node), None, None, None] => TopicSettings::read(node, copies, problems).map(Kind::Topic),
-        [None, None, Some(node), None, None] => LinesSettings::read(node, problems).map(Kind::Lines),
-        [None, None, None, Some(node), None] => PostgresSettings::read(node, problems).map(Kind::Postgres),
-        [None, None, None, None, Some(node)] => read_sqlite(node, problems).map(Kind::Sqlite),
-        _ => {
-            let hint = "write one of: http, kafka, file, postgres, sqlite";
-            problems.add(map.node(), "a sink is of exactly one kind", hint);
-            None
-        }
+    let kinds: [(Option<&Node>, &ReadKind<'_>); 7] = [
+        (map.get("http"), &|node, problems| http::read(node, problems).map(|read| Kind::Http(Box::new(read)))),
+        (map.get("kafka"), &|node, problems| TopicSettings::read(node, copies, problems).map(Kind::Topic)),
+        (map.get("smtp"), &|node, problems| MailSettings::read(node, problems).map(Kind::Mail)),
+        (map.get("file"), &|node, problems| LinesSettings::read(node, problems).map(Kind::Lines)),
+        (map.get("parquet"), &|node, problems| TablesSettings::read(node, problems).map(Kind::Tables)),
+        (map.get("postgres"), &|node, problems| PostgresSettings::read(node, problems).map(Kind::Postgres)),
+        (map.get("sqlite"), &|node, problems| read_sqlite(node, problems).map(Kind::Sqlite)),
+    ];
+    let mut given = kinds.into_iter().filter_map(|(node, read)| Some((node?, read)));
+    if let (Some((node, read)), None) = (given.next(), given.next()) {
+        return read(node, problems);
     }
+    let hint = "write one of: http, kafka, smtp, file, parquet, postgres, sqlite";
+    problems.add(map.node(), "a sink is of exactly one kind", hint);
+    None
 }
+
+type ReadKind<'a> = dyn Fn(&Node, &mut Problems) -> Option<Kind> + 'a;
 
 fn read_sqlite(node: &Node, problems: &mut Problems) -> Option<PathBuf> {
     let mut map = node.map(problems)?;
@@ -523,7 +540,7 @@ routes:
             "hirewire.yaml:3: \"Bad_Name\" cannot be a name here",
             "hirewire.yaml:4: there is no system \"payrol\" (write `system: …`; did you mean \"payroll\"?)",
             "hirewire.yaml:4: unknown key \"retries\" (did you mean \"retry\"?)",
-            "hirewire.yaml:5: the system \"analytics\" is a database",
+            "hirewire.yaml:5: the system \"analytics\" makes rows of tables",
             "hirewire.yaml:6: the URL holds a user name or password",
             "hirewire.yaml:9: http without TLS is for allowed networks only",
             "hirewire.yaml:10: the system \"payroll\" has no setting \"channel\"",
@@ -576,7 +593,7 @@ routes:
         let problems = read(text).err().unwrap().to_string();
         for expected in [
             "hirewire.yaml:4: the system \"stream\" hands on whole records (write `kafka: {…}` or `file: {…}`)",
-            "hirewire.yaml:5: the system \"analytics\" is a database",
+            "hirewire.yaml:5: the system \"analytics\" makes rows of tables",
             "hirewire.yaml:7: a route to the system \"stream\" says which records are handed on",
             "hirewire.yaml:8: the system \"stream\" takes no eeoc",
             "hirewire.yaml:9: the system \"stream\" records everything, from the beginning",

@@ -83,6 +83,10 @@ impl TestArguments {
                     out::line(&format!("\n{}\n", serde_json::to_string_pretty(&value)?));
                     sent = true;
                 }
+                Outcome::Mail(mail) => {
+                    out::line(&format!("route {}: a mail\n{mail}\n", done.route));
+                    sent = true;
+                }
                 Outcome::Line { folder, value } => {
                     out::line(&format!("route {}: a line of {folder}\n{value}\n", done.route));
                     sent = true;

@@ -33,7 +33,7 @@ const START_ERRORS: [(&str, &str); 12] = [
 ];
 
 /// Files that read `hirewire.yaml`.
-const READERS: [&str; 13] = [
+const READERS: [&str; 15] = [
     "cli/src/config.rs",
     "lib/kafka/src/settings.rs",
     "lib/registry/src/access.rs",
@@ -46,6 +46,8 @@ const READERS: [&str; 13] = [
     "route/src/settings/http.rs",
     "route/src/database/postgres.rs",
     "route/src/files/lines.rs",
+    "route/src/files/parquet/settings.rs",
+    "route/src/mail/settings.rs",
     "route/src/topic/settings.rs",
 ];
 

@@ -16,6 +16,8 @@ pub(crate) enum Attempt {
     Answered { status: u16, retry_after: Option<Duration> },
     /// It answered, and what it said decides beside the status.
     Understood(Understood),
+    /// A mail server replied with this code (RFC 5321).
+    Mail(u16),
     /// No complete answer within the timeout.
     TimedOut,
     /// No connection, or one that broke: whether it arrived is unknown.
@@ -223,6 +225,14 @@ pub(crate) fn judge(attempt: &Attempt) -> Verdict {
             Meaning::Forbidden => Verdict::Hold(HoldReason::Forbidden),
             Meaning::Gone => Verdict::Hold(HoldReason::Gone),
         },
+        Attempt::Mail(code) => match code {
+            0..=399 => Verdict::Delivered,
+            // It does not believe that we are who we say (RFC 4954).
+            530 | 534 | 535 | 538 => Verdict::Hold(HoldReason::Unauthorized),
+            500..=599 => Verdict::DeadLetter(Code::Rejected),
+            // Transient, the opposite of HTTP.
+            400..=499 | 600.. => Verdict::Retry { after: None },
+        },
         Attempt::TimedOut
         | Attempt::Unreachable(Fault::Name | Fault::Connect | Fault::Tls | Fault::Protocol | Fault::Store) => {
             Verdict::Retry { after: None }
@@ -242,6 +252,7 @@ impl fmt::Display for Attempt {
         match self {
             Self::Answered { status, .. } => write!(f, "HTTP {status}"),
             Self::Understood(answer) => write!(f, "HTTP {}: {}", answer.status, answer.says),
+            Self::Mail(code) => write!(f, "SMTP {code}"),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Unreachable(Fault::Name) => f.write_str("the host's name leads nowhere"),
             Self::Unreachable(Fault::Connect) => f.write_str("no connection"),
@@ -271,13 +282,15 @@ impl Attempt {
     pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Understood(answer) if answer.meaning != Meaning::Delivered => "answer",
-            Self::Answered { status, .. } | Self::Understood(Understood { status, .. }) => match status {
-                0..=199 => "1xx",
-                200..=299 => "2xx",
-                300..=399 => "3xx",
-                400..=499 => "4xx",
-                500.. => "5xx",
-            },
+            Self::Answered { status, .. } | Self::Understood(Understood { status, .. }) | Self::Mail(status) => {
+                match status {
+                    0..=199 => "1xx",
+                    200..=299 => "2xx",
+                    300..=399 => "3xx",
+                    400..=499 => "4xx",
+                    500.. => "5xx",
+                }
+            }
             Self::TimedOut => "timeout",
             Self::Unreachable(_) => "unreachable",
             Self::AddressRefused => "address_refused",
@@ -318,6 +331,10 @@ mod tests {
     fn every_other_end_of_an_attempt_has_its_verdict() {
         let again = Verdict::Retry { after: None };
         let table = [
+            (Attempt::Mail(250), Verdict::Delivered),
+            (Attempt::Mail(451), again),
+            (Attempt::Mail(535), Verdict::Hold(HoldReason::Unauthorized)),
+            (Attempt::Mail(550), Verdict::DeadLetter(Code::Rejected)),
             (Attempt::TimedOut, again),
             (Attempt::Unreachable(Fault::Name), again),
             (Attempt::Unreachable(Fault::Connect), again),

@@ -8,6 +8,7 @@
 
 pub(crate) mod lines;
 pub(crate) mod manifest;
+pub(crate) mod parquet;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -94,18 +95,24 @@ enum Job {
 /// The sink's end of the queue to its folder.
 pub(crate) struct FolderTransport {
     queue: Sender<Job>,
+    takes: Box<dyn Fn(&Delivery) -> bool + Send + Sync>,
 }
 
 impl FolderTransport {
-    /// Starts the thread that writes.
+    /// Starts the thread that writes. `takes`: whether a delivery can be written.
     ///
     /// # Errors
     /// When there can be no thread.
-    pub(crate) fn start(folder: impl Folder, sink: Arc<str>, metrics: SinkMetrics) -> io::Result<Self> {
+    pub(crate) fn start(
+        folder: impl Folder,
+        takes: impl Fn(&Delivery) -> bool + Send + Sync + 'static,
+        sink: Arc<str>,
+        metrics: SinkMetrics,
+    ) -> io::Result<Self> {
         let (queue, jobs) = channel();
         let name = format!("folder-{sink}");
         std::thread::Builder::new().name(name).spawn(move || run(folder, &jobs, &Told { sink, metrics }))?;
-        Ok(Self { queue })
+        Ok(Self { queue, takes: Box::new(takes) })
     }
 
     /// `commit`: of the consumer that the heads come from.
@@ -115,9 +122,8 @@ impl FolderTransport {
 }
 
 impl Transport for FolderTransport {
-    /// Whatever the settings let through can be written.
-    async fn attempt(&self, _: &Delivery) -> Attempt {
-        Attempt::Stored
+    async fn attempt(&self, delivery: &Delivery) -> Attempt {
+        if (self.takes)(delivery) { Attempt::Stored } else { Attempt::Unstorable }
     }
 
     fn stages(&self) -> bool {
@@ -299,7 +305,7 @@ pub(crate) mod tests {
         };
         let written = Arc::new(std::sync::Mutex::new(0));
         let folder = Failing(vec![true, true], Arc::clone(&written));
-        let transport = FolderTransport::start(folder, "files".into(), metrics).unwrap();
+        let transport = FolderTransport::start(folder, |_| true, "files".into(), metrics).unwrap();
         let (done, mut released) = tokio::sync::oneshot::channel::<()>();
         let slot = Slot { topic: "t".into(), partition: 0 };
         let committed = Arc::new(std::sync::Mutex::new(Vec::new()));

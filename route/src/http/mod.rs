@@ -11,7 +11,7 @@ pub(crate) mod signing;
 pub(crate) mod token;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The guard, checked at the socket: whatever a sink's URL or its resolver says, nothing that was not allowed is
 //! connected to.
 
-mod tls;
+pub(crate) mod tls;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -149,7 +149,7 @@ fn can_be(place: &Place, name: &str, value: &str, node: &Node, problems: &mut Pr
                 format!("`{name}[0]…`, `{name}[field=VALUE]…`"),
             );
         }
-        Place::Flag | Place::Whole | Place::Text => {}
+        Place::Flag | Place::Whole | Place::Instant | Place::Text => {}
     }
 }
 

@@ -7,7 +7,7 @@ pub(crate) mod answer;
 mod body;
 pub(crate) mod condition;
 pub(crate) mod path;
-mod place;
+pub(crate) mod place;
 pub(crate) mod template;
 mod url_path;
 
@@ -131,6 +131,11 @@ impl RequestPlan {
         let ids = self.creates.is_some() || self.updates.is_some();
         let json = matches!(self.format, Format::Json | Format::SparseJson);
         ids || !json || self.query.is_some() || !self.path.is_empty()
+    }
+
+    /// Whether its body is an object with that field.
+    pub(crate) fn makes(&self, field: &str) -> bool {
+        matches!(&self.body, Template::Object(fields) if fields.iter().any(|(name, _)| name == field))
     }
 
     /// # Errors

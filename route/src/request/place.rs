@@ -15,6 +15,8 @@ pub(crate) enum Place {
     Symbols(Vec<String>),
     Flag,
     Whole,
+    /// A point in time: RFC 3339 text in a tree.
+    Instant,
     Text,
     /// A record or a map: these are its fields.
     Group(Vec<String>),
@@ -101,6 +103,7 @@ fn end<'a>(schema: &'a Schema, names: &NamesRef<'a>) -> Place {
         Schema::Enum(found) => Place::Symbols(found.symbols.clone()),
         Schema::Boolean => Place::Flag,
         Schema::Int | Schema::Long => Place::Whole,
+        Schema::TimestampMillis | Schema::TimestampMicros => Place::Instant,
         _ => Place::Text,
     }
 }
@@ -124,7 +127,7 @@ mod tests {
     #[test]
     fn a_path_leads_to_what_the_schema_says() {
         assert_eq!(at("job_id"), Ok(Place::Text));
-        assert_eq!(at("occurred_at"), Ok(Place::Text), "instants are text in a tree");
+        assert_eq!(at("occurred_at"), Ok(Place::Instant));
         assert_eq!(at("sequence_no"), Ok(Place::Whole));
         assert_eq!(at("inferred"), Ok(Place::Flag));
         assert_eq!(at("evidence"), Ok(Place::List));

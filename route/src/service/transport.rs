@@ -11,9 +11,11 @@ use crate::database::{DatabaseTransport, postgres, sqlite};
 use crate::deliver::outcome::Attempt;
 use crate::deliver::{Delivery, Transport};
 use crate::files::lines::Lines;
+use crate::files::parquet::{Shapes, Tables, TablesSettings};
 use crate::files::{self, FolderTransport};
 use crate::http::HttpTransport;
 use crate::kafka::Commits;
+use crate::mail::MailTransport;
 use crate::metrics::SinkMetrics;
 use crate::settings::{Kind, SinkSettings};
 use crate::source::{Commit, Head, Slot};
@@ -23,6 +25,7 @@ use crate::topic::{self, TopicTransport};
 pub(super) enum AnyTransport {
     Http(Box<HttpTransport>),
     Topic(Box<TopicTransport>),
+    Mail(Box<MailTransport>),
     /// And the folder.
     Folder(FolderTransport, PathBuf),
     Postgres(DatabaseTransport, PostgresSettings),
@@ -34,6 +37,7 @@ impl Transport for AnyTransport {
         match self {
             Self::Http(transport) => transport.attempt(delivery).await,
             Self::Topic(transport) => transport.attempt(delivery).await,
+            Self::Mail(transport) => transport.attempt(delivery).await,
             Self::Folder(transport, _) => transport.attempt(delivery).await,
             Self::Postgres(transport, _) | Self::Sqlite(transport) => transport.attempt(delivery).await,
         }
@@ -41,7 +45,7 @@ impl Transport for AnyTransport {
 
     fn stages(&self) -> bool {
         match self {
-            Self::Http(_) | Self::Postgres(..) | Self::Sqlite(_) => false,
+            Self::Http(_) | Self::Mail(_) | Self::Postgres(..) | Self::Sqlite(_) => false,
             Self::Topic(transport) => transport.stages(),
             Self::Folder(transport, _) => transport.stages(),
         }
@@ -65,11 +69,17 @@ impl AnyTransport {
                 Err(error) => Err(failed(Box::new(error))),
             },
             Kind::Lines(settings) => {
-                match FolderTransport::start(Lines::new(settings.clone()), Arc::clone(name), metrics.clone()) {
+                let lines = Lines::new(settings.clone());
+                match FolderTransport::start(lines, |_| true, Arc::clone(name), metrics.clone()) {
                     Ok(transport) => Ok(Self::Folder(transport, settings.path.clone())),
                     Err(error) => Err(failed(Box::new(error))),
                 }
             }
+            Kind::Tables(tables) => match Self::tables(tables, settings, metrics) {
+                Ok(transport) => Ok(Self::Folder(transport, tables.path.clone())),
+                Err(error) => Err(failed(Box::new(error))),
+            },
+            Kind::Mail(settings) => Ok(Self::Mail(Box::new(MailTransport::new(settings.clone())))),
             Kind::Postgres(settings) => {
                 let (transport, jobs) = DatabaseTransport::new();
                 tokio::spawn(postgres::run(settings.clone(), system, jobs));
@@ -85,10 +95,22 @@ impl AnyTransport {
         }
     }
 
+    fn tables(
+        tables: &TablesSettings,
+        settings: &SinkSettings,
+        metrics: &SinkMetrics,
+    ) -> std::io::Result<FolderTransport> {
+        let shapes = Arc::new(Shapes::of(&settings.system)?);
+        let folder = Tables::new(tables.clone(), Arc::clone(&shapes), settings.window);
+        let takes = move |delivery: &Delivery| shapes.takes(delivery);
+        FolderTransport::start(folder, takes, Arc::clone(&settings.name), metrics.clone())
+    }
+
     pub(super) fn fingerprint(&self) -> u64 {
         match self {
             Self::Http(transport) => transport.fingerprint(),
             Self::Postgres(_, settings) => settings.fingerprint(),
+            Self::Mail(transport) => transport.fingerprint(),
             Self::Topic(_) | Self::Folder(..) | Self::Sqlite(_) => 0,
         }
     }
@@ -105,7 +127,7 @@ impl AnyTransport {
         match self {
             Self::Topic(transport) => transport.look(kafka).await,
             Self::Folder(_, folder) => files::look(folder, kafka).await,
-            Self::Http(_) | Self::Postgres(..) | Self::Sqlite(_) => Ok(()),
+            Self::Http(_) | Self::Mail(_) | Self::Postgres(..) | Self::Sqlite(_) => Ok(()),
         }
     }
 
@@ -116,7 +138,7 @@ impl AnyTransport {
             Self::Folder(transport, _) => AnyCommits::Folder(
                 transport.commits(move |slot, next| committer.commit(&slot.topic, slot.partition, next)),
             ),
-            Self::Topic(_) | Self::Http(_) | Self::Postgres(..) | Self::Sqlite(_) => {
+            Self::Topic(_) | Self::Http(_) | Self::Mail(_) | Self::Postgres(..) | Self::Sqlite(_) => {
                 AnyCommits::Plain(Commits(committer))
             }
         }

@@ -18,7 +18,7 @@ use crate::system::{System, Takes, carried};
 const A: &str = "0b8f5b2e-6a53-5d5c-9d7e-2f4c1d8f0a01";
 const JOB: &str = "1b8f5b2e-6a53-5d5c-9d7e-2f4c1d8f0a02";
 
-fn id(number: i64) -> String {
+pub(crate) fn id(number: i64) -> String {
     format!("00000000-0000-5000-8000-{number:012}")
 }
 
@@ -27,7 +27,14 @@ fn coded(value: &str) -> Value {
 }
 
 /// The `number`-th move of the application, from stage `from` to stage `to`, at minute `minute`.
-fn change(number: i64, kind: &str, from: Option<i64>, to: Option<i64>, minute: i64, supersedes: &[i64]) -> Event {
+pub(crate) fn change(
+    number: i64,
+    kind: &str,
+    from: Option<i64>,
+    to: Option<i64>,
+    minute: i64,
+    supersedes: &[i64],
+) -> Event {
     let stage = |number: Option<i64>| {
         number.map(|n| json!({"id": id(100 + n), "name": format!("Stage {n}"), "category": coded("INTERVIEW")}))
     };

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::ground::{Ground, application_id, now};
 use super::process::Process;
 use super::support::until;
+use crate::files::parquet::tests::ids;
 
 const APPLICATIONS: usize = 24;
 
@@ -58,6 +59,37 @@ async fn files_have_each_record_once_and_in_order_though_the_process_is_killed()
     }
     assert_eq!(found.len(), APPLICATIONS);
     assert!(found.values().all(|numbers| *numbers == (1..110).collect::<Vec<_>>()), "{found:?}");
+}
+
+/// The same with tables, whose files gather several heads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_have_each_row_once_though_the_process_is_killed() {
+    let ground = Ground::lay().await;
+    let folder = ground.folder.path().join("out");
+    let config = format!(
+        "sinks: {{analytics: {{parquet: {{path: '{}', flush_after: 300ms}}, window: 200}}}}\n\
+         routes: {{moves: {{sink: analytics, entity: stage-change}}}}\n",
+        folder.display()
+    );
+    let named = || -> u64 {
+        let Ok(text) = std::fs::read(folder.join("manifest.json")) else { return 0 };
+        let manifest: Value = serde_json::from_slice(&text).unwrap();
+        manifest["files"].as_array().unwrap().iter().map(|file| file["rows"].as_u64().unwrap()).sum()
+    };
+    let all = 109 * APPLICATIONS;
+    round(&ground, 1..100).await;
+    let mut killed = Process::start(&ground, &config).await;
+    until("some rows", || named() > 0).await;
+    killed.kill();
+    assert!(named() < all as u64, "killed with work in hand");
+    let service = ground.start(&config, &ground.folder.path().join("data")).await;
+    round(&ground, 100..110).await;
+    until("everything", || named() >= all as u64).await;
+    service.stop().await;
+
+    let (found, _) = ids(&folder, "stage_change");
+    let once: std::collections::HashSet<&String> = found.iter().collect();
+    assert_eq!((found.len(), once.len()), (all, all));
 }
 
 /// A topic that was deleted and made anew begins at 0 again: nothing of it may be taken for written.

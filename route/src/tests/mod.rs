@@ -2,14 +2,16 @@
 
 mod answers;
 mod canary;
-mod databases;
+pub(crate) mod databases;
 mod files_on_kafka;
 mod golden;
 mod ground;
 mod ids;
 mod ids_on_kafka;
 mod limits;
+mod mail;
 mod on_kafka;
+mod parquet;
 mod postgres_server;
 mod prescribed;
 mod process;

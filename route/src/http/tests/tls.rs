@@ -25,13 +25,13 @@ const DAY_SECS: i64 = 24 * 60 * 60;
 
 /// PEM of a certificate and its key. It signs itself, so that it is its own authority.
 #[derive(Clone)]
-struct Certificate {
-    pem: Vec<u8>,
-    key: Vec<u8>,
+pub(crate) struct Certificate {
+    pub(crate) pem: Vec<u8>,
+    pub(crate) key: Vec<u8>,
 }
 
 /// Valid from and to so many days from now.
-fn certificate(host: &str, from_days: i64, to_days: i64) -> Certificate {
+pub(crate) fn certificate(host: &str, from_days: i64, to_days: i64) -> Certificate {
     let now = jiff::Timestamp::now().as_second();
     let day = |days: i64| Asn1Time::from_unix(now + days * DAY_SECS).unwrap();
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
