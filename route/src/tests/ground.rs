@@ -66,7 +66,12 @@ impl Ground {
                 config: topic.settings().into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
             })
             .collect();
-        Admin::new(&kafka).unwrap().create_topics(&topics).await.unwrap();
+        let admin = Admin::new(&kafka).unwrap();
+        admin.create_topics(&topics).await.unwrap();
+        // A Kafka that has made topics does not tell of them at once.
+        let is_there =
+            |topic: &NewTopic| (0..PARTITIONS).all(|partition| admin.watermarks(&topic.name, partition).is_ok());
+        until("the topics", || topics.iter().all(is_there)).await;
         let producer = Producer::new(
             &kafka,
             &ProducerOptions { delivery_timeout: Duration::from_secs(20), ..ProducerOptions::default() },
