@@ -19,8 +19,23 @@ use running::disk::{Disk, on_a_small_disk};
 use running::*;
 
 const PARTITIONS: i32 = 4;
-/// Transactions, without which a good verdict says nothing.
-const ENOUGH: i64 = 20;
+/// Transactions, and records of each partition, without which a good verdict says nothing.
+const TRANSACTIONS: i64 = 20;
+const RECORDS: i64 = 50;
+
+/// What was confirmed so far.
+#[derive(Default)]
+struct Confirmed {
+    transactions: AtomicI64,
+    records: [AtomicI64; PARTITIONS as usize],
+}
+
+impl Confirmed {
+    fn is_enough(&self) -> bool {
+        self.transactions.load(Ordering::Relaxed) > TRANSACTIONS
+            && self.records.iter().all(|records| records.load(Ordering::Relaxed) > RECORDS)
+    }
+}
 
 /// Not a test: the broker, when the binary is started as one.
 #[test]
@@ -28,11 +43,11 @@ fn broker_process() {
     serve_if_child();
 }
 
-/// On a slow machine it goes on until enough was committed for a verdict.
-fn kill_again_and_again(process: &mut Process, dir: &Path, disk: Option<&Disk>, committed: &AtomicI64) {
+/// On a slow machine it goes on until enough was confirmed for a verdict.
+fn kill_again_and_again(process: &mut Process, dir: &Path, disk: Option<&Disk>, confirmed: &Confirmed) {
     let kills: u64 = std::env::var("BROKER_KILLS").map_or(6, |kills| kills.parse().unwrap());
     for round in 0..10 * kills {
-        if round >= kills && committed.load(Ordering::Relaxed) > ENOUGH {
+        if round >= kills && confirmed.is_enough() {
             return;
         }
         // Long enough for work and checkpoints, at no regular point of either.
@@ -77,16 +92,21 @@ fn kills(dir: &Path, disk: Option<&Disk>) {
     create_topic(&bootstrap, "in", 1, &[]);
     create_topic(&bootstrap, "out", 2, &[]);
     let (stop, enough) = (AtomicBool::new(false), AtomicBool::new(false));
-    let committed = AtomicI64::new(0);
+    let confirmed = Confirmed::default();
     let (acknowledged, read) = std::thread::scope(|scope| {
-        let (stop, enough, committed, bootstrap) = (&stop, &enough, &committed, bootstrap.as_str());
-        let producers: Vec<_> =
-            (0..PARTITIONS).map(|partition| scope.spawn(move || produce_until(stop, bootstrap, partition))).collect();
-        let transactions = scope.spawn(move || transact_until(stop, bootstrap, committed));
+        let (stop, enough, confirmed, bootstrap) = (&stop, &enough, &confirmed, bootstrap.as_str());
+        let producers = (0..PARTITIONS).zip(&confirmed.records);
+        let producers: Vec<_> = producers
+            .map(|(partition, count)| scope.spawn(move || produce_until(stop, bootstrap, partition, count)))
+            .collect();
+        let transactions = scope.spawn(move || transact_until(stop, bootstrap, &confirmed.transactions));
         let members: Vec<_> = (0..2).map(|_| scope.spawn(move || consume_until(enough, bootstrap))).collect();
-        kill_again_and_again(&mut process, dir, disk, committed);
+        kill_again_and_again(&mut process, dir, disk, confirmed);
         stop.store(true, Ordering::Relaxed);
-        let acknowledged: Vec<i64> = producers.into_iter().map(|worker| worker.join().unwrap()).collect();
+        for producer in producers {
+            producer.join().unwrap();
+        }
+        let acknowledged: Vec<i64> = confirmed.records.iter().map(|count| count.load(Ordering::Relaxed)).collect();
         transactions.join().unwrap();
         // The group has read all when its offsets say so.
         wait_for("the group to read everything", || group_offsets(bootstrap) == acknowledged);
@@ -98,19 +118,19 @@ fn kills(dir: &Path, disk: Option<&Disk>) {
         let found = values(&read_all(&bootstrap, "t", partition, true));
         let expected: Vec<String> = (0..*count).map(|number| number.to_string()).collect();
         assert_eq!(found, expected, "partition {partition}");
-        assert!(*count > 50, "too little was written to tell anything");
+        assert!(*count > RECORDS, "too little was written to tell anything");
         // The group saw every record, each at its own place.
         let mut seen: Vec<i64> = read.iter().filter(|(of, _)| *of == partition).map(|(_, offset)| *offset).collect();
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen, (0..*count).collect::<Vec<_>>(), "the group's share of partition {partition}");
     }
-    check_transactions(&bootstrap, committed.load(Ordering::Relaxed));
+    check_transactions(&bootstrap, confirmed.transactions.load(Ordering::Relaxed));
 }
 
 /// Transaction n wrote n to both partitions, and committed offset n.
 fn check_transactions(bootstrap: &str, last: i64) {
-    assert!(last > ENOUGH, "too little was committed to tell anything: {last}");
+    assert!(last > TRANSACTIONS, "too little was committed to tell anything: {last}");
     let mut seen: BTreeMap<i64, usize> = BTreeMap::new();
     for partition in 0..2 {
         let found = values(&read_all(bootstrap, "out", partition, true));
@@ -162,8 +182,8 @@ fn consume_until(enough: &AtomicBool, bootstrap: &str) -> Vec<(i32, i64)> {
     seen
 }
 
-/// Sends 0, 1, 2, … one after another in small bursts; returns how many were acknowledged, which is all that were sent.
-fn produce_until(stop: &AtomicBool, bootstrap: &str, partition: i32) -> i64 {
+/// Sends 0, 1, 2, … one after another in small bursts, and counts how many were acknowledged: in the end all that were sent.
+fn produce_until(stop: &AtomicBool, bootstrap: &str, partition: i32, acknowledged: &AtomicI64) {
     let producer = idempotent(bootstrap);
     let runtime = runtime();
     let mut next = 0;
@@ -181,8 +201,8 @@ fn produce_until(stop: &AtomicBool, bootstrap: &str, partition: i32) -> i64 {
             runtime.block_on(delivery).unwrap().unwrap();
         }
         next += 10;
+        acknowledged.store(next, Ordering::Relaxed);
     }
-    next
 }
 
 /// Transaction n writes n to both partitions and commits offset n; every fifth is aborted first. A producer that is left with an
