@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hirewire_ingest::manifest::Place;
+use hirewire_ingest::manifest::{EventName, Place};
 use hirewire_mapping::tool::{MetaValue, Report, World, map_file, rows};
 use hirewire_mapping::{Input, Reject, RejectCode};
 use hirewire_schemas::avro_schema;
@@ -76,7 +76,8 @@ impl Fixture {
 
     /// The header that names the event, if it is one that does.
     fn headers(&self, rules: &Rules) -> Vec<(String, String)> {
-        let Some(Place::Header(name)) = rules.manifest.webhook.as_ref().map(|webhook| &webhook.event) else {
+        let event = rules.manifest.webhook.as_ref().map(|webhook| &webhook.event);
+        let Some(EventName::At(Place::Header(name))) = event else {
             return Vec::new();
         };
         let event = self.name.trim_end_matches(".json").split("__").nth(1).unwrap_or_default();
@@ -118,8 +119,8 @@ impl Fixture {
     }
 }
 
-fn id(record: &str, remote_id: &str) -> String {
-    canonical_id(TENANT, CONNECTION, record, remote_id).to_string()
+fn id(connection: Option<&str>, record: &str, remote_id: &str) -> String {
+    canonical_id(TENANT, connection.unwrap_or(CONNECTION), record, remote_id).to_string()
 }
 
 fn key(record: &str, remote_id: &str, owner: Option<(&str, &str)>) -> String {

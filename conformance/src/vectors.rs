@@ -95,9 +95,13 @@ impl Vector {
             headers.append(name, HeaderValue::from_str(value).map_err(|_| "a value that no header can hold")?);
         }
         for signature in &self.signatures {
-            let Signature::Hmac(hmac) = &webhook.signature else { return Err("the manifest knows no signature") };
-            let Place::Header(name) = &hmac.claim else {
-                return Err("the signature stands in the body: leave `signatures` out");
+            let name = match &webhook.signature {
+                Signature::Hmac(hmac) => match &hmac.claim {
+                    Place::Header(name) => name,
+                    Place::Field(_) => return Err("the signature stands in the body: leave `signatures` out"),
+                },
+                Signature::Token(token) => &token.header,
+                Signature::None => return Err("the manifest knows no signature"),
             };
             let name = HeaderName::try_from(name).map_err(|_| "the manifest's header is none")?;
             headers.append(name, HeaderValue::from_str(signature).map_err(|_| "a signature that no header can hold")?);

@@ -134,7 +134,7 @@ fn read_inlet(node: &Node, manifest: &Arc<Manifest>, rules: &Webhook, problems: 
     let mut map = node.map(problems)?;
     let secrets: Option<Vec<Secret>> = match &rules.signature {
         Signature::None => Some(Vec::new()),
-        Signature::Hmac(_) => map.require("secrets", problems).and_then(|node| {
+        Signature::Hmac(_) | Signature::Token(_) => map.require("secrets", problems).and_then(|node| {
             let items = node.list(problems)?;
             if items.is_empty() || items.len() > 2 {
                 problems.add(node, format!("{} secrets", items.len()), "one, or two while a new one is brought in");

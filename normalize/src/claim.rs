@@ -2,7 +2,7 @@
 //!
 //! Borrowed from reused buffers; `encode` and `decode` are the fragment's body.
 
-use hirewire_mapping::{Completeness, Fact, Slice};
+use hirewire_mapping::{Completeness, Fact, Kinship, Slice};
 
 use crate::ledger::{Micros, Provenance};
 use crate::wire::{Damaged, Reader, put_bytes, put_int, put_len, put_option};
@@ -50,6 +50,24 @@ pub enum Fields<'a> {
     Own(Vec<Slice<'a>>),
 }
 
+/// How the owner is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kin {
+    /// By a remote id of the claim's own connection, or not at all.
+    Own,
+    /// By a remote id of another connection of the tenant, which an order carried out and its result brings back.
+    Foreign,
+    /// Another claim about the same record names it: this one waits at the record's home.
+    Awaited,
+    /// By the record's home.
+    Told(Id),
+}
+
+/// In front of an owner's record in the encoded form, for what is no remote id of the same connection.
+const FOREIGN: &str = "/";
+const AWAITED: &str = "?";
+const TOLD: &str = "#";
+
 #[derive(Clone, Debug)]
 pub struct Claim<'a> {
     pub record: &'a str,
@@ -57,6 +75,7 @@ pub struct Claim<'a> {
     pub rule: &'a str,
     /// Record and remote id of the one in whose partition it belongs. None: the payload does not say.
     pub owner: Option<(&'a str, &'a str)>,
+    pub kin: Kin,
     pub whole: bool,
     pub delete: bool,
     pub version: Option<Micros>,
@@ -80,6 +99,11 @@ impl<'a> Claim<'a> {
             remote_id: fact.remote_id,
             rule: fact.rule,
             owner: fact.owner,
+            kin: match fact.kinship {
+                Kinship::Own => Kin::Own,
+                Kinship::Foreign => Kin::Foreign,
+                Kinship::Awaited => Kin::Awaited,
+            },
             whole: fact.completeness == Completeness::Whole,
             delete: fact.delete,
             version: fact.version_micros,
@@ -126,8 +150,19 @@ impl<'a> Claim<'a> {
         {
             put_bytes(out, text.as_bytes());
         }
-        put_text(out, self.owner.map(|owner| owner.0));
-        put_text(out, self.owner.map(|owner| owner.1));
+        let foreign;
+        let owner = match &self.kin {
+            Kin::Own => self.owner,
+            Kin::Foreign => {
+                let (record, id) = self.owner.unwrap_or_default();
+                foreign = format!("{FOREIGN}{record}");
+                Some((foreign.as_str(), id))
+            }
+            Kin::Awaited => Some((AWAITED, "")),
+            Kin::Told(id) => Some((TOLD, std::str::from_utf8(id).unwrap_or_default())),
+        };
+        put_text(out, owner.map(|owner| owner.0));
+        put_text(out, owner.map(|owner| owner.1));
         out.extend([u8::from(self.whole), u8::from(self.delete)]);
         for time in [self.version, self.created_at, self.updated_at, self.deleted_at] {
             put_option(out, time);
@@ -181,7 +216,15 @@ impl<'a> Claim<'a> {
         let from = &mut Reader::new(bytes);
         let (record, remote_id, rule) = (from.text()?, from.text()?, from.text()?);
         let (tenant, connection, vendor) = (from.text()?, from.text()?, from.text()?);
-        let owner = text(from)?.zip(text(from)?);
+        let (owner, kin) = match text(from)?.zip(text(from)?) {
+            Some((AWAITED, _)) => (None, Kin::Awaited),
+            Some((TOLD, id)) => (None, Kin::Told(Id::try_from(id.as_bytes()).map_err(|_| Damaged)?)),
+            Some((record, id)) => match record.strip_prefix(FOREIGN) {
+                Some(record) => (Some((record, id)), Kin::Foreign),
+                None => (Some((record, id)), Kin::Own),
+            },
+            None => (None, Kin::Own),
+        };
         let (whole, delete) = (from.flag()?, from.flag()?);
         let (version, created_at) = (from.option()?, from.option()?);
         let (updated_at, deleted_at) = (from.option()?, from.option()?);
@@ -219,6 +262,7 @@ impl<'a> Claim<'a> {
             remote_id,
             rule,
             owner,
+            kin,
             whole,
             delete,
             version,

@@ -21,6 +21,8 @@ pub enum Code {
     DamagedFragment,
     /// A record that the schemas do not have.
     UnknownRecord,
+    /// It names an order, and the tenant has no record that it could be of.
+    UnknownOrder,
     /// Our own code panicked on it.
     Panicked,
     Mapping(RejectCode),
@@ -34,6 +36,7 @@ impl Code {
             Self::UnknownConnection,
             Self::DamagedFragment,
             Self::UnknownRecord,
+            Self::UnknownOrder,
             Self::Panicked,
         ];
         own.into_iter().chain(RejectCode::ALL.map(Self::Mapping))
@@ -47,6 +50,7 @@ impl Code {
             Self::UnknownConnection => "UNKNOWN_CONNECTION",
             Self::DamagedFragment => "DAMAGED_FRAGMENT",
             Self::UnknownRecord => "UNKNOWN_RECORD",
+            Self::UnknownOrder => "UNKNOWN_ORDER",
             Self::Panicked => "PANICKED",
             Self::Mapping(code) => code.as_str(),
         }
@@ -65,6 +69,9 @@ impl Code {
             }
             Self::DamagedFragment => "Bring all normalize processes to one release, then `hirewire dlq replay`.",
             Self::UnknownRecord => "Bring the mapping and the schemas to one release, then `hirewire dlq replay`.",
+            Self::UnknownOrder => {
+                "Is the connection that received it of the tenant that ordered, and is the application's own connection configured? With that mended, `hirewire dlq replay`."
+            }
             Self::Panicked => {
                 "A bug of ours: report the place that the message names; with a release that has it mended, `hirewire dlq replay`."
             }
@@ -74,6 +81,9 @@ impl Code {
                 }
                 RejectCode::TooDeep | RejectCode::DuplicateKey => {
                     "The body is not what the source documents: report it to the source; the next poll brings the same facts."
+                }
+                RejectCode::Uncorrelated => {
+                    "It names no order of ours. Was it ordered by hand, or does the system not send back what the order carried (the README of its folder says where)? With that mended, `hirewire dlq replay`."
                 }
                 RejectCode::UnexpectedType
                 | RejectCode::RequiredMissing

@@ -4,17 +4,15 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use hirewire_kafka::{Inbound, Record};
+use hirewire_kafka::Record;
 use hirewire_mapping::Fact;
-use hirewire_schemas::ids::{issue_id, key};
+use hirewire_schemas::ids::{canonical_id, issue_id, key};
 use hirewire_schemas::records::Put;
 use uuid::Uuid;
 
 use crate::catalog::Catalog;
-use crate::claim::Id;
-use crate::raw::Raw;
+use crate::claim::{Claim, Id, Origin};
 use crate::reconcile::{Envelope, Ids, Operation, RawRef};
-use crate::step::Source;
 use crate::wire::{put_bytes, put_int};
 
 /// `ats.IssueSeverity` WARNING.
@@ -27,18 +25,60 @@ pub struct Issues {
     told: Mutex<HashSet<Uuid>>,
 }
 
+/// What an issue says beside its envelope.
+struct Issue<'a> {
+    code: &'a str,
+    /// What it is about, among those of the same code: together the remote id.
+    about: &'a str,
+    record: &'a str,
+    entity_id: Option<Id>,
+    target: Option<&'a str>,
+    message: String,
+    remedy: &'a str,
+}
+
 impl Issues {
     /// A coded value that no rule covers. None: it was told already. The id is for [`Self::forget`].
     pub fn unmapped(
         &self,
         catalog: &Catalog,
-        source: &Source,
-        raw: &Raw<'_>,
         fact: &Fact<'_>,
         target: &str,
-        input: &Inbound,
+        origin: &Origin<'_>,
     ) -> Option<(Uuid, Record)> {
-        let id = issue_id(&source.tenant, raw.connection, "UNMAPPED_VALUE", target);
+        let issue = Issue {
+            code: "UNMAPPED_VALUE",
+            about: target,
+            record: fact.record,
+            entity_id: None,
+            target: Some(target),
+            message: format!(
+                "the source sent a value for {target} that no rule covers; it is kept as UNMAPPED with its own word"
+            ),
+            remedy: "Add the value to the table of this field in the vendor's mapping or in the connection's overlay.",
+        };
+        self.tell(catalog, &issue, origin)
+    }
+
+    /// A result that waits until its order is known. None: it was told already. The id is for [`Self::forget`].
+    pub fn awaits_order(&self, catalog: &Catalog, claim: &Claim<'_>) -> Option<(Uuid, Record)> {
+        let origin = &claim.origin;
+        let entity = canonical_id(origin.tenant, origin.connection, claim.record, claim.remote_id);
+        let about = format!("{} {}", claim.record, claim.remote_id);
+        let issue = Issue {
+            code: "AWAITS_ORDER",
+            about: &about,
+            record: claim.record,
+            entity_id: Some(key(entity)),
+            target: None,
+            message: "a result came and no order of ours is known for it: it is kept until one is".to_owned(),
+            remedy: "If it was ordered through Hirewire, look why what names the order did not come (the README of the system's folder says what does). What was ordered by hand waits for ever: nothing to do.",
+        };
+        self.tell(catalog, &issue, origin)
+    }
+
+    fn tell(&self, catalog: &Catalog, issue: &Issue<'_>, origin: &Origin<'_>) -> Option<(Uuid, Record)> {
+        let id = issue_id(origin.tenant, origin.connection, issue.code, issue.about);
         {
             let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
             if told.len() >= MOST_REMEMBERED {
@@ -49,43 +89,40 @@ impl Issues {
             }
         }
         let text: Id = key(id);
-        let remote_id = format!("UNMAPPED_VALUE {target}");
+        let remote_id = format!("{} {}", issue.code, issue.about);
         let mut value = catalog.issue.frame.to_vec();
-        let refs = [RawRef { topic: input.topic.to_string(), partition: input.partition, offset: input.offset }];
+        let refs = [RawRef { topic: origin.topic.to_owned(), partition: origin.partition, offset: origin.offset }];
         let envelope = Envelope {
             event_id: std::str::from_utf8(&text).unwrap_or_default(),
-            ids: Ids { id: &text, tenant: &source.tenant, connection: raw.connection, remote_id: &remote_id },
-            vendor: &source.vendor,
+            ids: Ids { id: &text, tenant: origin.tenant, connection: origin.connection, remote_id: &remote_id },
+            vendor: origin.vendor,
             operation: Operation::Upsert,
             url: None,
             created_at: None,
             updated_at: None,
             deleted_at: None,
-            observed_at: raw.observed_at,
-            ingested_at: raw.ingested_at,
-            provenance: raw.provenance.index(),
+            observed_at: origin.observed_at,
+            ingested_at: origin.ingested_at,
+            provenance: origin.provenance.index(),
             raw_refs: &refs,
-            mapping_version: source.plan.version(),
+            mapping_version: origin.mapping_version,
             customs: &[],
             absent_fields: &[],
         };
         envelope.put(&mut value);
-        put_bytes(&mut value, b"UNMAPPED_VALUE");
+        put_bytes(&mut value, issue.code.as_bytes());
         put_int(&mut value, WARNING);
-        let entity = catalog.kind(fact.record).map(|kind| catalog.info(kind).entity.kebab().to_owned());
+        let entity = catalog.kind(issue.record).map(|kind| catalog.info(kind).entity.kebab().to_owned());
         entity.put(&mut value);
+        let entity_id = issue.entity_id.and_then(|id| String::from_utf8(id.to_vec()).ok());
+        entity_id.put(&mut value);
+        issue.target.map(str::to_owned).put(&mut value);
         None::<String>.put(&mut value);
-        Some(target.to_owned()).put(&mut value);
-        None::<String>.put(&mut value);
-        let message = format!(
-            "the source sent a value for {target} that no rule covers; it is kept as UNMAPPED with its own word"
-        );
-        Some(message).put(&mut value);
-        let remedy = "Add the value to the table of this field in the vendor's mapping or in the connection's overlay.";
-        Some(remedy.to_owned()).put(&mut value);
+        Some(issue.message.clone()).put(&mut value);
+        Some(issue.remedy.to_owned()).put(&mut value);
         Some(1_i64).put(&mut value);
-        Some(raw.observed_at).put(&mut value);
-        Some(raw.observed_at).put(&mut value);
+        Some(origin.observed_at).put(&mut value);
+        Some(origin.observed_at).put(&mut value);
         value.push(0);
         let record = Record {
             topic: catalog.issue.topic.clone(),

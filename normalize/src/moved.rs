@@ -10,7 +10,7 @@
 
 use hirewire_mapping::Slice;
 
-use crate::claim::{Claim, Fields, Id, Row};
+use crate::claim::{Claim, Fields, Id, Kin, Row};
 use crate::ledger::Micros;
 use crate::reconcile::{EntityState, RowState};
 
@@ -42,6 +42,7 @@ pub fn notice<'a>(what: &'static str, claim: &Claim<'a>, notice: &'a Notice) -> 
         rule: about,
         remote_id: claim.remote_id,
         owner: None,
+        kin: Kin::Own,
         whole: false,
         delete: false,
         version: Some(notice.version),
@@ -57,6 +58,9 @@ pub fn notice<'a>(what: &'static str, claim: &Claim<'a>, notice: &'a Notice) -> 
         origin: claim.origin,
     }
 }
+
+/// In [`RowState::field`]: no row, but a whole statement that waits for its owner.
+pub const STATEMENT: usize = u32::MAX as usize;
 
 /// A row that waited at the home of the record that `home` is a notice about, now that its owner is known.
 #[must_use]

@@ -63,6 +63,10 @@ impl Context for World<'_> {
         self.ids.id(self.tenant, self.connection, record, remote_id)
     }
 
+    fn foreign_id(&mut self, connection: &str, record: &str, remote_id: &str) -> Id {
+        self.ids.id(self.tenant, connection, record, remote_id)
+    }
+
     fn lookup(&mut self, record: &str, remote_id: &str, field: usize, out: &mut Vec<u8>) -> bool {
         let id = self.ids.id(self.tenant, self.connection, record, remote_id);
         self.lookups.read(&id, field, out)

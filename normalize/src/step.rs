@@ -70,6 +70,8 @@ pub struct NormalizeStep {
     /// Issues of the open transaction.
     told: Vec<Uuid>,
     missing: HashMap<Id, Instant>,
+    /// Why what the present record says has no place, if so.
+    stray: Option<&'static str>,
     /// How long the open transaction has waited for look-ups.
     waited: Duration,
     flushed: Instant,
@@ -94,6 +96,7 @@ impl NormalizeStep {
             committed: Vec::new(),
             told: Vec::new(),
             missing: HashMap::new(),
+            stray: None,
             waited: Duration::ZERO,
             flushed: Instant::now(),
             spans: Vec::new(),
@@ -119,6 +122,9 @@ impl NormalizeStep {
         } else {
             self.raw(input, out)?;
         }
+        if let Some(what) = self.stray.take() {
+            self.bury(input, Code::UnknownOrder, what.to_owned(), None, out)?;
+        }
         if suspect {
             self.work.rehearse();
         }
@@ -128,6 +134,7 @@ impl NormalizeStep {
     /// Forgets all that a panic may have left half done.
     fn spoil(&mut self) {
         self.spoilt = true;
+        self.stray = None;
         self.work.abort();
         self.sent.abort();
         self.ids = IdCache::default();
@@ -243,14 +250,6 @@ impl NormalizeStep {
                 counter.inc_by(count as u64);
             }
             for fact in result.facts() {
-                for (rule, _) in fact.unmapped() {
-                    shared.metrics.unmapped.with_label_values(&[&source.vendor]).inc();
-                    if let Some((id, record)) = shared.issues.unmapped(&shared.catalog, source, raw, &fact, rule, input)
-                    {
-                        self.told.push(id);
-                        out.send(record);
-                    }
-                }
                 let origin = Origin {
                     tenant: &source.tenant,
                     connection: raw.connection,
@@ -266,6 +265,13 @@ impl NormalizeStep {
                     absent_fields: source.absent.get(fact.record).map_or(&[], Vec::as_slice),
                     trace: raw.trace,
                 };
+                for (rule, _) in fact.unmapped() {
+                    shared.metrics.unmapped.with_label_values(&[&source.vendor]).inc();
+                    if let Some((id, record)) = shared.issues.unmapped(&shared.catalog, &fact, rule, &origin) {
+                        self.told.push(id);
+                        out.send(record);
+                    }
+                }
                 self.place(&Claim::of_fact(&fact, origin), out)?;
             }
             return Ok(None);

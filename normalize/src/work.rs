@@ -2,6 +2,8 @@
 //!
 //! In: claims that belong to this partition. Out: canonical records, ledger events and state records, each once per transaction.
 
+mod home;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -16,14 +18,15 @@ use crate::application::{
 };
 use crate::catalog::{Catalog, Kind, KindInfo, VISIT};
 use crate::change::write_change;
-use crate::claim::{Claim, Fields, Id};
+use crate::claim::{Claim, Id};
 use crate::ledger::{Ledger, Micros, Revision};
 use crate::lookups::Lookups;
 use crate::metrics::{Counts, Metrics};
 use crate::moved::{self, Notice};
-use crate::reconcile::{Deleted, EntityState, Ids, Merged, RowState, merge, put_state_record, write_canonical};
+use crate::reconcile::{Deleted, EntityState, Ids, Merged, merge, put_state_record, write_canonical};
 use crate::store::Store;
 use crate::wire::{Damaged, Reader};
+pub use home::Waiting;
 
 /// A deletion of something never seen is remembered that long.
 const REMEMBER_DELETION: Micros = 24 * 3600 * crate::ledger::SECOND;
@@ -186,69 +189,6 @@ impl Work {
             application.ledger_news |= observe_rejection(ledger, kind_of.as_deref(), rejected_at.as_deref());
         }
         Ok(arrived)
-    }
-
-    /// The home with this id learns where its record lives. What comes back is for the owner that it has left.
-    ///
-    /// # Errors
-    /// The store or a state in it cannot be read.
-    pub fn note_home(&mut self, store: &mut Store, claim: &Claim<'_>, id: Id) -> Result<Option<Notice>, Stop> {
-        let (Some(kind), Some(told)) = (self.catalog.kind(claim.rule), moved::said(claim)) else { return Ok(None) };
-        let touched = self.touch(store, kind, id, claim, claim.remote_id)?;
-        touched.record = moved::HOME;
-        touched.merged.state = true;
-        Ok(moved::settle(&mut touched.state, told))
-    }
-
-    /// A row has come to its record's home. The owner, if it is known; else the row is kept until it is.
-    ///
-    /// # Errors
-    /// The store or a state in it cannot be read.
-    pub fn keep_row(&mut self, store: &mut Store, claim: &Claim<'_>, home: Id) -> Result<Option<Id>, Stop> {
-        let Some(kind) = self.catalog.kind(claim.record) else { return Ok(None) };
-        let catalog = Arc::clone(&self.catalog);
-        let touched = self.touch(store, kind, home, claim, claim.remote_id)?;
-        if let Some(owner) = touched.state.owner {
-            return Ok(Some(owner));
-        }
-        touched.record = moved::HOME;
-        touched.merged.state |= merge(&mut touched.state, catalog.info(kind), claim).state;
-        Ok(None)
-    }
-
-    /// The rows that waited at this home, and for whom: they leave it.
-    pub fn waiting_rows(&mut self, home: &Id) -> Option<(Id, Vec<RowState>)> {
-        let touched = self.touched.get_mut(home)?;
-        let owner = touched.state.owner?;
-        let rows = std::mem::take(&mut touched.state.rows);
-        touched.merged.state |= !rows.is_empty();
-        Some((owner, rows))
-    }
-
-    /// The record no longer lives with this owner. What comes back is for its home: it does, for more is known here.
-    ///
-    /// # Errors
-    /// The store or a state in it cannot be read.
-    pub fn leave(&mut self, store: &mut Store, claim: &Claim<'_>, id: Id) -> Result<Option<Notice>, Stop> {
-        let (Some(kind), Some(told)) = (self.catalog.kind(claim.rule), moved::said(claim)) else { return Ok(None) };
-        let catalog = Arc::clone(&self.catalog);
-        let touched = self.touch(store, kind, id, claim, claim.remote_id)?;
-        if touched.state.owner != Some(told.owner) || touched.state.deleted.is_some() {
-            return Ok(None);
-        }
-        let known = moved::known_at(&touched.state);
-        if known > told.version {
-            return Ok(Some(Notice { owner: told.owner, version: known }));
-        }
-        let left =
-            Claim { delete: true, deleted_at: Some(told.version), fields: Fields::Own(Vec::new()), ..claim.clone() };
-        touched.state.raw_refs.clear();
-        let done = merge(&mut touched.state, catalog.info(kind), &left);
-        touched.state.owner = None;
-        touched.merged.content |= done.content;
-        touched.merged.state = true;
-        self.moved.inc();
-        Ok(None)
     }
 
     fn apply_visit(&mut self, store: &mut Store, claim: &Claim<'_>, place: Place) -> Result<(), Stop> {

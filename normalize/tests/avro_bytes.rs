@@ -16,7 +16,11 @@ struct World;
 
 impl Context for World {
     fn id(&mut self, record: &str, remote_id: &str) -> [u8; 36] {
-        hirewire_schemas::ids::canonical_id("acme", "acme-ats", record, remote_id)
+        self.foreign_id("acme-ats", record, remote_id)
+    }
+
+    fn foreign_id(&mut self, connection: &str, record: &str, remote_id: &str) -> [u8; 36] {
+        hirewire_schemas::ids::canonical_id("acme", connection, record, remote_id)
             .to_string()
             .into_bytes()
             .try_into()

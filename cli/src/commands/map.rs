@@ -92,8 +92,9 @@ impl MapArguments {
             headers: &self.headers,
             received_micros: Some(written),
         };
-        let id = |record: &str, remote_id: &str| {
-            ids::canonical_id(&self.tenant, &self.connection, record, remote_id).to_string()
+        let id = |connection: Option<&str>, record: &str, remote_id: &str| {
+            let connection = connection.unwrap_or(&self.connection);
+            ids::canonical_id(&self.tenant, connection, record, remote_id).to_string()
         };
         let key = |record: &str, remote_id: &str, owner: Option<(&str, &str)>| {
             ids::record_key(&self.tenant, &self.connection, record, remote_id, owner).to_string()

@@ -145,7 +145,7 @@ pub(crate) fn codes() -> BTreeSet<String> {
         codes.extend(literals(block(&source(path), function, path)).into_iter().map(|literal| literal.1));
     }
     let issue = source("normalize/src/issue.rs");
-    codes.extend(issue.split("issue_id(").skip(1).filter_map(|call| literals(call).first().map(|l| l.1.clone())));
+    codes.extend(issue.split("code: ").skip(1).filter_map(|call| literals(call).first().map(|l| l.1.clone())));
     codes
 }
 

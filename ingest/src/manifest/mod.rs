@@ -20,15 +20,15 @@ pub use api::{
 pub use narrow::{Filter, Sync, TimeFormat, Window};
 pub use place::{Place, Rows};
 pub(crate) use signature::TimePlace;
-pub use signature::{Algorithm, Encoding, Hmac, Part, SentAt, Signature, Signed};
+pub use signature::{Algorithm, Encoding, Hmac, Part, SentAt, Signature, Signed, Token};
 pub(crate) use stream::param_of;
 pub use stream::{One, Per, Repeats, Stream};
 pub(crate) use webhook::Named;
-pub use webhook::{DeliveryId, Handshake, Webhook};
+pub use webhook::{DeliveryId, EventName, Handshake, Webhook};
 
 pub use crate::json::Path;
 
-/// Records that a raw event can be about: the ones that own a partition, and those whose deletion names only them.
+/// Records that a raw event can be about: the ones that own a partition, and those of which an event may name nothing else.
 const SUBJECTS: &[&str] = &[
     "Application",
     "Candidate",
@@ -47,6 +47,10 @@ const SUBJECTS: &[&str] = &[
     "Offer",
     "Attachment",
     "Activity",
+    "AssessmentOrder",
+    "AssessmentResult",
+    "BackgroundCheck",
+    "SignatureEnvelope",
 ];
 
 /// One vendor, as ingest sees it.
@@ -88,8 +92,9 @@ impl Manifest {
     #[must_use]
     pub fn event_of(&self, headers: &[(String, String)], body: &[u8]) -> Option<String> {
         match &self.webhook.as_ref()?.event {
-            Place::Field(path) => crate::json::scalar(body, path),
-            Place::Header(name) => {
+            EventName::Always(name) => Some(name.clone()),
+            EventName::At(Place::Field(path)) => crate::json::scalar(body, path),
+            EventName::At(Place::Header(name)) => {
                 let (_, event) = headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
                 Some(event.clone())
             }

@@ -13,6 +13,8 @@ use crate::json::Path;
 #[derive(Debug)]
 pub enum Signature {
     Hmac(Hmac),
+    /// A secret that the sender was given stands in the delivery. It proves who sent it, not that nobody altered it.
+    Token(Token),
     /// The vendor signs nothing. Never a default: it must be written, and is logged at start.
     None,
 }
@@ -24,6 +26,8 @@ pub struct Hmac {
     pub encoding: Encoding,
     /// Where a delivery says what its hash is.
     pub claim: Place,
+    /// Further headers that may hold one, in lower case: one for each secret that the sender knows.
+    pub also: Vec<String>,
     /// How the whole value there is encoded, beside the hash in it.
     pub decoded: Option<Encoding>,
     pub before: String,
@@ -31,6 +35,14 @@ pub struct Hmac {
     pub between: Option<String>,
     pub signed: Signed,
     pub sent_at: Option<SentAt>,
+}
+
+/// The value of a header: what stands in front, and the secret.
+#[derive(Debug)]
+pub struct Token {
+    /// In lower case.
+    pub header: String,
+    pub before: String,
 }
 
 /// What the hash is taken over.
@@ -88,8 +100,14 @@ pub enum Encoding {
 
 impl Signature {
     pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let (kind, value) = node.tagged(&["hmac", "none"], problems)?;
+        let (kind, value) = node.tagged(&["hmac", "token", "none"], problems)?;
         let mut map = value.map(problems)?;
+        if kind == "token" {
+            let header = map.require("header", problems).and_then(|node| header(node, problems));
+            let before = map.get("before").map_or(Some(""), |node| node.text(problems));
+            map.finish(problems);
+            return Some(Self::Token(Token { header: header?, before: before?.to_owned() }));
+        }
         if kind == "none" {
             map.finish(problems);
             return Some(Self::None);
@@ -98,7 +116,7 @@ impl Signature {
         let encodings = [("hex", Encoding::Hex), ("base64", Encoding::Base64)];
         let algorithm = map.require("algorithm", problems).and_then(|node| node.choice(&algorithms, problems));
         let encoding = map.require("encoding", problems).and_then(|node| node.choice(&encodings, problems));
-        let claim = claim(&mut map, problems);
+        let (claim, also) = claim(&mut map, problems).unzip();
         let decoded = optional(map.get("decoded").map(|node| node.choice(&[("base64", Encoding::Base64)], problems)));
         let before = map.get("before").map_or(Some(""), |node| node.text(problems));
         let between = match map.get("between") {
@@ -123,6 +141,7 @@ impl Signature {
             algorithm: algorithm?,
             encoding: encoding?,
             claim: claim?,
+            also: also?,
             decoded: decoded?,
             before: before?.to_owned(),
             between: between?,
@@ -233,11 +252,18 @@ impl SentAt {
     }
 }
 
-/// One of the keys `header` and `field`.
-fn claim(map: &mut Map<'_>, problems: &mut Problems) -> Option<Place> {
+/// One of the keys `header`, which may be a list, and `field`; with the headers behind the first.
+fn claim(map: &mut Map<'_>, problems: &mut Problems) -> Option<(Place, Vec<String>)> {
     match (map.get("header"), map.get("field")) {
-        (Some(node), None) => header(node, problems).map(Place::Header),
-        (None, Some(node)) => path(node, problems).map(Place::Field),
+        (Some(node), None) => {
+            let list = if let Value::List(items) = &node.value { items.as_slice() } else { std::slice::from_ref(node) };
+            if list.is_empty() {
+                problems.add(node, "no header", "name the header that holds the signature");
+            }
+            let mut names = list.iter().map(|item| header(item, problems)).collect::<Option<Vec<_>>>()?.into_iter();
+            Some((Place::Header(names.next()?), names.collect()))
+        }
+        (None, Some(node)) => path(node, problems).map(|path| (Place::Field(path), Vec::new())),
         (found, _) => {
             let what = if found.is_some() { "both `header` and `field`" } else { "neither `header` nor `field`" };
             problems.add(map.node(), what, "say where the signature stands: in a header, or at a path of the body");

@@ -54,6 +54,30 @@ fn of_signature(keys: &str) -> String {
 }
 
 #[test]
+fn a_token_stands_in_a_header_and_hashes_may_stand_in_several() {
+    let of = |signature: &str| {
+        let text = format!(
+            "vendor: x\nwebhook:\n  signature: {signature}\n  delivery_id: {{header: x}}\n  event: e\n  \
+             subjects: {{a: {{Job: id}}}}\n"
+        );
+        Manifest::parse("manifest.yaml", &text).err().map(|problems| problems.to_string()).unwrap_or_default()
+    };
+    assert_eq!(of("{token: {header: Authorization, before: \"Bearer \"}}"), "");
+    assert_eq!(of("{hmac: {algorithm: sha256, encoding: base64, header: [X-1, X-2], signed: body}}"), "");
+    for (signature, part) in [
+        ("{token: {}}", "`header` is missing"),
+        ("{token: {header: a, befor: b}}", "unknown key \"befor\" (did you mean \"before\"?)"),
+        ("{token: {header: \"a b\"}}", "is not the name of a header"),
+        ("{tokn: {header: a}}", "\"tokn\" is not known here (did you mean \"token\"?)"),
+        ("{hmac: {algorithm: sha256, encoding: hex, header: [], signed: body}}", "manifest.yaml:3: no header"),
+        ("{hmac: {algorithm: sha256, encoding: hex, header: [a, \"b c\"], signed: body}}", "\"b c\" is not the name"),
+    ] {
+        let shown = of(signature);
+        assert!(shown.contains(part), "{signature}: {shown}");
+    }
+}
+
+#[test]
 fn a_signature_stands_in_one_place_and_signs_something() {
     for (keys, part) in [
         ("signed: body", "manifest.yaml:3: neither `header` nor `field`"),
@@ -353,9 +377,12 @@ fn of_webhook(keys: &str) -> String {
 #[test]
 fn a_handshake_an_answer_and_an_event_s_header_are_of_closed_sets() {
     assert_eq!(of_webhook("  event: {header: Event-Name}\n  handshake: {echo: X-Hook-Secret}\n  answer: 202\n"), "");
+    assert_eq!(of_webhook("  event: {always: made}\n"), "");
     for (keys, part) in [
         ("  event: {headr: Event-Name}\n", "\"headr\" is not known here (did you mean \"header\"?)"),
         ("  event: {header: \"a b\"}\n", "is not the name of a header"),
+        ("  event: {always: [made]}\n", "expected"),
+        ("  event: {always: made, header: x}\n", "expected"),
         ("  event: e\n  handshake: {ecko: X}\n", "\"ecko\" is not known here (did you mean \"echo\"?)"),
         ("  event: e\n  handshake: {echo: \"a b\"}\n", "is not the name of a header"),
         ("  event: e\n  handshake: yes\n", "expected `kind: {…}`"),
@@ -380,6 +407,7 @@ fn an_event_is_named_by_the_body_or_by_a_header_and_a_subject_at_the_first_place
     assert_eq!(of("{header: Event-Name}").event_of(&headers, b"{\"e\":\"other\"}").as_deref(), Some("made"));
     assert_eq!(of("{header: Event-Name}").event_of(&[], b"{\"e\":\"other\"}"), None);
     assert_eq!(of("e").event_of(&headers, b"{\"e\":\"other\"}").as_deref(), Some("other"));
+    assert_eq!(of("{always: made}").event_of(&[], b"{\"e\":\"other\"}").as_deref(), Some("made"));
     let manifest = of("e");
     let subject = &manifest.webhook.as_ref().unwrap().subjects["made"];
     let found = |body: &str| subject.find(body.as_bytes()).map(|(record, id)| format!("{record} {id}"));

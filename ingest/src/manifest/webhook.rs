@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use axum::http::HeaderMap;
 use hirewire_yaml::{Node, Problems, Value};
 
 use super::{Place, Signature, Subject, header, path};
@@ -20,7 +21,7 @@ pub struct Webhook {
     /// Headers that ride along with the raw event, in lower case. Never one that holds a secret or a person.
     pub keep_headers: Vec<String>,
     /// Where a delivery says which event it is.
-    pub event: Place,
+    pub event: EventName,
     /// What each known event is about. Others are kept too, keyed by the connection.
     pub subjects: BTreeMap<String, Subject>,
     /// Events that only name something: lists of `api`, and where the id stands. One row is read by it, or the list of
@@ -28,6 +29,14 @@ pub struct Webhook {
     pub(crate) fetch: BTreeMap<String, Vec<(String, Named)>>,
     /// Events that may carry answers about a person's demographics.
     pub restricted: Vec<String>,
+}
+
+/// What names a delivery's event.
+#[derive(Debug)]
+pub enum EventName {
+    At(Place),
+    /// Deliveries name none: all are this one.
+    Always(String),
 }
 
 /// A request that is no delivery, and what the vendor awaits.
@@ -72,7 +81,7 @@ impl Webhook {
             None => Vec::new(),
             Some(node) => node.list(problems)?.iter().filter_map(|item| header(item, problems)).collect(),
         };
-        let event = map.require("event", problems).and_then(|node| Place::read(node, problems));
+        let event = map.require("event", problems).and_then(|node| EventName::read(node, problems));
         let subjects = map.require("subjects", problems).and_then(|node| subjects(node, problems));
         let fetch = match map.get("fetch") {
             None => Some(BTreeMap::new()),
@@ -102,6 +111,25 @@ impl Webhook {
     #[must_use]
     pub fn is_thin(&self, event: &str) -> bool {
         self.fetch.contains_key(event)
+    }
+}
+
+impl EventName {
+    /// Reads a path of the body, `{header: Name}` or `{always: name}`.
+    fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+        if node.peek("always").is_none() {
+            return Place::read(node, problems).map(Self::At);
+        }
+        let (_, value) = node.tagged(&["always"], problems)?;
+        value.name(problems).map(|name| Self::Always(name.to_owned()))
+    }
+
+    /// The event that a delivery says it is.
+    pub(crate) fn text(&self, headers: &HeaderMap, body: &[u8]) -> Option<String> {
+        match self {
+            Self::At(place) => place.text(headers, body),
+            Self::Always(name) => Some(name.clone()),
+        }
     }
 }
 

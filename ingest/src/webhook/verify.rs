@@ -72,6 +72,12 @@ impl Verifier {
     pub fn verify(&self, scheme: &Signature, delivery: Delivery) -> Result<VerifiedRequest, Unproven> {
         let hmac = match scheme {
             Signature::None => return Ok(VerifiedRequest(delivery)),
+            Signature::Token(token) => {
+                let claimed = delivery.headers.get(&token.header).map_or(&[][..], |value| value.as_bytes());
+                let claimed = claimed.strip_prefix(token.before.as_bytes()).unwrap_or_default();
+                self.prove(|secret| bool::from(claimed.ct_eq(secret)), claimed.is_empty())?;
+                return Ok(VerifiedRequest(delivery));
+            }
             Signature::Hmac(hmac) => hmac,
         };
         let claims = hmac.claims(&delivery);
@@ -79,27 +85,33 @@ impl Verifier {
         let Some(signed) = hmac.signed(&delivery, &claims) else {
             return Err(Unproven::Forged("it lacks what is signed"));
         };
+        let proves = |secret: &[u8]| {
+            let proof = hmac.compute(secret, &signed);
+            claimed.iter().any(|claim| bool::from(claim.ct_eq(&proof)))
+        };
+        self.prove(proves, claimed.is_empty())?;
+        match &hmac.sent_at {
+            Some(sent_at) if !sent_at.is_recent(&delivery, &claims) => {
+                Err(Unproven::Forged("it is signed, but was not sent just now"))
+            }
+            _ => Ok(VerifiedRequest(delivery)),
+        }
+    }
+
+    /// Whether one of the secrets does it. `nothing`: there is nothing that it could prove.
+    fn prove(&self, proves: impl Fn(&[u8]) -> bool, nothing: bool) -> Result<(), Unproven> {
         let mut unread = None;
         for secret in &self.secrets {
             match secret.bytes() {
                 Ok(key) if key.is_empty() => unread = Some("an empty secret".to_owned()),
-                Ok(key) => {
-                    let proof = hmac.compute(&key, &signed);
-                    if claimed.iter().any(|claim| bool::from(claim.ct_eq(&proof))) {
-                        return match &hmac.sent_at {
-                            Some(sent_at) if !sent_at.is_recent(&delivery, &claims) => {
-                                Err(Unproven::Forged("it is signed, but was not sent just now"))
-                            }
-                            _ => Ok(VerifiedRequest(delivery)),
-                        };
-                    }
-                }
+                Ok(key) if proves(&key) => return Ok(()),
+                Ok(_) => {}
                 Err(error) => unread = Some(error.to_string()),
             }
         }
         Err(match unread {
             Some(which) => Unproven::SecretNotLoaded(which),
-            None if claimed.is_empty() => Unproven::Forged("no readable signature"),
+            None if nothing => Unproven::Forged("no readable signature"),
             None => Unproven::Forged("the signature does not match"),
         })
     }
@@ -131,8 +143,9 @@ impl Hmac {
     fn claims(&self, delivery: &Delivery) -> Claims {
         let values: Vec<String> = match &self.claim {
             Place::Header(name) => {
-                let values = delivery.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-                values.map(str::to_owned).collect()
+                let names = std::iter::once(name).chain(&self.also);
+                let values = names.flat_map(|name| delivery.headers.get_all(name));
+                values.filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
             }
             Place::Field(path) => json::scalar(&delivery.body, path).into_iter().collect(),
         };
@@ -213,6 +226,7 @@ mod tests {
             algorithm,
             encoding: Encoding::Hex,
             claim: Place::Header("s".to_owned()),
+            also: Vec::new(),
             decoded: None,
             before: String::new(),
             between: None,

@@ -24,6 +24,9 @@ impl Context for Nobody {
     fn id(&mut self, _: &str, _: &str) -> [u8; 36] {
         [b'0'; 36]
     }
+    fn foreign_id(&mut self, _: &str, _: &str, _: &str) -> [u8; 36] {
+        [b'0'; 36]
+    }
     fn lookup(&mut self, _: &str, _: &str, _: usize, _: &mut Vec<u8>) -> bool {
         false
     }

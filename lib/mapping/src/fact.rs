@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::json::Tape;
+use crate::plan::Owner;
 
 /// One payload and what came with it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,6 +26,17 @@ pub trait Context {
     /// The canonical id, as UUID text.
     fn id(&mut self, record: &str, remote_id: &str) -> [u8; 36];
 
+    /// The canonical id of what another connection of the same tenant knows by `remote_id`.
+    fn foreign_id(&mut self, connection: &str, record: &str, remote_id: &str) -> [u8; 36];
+
+    /// The canonical id of what `text` names; `None` if it is [`foreign`] and no such text.
+    fn reference(&mut self, record: &str, text: &str, is_foreign: bool) -> Option<[u8; 36]> {
+        if !is_foreign {
+            return Some(self.id(record, text));
+        }
+        foreign(text).map(|(connection, remote_id)| self.foreign_id(connection, record, remote_id))
+    }
+
     /// Appends the encoding of top-level field `field` of a known record; `false` if it is not known.
     fn lookup(&mut self, record: &str, remote_id: &str, field: usize, out: &mut Vec<u8>) -> bool;
 }
@@ -40,10 +52,11 @@ pub enum RejectCode {
     RequiredMissing,
     UnreadableValue,
     OutOfRange,
+    Uncorrelated,
 }
 
 impl RejectCode {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::InvalidUtf8,
         Self::InvalidJson,
         Self::TooDeep,
@@ -52,6 +65,7 @@ impl RejectCode {
         Self::RequiredMissing,
         Self::UnreadableValue,
         Self::OutOfRange,
+        Self::Uncorrelated,
     ];
 
     /// As it stands in dead letters and in the documentation.
@@ -66,6 +80,7 @@ impl RejectCode {
             Self::RequiredMissing => "REQUIRED_MISSING",
             Self::UnreadableValue => "UNREADABLE_VALUE",
             Self::OutOfRange => "OUT_OF_RANGE",
+            Self::Uncorrelated => "UNCORRELATED",
         }
     }
 }
@@ -136,6 +151,23 @@ pub struct Element<'a> {
     pub delete: bool,
 }
 
+/// How a rule says whose partition its record belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kinship {
+    /// The owner is known to the same connection.
+    Own,
+    /// The owner is known to another connection: its id is `<connection>/<remote id>`, see [`foreign`].
+    Foreign,
+    /// Another statement about the same record will name the owner.
+    Awaited,
+}
+
+/// Connection and remote id in an id of another connection, as an order carried it out and its result brings it back.
+#[must_use]
+pub fn foreign(text: &str) -> Option<(&str, &str)> {
+    text.split_once('/').filter(|(connection, remote_id)| !connection.is_empty() && !remote_id.is_empty())
+}
+
 /// One statement of a payload about one record.
 #[derive(Clone, Copy)]
 pub struct Fact<'a> {
@@ -144,6 +176,7 @@ pub struct Fact<'a> {
     pub remote_id: &'a str,
     /// Record and remote id of the one whose partition it belongs to; `None` if the payload does not say.
     pub owner: Option<(&'a str, &'a str)>,
+    pub kinship: Kinship,
     pub completeness: Completeness,
     pub delete: bool,
     /// The source's clock of this statement.
@@ -309,11 +342,15 @@ impl FactSpan {
     fn view<'a>(&'a self, plan: &'a crate::Plan, scratch: &'a Scratch) -> Fact<'a> {
         let rule = &plan.rules[self.rule];
         let remote_id = self.remote_id.text(&scratch.texts);
-        let owner = match &rule.owner {
-            crate::plan::Owner::Itself => Some((rule.record.as_str(), remote_id)),
-            crate::plan::Owner::Record(..) if self.owner_id.from == self.owner_id.to => None,
-            crate::plan::Owner::Record(record, _) => Some((record.as_str(), self.owner_id.text(&scratch.texts))),
-            crate::plan::Owner::Unknown => None,
+        let (owner, kinship) = match &rule.owner {
+            Owner::Itself => (Some((rule.record.as_str(), remote_id)), Kinship::Own),
+            Owner::Record(..) if self.owner_id.from == self.owner_id.to => (None, Kinship::Own),
+            Owner::Record(record, _) => (Some((record.as_str(), self.owner_id.text(&scratch.texts))), Kinship::Own),
+            Owner::Foreign(record, _) => {
+                (Some((record.as_str(), self.owner_id.text(&scratch.texts))), Kinship::Foreign)
+            }
+            Owner::Awaited => (None, Kinship::Awaited),
+            Owner::Unknown => (None, Kinship::Own),
         };
         let element = rule.element.as_ref().map(|element| Element {
             field: element.field,
@@ -327,6 +364,7 @@ impl FactSpan {
             record: &rule.record,
             remote_id,
             owner,
+            kinship,
             completeness: if rule.whole { Completeness::Whole } else { Completeness::Part },
             delete: rule.delete && element.is_none(),
             version_micros: self.version,

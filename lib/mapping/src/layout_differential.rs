@@ -12,6 +12,9 @@ impl Context for World {
     fn id(&mut self, _: &str, remote_id: &str) -> [u8; 36] {
         [u8::try_from(remote_id.len() % 100).unwrap(); 36]
     }
+    fn foreign_id(&mut self, connection: &str, _: &str, remote_id: &str) -> [u8; 36] {
+        [u8::try_from((connection.len() + remote_id.len()) % 100).unwrap(); 36]
+    }
     fn lookup(&mut self, _: &str, remote_id: &str, _: usize, out: &mut Vec<u8>) -> bool {
         out.push(0);
         remote_id.len().is_multiple_of(2)

@@ -23,6 +23,8 @@ mod table;
 mod time;
 pub mod tool;
 
-pub use fact::{Completeness, Context, Coverage, Element, Fact, Input, Mapped, Reject, RejectCode, Scratch, Slice};
+pub use fact::{
+    Completeness, Context, Coverage, Element, Fact, Input, Kinship, Mapped, Reject, RejectCode, Scratch, Slice, foreign,
+};
 pub use plan::{Ignored, Plan};
 pub use show::show_record;

@@ -99,6 +99,10 @@ pub(crate) struct Rule {
 pub(crate) enum Owner {
     Itself,
     Record(String, Source),
+    /// Of another connection.
+    Foreign(String, Source),
+    /// Told by another rule.
+    Awaited,
     Unknown,
 }
 
@@ -207,6 +211,8 @@ pub(crate) enum Op {
     Ref {
         record: String,
         source: Source,
+        /// The id is one of another connection.
+        foreign: bool,
     },
     Lookup {
         record: String,

@@ -14,14 +14,17 @@ use crate::shape::{RecordShape, Shape};
 use crate::show::{quote, show};
 use crate::{Context, Coverage, Fact, Input, Plan, Reject, Scratch, Slice};
 
+/// Canonical id of (connection, if it is another one, record, remote id).
+type IdOf<'a> = dyn Fn(Option<&str>, &str, &str) -> String + 'a;
+
 /// Key of (record, remote id, owner).
 pub type KeyOf<'a> = dyn Fn(&str, &str, Option<(&str, &str)>) -> String + 'a;
 
 /// What the caller knows and the mapping does not.
 pub struct World<'a, 's> {
     pub schema_of: &'a dyn Fn(&str) -> Option<&'s Schema>,
-    /// Canonical id of (record, remote id).
-    pub id: &'a dyn Fn(&str, &str) -> String,
+    /// Canonical id of (connection, if it is another one, record, remote id).
+    pub id: &'a IdOf<'a>,
     pub key: &'a KeyOf<'a>,
     /// Texts and instants for `meta`, by field name; what is not here keeps its default or is empty.
     pub meta: &'a [(&'a str, MetaValue)],
@@ -144,17 +147,27 @@ pub fn rows<'b>(body: &'b [u8], rows: Option<&str>) -> Result<Vec<&'b [u8]>, Rej
 }
 
 struct Stateless<'a> {
-    id: &'a dyn Fn(&str, &str) -> String,
+    id: &'a IdOf<'a>,
 }
 
-impl Context for Stateless<'_> {
-    fn id(&mut self, record: &str, remote_id: &str) -> [u8; 36] {
-        let text = (self.id)(record, remote_id);
+impl Stateless<'_> {
+    fn text(&self, connection: Option<&str>, record: &str, remote_id: &str) -> [u8; 36] {
+        let text = (self.id)(connection, record, remote_id);
         let mut id = [b'0'; 36];
         if let (36, bytes) = (text.len(), text.as_bytes()) {
             id.copy_from_slice(bytes);
         }
         id
+    }
+}
+
+impl Context for Stateless<'_> {
+    fn id(&mut self, record: &str, remote_id: &str) -> [u8; 36] {
+        self.text(None, record, remote_id)
+    }
+
+    fn foreign_id(&mut self, connection: &str, record: &str, remote_id: &str) -> [u8; 36] {
+        self.text(Some(connection), record, remote_id)
     }
 
     fn lookup(&mut self, _: &str, _: &str, _: usize, _: &mut Vec<u8>) -> bool {
@@ -299,7 +312,7 @@ impl Assembled {
             let time = self.times.iter().find(|(name, _)| *name == field.name).and_then(|(_, time)| *time);
             let value = match field.name.as_str() {
                 "op" => Some(MetaValue::Symbol(if self.delete { "DELETE" } else { "UPSERT" }.to_owned())),
-                "id" => Some(MetaValue::Text((world.id)(&self.record, &self.remote_id))),
+                "id" => Some(MetaValue::Text((world.id)(None, &self.record, &self.remote_id))),
                 "remote_id" => Some(MetaValue::Text(self.remote_id.clone())),
                 "remote_url" => self.url.clone().map(MetaValue::Text),
                 "mapping_version" => Some(MetaValue::Text(plan.version().to_owned())),

@@ -237,7 +237,7 @@ fn arrays_are_built_from_items_entries_and_single_values() {
     );
     assert_eq!(field("invoice_ids", "{each: a}", json!({"a": ["x", 7]})), json!(["x", "7"]));
     let refs = field("invoice_ids", "{each: a, value: {ref: Invoice, from: .}}", json!({"a": [7]}));
-    assert_eq!(refs, json!([id("Invoice", "7")]));
+    assert_eq!(refs, json!([id(None, "Invoice", "7")]));
     let many: Vec<String> = (0..200).map(|n| n.to_string()).collect();
     assert_eq!(field("invoice_ids", "{each: a}", json!({"a": many})), json!(many));
 }
@@ -283,11 +283,39 @@ fn conditions_choose() {
     assert!(!chosen("{event: true, is: e}", json!({})));
 }
 
+#[test]
+fn ids_of_another_connection_name_it_and_an_owner_that_is_none_is_a_dead_letter() {
+    let rule = "{ref: Invoice, foreign: true, from: a}";
+    assert_eq!(field("depot_id", rule, json!({"a": "ats/7/b"})), id(Some("ats"), "Invoice", "7/b"));
+    assert_eq!(field("depot_id", rule, json!({"a": "7"})), json!(null));
+    let plan = plan_with("Parcel", "    owner: {foreign: {Invoice: a}}\n    fields: {depot_id: b}", None);
+    let owner = |body: &str| {
+        let mut scratch = Scratch::default();
+        let mapped = plan.apply(&mut scratch, &input(body.as_bytes(), &[]), &mut Nobody);
+        mapped.map(|mapped| {
+            let fact = mapped.facts().next().unwrap();
+            format!("{:?} {:?}", fact.owner.unwrap(), fact.kinship)
+        })
+    };
+    assert_eq!(owner(r#"{"id": 1, "a": "ats/7"}"#).unwrap(), "(\"Invoice\", \"ats/7\") Foreign");
+    for body in [r#"{"id": 1}"#, r#"{"id": 1, "a": null}"#, r#"{"id": 1, "a": "7"}"#, r#"{"id": 1, "a": "/7"}"#] {
+        assert_eq!(owner(body).unwrap_err().to_string(), "Parcel.owner <- a: no id of a record that this is about");
+    }
+    let plan = plan_with("Parcel", "    owner: awaited\n    fields: {depot_id: b}", None);
+    let mut scratch = Scratch::default();
+    let mapped = plan.apply(&mut scratch, &input(br#"{"id": 1}"#, &[]), &mut Nobody).unwrap();
+    let fact = mapped.facts().next().unwrap();
+    assert_eq!((fact.owner, fact.kinship), (None, hirewire_mapping::Kinship::Awaited));
+}
+
 /// Knows one sender, called Agency.
 struct OneSender;
 
 impl Context for OneSender {
     fn id(&mut self, _: &str, _: &str) -> [u8; 36] {
+        [b'0'; 36]
+    }
+    fn foreign_id(&mut self, _: &str, _: &str, _: &str) -> [u8; 36] {
         [b'0'; 36]
     }
     fn lookup(&mut self, record: &str, remote_id: &str, field: usize, out: &mut Vec<u8>) -> bool {

@@ -253,6 +253,7 @@ mod tests {
                 remote_id: "1",
                 rule: "r",
                 owner: None,
+                kin: crate::claim::Kin::Own,
                 whole,
                 delete: false,
                 version,

@@ -2,19 +2,29 @@
 //! partition's fragment. Out: the state in [`Work`](crate::work::Work) has it, or a fragment is in the outbox.
 
 use hirewire_kafka::{Inbound, Outbox, Stop, partition_for};
+use hirewire_mapping::foreign;
 
 use super::NormalizeStep;
 use crate::catalog::VISIT;
-use crate::claim::{Claim, Id};
+use crate::claim::{Claim, Id, Kin};
 use crate::dead_letter::Code;
 use crate::fragments;
-use crate::moved::{self, HOME, LEAVE};
-use crate::work::Place;
+use crate::moved::{self, HOME, LEAVE, STATEMENT};
+use crate::work::{Place, Waiting};
 
 impl NormalizeStep {
     /// Reconciles a claim if this partition owns it, else forwards it to the partition that does.
     pub(super) fn place(&mut self, claim: &Claim<'_>, out: &mut Outbox) -> Result<(), Stop> {
         let Some(owner) = self.owner_of(claim) else {
+            if claim.kin == Kin::Awaited {
+                let home = self.home_of(claim.record, claim);
+                let to = partition_for(&home, self.shared.partitions);
+                if to == self.partition {
+                    return self.take_awaiting(claim, home, out);
+                }
+                self.forward(claim, &home, to, out);
+                return Ok(());
+            }
             if claim.element.is_some() {
                 let home = self.home_of(claim.record, claim);
                 let to = partition_for(&home, self.shared.partitions);
@@ -55,8 +65,18 @@ impl NormalizeStep {
         }
     }
 
-    /// None: a deletion or a row whose payload does not name the owner.
+    /// None: a deletion or a row whose payload does not name the owner, or what waits to be told.
     fn owner_of(&mut self, claim: &Claim<'_>) -> Option<Id> {
+        match claim.kin {
+            Kin::Own => {}
+            Kin::Told(id) => return Some(id),
+            Kin::Awaited => return None,
+            Kin::Foreign => {
+                let (record, text) = claim.owner?;
+                let (connection, remote_id) = foreign(text)?;
+                return Some(self.ids.id(claim.origin.tenant, connection, record, remote_id));
+            }
+        }
         match claim.owner {
             Some((record, remote_id)) => {
                 Some(self.ids.id(claim.origin.tenant, claim.origin.connection, record, remote_id))
@@ -73,6 +93,10 @@ impl NormalizeStep {
     fn apply(&mut self, claim: &Claim<'_>, owner: Id, held_only: bool, out: &mut Outbox) -> Result<(), Stop> {
         let id = if claim.record == VISIT { owner } else { self.id_of(claim) };
         let store = self.store.as_mut().ok_or_else(not_restored)?;
+        if claim.kin == Kin::Foreign && !self.work.knows(store, &owner)? {
+            self.stray = Some("the tenant has no such record at the connection that the order names");
+            return Ok(());
+        }
         match self.work.apply(store, claim, Place { id, owner }, held_only)? {
             Some(arrived) => self.notify(&moved::notice(HOME, claim, &arrived), out),
             None => Ok(()),
@@ -85,6 +109,25 @@ impl NormalizeStep {
         match self.work.keep_row(store, claim, home)? {
             Some(owner) => self.give(claim, owner, true, out),
             None => Ok(()),
+        }
+    }
+
+    /// A statement whose owner another one names is at its record's home: on to the owner, or kept until one is known.
+    fn take_awaiting(&mut self, claim: &Claim<'_>, home: Id, out: &mut Outbox) -> Result<(), Stop> {
+        let store = self.store.as_mut().ok_or_else(not_restored)?;
+        match self.work.keep_statement(store, claim, home)? {
+            Waiting::Owner(owner) => self.give(&Claim { kin: Kin::Told(owner), ..claim.clone() }, owner, false, out),
+            Waiting::Kept => {
+                if let Some((id, record)) = self.shared.issues.awaits_order(&self.shared.catalog, claim) {
+                    self.told.push(id);
+                    out.send(record);
+                }
+                Ok(())
+            }
+            Waiting::Full => {
+                self.stray = Some("as many results as are kept wait for the same order already");
+                Ok(())
+            }
         }
     }
 
@@ -115,7 +158,11 @@ impl NormalizeStep {
         }
         if let Some((owner, rows)) = self.work.waiting_rows(&home) {
             for row in &rows {
-                self.give(&moved::row_claim(notice, row), owner, true, out)?;
+                if row.field != STATEMENT {
+                    self.give(&moved::row_claim(notice, row), owner, true, out)?;
+                } else if let Ok(claim) = Claim::decode(row.value.as_deref().unwrap_or_default(), b"") {
+                    self.give(&Claim { kin: Kin::Told(owner), ..claim }, owner, false, out)?;
+                }
             }
         }
         Ok(())
@@ -142,6 +189,10 @@ impl NormalizeStep {
             return self.bury(input, Code::UnknownRecord, format!("record {}", claim.record), None, out);
         }
         self.shared.metrics.fragments.received.inc();
+        if claim.kin == Kin::Awaited {
+            let home = self.home_of(claim.record, &claim);
+            return self.take_awaiting(&claim, home, out);
+        }
         let owner = self.owner_of(&claim);
         if owner.is_none() && claim.element.is_some() {
             // Here as its record's home; if the home is elsewhere, it knew the owner and sent the row on.

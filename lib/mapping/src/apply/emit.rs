@@ -150,8 +150,8 @@ impl Run<'_, '_> {
                 put_long(found.map_or(UNMAPPED, |symbol| symbol.index), &mut run.scratch.out);
                 Outcome::Written
             }),
-            Op::Ref { record, source } => self.with_text(emit, source, scope, |run, _, text| {
-                let id = run.context.id(record, text);
+            Op::Ref { record, source, foreign } => self.with_text(emit, source, scope, |run, _, text| {
+                let Some(id) = run.context.reference(record, text, *foreign) else { return Outcome::Absent };
                 put_short(&emit.prefix, &mut run.scratch.out);
                 put_bytes(&id, &mut run.scratch.out);
                 Outcome::Written

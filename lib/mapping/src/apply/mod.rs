@@ -9,7 +9,7 @@ mod source;
 
 pub(crate) use carry::CarryBuffers;
 
-use crate::fact::{Coverage, FactSpan, Input, Mapped, NoteKind, Scratch, Slot, Span};
+use crate::fact::{Coverage, FactSpan, Input, Mapped, NoteKind, Scratch, Slot, Span, foreign};
 use crate::json::{Fault, JsonError, Kind, Node, Tape, span};
 use crate::path::{Path, Step};
 use crate::plan::{Instant, Owner, Plan, Rule, Source};
@@ -125,7 +125,15 @@ impl<'p> Run<'_, 'p> {
         let slots = self.scratch.slots.len();
         let Some(remote_id) = self.identity(rule, &rule.id, "id", scope)? else { return Ok(()) };
         let owner_id = match &rule.owner {
-            Owner::Itself | Owner::Unknown => Span::default(),
+            Owner::Itself | Owner::Awaited | Owner::Unknown => Span::default(),
+            Owner::Foreign(_, source) => {
+                let found = self.text_note(rule, source, "owner", scope)?.unwrap_or_default();
+                if foreign(found.text(&self.scratch.texts)).is_none() {
+                    let (target, what) = (format!("{}.owner", rule.record), "no id of a record that this is about");
+                    return Err(self.reject(rule, RejectCode::Uncorrelated, &target, source.to_string(), what));
+                }
+                found
+            }
             // A parent that the payload does not name is unknown.
             Owner::Record(_, source) => self.text_note(rule, source, "owner", scope)?.unwrap_or_default(),
         };

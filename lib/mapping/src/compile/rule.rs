@@ -175,27 +175,34 @@ impl Compiler<'_> {
         match node.map(|node| (node, &node.value)) {
             None => Owner::Itself,
             Some((_, Value::Plain(word))) if word == "unknown" => Owner::Unknown,
-            Some((node, Value::Map(entries))) if entries.len() == 1 => {
-                let mut found = Owner::Unknown;
-                if let Some(mut map) = node.map(&mut self.problems) {
-                    for (key, record, source) in map.entries() {
-                        self.record_shape(key, record);
-                        if let Some(source) = self.source(source, "owner") {
-                            found = Owner::Record(record.to_owned(), source);
-                        }
-                    }
-                }
-                found
-            }
+            Some((_, Value::Plain(word))) if word == "awaited" => Owner::Awaited,
+            Some((node, Value::Map(entries))) if entries.len() == 1 => match node.peek("foreign") {
+                Some(inner) => self.named_owner(inner, Owner::Foreign),
+                None => self.named_owner(node, Owner::Record),
+            },
             Some((node, _)) => {
                 self.problems.add(
                     node,
                     "an owner that is not understood",
-                    "write {Record: path of its id}, or unknown",
+                    "write {Record: path of its id}, {foreign: {Record: path}}, awaited or unknown",
                 );
                 Owner::Unknown
             }
         }
+    }
+
+    /// Reads `{Record: source of its id}`.
+    fn named_owner(&mut self, node: &Node, owner: fn(String, Source) -> Owner) -> Owner {
+        let mut found = Owner::Unknown;
+        if let Some(mut map) = node.map(&mut self.problems) {
+            for (key, record, source) in map.entries() {
+                self.record_shape(key, record);
+                if let Some(source) = self.source(source, "owner") {
+                    found = owner(record.to_owned(), source);
+                }
+            }
+        }
+        found
     }
 
     fn hints(&mut self, node: Option<&Node>, record: &str) -> Vec<(String, Source)> {

@@ -219,8 +219,9 @@ impl Compiler<'_> {
             );
             return None;
         }
+        let foreign = map.get("foreign").and_then(|node| node.boolean(&mut self.problems)).unwrap_or(false);
         let source = self.source_of(map, target)?;
-        Some(Op::Ref { record: name.to_owned(), source })
+        Some(Op::Ref { record: name.to_owned(), source, foreign })
     }
 
     fn lookup(&mut self, map: &mut Map<'_>, record: &Node, shape: &Shape, target: &str) -> Option<Op> {

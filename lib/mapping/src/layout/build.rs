@@ -44,7 +44,7 @@ fn walk(rules: &mut [Rule], ignored: &mut [Path], visit: &mut dyn Visit) {
             condition(visit, scope, when);
         }
         source(visit, scope, &mut rule.id);
-        if let Owner::Record(_, of) = &mut rule.owner {
+        if let Owner::Record(_, of) | Owner::Foreign(_, of) = &mut rule.owner {
             source(visit, scope, of);
         }
         let instants = [&mut rule.version, &mut rule.created_at, &mut rule.updated_at, &mut rule.deleted_at];

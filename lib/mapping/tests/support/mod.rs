@@ -108,6 +108,9 @@ impl Context for Nobody {
     fn id(&mut self, _: &str, _: &str) -> [u8; 36] {
         [b'0'; 36]
     }
+    fn foreign_id(&mut self, _: &str, _: &str, _: &str) -> [u8; 36] {
+        [b'0'; 36]
+    }
     fn lookup(&mut self, _: &str, _: &str, _: usize, _: &mut Vec<u8>) -> bool {
         false
     }
@@ -119,10 +122,11 @@ pub(crate) fn field_index(record: &str, field: &str) -> usize {
     schema.fields.iter().position(|known| known.name == field).unwrap()
 }
 
-pub(crate) fn id(record: &str, remote_id: &str) -> String {
-    format!("{:0>36}", format!("{record}-{remote_id}"))
+pub(crate) fn id(connection: Option<&str>, record: &str, remote_id: &str) -> String {
+    let parts = connection.into_iter().chain([record, remote_id]);
+    format!("{:0>36}", parts.collect::<Vec<_>>().join("-"))
 }
 
 pub(crate) fn key(record: &str, remote_id: &str, _: Option<(&str, &str)>) -> String {
-    id(record, remote_id)
+    id(None, record, remote_id)
 }
