@@ -36,15 +36,19 @@ pub(crate) struct Cluster {
     dir: tempfile::TempDir,
 }
 
-pub(crate) fn vendor_plan() -> Arc<Plan> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vendors/greenhouse/mapping.yaml");
+pub(crate) fn vendor_plan(vendor: &str) -> Arc<Plan> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vendors").join(vendor).join("mapping.yaml");
     let root = hirewire_yaml::parse("mapping.yaml", &std::fs::read_to_string(path).unwrap()).unwrap();
     let schema_of = |name: &str| hirewire_schemas::schema(name).map(|schema| &schema.avro);
     Arc::new(Plan::compile(&root, None, &schema_of).unwrap_or_else(|problems| panic!("{problems}")))
 }
 
 pub(crate) fn fixture(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vendors/greenhouse/fixtures").join(name);
+    fixture_of("greenhouse", name)
+}
+
+pub(crate) fn fixture_of(vendor: &str, name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vendors").join(vendor).join("fixtures").join(name);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -52,14 +56,15 @@ pub(crate) fn id(record: &str, remote_id: &str) -> String {
     ids::canonical_id(TENANT, CONNECTION, record, remote_id).to_string()
 }
 
+/// A connection with the vendor's real mapping.
+pub(crate) fn connection(tenant: &str, name: &str, vendor: &str) -> Connection {
+    let (name, tenant, plan) = (name.to_owned(), tenant.to_owned(), vendor_plan(vendor));
+    Connection { name, tenant, vendor: vendor.to_owned(), plan }
+}
+
 /// What all steps know: one connection of a real mapping, and no look-up that is waited for. Stores stand in `dir`.
 pub(crate) fn shared(dir: &Path) -> Shared {
-    let connection = Connection {
-        name: CONNECTION.to_owned(),
-        tenant: TENANT.to_owned(),
-        vendor: "greenhouse".to_owned(),
-        plan: vendor_plan(),
-    };
+    let connection = connection(TENANT, CONNECTION, "greenhouse");
     Shared {
         catalog: Arc::new(Catalog::new(&Names::new(""), &|_| Some(7)).unwrap()),
         sources: HashMap::from([(CONNECTION.to_owned(), Source::from(connection))]),
@@ -148,6 +153,25 @@ impl Cluster {
     /// One raw record, in a transaction of its own, and what follows from it.
     pub(crate) fn send(&mut self, origin: &str, what: &str, delivery: &str, subject: (&str, &str), body: &str) {
         let input = self.input(origin, what, delivery, subject, body, jiff::Timestamp::now());
+        self.send_together(&[input]);
+    }
+
+    /// A delivery of another connection, and what follows from it. `subject`: of whom ingest would take it to be.
+    pub(crate) fn deliver(&mut self, connection: &str, event: &str, delivery: &str, subject: (&str, &str), body: &str) {
+        let source = &self.shared.sources[connection];
+        let (topic, tenant) = (Names::new("").raw(&source.vendor), source.tenant.clone());
+        let mut input = self.input("webhook", event, delivery, subject, body, jiff::Timestamp::now());
+        let key = ids::canonical_id(&tenant, connection, subject.0, subject.1).to_string();
+        input.topic = topic.into();
+        input.partition = partition_for(key.as_bytes(), PARTITIONS);
+        input.key = Some(Bytes::from(key));
+        for (name, value) in &mut input.headers {
+            match name.as_str() {
+                "ce_id" => *value = Bytes::from(format!("{connection}/{delivery}")),
+                "hirewire-connection" => *value = Bytes::from(connection.to_owned()),
+                _ => {}
+            }
+        }
         self.send_together(&[input]);
     }
 
