@@ -78,6 +78,14 @@ impl ConfigFile {
         read(&self.config.display().to_string(), &text, vendors, secrets)
             .map_err(|problems| anyhow::anyhow!("the configuration has mistakes:\n{problems}"))
     }
+
+    /// What route's part of it is read from beside it; of a text that cannot be read as YAML nothing.
+    pub(crate) fn files_of_route(&self) -> Vec<PathBuf> {
+        let text = std::fs::read_to_string(&self.config).unwrap_or_default();
+        let root = parse(&self.config.display().to_string(), &text).ok();
+        let of = |root: &Node| hirewire_route::Settings::files(root.peek("sinks"), root.peek("route"));
+        root.as_ref().map(of).unwrap_or_default()
+    }
 }
 
 /// Reads a configuration's text. Relative paths in it stand beside `file`.

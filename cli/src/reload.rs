@@ -4,7 +4,7 @@
 //! looks, so that a file that is being written is not taken for a short one.
 
 use std::convert::Infallible;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
@@ -20,42 +20,46 @@ const GLANCE: Duration = Duration::from_secs(1);
 /// By what a file is seen to be another: its path, time and size.
 type Stamp = Vec<(PathBuf, Option<SystemTime>, u64)>;
 
-/// Watches until it is dropped.
-///
-/// # Errors
-/// When the process may not install signal handlers.
-pub(crate) async fn watch(
-    file: &ConfigFile,
-    vendors: &Vendors,
-    settings: &hirewire_route::Settings,
-    reloads: &mpsc::Sender<hirewire_route::Reload>,
-) -> anyhow::Result<Infallible> {
-    let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be listened to")?;
-    let mut folder = settings.folder().map(Path::to_owned);
-    let mut changes = Changes::of(stamp(&file.config, folder.as_deref()));
-    loop {
-        tokio::select! {
-            _ = hangup.recv() => {
-                tracing::info!("SIGHUP: the configuration is read again");
-                changes = Changes::of(stamp(&file.config, folder.as_deref()));
-            }
-            () = tokio::time::sleep(GLANCE) => {
-                if !changes.settled(stamp(&file.config, folder.as_deref())) {
-                    continue;
+/// The watch over a configuration's files.
+pub(crate) struct Watch<'a> {
+    file: &'a ConfigFile,
+    changes: Changes,
+}
+
+impl<'a> Watch<'a> {
+    /// Before the configuration is read for the first time, so that no change after that is missed.
+    pub(crate) fn begin(file: &'a ConfigFile) -> Self {
+        Self { file, changes: Changes::of(look(file)) }
+    }
+
+    /// Watches until it is dropped.
+    ///
+    /// # Errors
+    /// When the process may not install signal handlers.
+    pub(crate) async fn run(
+        mut self,
+        vendors: &Vendors,
+        reloads: &mpsc::Sender<hirewire_route::Reload>,
+    ) -> anyhow::Result<Infallible> {
+        let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be listened to")?;
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => {
+                    tracing::info!("SIGHUP: the configuration is read again");
+                    self.changes = Changes::of(look(self.file));
                 }
-                tracing::info!("the configuration has changed and is read again");
+                () = tokio::time::sleep(GLANCE) => {
+                    if !self.changes.settled(look(self.file)) {
+                        continue;
+                    }
+                    tracing::info!("the configuration has changed and is read again");
+                }
             }
+            let read = self.file.read(vendors, Secrets { route: true, ..Secrets::NONE });
+            let reload = read.map(|config| config.route).map_err(|error| format!("{error:#}"));
+            // A service that has ended takes no settings, and ends this too.
+            drop(reloads.send(reload).await);
         }
-        let read = file.read(vendors, Secrets { route: true, ..Secrets::NONE });
-        if let Ok(config) = &read
-            && config.route.folder() != folder.as_deref()
-        {
-            folder = config.route.folder().map(Path::to_owned);
-            changes = Changes::of(stamp(&file.config, folder.as_deref()));
-        }
-        let reload = read.map(|config| config.route).map_err(|error| format!("{error:#}"));
-        // A service that has ended takes no settings, and ends this too.
-        drop(reloads.send(reload).await);
     }
 }
 
@@ -81,10 +85,16 @@ impl Changes {
     }
 }
 
-/// Of the file and everything in the folder. What cannot be looked at is not there.
-fn stamp(file: &Path, folder: Option<&Path>) -> Stamp {
+/// Of the file, and then of what it names: who writes another one between the two is seen at the next look.
+fn look(file: &ConfigFile) -> Stamp {
+    let mut stamp = stamp(vec![file.config.clone()]);
+    stamp.extend(self::stamp(file.files_of_route()));
+    stamp
+}
+
+/// Of files and everything in folders. What cannot be looked at is not there.
+fn stamp(mut waiting: Vec<PathBuf>) -> Stamp {
     let mut stamp = Vec::new();
-    let mut waiting: Vec<PathBuf> = std::iter::once(file).chain(folder).map(Path::to_owned).collect();
     while let Some(path) = waiting.pop() {
         let Ok(metadata) = std::fs::metadata(&path) else { continue };
         if metadata.is_dir() {
@@ -99,6 +109,8 @@ fn stamp(file: &Path, folder: Option<&Path>) -> Stamp {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -106,20 +118,44 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (file, sinks) = (folder.path().join("hirewire.yaml"), folder.path().join("sinks"));
         std::fs::create_dir_all(sinks.join("one")).unwrap();
-        let now = || stamp(&file, Some(&sinks));
+        let configuration = ConfigFile { config: file.clone() };
+        let now = || look(&configuration);
         let write = |path: &Path, text: &str| std::fs::write(path, text).unwrap();
-        write(&file, "a");
+        let text = |more: &str| {
+            let http = "http: {url: 'https://x.example', ca: ca.pem}";
+            format!("route: {{sinks_dir: sinks}}\nsinks: {{one: {{{http}}}}}\n# {more}\n")
+        };
+        write(&file, &text(""));
         let mut changes = Changes::of(now());
         assert!(!changes.settled(now()), "nothing has changed");
-        write(&file, "ab");
+        write(&file, &text("a"));
         assert!(!changes.settled(now()), "it may not be written to its end");
-        write(&file, "abc");
+        write(&file, &text("ab"));
         assert!(!changes.settled(now()), "as it was not");
         assert!(changes.settled(now()));
         assert!(!changes.settled(now()), "once");
         write(&sinks.join("one").join("sink.yaml"), "x");
         assert!(!changes.settled(now()) && changes.settled(now()), "a file in the folder");
+        write(&folder.path().join("ca.pem"), "x");
+        assert!(!changes.settled(now()) && changes.settled(now()), "a certificate");
         std::fs::remove_file(&file).unwrap();
         assert!(!changes.settled(now()) && changes.settled(now()), "one that is gone is told as a mistake");
+    }
+
+    /// The service has read the file; before its watch began to look, the file was another.
+    #[tokio::test]
+    async fn a_change_right_after_the_first_reading_is_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = ConfigFile { config: folder.path().join("hirewire.yaml") };
+        let (sender, mut reloads) = mpsc::channel(1);
+        let vendors = Vendors::open(None).unwrap();
+        std::fs::write(&file.config, "sinks: {}").unwrap();
+        let watch = Watch::begin(&file);
+        std::fs::write(&file.config, "sinks: {a: 1}").unwrap();
+        let taken_over = async { tokio::time::timeout(GLANCE * 10, reloads.recv()).await };
+        tokio::select! {
+            taken_over = taken_over => assert!(matches!(taken_over, Ok(Some(Err(_)))), "it has mistakes"),
+            refused = watch.run(&vendors, &sender) => match refused.unwrap() {},
+        }
     }
 }

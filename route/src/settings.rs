@@ -9,7 +9,7 @@ pub(crate) use http::read as read_http;
 pub(crate) use http::{read_allow, read_ca};
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,14 +30,12 @@ use crate::request::{RequestPlan, read_entity};
 use crate::route::Route;
 use crate::system::{System, Systems, Takes};
 use crate::topic::TopicSettings;
-use said::said;
+use said::{certificates, said};
 
 /// Everything that route needs to know of the configuration.
 #[derive(Clone)]
 pub struct Settings {
     pub(crate) sinks: Vec<SinkSettings>,
-    /// The folder in the place of the systems that the binary carries.
-    pub(crate) sinks_dir: Option<PathBuf>,
     /// How long a revocation or a stop waits for attempts that are under way.
     pub(crate) drain: Duration,
 }
@@ -167,13 +165,15 @@ impl Settings {
             }
         }
         let sinks = read.into_values().collect::<Option<Vec<_>>>()?;
-        (problems.len() == before).then_some(Self { sinks, sinks_dir: general.sinks_dir, drain: general.drain })
+        (problems.len() == before).then_some(Self { sinks, drain: general.drain })
     }
 
-    /// The folder that they were read from beside the configuration itself.
+    /// What `sinks` and `route` are read from beside the configuration itself: the folder of systems, and certificates.
+    /// Told of a configuration with mistakes too.
     #[must_use]
-    pub fn folder(&self) -> Option<&Path> {
-        self.sinks_dir.as_deref()
+    pub fn files(sinks: Option<&Node>, route: Option<&Node>) -> Vec<PathBuf> {
+        let folder = route.and_then(|node| node.peek("sinks_dir")?.path(&mut Problems::new()));
+        folder.into_iter().chain(sinks.into_iter().flat_map(certificates)).collect()
     }
 
     /// The configured sinks: each has a dead-letter topic and a consumer group.

@@ -67,6 +67,7 @@ impl ServiceArguments {
     }
 
     pub(crate) async fn route(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
+        let watch = reload::Watch::begin(&self.config);
         let config = self.config.read(vendors, Secrets { route: true, ..Secrets::NONE })?;
         let mut stack = Stack::until_signal()?;
         stack.admin(self.admin.unwrap_or(config.admin_listen), &config.data_dir).await?;
@@ -75,7 +76,7 @@ impl ServiceArguments {
         stack.route(&config, Some(reloads));
         tokio::select! {
             ended = until_stopped(stack) => ended,
-            refused = reload::watch(&self.config, vendors, &config.route, &sender) => match refused? {},
+            refused = watch.run(vendors, &sender) => match refused? {},
         }
     }
 }

@@ -6,7 +6,7 @@
 //! other, so a row is kept for each, and what is not deleted counts, the newest of it.
 //! Size: about 1.2 kB an application with its candidate and offer and 2 kB a candidate, as JSON text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError, RwLock};
 
@@ -88,18 +88,26 @@ impl Store {
         Ok(store)
     }
 
-    /// From now on changes of these conditions are kept. True if there is a new one: those that were read before are not
-    /// kept, so that all must be read once more; their topic's positions are forgotten.
+    /// From now on changes of these conditions are kept, and of no others: what a condition that is gone would have kept from
+    /// now on is missing if it comes back. True if there is a new one: those that were read before are not kept, so that all
+    /// must be read once more; their topic's positions are forgotten.
     ///
     /// # Errors
     /// When the disk does not take it.
     pub(crate) fn keep(&self, kept: Vec<Condition>) -> Result<bool, rusqlite::Error> {
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = writer.transaction()?;
+        let texts: BTreeSet<String> = kept.iter().map(Condition::to_string).collect();
+        let before: BTreeSet<String> = {
+            let mut query = transaction.prepare_cached("SELECT text FROM kept_condition")?;
+            query.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?
+        };
+        for gone in before.difference(&texts) {
+            transaction.execute("DELETE FROM kept_condition WHERE text = ?1", params![gone])?;
+        }
         let mut fresh = 0;
-        for condition in &kept {
-            let mut insert = transaction.prepare_cached("INSERT OR IGNORE INTO kept_condition VALUES (?1)")?;
-            fresh += insert.execute(params![condition.to_string()])?;
+        for new in texts.difference(&before) {
+            fresh += transaction.execute("INSERT INTO kept_condition VALUES (?1)", params![new])?;
         }
         if fresh > 0 {
             transaction.execute("DELETE FROM position WHERE topic LIKE ?1", params![format!("%{LEDGER}")])?;
@@ -483,6 +491,17 @@ mod tests {
         assert!(!store.keep(vec![hires(), hires()]).unwrap(), "nothing new");
         drop(store);
         assert_eq!(open(vec![hires()]).positions().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_condition_that_was_gone_for_a_while_reads_the_ledger_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("c.sqlite"), vec![hires()]).unwrap();
+        assert!(!store.keep(Vec::new()).unwrap(), "nothing new");
+        // Nobody wants the hires now: it is not among those that are kept.
+        store.put(&[Seen { topic: format!("p-{LEDGER}"), ..change(1, "HIRE") }]).unwrap();
+        assert!(!store.keeps(&[hires()]).unwrap());
+        assert!(store.keep(vec![hires()]).unwrap() && store.positions().unwrap().is_empty());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What a node says, wherever it stands in its file: to see whether two configurations mean the same.
 
+use std::path::PathBuf;
+
 use hirewire_yaml::{Node, Problems, Value};
 
 /// As one text, with what stands in the certificate files (`ca`) that it names: those are read once.
@@ -11,13 +13,29 @@ pub(super) fn said(node: &Node) -> String {
         Value::List(items) => format!("[{}]", items.iter().map(said).collect::<Vec<_>>().join(",")),
         Value::Map(entries) => {
             let entry = |(key, value): &(Node, Node)| {
-                let file = if key.scalar() == Some("ca") { value.path(&mut Problems::new()) } else { None };
-                let file = file.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+                let file =
+                    certificate(key, value).and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
                 format!("{}:{}{file:?}", said(key), said(value))
             };
             format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(","))
         }
     }
+}
+
+/// The certificate files (`ca`) that a node names, wherever.
+pub(super) fn certificates(node: &Node) -> Vec<PathBuf> {
+    match &node.value {
+        Value::Null | Value::Plain(_) | Value::Quoted(_) => Vec::new(),
+        Value::List(items) => items.iter().flat_map(certificates).collect(),
+        Value::Map(entries) => {
+            let own = |(key, value): &(Node, Node)| certificate(key, value).into_iter().chain(certificates(value));
+            entries.iter().flat_map(|entry| own(entry).collect::<Vec<_>>()).collect()
+        }
+    }
+}
+
+fn certificate(key: &Node, value: &Node) -> Option<PathBuf> {
+    if key.scalar() == Some("ca") { value.path(&mut Problems::new()) } else { None }
 }
 
 #[cfg(test)]

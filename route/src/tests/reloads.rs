@@ -122,3 +122,41 @@ async fn a_sink_that_is_gone_goes_on_at_its_new_address_without_a_restart() {
     service.stop().await;
     assert!(ground.read_all(&ground.names.route_dead_letter("assessment")).is_empty());
 }
+
+/// What hires are kept is forgotten with the sink that wanted them, so that those in between are read once more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_is_brought_back_takes_back_what_came_while_it_was_gone() {
+    let ground = Ground::lay().await;
+    let receiver = Receiver::start(|_| Answer::Status(200)).await;
+    let config = |with_onboarding: bool| {
+        let sink = |name: &str| {
+            let url = format!("http://{}/{name}", receiver.address);
+            format!("{name}: {{http: {{url: '{url}', allow: {{networks: ['127.0.0.0/8']}}}}}}")
+        };
+        let (sinks, routes) = match with_onboarding {
+            true => (format!(", {}", sink("onboarding")), ", onboarding: {sink: onboarding}"),
+            false => (String::new(), ""),
+        };
+        let kept = sink("assessment");
+        format!("sinks: {{{kept}{sinks}}}\nroutes: {{assessment: {{sink: assessment}}{routes}}}\n")
+    };
+    ground.put(Entity::Job, JOB, JOB, json!({"name": "Engineer"})).await;
+    ground.put_context(&application_id(1)).await;
+    let service = ground.start(&config(true), &ground.folder.path().join("data")).await;
+    let reload = async |with_onboarding, turn| {
+        service.reloads.send(Ok(Ground::settings(&config(with_onboarding)))).await.unwrap();
+        until("the reload", || service.reloads("applied") == turn).await;
+    };
+    let sent = |path: &str| receiver.taken().into_iter().filter(|one| one.line.contains(path)).collect::<Vec<_>>();
+    reload(false, 1).await;
+    ground.put_change(&application_id(1), 1, "HIRE", now(), "WEBHOOK").await;
+    // An order is made of it only when the context has read the hire before it.
+    ground.put_change(&application_id(1), 2, "STAGE", now(), "WEBHOOK").await;
+    until("the order", || sent("assessment").len() == 1).await;
+    reload(true, 2).await;
+    ground.put_change(&application_id(1), 3, "UNHIRE", now(), "WEBHOOK").await;
+    until("the hire and its cancellation", || sent("onboarding").len() == 2).await;
+    let [hire, cancellation] = sent("onboarding").try_into().unwrap();
+    assert_eq!(cancellation.body["cancels"], hire.body["key"]);
+    service.stop().await;
+}
