@@ -1,6 +1,7 @@
 //! A request out of what is joined now: an event, a route and its plan in, the request or what is missing out.
 //!
-//! One piece for the worker, which waits until it is ready, and for those who only ask what a worker would do.
+//! One piece for the worker, which waits until it is ready, and for those who only ask what a worker would do. A request in
+//! steps is joined once: what a step has told is added, and the rest stays as it was when the first was made.
 
 use serde_json::{Map, Value, json};
 
@@ -12,8 +13,8 @@ use crate::route::{Route, Skip};
 
 /// What a delivery comes to by what the context knows now.
 #[derive(Debug)]
-pub(crate) enum Composed {
-    Ready(Box<Request>),
+pub(crate) enum Composed<'a> {
+    Ready(Box<Made<'a>>),
     Needless(Skip),
     /// The context store has not read so far.
     NotYet(&'static str),
@@ -21,9 +22,48 @@ pub(crate) enum Composed {
     Missing(Vec<String>),
 }
 
+/// The request to be made now, and what the steps behind it are made of.
+#[derive(Debug)]
+pub(crate) struct Made<'a> {
+    pub(crate) request: Box<Request>,
+    plan: &'a RequestPlan,
+    tree: Value,
+    step: usize,
+}
+
+impl<'a> Made<'a> {
+    /// Renders the step at that place; `None` behind the last.
+    ///
+    /// # Errors
+    /// Paths that it requires and that lead to nothing.
+    pub(crate) fn begin(plan: &'a RequestPlan, step: usize, tree: Value) -> Result<Option<Self>, Vec<String>> {
+        let request = plan.render(step, &tree)?.map(Box::new);
+        Ok(request.map(|request| Self { request, plan, tree, step }))
+    }
+
+    /// The step after this one, which has told `id`.
+    ///
+    /// # Errors
+    /// As [`Self::begin`].
+    pub(crate) fn next(mut self, id: Option<&str>) -> Result<Option<Self>, Vec<String>> {
+        told(&mut self.tree, self.plan, self.step, id);
+        Self::begin(self.plan, self.step + 1, self.tree)
+    }
+}
+
+/// Adds what a step has told.
+fn told(tree: &mut Value, plan: &RequestPlan, step: usize, id: Option<&str>) {
+    if let Some(name) = plan.steps.get(step).and_then(|step| step.name.as_ref())
+        && let Some(tree) = tree.as_object_mut()
+        && let Some(steps) = tree.entry("steps").or_insert_with(|| json!({})).as_object_mut()
+    {
+        steps.insert(name.clone(), json!({"id": id}));
+    }
+}
+
 /// # Errors
 /// When the context cannot be read now.
-pub(crate) fn compose(context: &impl Join, route: &Route, event: &Event) -> Result<Composed, JoinError> {
+pub(crate) fn compose<'a>(context: &impl Join, route: &'a Route, event: &Event) -> Result<Composed<'a>, JoinError> {
     if !context.reached(event)? {
         return Ok(Composed::NotYet("this change in the context"));
     }
@@ -31,9 +71,14 @@ pub(crate) fn compose(context: &impl Join, route: &Route, event: &Event) -> Resu
         Some(application_id) => context.created(&CreatedKey { sink: &route.sink, request, application_id }),
         None => Ok(None),
     };
+    let done = |kept_as: &str| -> Result<Option<String>, JoinError> {
+        Ok(known(kept_as)?.filter(|known| known.event_id == event.event_id()).map(|known| known.id))
+    };
     // A crash between the id and the offset: the record comes again, and is done.
-    for plan in route.fitting(event).filter(|plan| plan.creates()) {
-        if known(&plan.name)?.is_some_and(|known| known.event_id == event.event_id()) {
+    for plan in route.fitting(event) {
+        if let Some(last) = plan.kept().next_back()
+            && done(&last)?.is_some()
+        {
             return Ok(Composed::Needless(Skip::CreatedAlready));
         }
     }
@@ -45,18 +90,28 @@ pub(crate) fn compose(context: &impl Join, route: &Route, event: &Event) -> Resu
                 None => continue,
             },
         };
-        return make(context, route, plan, event, created);
+        let mut ids = Vec::new();
+        // Those of an unnamed step are none but the last, which was looked at.
+        for kept_as in plan.kept() {
+            match done(&kept_as)? {
+                Some(id) => ids.push(id),
+                None => break,
+            }
+        }
+        return make(context, route, plan, event, created, &ids);
     }
     Ok(Composed::Needless(Skip::NothingToUpdate))
 }
 
-fn make(
+/// `ids`: of the steps that were done before, empty where none was told.
+fn make<'a>(
     context: &impl Join,
     route: &Route,
-    plan: &RequestPlan,
+    plan: &'a RequestPlan,
     event: &Event,
     created: Option<String>,
-) -> Result<Composed, JoinError> {
+    ids: &[String],
+) -> Result<Composed<'a>, JoinError> {
     let parts: Vec<Part> = plan.parts.iter().copied().collect();
     let mut tree = context.join(event, &parts)?;
     if let Some(cancelled) = &plan.cancels {
@@ -72,26 +127,24 @@ fn make(
     if let Some(id) = created {
         tree.insert("created".to_owned(), json!({"id": id}));
     }
-    match render(tree, route, plan, event) {
-        Ok(request) => Ok(Composed::Ready(Box::new(request))),
-        Err(_) if context.is_gone(event)? => Ok(Composed::Needless(Skip::Deleted)),
+    let mut tree = whole(tree, route, plan, event);
+    for (step, id) in ids.iter().enumerate() {
+        told(&mut tree, plan, step, Some(id.as_str()).filter(|id| !id.is_empty()));
+    }
+    match Made::begin(plan, ids.len(), tree) {
+        Ok(Some(made)) => Ok(Composed::Ready(Box::new(made))),
+        Ok(None) => Ok(Composed::Needless(Skip::CreatedAlready)),
+        // What was begun is brought to its end, or to the dead letters.
+        Err(_) if ids.is_empty() && context.is_gone(event)? => Ok(Composed::Needless(Skip::Deleted)),
         Err(missing) => Ok(Composed::Missing(missing)),
     }
 }
 
-/// Renders with what is joined, the change itself and the delivery's own part.
-///
-/// # Errors
-/// Paths that the request requires and that lead to nothing.
-pub(crate) fn render(
-    mut joined: Map<String, Value>,
-    route: &Route,
-    plan: &RequestPlan,
-    event: &Event,
-) -> Result<Request, Vec<String>> {
+/// What is joined, with the change itself and the delivery's own part.
+pub(crate) fn whole(mut joined: Map<String, Value>, route: &Route, plan: &RequestPlan, event: &Event) -> Value {
     joined.insert("change".to_owned(), event.tree.clone());
     let key = route.key(event.event_id()).to_string();
     joined.insert("settings".to_owned(), (*route.told).clone());
     joined.insert("delivery".to_owned(), json!({"key": key, "route": &*route.name, "request": plan.name}));
-    plan.render(&Value::Object(joined))
+    Value::Object(joined)
 }

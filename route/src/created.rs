@@ -1,6 +1,6 @@
-//! The ids that sinks tell of what they have created, for the requests that change it later.
+//! The ids that sinks tell of what they have created, for the requests that change it later, and the steps that were done.
 //!
-//! In: an id, by sink, creating request and application. Out: the same, after any crash and on any replica. An id is a
+//! In: an id, by sink, creating request (or step) and application. Out: the same, after any crash and on any replica. An id is a
 //! record of the compacted topic `hirewire.internal.created.v1`, acknowledged before the record that led to it is settled,
 //! in the partition of that record: whoever owns the partition finds it there, and what was created once is not created
 //! again. The context store follows the topic; [`Ids::reached`] says whether it has followed far enough.
@@ -25,7 +25,7 @@ const EVENT_ID: &str = "hirewire-event-id";
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CreatedKey<'a> {
     pub(crate) sink: &'a str,
-    /// The name of the creating request.
+    /// The name of the creating request, or `request.step`.
     pub(crate) request: &'a str,
     pub(crate) application_id: &'a str,
 }
@@ -39,6 +39,7 @@ impl fmt::Display for CreatedKey<'_> {
 /// What a sink has told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Known {
+    /// Empty: of a step that creates nothing.
     pub(crate) id: String,
     /// Of the record that the creating request was made of.
     pub(crate) event_id: String,

@@ -100,6 +100,7 @@ fn judge(attempt: &Attempt, known_by: bool) -> Result<String, Unwell> {
         Attempt::AddressRefused => Err(held(HoldReason::AddressRefused, "our own guard refuses its address")),
         Attempt::SecretMissing => Err(held(HoldReason::SecretMissing, "its secret cannot be read")),
         Attempt::TokenRefused => Err(held(HoldReason::Unauthorized, "the endpoint of its tokens refuses us")),
+        Attempt::Unsaid => Ok("it lets us in".to_owned()),
         // A HEAD request has no rules to read its answer by.
         Attempt::Understood(answer) => Ok(format!("it answers {} to a HEAD request", answer.status)),
         Attempt::Unstorable | Attempt::StoreRefused => Err(held(HoldReason::StoreRefused, "it refuses us")),

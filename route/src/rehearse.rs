@@ -12,12 +12,12 @@ use bytes::Bytes;
 use hirewire_service::TraceParent;
 use serde_json::{Map, Value, json};
 
-use crate::compose::render;
+use crate::compose::{Made, whole};
 use crate::deliver::{Content, Copied, Delivery};
 use crate::event::Event;
 use crate::http::{HttpSettings, HttpTransport};
 use crate::mail;
-use crate::request::Request;
+use crate::request::{Request, RequestPlan};
 use crate::route::{Decision, Route};
 use crate::settings::{Kind, Settings, SinkSettings};
 use crate::topic::TopicSettings;
@@ -31,14 +31,8 @@ pub struct Rehearsed {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// Of headers that carry a secret, `***` is shown.
-    Request {
-        method: String,
-        url: String,
-        headers: Vec<(String, String)>,
-        /// What is not JSON as one text.
-        body: Value,
-    },
+    /// One, or all steps of one in their order.
+    Requests(Vec<Exchange>),
     /// For a Kafka topic; of a record that is handed on as Avro, the value as JSON.
     Record {
         topic: String,
@@ -59,6 +53,19 @@ pub enum Outcome {
     },
     /// The reason, in words.
     NotSent(String),
+}
+
+/// One request as it is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exchange {
+    /// `None`: it is all of it.
+    pub step: Option<String>,
+    pub method: String,
+    pub url: String,
+    /// Of those that carry a secret, `***` is shown.
+    pub headers: Vec<(String, String)>,
+    /// What is not JSON as one text.
+    pub body: Value,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -146,17 +153,47 @@ fn outcome(
                 let what = format!("the request {} updates what was never created", first.name);
                 return Ok(Outcome::NotSent(what));
             };
-            match render(tree.clone(), route, plan, event) {
-                Ok(request) => Content::Request(Box::new(request)),
-                Err(missing) => {
-                    let what = format!("the request {} is missing: {}", plan.name, missing.join(", "));
-                    return Ok(Outcome::NotSent(what));
-                }
-            }
+            return requests(sink, route, plan, event, tree);
         }
     };
+    deliver(sink, route, event, content)
+}
+
+/// The request, or all its steps: what a step would tell is written as `id-of-STEP`.
+fn requests(
+    sink: &SinkSettings,
+    route: &Route,
+    plan: &RequestPlan,
+    event: &Event,
+    tree: &Map<String, Value>,
+) -> Result<Outcome, RehearseError> {
+    let mut made = Made::begin(plan, 0, whole(tree.clone(), route, plan, event));
+    let mut exchanges = Vec::new();
+    loop {
+        let step = match made {
+            Ok(Some(made)) => made,
+            Ok(None) => return Ok(Outcome::Requests(exchanges)),
+            Err(missing) => {
+                let what = format!("the request {} is missing: {}", plan.name, missing.join(", "));
+                return Ok(Outcome::NotSent(what));
+            }
+        };
+        match deliver(sink, route, event, Content::Request(step.request.clone()))? {
+            Outcome::Requests(made) => exchanges.extend(made),
+            other => return Ok(other),
+        }
+        let id = step.request.created.as_ref().and(step.request.step.as_ref()).map(|name| format!("id-of-{name}"));
+        made = step.next(id.as_deref());
+    }
+}
+
+fn deliver(sink: &SinkSettings, route: &Route, event: &Event, content: Content) -> Result<Outcome, RehearseError> {
+    let step = match &content {
+        Content::Request(request) => request.step.clone(),
+        Content::Row(_) | Content::Copy(_) => None,
+    };
     let delivery = Delivery {
-        idempotency_key: route.key(event.event_id()),
+        idempotency_key: route.step_key(event.event_id(), step.as_deref()),
         key: event.application_id().or_else(|| event.text("/meta/id")).map(|key| Bytes::from(key.to_owned())),
         trace: TraceParent::new_root(),
         content,
@@ -215,5 +252,6 @@ fn request_of(http: &HttpSettings, delivery: &Delivery, request: &Request) -> Re
     headers.push(("user-agent".to_owned(), crate::http::USER_AGENT.to_owned()));
     headers.sort();
     let (method, body) = (request.method.to_string(), json_of(&delivery.content));
-    Ok(Outcome::Request { method, url: url.to_string(), headers, body })
+    let exchange = Exchange { step: request.step.clone(), method, url: url.to_string(), headers, body };
+    Ok(Outcome::Requests(vec![exchange]))
 }

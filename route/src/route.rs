@@ -101,6 +101,14 @@ impl Route {
         Uuid::new_v5(&KEYS, format!("{}\u{1f}{event_id}", self.name).as_bytes())
     }
 
+    /// That of one step of it; of a delivery that has no steps, its own.
+    pub(crate) fn step_key(&self, event_id: &str, step: Option<&str>) -> Uuid {
+        match step {
+            None => self.key(event_id),
+            Some(step) => Uuid::new_v5(&KEYS, format!("{}\u{1f}{event_id}\u{1f}{step}", self.name).as_bytes()),
+        }
+    }
+
     pub(crate) fn decide(&self, event: &Event) -> Decision<'_> {
         if self.entity.is_some_and(|entity| entity != event.entity) || !self.when.holds(&event.tree) {
             return Decision::Skip(Skip::NotMatched);

@@ -223,6 +223,15 @@ fn read_sink(name: &str, node: &Node, systems: &Systems, problems: &mut Problems
     let window = read_count(&mut map, "window", 1_000, problems);
     map.finish(problems);
     let (system, kind, told) = (system?, kind?, Arc::new(told?));
+    if let Kind::Http(http) = &kind
+        && http.batch.is_some()
+        && !system.batches
+    {
+        let at = node.peek("http").and_then(|http| http.peek("batch")).unwrap_or(node);
+        let what = format!("the system \"{}\" does not say how its requests go in a batch", system.name);
+        problems.add(at, what, "remove `batch`, or write `batch: {items: …, status: …}` in its sink.yaml");
+        return None;
+    }
     if let Some((what, hint)) = misfit(&system.takes, &kind) {
         problems.add(node, format!("the system \"{}\" {what}", system.name), hint);
         return None;

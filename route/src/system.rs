@@ -10,6 +10,7 @@ use hirewire_schemas::Entity;
 use hirewire_yaml::{Node, Problems, did_you_mean};
 use include_dir::{Dir, include_dir};
 
+use crate::request::batch::BatchPlan;
 use crate::request::{Common, RequestPlan, answer, read_entity};
 use crate::row::TablePlan;
 
@@ -21,6 +22,8 @@ pub(crate) struct System {
     pub(crate) takes: Takes,
     /// What each sink of the system must be told, by name.
     pub(crate) settings: Vec<String>,
+    /// Whether its requests may go several in one.
+    pub(crate) batches: bool,
     migrations: Vec<Migration>,
     /// All that was read of its folder.
     pub(crate) said: String,
@@ -85,8 +88,11 @@ impl System {
         // For people; that it is there is all that is checked.
         map.require("summary", problems).and_then(|node| node.text(problems));
         let settings = map.get("settings").map_or(Some(Vec::new()), |node| read_settings(node, problems));
-        let rules = map.get("answers").map_or(Some(Arc::default()), |node| answer::read_rules(node, problems));
-        let common = settings.zip(rules).map(|(settings, rules)| Common { rules, settings });
+        let rules = map.get("answers").map_or(Some(Vec::new()), |node| answer::read_rules(node, problems));
+        let batch = map.get("batch");
+        let plan = batch.map_or(Some(None), |node| BatchPlan::read(node, problems).map(|plan| Some(Arc::new(plan))));
+        let common = settings.zip(rules).zip(plan);
+        let common = common.map(|((settings, rules), batch)| Common { rules: rules.into(), settings, batch });
         let takes = match (map.get("requests"), map.get("records"), map.get("copies")) {
             (Some(requests), None, None) => {
                 common.as_ref().and_then(|common| read_requests(requests, common, problems)).map(Takes::WhatActs)
@@ -100,7 +106,18 @@ impl System {
             }
         };
         map.finish(problems);
-        Some(Self { name: name?, takes: takes?, settings: common?.settings, migrations, said })
+        if let (Some(node), Some(Takes::WhatActs(requests))) = (batch, &takes) {
+            for request in requests.iter().filter(|request| !request.is_for_batches()) {
+                let what = format!(
+                    "the request {} cannot go in a batch: it tells an id, has steps or is not JSON",
+                    request.name
+                );
+                problems.add(node, what, "remove `batch`");
+            }
+        }
+        let common = common?;
+        let batches = common.batch.is_some();
+        Some(Self { name: name?, takes: takes?, settings: common.settings, batches, migrations, said })
     }
 }
 
@@ -115,20 +132,22 @@ fn read_requests(node: &Node, common: &Common, problems: &mut Problems) -> Optio
     let mut nodes = Vec::new();
     let mut plans = Vec::new();
     for (key, name, value) in map.entries() {
-        nodes.push((key, name));
+        nodes.push(key);
         plans.push(RequestPlan::read(name, value, common, problems));
     }
     let plans: Vec<RequestPlan> = plans.into_iter().collect::<Option<_>>()?;
-    for (plan, (key, _)) in plans.iter().zip(&nodes) {
-        let mut check = |other: &String, does: &str, fits: &dyn Fn(&RequestPlan) -> bool| {
-            if !plans.iter().any(|plan| plan.name == *other && fits(plan)) {
-                let hint = did_you_mean(other, nodes.iter().map(|(_, name)| *name));
+    for (plan, key) in plans.iter().zip(nodes) {
+        let mut check = |other: &String, does: &str, known: &[String]| {
+            if !known.contains(other) {
+                let hint = did_you_mean(other, known.iter().map(String::as_str));
                 problems.add(key, format!("it {does} \"{other}\", which is no such request of this system"), hint);
             }
         };
-        plan.cancels.iter().for_each(|other| check(other, "cancels", &|_| true));
-        plan.updates.iter().for_each(|other| check(other, "updates what is created by", &RequestPlan::creates));
-        if (plan.creates() || plan.updates.is_some()) && !IN_LANE.contains(&plan.entity) {
+        let names: Vec<String> = plans.iter().map(|plan| plan.name.clone()).collect();
+        let created: Vec<String> = plans.iter().flat_map(RequestPlan::created).collect();
+        plan.cancels.iter().for_each(|other| check(other, "cancels", &names));
+        plan.updates.iter().for_each(|other| check(other, "updates what is created by", &created));
+        if (plan.is_kept() || plan.updates.is_some()) && !IN_LANE.contains(&plan.entity) {
             let what = format!("ids are kept by application, in whose order a {} does not come", plan.entity);
             problems.add(key, what, "use stage-change or application");
         }

@@ -12,7 +12,7 @@ use hirewire_service::TraceParent;
 use hirewire_service::spans::{self, Kind, Span};
 use tokio::time::Instant;
 
-use crate::compose::{Composed, compose};
+use crate::compose::{Composed, Made, compose};
 use crate::context::Join;
 use crate::created::{CreatedKey, Ids, Known};
 use crate::dead_letter::{DeadLetter, DeadLetters};
@@ -191,10 +191,6 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
         arrival: &Arrival,
         lease: &Lease,
     ) -> Result<Option<Delivery>, Break> {
-        let idempotency_key = route.key(event.event_id());
-        let parent = arrival.header("traceparent").and_then(TraceParent::parse);
-        let trace = parent.map_or_else(TraceParent::new_root, |parent| parent.child());
-        let began = SystemTime::now();
         let content = match route.decide(event) {
             Decision::Skip(reason) => {
                 self.skipped(route, reason);
@@ -205,14 +201,59 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
                 let framed = arrival.value.clone().unwrap_or_default();
                 Content::Copy(Copied { event: Arc::clone(event), framed })
             }
-            Decision::Send(_) => match self.compose(route, event, arrival, lease).await? {
-                Ok(request) => Content::Request(request),
-                Err(reason) => {
-                    self.skipped(route, reason);
-                    return Ok(None);
-                }
-            },
+            Decision::Send(_) => return self.request(route, event, arrival, lease).await,
         };
+        let (delivery, _) = self.deliver(route, event, content, arrival, lease).await?;
+        Ok(self.deliverer.sink.stages().then_some(delivery))
+    }
+
+    /// Makes a request, or all its steps: that one is done is kept before the next begins.
+    async fn request(
+        &self,
+        route: &Route,
+        event: &Arc<Event>,
+        arrival: &Arrival,
+        lease: &Lease,
+    ) -> Result<Option<Delivery>, Break> {
+        let mut made = match self.compose(route, event, arrival, lease).await? {
+            Ok(made) => made,
+            Err(reason) => {
+                self.skipped(route, reason);
+                return Ok(None);
+            }
+        };
+        loop {
+            let content = Content::Request(made.request.clone());
+            let (delivery, id) = self.deliver(route, event, content, arrival, lease).await?;
+            self.keep(route, &made.request, event, id.as_deref(), arrival, lease).await?;
+            made = match made.next(id.as_deref()) {
+                Ok(Some(next)) => Box::new(next),
+                Ok(None) => return Ok(self.deliverer.sink.stages().then_some(delivery)),
+                Err(missing) => {
+                    let why = format!("a step cannot be made, for want of: {}", missing.join(", "));
+                    return Err(dead(Code::ContextMissing, &why));
+                }
+            };
+        }
+    }
+
+    /// One delivery to its end, and the id that the sink has told.
+    async fn deliver(
+        &self,
+        route: &Route,
+        event: &Event,
+        content: Content,
+        arrival: &Arrival,
+        lease: &Lease,
+    ) -> Result<(Delivery, Option<String>), Break> {
+        let step = match &content {
+            Content::Request(request) => request.step.clone(),
+            Content::Row(_) | Content::Copy(_) => None,
+        };
+        let idempotency_key = route.step_key(event.event_id(), step.as_deref());
+        let parent = arrival.header("traceparent").and_then(TraceParent::parse);
+        let trace = parent.map_or_else(TraceParent::new_root, |parent| parent.child());
+        let began = SystemTime::now();
         let (key, on_refusal) = (arrival.key.clone(), route.on_refusal);
         let delivery = Delivery { idempotency_key, key, trace, content, on_refusal };
         let end = self.deliverer.deliver(&delivery, lease).await;
@@ -221,22 +262,22 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
         }
         match end {
             End::Delivered { created } => {
-                if let Content::Request(request) = &delivery.content
-                    && let Some(wanted) = &request.created
-                {
-                    self.keep(route, &wanted.request, event, created, arrival, lease).await?;
-                }
                 if let Some(seen) = event.observed_at() {
                     let age = jiff::Timestamp::now().duration_since(seen);
                     self.deliverer.metrics.age(Duration::try_from(age).unwrap_or_default());
                 }
                 tracing::debug!(
-                    sink = %self.deliverer.name, route = %route.name, event = event.event_id(), trace = trace.trace_id(),
-                    "delivered"
+                    sink = %self.deliverer.name, route = %route.name, event = event.event_id(), step,
+                    trace = trace.trace_id(), "delivered"
                 );
-                Ok(self.deliverer.sink.stages().then_some(delivery))
+                Ok((delivery, created))
             }
-            End::Dead(failure) => Err(Break::Dead(failure)),
+            End::Dead(mut failure) => {
+                if let Some(step) = step {
+                    failure.what = format!("step {step}: {}", failure.what);
+                }
+                Err(Break::Dead(failure))
+            }
             End::Abandoned => Err(Break::Abandoned),
         }
     }
@@ -269,14 +310,14 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
     }
 
     /// Joins and renders; waits, bounded, for what the request requires. The inner error: why it need not be sent.
-    async fn compose(
+    async fn compose<'a>(
         &self,
-        route: &Route,
+        route: &'a Route,
         event: &Event,
         arrival: &Arrival,
         lease: &Lease,
-    ) -> Result<Result<Box<Request>, Skip>, Break> {
-        if route.fitting(event).any(|plan| plan.creates() || plan.updates.is_some()) {
+    ) -> Result<Result<Box<Made<'a>>, Skip>, Break> {
+        if route.fitting(event).any(|plan| plan.is_kept() || plan.updates.is_some()) {
             self.reach_ids(arrival, lease).await?;
         }
         let started = Instant::now();
@@ -287,7 +328,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
         loop {
             changes.mark_unchanged();
             let (missing, ages) = match compose(&*self.context, route, event) {
-                Ok(Composed::Ready(request)) => return Ok(Ok(request)),
+                Ok(Composed::Ready(made)) => return Ok(Ok(made)),
                 Ok(Composed::Needless(reason)) => return Ok(Err(reason)),
                 Ok(Composed::Missing(missing)) => (missing, true),
                 // What our own store lacks is no fault of the data: it does not age the delivery.
@@ -340,25 +381,33 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
         }
     }
 
-    /// Keeps the id of what the sink has created, for as long as it takes: only then is the record settled.
+    /// Keeps that a request, or a step of it, is done, and the id that the sink has told, for as long as it takes: only then
+    /// the next begins, or the record is settled.
     async fn keep(
         &self,
         route: &Route,
-        request: &str,
+        request: &Request,
         event: &Event,
-        id: Option<String>,
+        id: Option<&str>,
         arrival: &Arrival,
         lease: &Lease,
     ) -> Result<(), Break> {
-        let (Some(id), Some(application_id)) = (id, event.subject()) else {
-            tracing::warn!(
-                sink = %self.deliverer.name, route = %route.name, event = event.event_id(),
-                "the sink has told no id of what it has created: nothing will change it later"
-            );
-            return Ok(());
+        let Some(kept_as) = &request.kept_as else { return Ok(()) };
+        let id = match (id, &request.created) {
+            (Some(id), _) => id,
+            (None, None) => "",
+            (None, Some(_)) => {
+                tracing::warn!(
+                    sink = %self.deliverer.name, route = %route.name, event = event.event_id(), request = kept_as,
+                    "the sink has told no id of what it has created: nothing will change it later"
+                );
+                return Ok(());
+            }
         };
-        let key = CreatedKey { sink: &self.deliverer.name, request, application_id };
-        let known = Known { id, event_id: event.event_id().to_owned() };
+        // The settings give such requests to entities alone that have one.
+        let Some(application_id) = event.subject() else { return Ok(()) };
+        let key = CreatedKey { sink: &self.deliverer.name, request: kept_as, application_id };
+        let known = Known { id: id.to_owned(), event_id: event.event_id().to_owned() };
         let mut pause = GLANCE;
         while let Err(error) = self.ids.keep(&key, &known, arrival.slot.partition).await {
             tracing::warn!(sink = %self.deliverer.name, error, "an id is not kept yet: its partition waits");

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use hirewire_route::explain::{Desk, explain};
-use hirewire_route::rehearse::{Outcome, rehearse};
+use hirewire_route::rehearse::{Exchange, Outcome, rehearse};
 
 use super::service::ServiceArguments;
 use crate::config::{ConfigFile, Secrets};
@@ -67,14 +67,17 @@ impl TestArguments {
         let mut sent = false;
         for done in rehearse(&config.route, &self.sink, &fixture)? {
             match done.outcome {
-                Outcome::Request { method, url, headers, body } => {
-                    out::line(&format!("route {}:\n{method} {url}", done.route));
-                    headers.iter().for_each(|(name, value)| out::line(&format!("{name}: {value}")));
-                    let body = match body.as_str() {
-                        Some(text) => text.to_owned(),
-                        None => serde_json::to_string_pretty(&body)?,
-                    };
-                    out::line(&format!("\n{body}\n"));
+                Outcome::Requests(exchanges) => {
+                    for Exchange { step, method, url, headers, body } in exchanges {
+                        let step = step.map_or_else(String::new, |step| format!(", step {step}"));
+                        out::line(&format!("route {}{step}:\n{method} {url}", done.route));
+                        headers.iter().for_each(|(name, value)| out::line(&format!("{name}: {value}")));
+                        let body = match body.as_str() {
+                            Some(text) => text.to_owned(),
+                            None => serde_json::to_string_pretty(&body)?,
+                        };
+                        out::line(&format!("\n{body}\n"));
+                    }
                     sent = true;
                 }
                 Outcome::Record { topic, key, headers, value } => {

@@ -38,10 +38,12 @@ pub(crate) enum Part {
     Created,
     /// What the sink was told in the configuration.
     Settings,
+    /// The ids that the steps before have told.
+    Steps,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Change,
         Self::Delivery,
         Self::Application,
@@ -56,6 +58,7 @@ impl Part {
         Self::Cancelled,
         Self::Created,
         Self::Settings,
+        Self::Steps,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -74,6 +77,7 @@ impl Part {
             Self::Cancelled => "cancelled",
             Self::Created => "created",
             Self::Settings => "settings",
+            Self::Steps => "steps",
         }
     }
 

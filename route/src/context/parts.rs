@@ -19,7 +19,9 @@ impl Join for Store {
         for part in wanted {
             let value = match part {
                 // The caller's own.
-                Part::Change | Part::Delivery | Part::Cancelled | Part::Created | Part::Settings => continue,
+                Part::Change | Part::Delivery | Part::Cancelled | Part::Created | Part::Settings | Part::Steps => {
+                    continue;
+                }
                 Part::Application => one(self, Entity::Application, ids.application.as_deref())?,
                 Part::Candidate => self.candidate(ids.candidate.as_deref())?,
                 Part::Job => one(self, Entity::Job, ids.job.as_deref())?,

@@ -1,7 +1,7 @@
 //! What an attempt came to, and what follows from it: one exhaustive table.
 //!
 //! In: [`Attempt`]. Out: [`Verdict`]. Sources: Standard Webhooks (2xx success, 3xx failure, 410 disable, 429
-//! throttle, `Retry-After`), RFC 9110.
+//! throttle, `Retry-After`), RFC 9110; RFC 4918 (207: a status for each item of a batch, judged as if it had come alone).
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +16,9 @@ pub(crate) enum Attempt {
     Answered { status: u16, retry_after: Option<Duration> },
     /// It answered, and what it said decides beside the status.
     Understood(Understood),
+    /// It answered for each item of a batch (207), and said nothing of this one; what it says of one is [`Self::Answered`] or
+    /// [`Self::Understood`], as if it had come alone.
+    Unsaid,
     /// A mail server replied with this code (RFC 5321).
     Mail(u16),
     /// No complete answer within the timeout.
@@ -233,7 +236,9 @@ pub(crate) fn judge(attempt: &Attempt) -> Verdict {
             // Transient, the opposite of HTTP.
             400..=499 | 600.. => Verdict::Retry { after: None },
         },
-        Attempt::TimedOut
+        // Whether it was taken is unknown.
+        Attempt::Unsaid
+        | Attempt::TimedOut
         | Attempt::Unreachable(Fault::Name | Fault::Connect | Fault::Tls | Fault::Protocol | Fault::Store) => {
             Verdict::Retry { after: None }
         }
@@ -252,6 +257,7 @@ impl fmt::Display for Attempt {
         match self {
             Self::Answered { status, .. } => write!(f, "HTTP {status}"),
             Self::Understood(answer) => write!(f, "HTTP {}: {}", answer.status, answer.says),
+            Self::Unsaid => f.write_str("an answer for each, and no word of this one"),
             Self::Mail(code) => write!(f, "SMTP {code}"),
             Self::TimedOut => f.write_str("no answer in time"),
             Self::Unreachable(Fault::Name) => f.write_str("the host's name leads nowhere"),
@@ -291,6 +297,7 @@ impl Attempt {
                     500.. => "5xx",
                 }
             }
+            Self::Unsaid => "unsaid",
             Self::TimedOut => "timeout",
             Self::Unreachable(_) => "unreachable",
             Self::AddressRefused => "address_refused",
@@ -331,6 +338,7 @@ mod tests {
     fn every_other_end_of_an_attempt_has_its_verdict() {
         let again = Verdict::Retry { after: None };
         let table = [
+            (Attempt::Unsaid, again),
             (Attempt::Mail(250), Verdict::Delivered),
             (Attempt::Mail(451), again),
             (Attempt::Mail(535), Verdict::Hold(HoldReason::Unauthorized)),

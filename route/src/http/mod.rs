@@ -5,6 +5,7 @@
 //! read only where the system says how.
 
 pub(crate) mod auth;
+pub(crate) mod batch;
 pub(crate) mod guard;
 pub(crate) mod networks;
 pub(crate) mod signing;
@@ -13,12 +14,14 @@ pub(crate) mod token;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hirewire_service::TraceParent;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Response, Url};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::deliver::backoff::retry_after;
 use crate::deliver::outcome::{Attempt, Fault, Understood};
@@ -27,6 +30,7 @@ use crate::request::Request;
 use crate::request::answer::{Answer, Meaning, rule};
 pub(crate) use auth::Auth;
 use auth::{Identity, fingerprint, sensitive};
+use batch::{BatchSettings, Batches};
 use guard::{Guard, NoAddress, find_in, refusal_in};
 use signing::Signer;
 use token::Tokens;
@@ -51,11 +55,19 @@ pub(crate) struct HttpSettings {
     pub(crate) timeout: Duration,
     /// How much of an answer is read; a connection with more is dropped with the rest.
     pub(crate) answer_bytes: u64,
+    /// Requests that go as one, where the system says how.
+    pub(crate) batch: Option<BatchSettings>,
 }
 
 pub(crate) const USER_AGENT: &str = concat!("hirewire/", env!("CARGO_PKG_VERSION"));
 
 pub(crate) struct HttpTransport {
+    way: Arc<Way>,
+    batches: Option<Batches>,
+}
+
+/// The way to the receiver.
+struct Way {
     settings: HttpSettings,
     /// With the fingerprint of the identity that it has.
     client: Mutex<(u64, reqwest::Client)>,
@@ -67,9 +79,38 @@ impl HttpTransport {
     /// When the TLS library cannot be set up.
     pub(crate) fn new(settings: HttpSettings) -> Result<Self, reqwest::Error> {
         let client = Mutex::new((0, client(&settings, None)?));
-        Ok(Self { settings, client, tokens: Tokens::default() })
+        let batches = settings.batch.clone().map(Batches::new);
+        Ok(Self { way: Arc::new(Way { settings, client, tokens: Tokens::default() }), batches })
     }
 
+    /// # Errors
+    /// [`Attempt::AddressRefused`].
+    pub(crate) fn checked_url(&self, path: &str, query: Option<&str>) -> Result<Url, Attempt> {
+        self.way.checked_url(path, query)
+    }
+
+    /// `None`: a secret cannot be read.
+    pub(crate) fn headers(&self, delivery: &Delivery, request: &Request) -> Option<HeaderMap> {
+        self.way.headers(delivery.idempotency_key, delivery.trace, request)
+    }
+
+    /// Asks the sink's own URL by HEAD, with its credentials and nothing else.
+    pub(crate) async fn probe(&self) -> Attempt {
+        match Box::pin(self.way.try_probe()).await {
+            Ok(attempt) | Err(attempt) => attempt,
+        }
+    }
+
+    /// Changes when a secret of the sink changes.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let settings = &self.way.settings;
+        let signing = settings.signer.iter().flat_map(|signer| signer.secrets());
+        let auth = settings.auth.iter().flat_map(Auth::secrets);
+        fingerprint(signing.chain(auth).chain(settings.identity.iter().flat_map(Identity::secrets)))
+    }
+}
+
+impl Way {
     /// The client of now: another one when our certificate was renewed.
     fn client(&self) -> Result<reqwest::Client, Attempt> {
         let mut kept = self.client.lock().unwrap_or_else(PoisonError::into_inner);
@@ -82,23 +123,32 @@ impl HttpTransport {
         Ok(kept.1.clone())
     }
 
-    async fn try_once(&self, delivery: &Delivery, request: &Request) -> Result<Attempt, Attempt> {
+    /// Sends a request by that key, and gives the head of its answer.
+    async fn send(&self, key: Uuid, trace: TraceParent, request: &Request) -> Result<Response, Attempt> {
         let url = self.checked_url(&request.path, request.query.as_deref())?;
         let client = self.client()?;
-        let mut headers = self.headers(delivery, request).ok_or(Attempt::SecretMissing)?;
-        let answer = self
-            .authorized(&client, |header| {
-                authorize(&mut headers, header);
-                client.request(request.method.clone(), url.clone()).headers(headers.clone()).body(request.body.clone())
-            })
-            .await?;
+        let mut headers = self.headers(key, trace, request).ok_or(Attempt::SecretMissing)?;
+        self.authorized(&client, |header| {
+            authorize(&mut headers, header);
+            client.request(request.method.clone(), url.clone()).headers(headers.clone()).body(request.body.clone())
+        })
+        .await
+    }
+
+    /// What an answer to a request means.
+    async fn meaning(&self, request: &Request, answer: Response) -> Result<Attempt, Attempt> {
         if request.rules.is_empty() && request.created.is_none() {
             let outcome = answered(&answer);
             // The status has decided; a slow, broken or endless body changes nothing.
             drop(tokio::time::timeout(ANSWER_REST, drain(answer, self.settings.answer_bytes)).await);
             return Ok(outcome);
         }
-        Box::pin(self.understand(&client, request, answer)).await
+        Box::pin(self.understand(&self.client()?, request, answer)).await
+    }
+
+    async fn try_once(&self, delivery: &Delivery, request: &Request) -> Result<Attempt, Attempt> {
+        let answer = self.send(delivery.idempotency_key, delivery.trace, request).await?;
+        self.meaning(request, answer).await
     }
 
     /// Sends what `request` makes, with a token if the sink wants one, and once more with a new token after a 401.
@@ -195,19 +245,10 @@ impl HttpTransport {
         Ok(Answer { status, location, body: &body }.tree())
     }
 
-    /// # Errors
-    /// [`Attempt::AddressRefused`].
-    pub(crate) fn checked_url(&self, path: &str, query: Option<&str>) -> Result<Url, Attempt> {
+    fn checked_url(&self, path: &str, query: Option<&str>) -> Result<Url, Attempt> {
         let url = self.url(path, query).ok_or(Attempt::AddressRefused)?;
         self.settings.guard.check_url(&url).map_err(|_| Attempt::AddressRefused)?;
         Ok(url)
-    }
-
-    /// Asks the sink's own URL by HEAD, with its credentials and nothing else.
-    pub(crate) async fn probe(&self) -> Attempt {
-        match Box::pin(self.try_probe()).await {
-            Ok(attempt) | Err(attempt) => attempt,
-        }
     }
 
     async fn try_probe(&self) -> Result<Attempt, Attempt> {
@@ -234,11 +275,11 @@ impl HttpTransport {
         (url.origin() == base.origin()).then_some(url)
     }
 
-    pub(crate) fn headers(&self, delivery: &Delivery, request: &Request) -> Option<HeaderMap> {
-        let key = delivery.idempotency_key.to_string();
+    fn headers(&self, key: Uuid, trace: TraceParent, request: &Request) -> Option<HeaderMap> {
+        let key = key.to_string();
         let mut headers = request.headers.clone();
         headers.insert("idempotency-key", HeaderValue::from_str(&key).ok()?);
-        headers.insert("traceparent", HeaderValue::from_str(&delivery.trace.to_string()).ok()?);
+        headers.insert("traceparent", HeaderValue::from_str(&trace.to_string()).ok()?);
         if let Some(signer) = &self.settings.signer {
             let timestamp_secs = jiff::Timestamp::now().as_second();
             let signature = signer.sign(&key, timestamp_secs, &request.body).ok()?;
@@ -248,13 +289,6 @@ impl HttpTransport {
         }
         self.show_who_we_are(&mut headers).ok()?;
         Some(headers)
-    }
-
-    /// Changes when a secret of the sink changes.
-    pub(crate) fn fingerprint(&self) -> u64 {
-        let signing = self.settings.signer.iter().flat_map(|signer| signer.secrets());
-        let auth = self.settings.auth.iter().flat_map(Auth::secrets);
-        fingerprint(signing.chain(auth).chain(self.settings.identity.iter().flat_map(Identity::secrets)))
     }
 }
 
@@ -304,8 +338,11 @@ async fn read_answer(answer: &mut Response, most_bytes: u64) -> Result<Option<Ve
 impl Transport for HttpTransport {
     async fn attempt(&self, delivery: &Delivery) -> Attempt {
         match &delivery.content {
-            Content::Request(request) => match Box::pin(self.try_once(delivery, request)).await {
-                Ok(attempt) | Err(attempt) => attempt,
+            Content::Request(request) => match (&self.batches, &request.batch) {
+                (Some(batches), Some(plan)) => batches.attempt(&self.way, plan, delivery, request).await,
+                _ => match Box::pin(self.way.try_once(delivery, request)).await {
+                    Ok(attempt) | Err(attempt) => attempt,
+                },
             },
             // The settings give nothing else to HTTP sinks.
             Content::Row(_) | Content::Copy(_) => Attempt::Unstorable,

@@ -59,6 +59,9 @@ fn delivery() -> Delivery {
         body: Bytes::from_static(b"{}"),
         rules: Arc::default(),
         created: None,
+        batch: None,
+        step: None,
+        kept_as: None,
     };
     Delivery {
         key: None,
@@ -99,6 +102,7 @@ fn settings(url: &str, guard: Guard) -> HttpSettings {
         identity: None,
         timeout: Duration::from_millis(500),
         answer_bytes: 64 * 1024,
+        batch: None,
     }
 }
 

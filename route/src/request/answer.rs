@@ -28,7 +28,7 @@ pub(crate) enum Meaning {
 }
 
 /// One line of `answers`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Rule {
     when: Condition,
     pub(crate) meaning: Meaning,
@@ -59,7 +59,7 @@ impl Answer<'_> {
     }
 }
 
-pub(crate) fn read_rules(node: &Node, problems: &mut Problems) -> Option<Arc<[Rule]>> {
+pub(crate) fn read_rules(node: &Node, problems: &mut Problems) -> Option<Vec<Rule>> {
     let read: Vec<Option<Rule>> = node.list(problems)?.iter().map(|item| Rule::read(item, problems)).collect();
     read.into_iter().collect()
 }
@@ -121,18 +121,19 @@ impl Creates {
         }
     }
 
+    /// Those of its search's URL.
+    pub(super) fn url_paths(&self) -> impl Iterator<Item = &Path> {
+        self.find.iter().flat_map(|find| find.path.paths())
+    }
+
     /// # Errors
     /// The paths of the search's URL that lead to nothing.
-    pub(super) fn render(&self, request: &str, scope: Scope<'_>) -> Result<Created, Vec<String>> {
+    pub(super) fn render(&self, scope: Scope<'_>) -> Result<Created, Vec<String>> {
         let search = |find: &Find| {
             let (path, query) = (find.path.render(scope)?, query(&find.query, scope));
             Ok::<_, Vec<String>>(Search { on: find.on.clone(), path, query, id: find.id.clone() })
         };
-        Ok(Created {
-            request: request.to_owned(),
-            id: self.id.clone(),
-            search: self.find.as_ref().map(search).transpose()?,
-        })
+        Ok(Created { id: self.id.clone(), search: self.find.as_ref().map(search).transpose()? })
     }
 }
 
@@ -164,8 +165,6 @@ pub(super) fn query(template: &Template, scope: Scope<'_>) -> String {
 /// [`Creates`] for one request.
 #[derive(Debug, Clone)]
 pub(crate) struct Created {
-    /// The name of the request, by which the id is kept.
-    pub(crate) request: String,
     id: Path,
     pub(crate) search: Option<Search>,
 }

@@ -4,10 +4,12 @@
 //! with a hole is never made.
 
 pub(crate) mod answer;
+pub(crate) mod batch;
 mod body;
 pub(crate) mod condition;
 pub(crate) mod path;
 pub(crate) mod place;
+mod step;
 pub(crate) mod template;
 mod url_path;
 
@@ -17,16 +19,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hirewire_schemas::Entity;
 use hirewire_yaml::{Node, Problems, did_you_mean};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 use crate::context::Part;
-use answer::{Created, Creates, Rule};
-use body::Format;
+use answer::{Created, Rule};
+use batch::BatchPlan;
 use condition::{Condition, read_path};
 use path::{Path, Scope};
-use template::Template;
-use url_path::UrlPath;
+use step::StepPlan;
 
 /// A request, ready to be signed and sent, and how its answer is to be read.
 #[derive(Debug, Clone)]
@@ -42,6 +43,12 @@ pub(crate) struct Request {
     /// What answers mean beyond their status.
     pub(crate) rules: Arc<[Rule]>,
     pub(crate) created: Option<Created>,
+    /// How it goes with others of the system in one.
+    pub(crate) batch: Option<Arc<BatchPlan>>,
+    /// The step that it is; `None`: it is the whole.
+    pub(crate) step: Option<String>,
+    /// The name by which it is kept that it was done, and the id that was told.
+    pub(crate) kept_as: Option<String>,
 }
 
 /// One kind of request of a system, from its `sink.yaml`.
@@ -57,17 +64,11 @@ pub(crate) struct RequestPlan {
     /// The request of the same system that this one takes back: it is made only if that one was, and names its key
     /// as `cancelled.key`.
     pub(crate) cancels: Option<String>,
-    /// The request of the same system that created what this one changes: it is made only if the sink has told an id
-    /// of it, which it names as `created.id`; else the next request that fits is.
+    /// The request of the same system, or `request.step`, that created what this one changes: it is made only if the sink
+    /// has told an id of it, which it names as `created.id`; else the next request that fits is.
     pub(crate) updates: Option<String>,
-    creates: Option<Creates>,
-    method: reqwest::Method,
-    path: UrlPath,
-    query: Option<Template>,
-    headers: HeaderMap,
-    format: Format,
-    body: Template,
-    rules: Arc<[Rule]>,
+    /// At least one, in their order; several have names.
+    pub(crate) steps: Vec<StepPlan>,
 }
 
 /// What all requests of a system share.
@@ -75,6 +76,7 @@ pub(crate) struct Common {
     pub(crate) rules: Arc<[Rule]>,
     /// The names that `settings` of a sink of the system has.
     pub(crate) settings: Vec<String>,
+    pub(crate) batch: Option<Arc<BatchPlan>>,
 }
 
 impl RequestPlan {
@@ -88,101 +90,105 @@ impl RequestPlan {
         let requires = map.get("requires").map_or(Some(Vec::new()), |node| read_paths(node, problems));
         let mut other = |key| map.get(key).map_or(Some(None), |node| node.text(problems).map(|n| Some(n.to_owned())));
         let (cancels, updates) = (other("cancels"), other("updates"));
-        let creates = map.get("creates").map_or(Some(None), |node| Creates::read(node, problems).map(Some));
-        let methods =
-            [("POST", reqwest::Method::POST), ("PUT", reqwest::Method::PUT), ("PATCH", reqwest::Method::PATCH)];
-        let method = map.get("method").map_or(Some(reqwest::Method::POST), |node| node.choice(&methods, problems));
-        let path = map.get("path").map_or(Some(UrlPath::default()), |node| UrlPath::read(node, problems));
-        let query = map.get("query").map_or(Some(None), |node| answer::read_query(node, problems).map(Some));
-        let format = map.get("format").map_or(Some(Format::Json), |node| Format::read(node, problems));
-        let headers = read_headers(map.get("headers"), format.as_ref(), problems);
-        let body_node = map.require("body", problems)?;
-        let body = Template::read(body_node, problems);
+        let steps = match map.get("steps") {
+            Some(steps) => step::read_steps(steps, common, problems),
+            None => StepPlan::read(None, &mut map, common, problems).map(|step| vec![(node, step)]),
+        };
         map.finish(problems);
-        let (format, body) = (format?, body?);
-        format.check(&body, body_node, problems);
-        let mut plan = Self {
+        let (requires, updates, steps) = (requires?, updates?, steps?);
+        let mut parts = BTreeSet::new();
+        for path in &requires {
+            see(path, updates.is_some(), &[], common, node, &mut parts, problems);
+        }
+        for (at, (node, step)) in steps.iter().enumerate() {
+            let before = steps.get(..at).unwrap_or_default();
+            for path in step.paths() {
+                see(path, updates.is_some(), before, common, node, &mut parts, problems);
+            }
+        }
+        Some(Self {
             name: name.to_owned(),
             entity: entity?,
             when: when?,
-            requires: requires?,
-            parts: BTreeSet::new(),
+            requires,
+            parts,
             cancels: cancels?,
-            updates: updates?,
-            creates: creates?,
-            method: method?,
-            path: path?,
-            query: query?,
-            headers: headers?,
-            format,
-            body,
-            rules: Arc::clone(&common.rules),
-        };
-        plan.parts = plan.parts(common, body_node, problems);
-        Some(plan)
+            updates,
+            steps: steps.into_iter().map(|(_, step)| step).collect(),
+        })
     }
 
-    pub(crate) fn creates(&self) -> bool {
-        self.creates.is_some()
+    /// Whether it is kept what was done of it: an id was told, or it is made in steps.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.steps.iter().any(|step| step.name.is_some() || step.creates())
+    }
+
+    /// The names by which other requests change what this one creates.
+    pub(crate) fn created(&self) -> impl Iterator<Item = String> {
+        self.steps.iter().filter(|step| step.creates()).filter_map(|step| step.kept_as(&self.name))
+    }
+
+    /// The names by which its steps are kept.
+    pub(crate) fn kept(&self) -> impl DoubleEndedIterator<Item = String> {
+        self.steps.iter().filter_map(|step| step.kept_as(&self.name))
     }
 
     /// Whether more than its body counts, or the body is not JSON.
     pub(crate) fn is_for_http(&self) -> bool {
-        let ids = self.creates.is_some() || self.updates.is_some();
-        let json = matches!(self.format, Format::Json | Format::SparseJson);
-        ids || !json || self.query.is_some() || !self.path.is_empty()
+        self.updates.is_some() || self.steps.iter().any(StepPlan::is_for_http)
+    }
+
+    /// Whether it can go with others in one: answers to a batch tell no ids.
+    pub(crate) fn is_for_batches(&self) -> bool {
+        !self.is_kept() && self.steps.iter().all(StepPlan::is_json)
     }
 
     /// Whether its body is an object with that field.
     pub(crate) fn makes(&self, field: &str) -> bool {
-        matches!(&self.body, Template::Object(fields) if fields.iter().any(|(name, _)| name == field))
+        self.steps.iter().all(|step| step.makes(field))
     }
 
+    /// The step at that place; `None` behind the last.
+    ///
     /// # Errors
-    /// The paths of `requires` (and of URLs) that lead to nothing.
-    pub(crate) fn render(&self, tree: &Value) -> Result<Request, Vec<String>> {
+    /// The paths of `requires`, and of URLs from there on, that lead to nothing: a request with a hole is not begun.
+    pub(crate) fn render(&self, step: usize, tree: &Value) -> Result<Option<Request>, Vec<String>> {
         let scope = Scope::whole(tree);
-        let missing: Vec<String> =
-            self.requires.iter().filter(|path| !is_known(path, scope)).map(ToString::to_string).collect();
-        if !missing.is_empty() {
-            return Err(missing);
-        }
-        Ok(Request {
-            method: self.method.clone(),
-            path: self.path.render(scope)?,
-            query: self.query.as_ref().map(|query| answer::query(query, scope)),
-            headers: self.headers.clone(),
-            body: Bytes::from(self.format.write(&self.body, scope)),
-            rules: Arc::clone(&self.rules),
-            created: self.creates.as_ref().map(|creates| creates.render(&self.name, scope)).transpose()?,
-        })
+        let rest = self.steps.get(step..).unwrap_or_default();
+        let Some(first) = rest.first() else { return Ok(None) };
+        let later = rest.iter().skip(1).flat_map(StepPlan::needs);
+        let later = later.filter(|path| Part::of(path.part()) != Some(Part::Steps) && path.find(scope).is_none());
+        let missing = self.requires.iter().filter(|path| !is_known(path, scope)).chain(later);
+        let missing: Vec<String> = missing.map(ToString::to_string).collect();
+        if missing.is_empty() { first.render(&self.name, tree).map(Some) } else { Err(missing) }
     }
+}
 
-    /// What its paths begin with.
-    fn parts(&self, common: &Common, node: &Node, problems: &mut Problems) -> BTreeSet<Part> {
-        let mut paths: Vec<&Path> = self.requires.iter().chain(self.path.paths()).collect();
-        self.body.root_paths(false, &mut paths);
-        self.query.iter().for_each(|query| query.root_paths(false, &mut paths));
-        self.creates.iter().for_each(|creates| creates.root_paths(&mut paths));
-        let mut parts = BTreeSet::new();
-        for path in paths {
-            match Part::of(path.part()) {
-                Some(Part::Settings) => check_setting(path, common, node, problems),
-                Some(Part::Created) if self.updates.is_none() => {
-                    let what = format!("\"{path}\" is known to a request that updates another");
-                    problems.add(node, what, "write `updates: <request>`");
-                }
-                Some(part) => {
-                    parts.insert(part);
-                }
-                None => problems.add(
-                    node,
-                    format!("\"{path}\" begins with \"{}\", which is not a part of a request's data", path.part()),
-                    did_you_mean(path.part(), Part::ALL.iter().map(|part| part.name())),
-                ),
-            }
+/// Notes the part that a path begins with.
+fn see(
+    path: &Path,
+    updates: bool,
+    before: &[(&Node, StepPlan)],
+    common: &Common,
+    node: &Node,
+    parts: &mut BTreeSet<Part>,
+    problems: &mut Problems,
+) {
+    match Part::of(path.part()) {
+        Some(Part::Settings) => check_setting(path, common, node, problems),
+        Some(Part::Steps) => step::check_ids(path, before, node, problems),
+        Some(Part::Created) if !updates => {
+            let what = format!("\"{path}\" is known to a request that updates another");
+            problems.add(node, what, "write `updates: <request>`");
         }
-        parts
+        Some(part) => {
+            parts.insert(part);
+        }
+        None => problems.add(
+            node,
+            format!("\"{path}\" begins with \"{}\", which is not a part of a request's data", path.part()),
+            did_you_mean(path.part(), Part::ALL.iter().map(|part| part.name())),
+        ),
     }
 }
 
@@ -195,40 +201,6 @@ fn check_setting(path: &Path, common: &Common, node: &Node, problems: &mut Probl
         let hint = did_you_mean(named, common.settings.iter().map(String::as_str));
         problems.add(node, format!("\"{path}\" is none of the system's `settings`"), hint);
     }
-}
-
-/// Headers that are the transport's own.
-const OWN_HEADERS: [&str; 11] = [
-    "authorization",
-    "connection",
-    "content-length",
-    "cookie",
-    "host",
-    "idempotency-key",
-    "traceparent",
-    "transfer-encoding",
-    "webhook-id",
-    "webhook-signature",
-    "webhook-timestamp",
-];
-
-fn read_headers(node: Option<&Node>, format: Option<&Format>, problems: &mut Problems) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.map_or("", Format::content_type)));
-    let Some(node) = node else { return Some(headers) };
-    let mut map = node.map(problems)?;
-    let before = problems.len();
-    for (key, name, value) in map.entries() {
-        let text = value.text(problems).and_then(|text| HeaderValue::from_str(text).ok());
-        match (HeaderName::try_from(name), text) {
-            (Ok(name), Some(value)) if !OWN_HEADERS.contains(&name.as_str()) => {
-                headers.insert(name, value);
-            }
-            (Ok(name), Some(_)) => problems.add(key, format!("the header `{name}` is set elsewhere"), "remove it"),
-            _ => problems.add(key, format!("\"{name}\" and its value are no header"), "write NAME: text"),
-        }
-    }
-    (problems.len() == before).then_some(headers)
 }
 
 /// A coded value that is `UNKNOWN` or `UNMAPPED` is a hole too.

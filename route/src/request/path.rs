@@ -1,7 +1,7 @@
 //! Where a value stands in a record: `offer.accepted.compensation[kind=SALARY|HOURLY].amount`.
 //!
 //! A step is a name, an index `[0]`, or a filter `[name=A|B]` that takes the first element whose `name` is one of
-//! these. A leading `/` begins at the root. A coded value `{value, raw, rule}` stands for its `value`.
+//! these; `[name=A|B,other=C]`: of which both holds. A leading `/` begins at the root. A coded value `{value, raw, rule}` stands for its `value`.
 
 use std::fmt;
 
@@ -18,7 +18,8 @@ pub(crate) struct Path {
 pub(crate) enum Step {
     Name(String),
     Index(usize),
-    Filter { name: String, values: Vec<String> },
+    /// Names, and the values that each may have.
+    Filter(Vec<(String, Vec<String>)>),
 }
 
 /// What a path is read in: the whole, and the element that a surrounding `each` or `from` is at.
@@ -87,8 +88,11 @@ impl Path {
             value = match step {
                 Step::Name(name) => value.get(name)?,
                 Step::Index(index) => value.get(index)?,
-                Step::Filter { name, values } => value.as_array()?.iter().find(|element| {
-                    element.get(name).and_then(|found| text_of(coded(found))).is_some_and(|text| values.contains(&text))
+                Step::Filter(tests) => value.as_array()?.iter().find(|element| {
+                    tests.iter().all(|(name, values)| {
+                        let found = element.get(name).and_then(|found| text_of(coded(found)));
+                        found.is_some_and(|text| values.contains(&text))
+                    })
                 })?,
             };
         }
@@ -108,13 +112,16 @@ impl fmt::Display for Path {
 }
 
 fn bracket(inside: &str) -> Option<Step> {
-    match inside.split_once('=') {
-        Some((name, values)) if !name.is_empty() && !values.is_empty() => {
-            Some(Step::Filter { name: name.to_owned(), values: values.split('|').map(str::to_owned).collect() })
-        }
-        Some(_) => None,
-        None => inside.parse().ok().map(Step::Index),
+    if let Ok(index) = inside.parse() {
+        return Some(Step::Index(index));
     }
+    let test = |test: &str| match test.split_once('=') {
+        Some((name, values)) if !name.is_empty() && !values.is_empty() => {
+            Some((name.to_owned(), values.split('|').map(str::to_owned).collect()))
+        }
+        _ => None,
+    };
+    inside.split(',').map(test).collect::<Option<_>>().map(Step::Filter)
 }
 
 fn split_outside_brackets(text: &str) -> Vec<&str> {
@@ -163,12 +170,14 @@ mod tests {
         let find = |text| Path::parse(text).unwrap().find(Scope::whole(&root)).cloned();
         assert_eq!(find("a.b[0].n"), Some(json!(1)));
         assert_eq!(find("/a.b[kind=HOURLY|SALARY].n"), Some(json!(2)));
+        assert_eq!(find("a.b[kind=BONUS|SALARY,n=2].kind"), Some(json!("SALARY")));
+        assert_eq!(find("a.b[kind=BONUS,n=2].kind"), None);
         assert_eq!(find("a.b[1].kind"), Some(json!("SALARY")));
         assert_eq!(find("a.b[1].kind.raw"), Some(json!("y")));
         for absent in ["z", "z.y", "a.b[7].n", "a.b[kind=EQUITY].n", "q"] {
             assert_eq!(find(absent), None, "{absent}");
         }
-        for wrong in ["", "a..b", "a[", "a[x]", "a]b", "a b", "[0]", "a[=x]"] {
+        for wrong in ["", "a..b", "a[", "a[x]", "a]b", "a b", "[0]", "a[=x]", "a[b=c,]", "a[b=c,d]"] {
             assert_eq!(Path::parse(wrong), None, "{wrong}");
         }
     }

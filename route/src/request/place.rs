@@ -53,22 +53,24 @@ pub(crate) fn place(entity: Entity, path: &Path) -> Result<Place, Lost> {
             },
             (Step::Name(_), Schema::Map(map)) => inner(&map.types, names),
             (Step::Index(_), Schema::Array(array)) => inner(&array.items, names),
-            (Step::Filter { name, values }, Schema::Array(array)) => {
+            (Step::Filter(tests), Schema::Array(array)) => {
                 let items = inner(&array.items, names);
-                let found = match items {
-                    Schema::Record(record) => field(record, name)
-                        .ok_or_else(|| lost(name, format!("{so_far} has no field \"{name}\""), fields(record)))?,
-                    _ => return Err(lost(name, format!("{so_far} holds no records"), Vec::new())),
-                };
-                if let Place::Symbols(symbols) = end(found, names)
-                    && let Some(wrong) = values.iter().find(|value| !symbols.contains(value))
-                {
-                    return Err(lost(wrong, format!("\"{name}\" is never \"{wrong}\""), symbols));
+                for (name, values) in tests {
+                    let found = match items {
+                        Schema::Record(record) => field(record, name)
+                            .ok_or_else(|| lost(name, format!("{so_far} has no field \"{name}\""), fields(record)))?,
+                        _ => return Err(lost(name, format!("{so_far} holds no records"), Vec::new())),
+                    };
+                    if let Place::Symbols(symbols) = end(found, names)
+                        && let Some(wrong) = values.iter().find(|value| !symbols.contains(value))
+                    {
+                        return Err(lost(wrong, format!("\"{name}\" is never \"{wrong}\""), symbols));
+                    }
                 }
                 items
             }
             (Step::Name(name), _) => return Err(lost(name, format!("{so_far} has no fields"), Vec::new())),
-            (Step::Index(_) | Step::Filter { .. }, _) => {
+            (Step::Index(_) | Step::Filter(_), _) => {
                 return Err(lost("[", format!("{so_far} is no list"), Vec::new()));
             }
         };

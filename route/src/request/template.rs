@@ -2,8 +2,9 @@
 //!
 //! The words are those of the vendors' mapping files, turned round: a scalar is a path; `{const: …}`,
 //! `{fields: {…}}`, `{from: path, fields: {…}}`, `{each: path, fields: {…}}`, `{each: path, value: …}`,
-//! `{first: […]}`, `{join: […], sep: " "}`, `{escaped: …}` for receivers that read `&`, `<` and `>` as their own; a list
-//! is a list. What is absent becomes null: that nothing needed is absent is the business of `requires`.
+//! `{first: […]}`, `{join: […], sep: " "}`, `{table: {A: a}, of: path}`, `{escaped: …}` for receivers that read `&`, `<`
+//! and `>` as their own; a list is a list. What is absent, or not in its table, becomes null: that nothing needed is so is the
+//! business of `requires`.
 
 use hirewire_yaml::{Map, Node, Problems, Value as Yaml};
 use serde_json::Value;
@@ -20,6 +21,8 @@ pub(crate) enum Template {
     Each(Path, Box<Template>),
     List(Vec<Template>),
     First(Vec<Template>),
+    /// The receiver's words for ours.
+    Table(Vec<(String, Value)>, Path),
     /// Text in which `&`, `<` and `>` are written as entities.
     Escaped(Box<Template>),
     Join {
@@ -52,6 +55,15 @@ impl Template {
         if let Some(inside) = map.get("escaped") {
             return Self::read(inside, problems).map(|inside| Self::Escaped(Box::new(inside)));
         }
+        if let Some(words) = map.get("table") {
+            let of = map.require("of", problems).and_then(|of| read_path(of, problems));
+            let mut words = words.map(problems)?;
+            let read: Vec<Option<(String, Value)>> = words
+                .entries()
+                .map(|(_, word, theirs)| constant(theirs, problems).map(|theirs| (word.to_owned(), theirs)))
+                .collect();
+            return read.into_iter().collect::<Option<_>>().zip(of).map(|(words, of)| Self::Table(words, of));
+        }
         if let Some(list) = map.get("join") {
             let sep = map.get("sep").map_or(Some(" "), |sep| sep.text(problems))?.to_owned();
             return Self::read_list(list, problems).map(|parts| Self::Join { parts, sep });
@@ -62,7 +74,7 @@ impl Template {
             _ => {
                 problems.add(
                     node,
-                    "expected one of: const, escaped, first, join, or `fields` (also with `from` or `each`)",
+                    "expected one of: const, escaped, first, join, table, or `fields` (also with `from` or `each`)",
                     "a scalar is a path; an object is written as {fields: {…}}",
                 );
                 return None;
@@ -109,6 +121,11 @@ impl Template {
                 Some(text) => text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").into(),
                 None => Value::Null,
             },
+            Self::Table(words, of) => {
+                let ours = of.find(scope).and_then(text_of);
+                let theirs = words.iter().find(|(word, _)| ours.as_ref() == Some(word));
+                theirs.map_or(Value::Null, |(_, theirs)| theirs.clone())
+            }
             Self::First(choices) => {
                 choices.iter().map(|choice| choice.render(scope)).find(|value| !value.is_null()).unwrap_or(Value::Null)
             }
@@ -127,7 +144,7 @@ impl Template {
             }
         };
         match self {
-            Self::Path(path) => see(path),
+            Self::Path(path) | Self::Table(_, path) => see(path),
             Self::Const(_) => {}
             Self::Object(fields) => fields.iter().for_each(|(_, template)| template.root_paths(nested, found)),
             Self::From(path, inside) | Self::Each(path, inside) => {
@@ -160,7 +177,7 @@ impl Template {
             }
             Self::From(_, inside) | Self::Each(_, inside) => inside.names(found),
             Self::List(parts) | Self::First(parts) => parts.iter().for_each(|part| part.names(found)),
-            Self::Path(_) | Self::Const(_) | Self::Escaped(_) | Self::Join { .. } => {}
+            Self::Path(_) | Self::Const(_) | Self::Escaped(_) | Self::Join { .. } | Self::Table(..) => {}
         }
     }
 }
@@ -207,22 +224,24 @@ mod tests {
   plain: {each: a.list, value: n}
   absent: a.b.c
   mixed: [a.name, {const: 1}, {fields: {n: 'a.list[1].n'}}]
+  word: {table: {Bob: 1, Ada: one}, of: a.name}
+  wordless: {first: [{table: {Bob: 1}, of: a.name}, k]}
   safe: {escaped: {join: [{const: '<!here> &'}, a.name]}}
 ",
             &root,
         );
         let expected = json!({"type": "hire", "name": "Ada-key", "start": "Ada", "inner": {"name": "Ada", "key": "key"},
             "none": null, "items": [{"n": "1", "key": "key"}, {"n": "2", "key": "key"}], "plain": ["1", "2"],
-            "absent": null, "mixed": ["Ada", 1, {"n": "2"}], "safe": "&lt;!here&gt; &amp; Ada"});
+            "absent": null, "mixed": ["Ada", 1, {"n": "2"}], "word": "one", "wordless": "key", "safe": "&lt;!here&gt; &amp; Ada"});
         assert_eq!(body, expected);
     }
 
     #[test]
     fn mistakes_come_at_once_with_their_lines() {
         let mut problems = Problems::new();
-        let text = "fields:\n  a: {cnst: x}\n  b: {from: q}\n  c: 'a b'\n  d: {each: x, from: y, fields: {z: z}}\n";
+        let text = "fields:\n  a: {cnst: x}\n  b: {from: q}\n  c: 'a b'\n  d: {each: x, from: y, fields: {z: z}}\n  e: {table: {A: []}, of: x}\n  f: {table: {}}\n";
         assert!(Template::read(&hirewire_yaml::parse("t.yaml", text).unwrap(), &mut problems).is_none());
         let lines: Vec<usize> = problems.iter().map(|problem| problem.line).collect();
-        assert!([2, 3, 4, 5].iter().all(|line| lines.contains(line)), "{problems}");
+        assert!([2, 3, 4, 5, 6, 7].iter().all(|line| lines.contains(line)), "{problems}");
     }
 }

@@ -7,10 +7,13 @@ use hirewire_yaml::{Map, Node, Problems};
 
 use super::auth::{read_auth, read_identity};
 use super::read_duration;
+use crate::http::batch::BatchSettings;
 use crate::http::guard::{Guard, Refusal};
 use crate::http::networks::Network;
 use crate::http::signing::Signer;
 use crate::http::{Auth, HttpSettings};
+
+const LONGEST_LINGER: Duration = Duration::from_secs(2);
 
 pub(crate) fn read(node: &Node, problems: &mut Problems) -> Option<HttpSettings> {
     let mut map = node.map(problems)?;
@@ -25,8 +28,9 @@ pub(crate) fn read(node: &Node, problems: &mut Problems) -> Option<HttpSettings>
     let mut timeout = Duration::from_secs(15);
     read_duration(&mut map, "timeout", &mut timeout, problems);
     let answer_bytes = map.get("answer_bytes").map_or(Some(64 * 1024), |node| node.whole(1, problems));
+    let batch = map.get("batch").map_or(Some(None), |node| read_batch(node, problems).map(Some));
     map.finish(problems);
-    let (url, url_node, auth) = (url?, url_node?, auth?);
+    let (url, url_node, auth, batch) = (url?, url_node?, auth?, batch?);
     let mut urls = vec![(&url, url_node)];
     if let Some(Auth::OAuth(oauth)) = &auth {
         let node = auth_node.and_then(|node| node.peek("oauth")?.peek("token_url"));
@@ -53,8 +57,23 @@ pub(crate) fn read(node: &Node, problems: &mut Problems) -> Option<HttpSettings>
         }
     }
     let (signer, ca, identity, answer_bytes) = (signer?, ca?, identity?, answer_bytes?);
-    let settings = HttpSettings { url, guard, auth, signer, ca, identity, timeout, answer_bytes };
+    let settings = HttpSettings { url, guard, auth, signer, ca, identity, timeout, answer_bytes, batch };
     (problems.len() == before).then_some(settings)
+}
+
+fn read_batch(node: &Node, problems: &mut Problems) -> Option<BatchSettings> {
+    let mut map = node.map(problems)?;
+    let requests = map.require("requests", problems).and_then(|node| node.whole(2, problems));
+    let mut linger = Duration::from_millis(50);
+    read_duration(&mut map, "linger", &mut linger, problems);
+    // A partition that is taken away waits for it.
+    if linger > LONGEST_LINGER {
+        problems.add(map.node(), "`linger` can be at most 2s", "write 50ms");
+    }
+    let bytes = map.get("bytes").map_or(Some(1024 * 1024), |node| node.whole(1, problems));
+    map.finish(problems);
+    let whole = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    Some(BatchSettings { requests: whole(requests?), linger, bytes: whole(bytes?) })
 }
 
 fn hint(refusal: Refusal) -> &'static str {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::ground::Ground;
 use crate::Settings;
-use crate::rehearse::{Outcome, rehearse};
+use crate::rehearse::{Exchange, Outcome, rehearse};
 use crate::system::{System, Systems, Takes};
 
 pub(super) fn cases(folder: &Path) -> Vec<PathBuf> {
@@ -34,6 +34,17 @@ fn settings(system: &System, fixture: &Value) -> Settings {
     Ground::settings(&format!("{sink}\nroutes: {{r: {{sink: {}}}}}\n", system.name))
 }
 
+fn shown(exchange: Exchange) -> Value {
+    let own = ["idempotency-key", "traceparent", "user-agent"];
+    let headers = exchange.headers.into_iter().filter(|(name, _)| !own.contains(&name.as_str()));
+    let headers: serde_json::Map<String, Value> = headers.map(|(name, value)| (name, value.into())).collect();
+    let mut made = json!({"method": exchange.method, "url": exchange.url, "headers": headers, "body": exchange.body});
+    if let Some(step) = exchange.step {
+        made["step"] = step.into();
+    }
+    made
+}
+
 #[test]
 fn every_fixture_makes_its_golden_request() {
     let mut checked = 0;
@@ -47,12 +58,9 @@ fn every_fixture_makes_its_golden_request() {
             let [done] = done.unwrap_or_else(|error| panic!("{}: {error}", case.display())).try_into().unwrap();
             let made = match done.outcome {
                 Outcome::NotSent(why) => json!({"not_sent": why}),
-                Outcome::Request { method, url, headers, body } => {
-                    let own = ["idempotency-key", "traceparent", "user-agent"];
-                    let headers = headers.into_iter().filter(|(name, _)| !own.contains(&name.as_str()));
-                    let headers: serde_json::Map<String, Value> =
-                        headers.map(|(name, value)| (name, value.into())).collect();
-                    json!({"method": method, "url": url, "headers": headers, "body": body})
+                Outcome::Requests(exchanges) => {
+                    let mut made: Vec<Value> = exchanges.into_iter().map(shown).collect();
+                    if made.len() == 1 { made.remove(0) } else { json!({"steps": made}) }
                 }
                 other => panic!("{}: {other:?}", case.display()),
             };

@@ -112,6 +112,9 @@ fn delivery(subject: &str) -> Delivery {
         body: body.into(),
         rules: Arc::default(),
         created: None,
+        batch: None,
+        step: None,
+        kept_as: None,
     };
     Delivery {
         idempotency_key: uuid::Uuid::nil(),

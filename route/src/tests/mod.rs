@@ -1,6 +1,7 @@
 //! Tests of the whole engine without Kafka: a source, receivers and databases of their own.
 
 mod answers;
+mod batches;
 mod canary;
 pub(crate) mod databases;
 mod files_on_kafka;
@@ -17,6 +18,7 @@ mod prescribed;
 mod process;
 mod reloads;
 mod said;
+mod steps;
 pub(crate) mod support;
 mod tokens;
 mod topic_on_kafka;

@@ -54,6 +54,7 @@ async fn becomes(request: Request, case: Value) -> Value {
         identity: None,
         timeout: Duration::from_secs(10),
         answer_bytes: 64 * 1024,
+        batch: None,
     };
     let delivery = Delivery {
         idempotency_key: uuid::Uuid::nil(),
@@ -84,7 +85,14 @@ async fn every_answer_becomes_what_its_case_says() {
             let case = json_of(&path);
             let fixture = json_of(&folder(system).join(format!("fixtures/{}.json", case["request"].as_str().unwrap())));
             let plan = system.request(fixture["request"].as_str().unwrap()).unwrap();
-            let request = plan.render(&fixture["tree"]).unwrap();
+            let at = plan.steps.iter().position(|step| step.name.as_deref() == case["step"].as_str());
+            let named = plan.steps.iter().filter_map(|step| step.name.as_ref());
+            let told: serde_json::Map<String, Value> =
+                named.map(|name| (name.clone(), json!({"id": format!("id-of-{name}")}))).collect();
+            let mut tree = fixture["tree"].clone();
+            tree["steps"] = told.into();
+            let at = at.unwrap_or_else(|| panic!("{}: `step` is none of its request", path.display()));
+            let request = plan.render(at, &tree).unwrap().unwrap();
             let expected = case["becomes"].clone();
             assert_eq!(becomes(request, case).await, expected, "{}", path.display());
             checked += 1;

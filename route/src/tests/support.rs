@@ -442,6 +442,7 @@ pub(super) struct Options {
     pub(super) drain: Duration,
     /// The `settings` of the sink.
     pub(super) told: Value,
+    pub(super) batch: Option<crate::http::batch::BatchSettings>,
 }
 
 impl Default for Options {
@@ -455,6 +456,7 @@ impl Default for Options {
             on_refusal: OnRefusal::Skip,
             drain: Duration::from_secs(5),
             told: Value::Null,
+            batch: None,
         }
     }
 }
@@ -470,6 +472,7 @@ pub(super) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, 
         identity: None,
         timeout: options.timeout,
         answer_bytes: 64 * 1024,
+        batch: options.batch,
     };
     let name: Arc<str> = system.name.as_str().into();
     let registry = prometheus::Registry::new();

@@ -30,6 +30,7 @@ fn transport(receiver: &Receiver, tokens: &Receiver, refresh_token: Option<&str>
         identity: None,
         timeout: Duration::from_secs(5),
         answer_bytes: 64 * 1024,
+        batch: None,
     };
     HttpTransport::new(settings).unwrap()
 }
@@ -43,6 +44,9 @@ async fn attempt(transport: &HttpTransport) -> Attempt {
         body: bytes::Bytes::from_static(b"{}"),
         rules: std::sync::Arc::default(),
         created: None,
+        batch: None,
+        step: None,
+        kept_as: None,
     };
     let delivery = Delivery {
         key: None,
