@@ -17,6 +17,7 @@ sinks:
       signing: {secrets: [{file: signing}]}
   moves: {system: stream, kafka: {topic: hr.moves}}
   starts: {system: onboarding, kafka: {topic: hr.starts}}
+  gusto: {http: {url: https://api.example.com}, settings: {company: c, location: l, salaried: Exempt}}
   rest: {system: onboarding, http: {url: https://hires.example.com/in}}
   analytics: {sqlite: {path: analytics.sqlite}}
 routes:
@@ -25,10 +26,15 @@ routes:
   everything: {sink: analytics}
   moves: {sink: moves, entity: stage-change}
   starts: {sink: starts}
+  employees: {sink: gusto}
 ";
 
 fn fixture(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../route/sinks/onboarding").join(name);
+    fixture_of("onboarding", name)
+}
+
+fn fixture_of(system: &str, name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../route/sinks").join(system).join(name);
     path.canonicalize().unwrap().to_str().unwrap().to_owned()
 }
 
@@ -55,6 +61,18 @@ fn route_test_prints_the_exact_request_and_no_secret() {
     {
         assert!(text.contains(header), "{header} is not in {text}");
     }
+    let (code, steps, error) = run("gusto", &fixture_of("gusto", "fixtures/hire.json"));
+    assert_eq!(code, 0, "{steps}{error}");
+    for line in [
+        "route employees, step employee:\nPOST https://api.example.com/v1/companies/c/employees\n",
+        "route employees, step job:\nPOST https://api.example.com/v1/employees/id-of-employee/jobs\n",
+        "route employees, step compensation:\nPOST https://api.example.com/v1/jobs/id-of-job/compensations\n",
+    ] {
+        assert!(steps.contains(line), "{line} is not in {steps}");
+    }
+    let keys: std::collections::BTreeSet<&str> =
+        steps.lines().filter(|line| line.starts_with("idempotency-key: ")).collect();
+    assert_eq!(keys.len(), 4, "each step has a key of its own");
     assert!(!text.contains("very-secret-token") && !text.contains("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"));
     assert!(text.contains("route one-job: not sent: the route's `when`: `job_id` is absent, not other\n"), "{text}");
     let key = text.split("idempotency-key: ").nth(1).unwrap().lines().next().unwrap();
@@ -79,7 +97,7 @@ fn route_test_prints_the_exact_request_and_no_secret() {
     assert!(code == 0 && text.starts_with("route moves: a record of hr.moves, key "), "{text}{error}");
     assert!(text.contains("\"change_type\": \"HIRE\""), "{text}");
     for (sink, told) in
-        [("rest", "no route leads to the sink"), ("payrol", "it has: analytics, moves, onboarding, rest")]
+        [("rest", "no route leads to the sink"), ("payrol", "it has: analytics, gusto, moves, onboarding, rest")]
     {
         let (code, _, error) = run(sink, &hire);
         assert!(code == 2 && error.contains(told), "{error}");
