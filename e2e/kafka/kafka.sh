@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# A real Apache Kafka on loopback, one node, for the tests.
+# A real Apache Kafka on loopback for the tests: one node, or three.
 #   kafka.sh start DIR PORT   starts (or goes on with) the node that lives in DIR; prints its address when it is ready.
 #                             PORT is plain, PORT+1 the controller, PORT+2 SASL_SSL (user svc, password svc-secret, CA DIR/tls/ca.crt)
+#   kafka.sh cluster DIR PORT starts three nodes in DIR/1, DIR/2, DIR/3, with ports from PORT, PORT+10, PORT+20; prints their addresses.
+#                             Topics have three replicas, and a write is acknowledged by two at least
+#   kafka.sh again DIR        starts the node of DIR as it was started last
 #   kafka.sh kill DIR         SIGKILL        kafka.sh stop DIR    SIGTERM, then SIGKILL after 20 s; the data stays
 #   kafka.sh fetch            fetches the jars, and starts nothing
 #   kafka.sh tool CLASS ARGS  a command-line class of Kafka's, e.g. `tool TopicCommand --list --bootstrap-server …`
@@ -40,27 +43,63 @@ certificates() {
     cat server.key server.crt ca.crt >server.pem ) >/dev/null 2>&1 || die "openssl could not make the test certificates"
 }
 
-start() {
-  local port=$1 until
-  jars
-  alive && die "a node already runs in $dir"
+# Lays the node $1 of $2 in $dir, on ports from $3, with the controllers $4; the rest is given to the formatter.
+lay() {
+  local node=$1 nodes=$2 port=$3 quorum=$4; shift 4
   mkdir -p "$dir"
   certificates
-  sed -e "s|@DIR@|$dir|g; s|@PORT@|$port|g; s|@CPORT@|$((port + 1))|g; s|@SASLPORT@|$((port + 2))|g" "$here/server.properties" >"$dir/server.properties"
+  sed -e "s|@DIR@|$dir|g; s|@PORT@|$port|g; s|@CPORT@|$((port + 1))|g; s|@SASLPORT@|$((port + 2))|g; s|@NODE@|$node|g; s|@QUORUM@|$quorum|g" \
+    -e "s|@REPLICAS@|$nodes|g; s|@ISR@|$(((nodes + 1) / 2))|g" "$here/server.properties" >"$dir/server.properties"
   "$java" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$libs/*" -Dlog4j2.configurationFile="$here/log4j2.properties" \
-    kafka.tools.StorageTool format --ignore-formatted -t hirewire-test-clusterw -c "$dir/server.properties" --standalone \
+    kafka.tools.StorageTool format --ignore-formatted -t hirewire-test-clusterw -c "$dir/server.properties" "$@" \
     --add-scram 'SCRAM-SHA-512=[name=svc,password=svc-secret]' >"$dir/format.log" 2>&1 || { cat "$dir/format.log" >&2; die "formatting failed"; }
+}
+
+run() {
+  jars
+  [ -f "$dir/server.properties" ] || die "no node was ever started in $dir"
+  alive && die "a node already runs in $dir"
   # shellcheck disable=SC2086
   setsid "$java" $jvm -cp "$libs/*" -Dlog4j2.configurationFile="$here/log4j2.properties" kafka.Kafka "$dir/server.properties" \
     >"$dir/server.log" 2>&1 </dev/null &
   echo $! >"$dir/pid"
-  until=$((SECONDS + 120))
+}
+
+await() {
+  local until=$((SECONDS + 120))
   until grep -qs "Kafka Server started" "$dir/server.log"; do
     kill -0 "$(cat "$dir/pid")" 2>/dev/null || { tail -n 20 "$dir/server.log" >&2; die "the node ended while it started"; }
     [ $SECONDS -lt $until ] || { tail -n 20 "$dir/server.log" >&2; die "the node is not ready after 120 s"; }
     sleep 0.05
   done
+}
+
+start() {
+  local port=$1
+  jars
+  alive && die "a node already runs in $dir"
+  lay 1 1 "$port" "127.0.0.1:$((port + 1))" --standalone
+  run
+  await
   echo "127.0.0.1:$port"
+}
+
+cluster() {
+  local all=$dir port=$1 node quorum="" controllers="" addresses=""
+  jars
+  for node in 1 2 3; do
+    local own=$((port + 10 * (node - 1)))
+    addresses+=,127.0.0.1:$own
+    quorum+=,127.0.0.1:$((own + 1))
+    controllers+=,$node@127.0.0.1:$((own + 1)):hirewire-directory-$node-w
+  done
+  for node in 1 2 3; do
+    dir=$all/$node
+    lay $node 3 $((port + 10 * (node - 1))) "${quorum#,}" --initial-controllers "${controllers#,}"
+    run
+  done
+  for node in 1 2 3; do dir=$all/$node; await; done
+  echo "${addresses#,}"
 }
 
 stop() {
@@ -74,10 +113,12 @@ stop() {
 
 command=${1:-}
 case $command in
-  start | stop | kill) dir=$(realpath -m "${2:?which folder?}") ;;
+  start | cluster | again | stop | kill) dir=$(realpath -m "${2:?which folder?}") ;;
 esac
 case $command in
   start) start "${3:?which port?}" ;;
+  cluster) cluster "${3:?which port?}" ;;
+  again) run; await ;;
   stop) stop ;;
   kill) alive || die "no node runs in $dir"; kill -KILL "$(cat "$dir/pid")"; rm "$dir/pid" ;;
   fetch) jars ;;
@@ -86,5 +127,5 @@ case $command in
     case $class in *.*) ;; *) class=org.apache.kafka.tools.$class ;; esac
     jars
     exec "$java" -Xmx512m -cp "$libs/*" -Dlog4j2.configurationFile="$here/log4j2.properties" "$class" "$@" ;;
-  *) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

@@ -53,11 +53,18 @@ impl Deployment {
     /// On a broker and a registry that are there.
     #[must_use]
     pub fn on(broker: SocketAddr, registry: SocketAddr, prefix: &str, sections: &str) -> Self {
+        let kafka = format!("bootstrap_servers: \"{broker}\", partitions: 2, topic_prefix: \"{prefix}\"");
+        Self::with(&kafka, broker, registry, sections)
+    }
+
+    /// With these keys of the configuration's section `kafka`; `broker` is one of its servers.
+    #[must_use]
+    pub fn with(kafka: &str, broker: SocketAddr, registry: SocketAddr, sections: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let webhooks = free();
         std::fs::write(folder.path().join("secret"), SECRET).unwrap();
         let text = format!(
-            "kafka: {{bootstrap_servers: \"{broker}\", partitions: 2, topic_prefix: \"{prefix}\"}}\n\
+            "kafka: {{{kafka}}}\n\
              registry: {{url: \"http://{registry}\"}}\n\
              data_dir: data\n\
              admin: {{listen: \"127.0.0.1:0\"}}\n\
@@ -89,6 +96,15 @@ impl Deployment {
 
     /// Sends a signed webhook, which must be answered 200.
     pub fn send(&self, moved: &Moved<'_>) {
+        let answer = self.post(moved).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    /// Sends a signed webhook, and gives the answer.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn post(&self, moved: &Moved<'_>) -> std::io::Result<String> {
         let body = body(moved);
         let mut mac = Hmac::<sha2::Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
         mac.update(body.as_bytes());
@@ -103,12 +119,12 @@ impl Deployment {
             moved.at,
             body.len()
         );
-        let mut stream = TcpStream::connect(self.webhooks).unwrap();
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(body.as_bytes()).unwrap();
+        let mut stream = TcpStream::connect(self.webhooks)?;
+        stream.write_all(head.as_bytes())?;
+        stream.write_all(body.as_bytes())?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 
     /// Exit code, standard output, standard error.
@@ -157,31 +173,41 @@ impl Deployment {
 pub struct Target {
     pub broker: SocketAddr,
     pub registry: SocketAddr,
-    _processes: Vec<Running>,
+    processes: Vec<Running>,
 }
 
 impl Target {
     /// Their data is kept in `folder`.
     #[must_use]
     pub fn start(folder: &Path) -> Self {
-        let process = |what: &str| {
-            let mut command = hirewire(&[what, "--listen", "127.0.0.1:0", "--data"]).unwrap();
-            let command = command.arg(folder.join(what)).stdout(Stdio::piped()).stderr(Stdio::null());
-            let mut running = Running(command.spawn().unwrap());
-            let mut line = String::new();
-            BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-            let address = line.trim().rsplit([' ', '/']).next().unwrap().parse().unwrap();
-            (running, address)
-        };
-        let (running, registry) = process("registry");
         match std::env::var("HIREWIRE_TEST_BROKERS") {
-            Ok(broker) => Self { broker: broker.parse().unwrap(), registry, _processes: vec![running] },
+            Ok(broker) => Self::on(broker.parse().unwrap(), folder),
             Err(_) => {
-                let (other, broker) = process("broker");
-                Self { broker, registry, _processes: vec![running, other] }
+                let (running, broker) = process("broker", folder);
+                let mut target = Self::on(broker, folder);
+                target.processes.push(running);
+                target
             }
         }
     }
+
+    /// A registry beside this broker.
+    #[must_use]
+    pub fn on(broker: SocketAddr, folder: &Path) -> Self {
+        let (running, registry) = process("registry", folder);
+        Self { broker, registry, processes: vec![running] }
+    }
+}
+
+/// A broker or a registry, and where it listens.
+fn process(what: &str, folder: &Path) -> (Running, SocketAddr) {
+    let mut command = hirewire(&[what, "--listen", "127.0.0.1:0", "--data"]).unwrap();
+    let command = command.arg(folder.join(what)).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut running = Running(command.spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(running.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().rsplit([' ', '/']).next().unwrap().parse().unwrap();
+    (running, address)
 }
 
 /// Greenhouse's own example with other ids: each application is another candidate's.

@@ -1,0 +1,90 @@
+//! Moves of applications as fast as they are acknowledged, and the verdict on what became of them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use hirewire_e2e::deployment::{Deployment, Moved};
+use serde_json::Value;
+
+use super::receiver::{Delivery, Receiver};
+
+pub const APPLICATIONS: u64 = 24;
+
+#[derive(Default)]
+pub struct Sent {
+    /// When the moves of each application were acknowledged.
+    moves: BTreeMap<u64, Vec<Instant>>,
+    /// Webhooks that were not answered 200; each was sent again until it was.
+    pub refused: usize,
+}
+
+impl Sent {
+    /// Moves of all applications in turn until it is told to stop.
+    pub fn until(enough: &AtomicBool, deployment: &Deployment) -> Self {
+        let mut sent = Self::default();
+        for number in 1.. {
+            for application in 1..=APPLICATIONS {
+                if enough.load(Ordering::SeqCst) {
+                    return sent;
+                }
+                let at = format!("2026-02-09T{:02}:{:02}:{:02}Z", number / 3600, number / 60 % 60, number % 60);
+                let (stage_id, stage) = (100 + number, "Assessment");
+                let moved = Moved { application, stage_id, stage, at: &at, traceparent: None };
+                while !deployment.post(&moved).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+                    sent.refused += 1;
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                sent.moves.entry(application).or_default().push(Instant::now());
+            }
+        }
+        sent
+    }
+
+    pub fn count(&self) -> usize {
+        self.moves.values().map(Vec::len).sum()
+    }
+
+    /// Every move is in the ledger and was delivered, once and in order; says how long the longest took.
+    pub fn judge(&self, deployment: &Deployment, receiver: &Receiver) -> String {
+        let received = receiver.deliveries();
+        let led = led(deployment);
+        assert_eq!(deployment.ledger().len(), self.moves.len(), "numbered without gaps, and no other application");
+        let (mut slowest, mut longest) = (Duration::ZERO, Duration::ZERO);
+        for (application, sent) in &self.moves {
+            let application = application.to_string();
+            let moves = &led[&application];
+            assert_eq!(moves.len(), sent.len(), "application {application}");
+            assert!(moves.is_sorted_by(|one, next| one.0 < next.0), "application {application}: {moves:?}");
+            let own = received.iter().filter(|delivery| delivery.application == application && !delivery.again);
+            let own: Vec<&Delivery> = own.collect();
+            let delivered: Vec<&Value> = own.iter().map(|delivery| &delivery.stage).collect();
+            let led: Vec<&Value> = moves.iter().map(|(_, stage)| stage).collect();
+            assert_eq!(delivered, led, "application {application}");
+            let ways = own.iter().zip(sent).map(|(delivery, sent)| delivery.at.saturating_duration_since(*sent));
+            slowest = slowest.max(ways.max().unwrap());
+            longest = longest.max(own.windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap_or_default());
+        }
+        let again = received.iter().filter(|delivery| delivery.again).count();
+        format!(
+            "{} moves of {APPLICATIONS} applications: 0 lost, 0 doubled, 0 out of order, {} webhooks refused and sent again, \
+             {again} deliveries repeated under their key; longest pause of an application's events {longest:.1?}, \
+             longest way of an event from its webhook to the sink {slowest:.1?}",
+            self.count(),
+            self.refused
+        )
+    }
+}
+
+/// The ledger's moves of each application: when each was, and the stage that it led to.
+fn led(deployment: &Deployment) -> BTreeMap<String, Vec<(String, Value)>> {
+    let mut moves: BTreeMap<String, Vec<(String, Value)>> = BTreeMap::new();
+    for record in deployment.tail("stage-change") {
+        let value = &record["value"];
+        if value["to_stage"]["id"] != value["from_stage"]["id"] {
+            let (application, stage) = (value["meta"]["remote_id"].as_str().unwrap(), value["to_stage"]["id"].clone());
+            moves.entry(application.to_owned()).or_default().push((value["occurred_at"].to_string(), stage));
+        }
+    }
+    moves
+}
