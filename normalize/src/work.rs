@@ -19,7 +19,7 @@ use crate::application::{
 use crate::catalog::{Catalog, Kind, KindInfo, VISIT};
 use crate::change::write_change;
 use crate::claim::{Claim, Id};
-use crate::ledger::{Ledger, Micros, Revision};
+use crate::ledger::{Event, Ledger, Micros, Revision};
 use crate::lookups::Lookups;
 use crate::metrics::{Counts, Metrics};
 use crate::moved::{self, Notice};
@@ -45,10 +45,27 @@ struct Touched {
     existed: bool,
     merged: Merged,
     ledger_news: bool,
+    /// What the ledger has learnt and not told.
+    untold: Option<Untold>,
+    /// What it has told; written with everything else.
+    told: Vec<Event>,
     trace: Bytes,
 }
 
+/// The newest of what was learnt, and the delivery that told of it; rows of the past are older than everything.
+#[derive(Clone, Copy)]
+struct Untold {
+    until: Micros,
+    delivery: u64,
+}
+
 impl Touched {
+    fn learns(&mut self, until: Micros, claim: &Claim<'_>) {
+        let until = self.untold.map_or(until, |known| known.until.max(until));
+        self.untold = Some(Untold { until, delivery: claim.origin.delivery });
+        self.ledger_news = true;
+    }
+
     fn ids<'a>(&'a self, id: &'a Id) -> Ids<'a> {
         Ids { id, tenant: &self.tenant, connection: &self.connection, remote_id: &self.remote_id }
     }
@@ -123,9 +140,12 @@ impl Work {
         let info = catalog.info(kind);
         self.counts.facts[kind].inc();
         let lookups = Arc::clone(&self.lookups);
+        let version = claim.version.unwrap_or(claim.origin.observed_at);
+        if kind == catalog.application {
+            self.tell_before(&place.id, version, claim.origin.delivery);
+        }
         let touched = self.touch(store, kind, place.id, claim, claim.remote_id)?;
         expire(touched, claim, info.schema.fields.len());
-        let version = claim.version.unwrap_or(claim.origin.observed_at);
         if moved::has_left(&touched.state) {
             if claim.delete || held_only || touched.state.deleted.is_some_and(|left| version <= left.at) {
                 self.counts.stale[kind].inc();
@@ -173,7 +193,9 @@ impl Work {
                 prospect_said.or_else(|| touched.state.field(catalog.application_fields.kind).map(|v| &v[..])),
             );
             let ledger = touched.state.ledger.get_or_insert_default();
-            touched.ledger_news |= observe(ledger, claim, prospect, &catalog);
+            if observe(ledger, claim, prospect, &catalog) {
+                touched.learns(version, claim);
+            }
         }
         let rejection = (kind == catalog.rejection && done.content).then(|| {
             let fields = catalog.rejection_fields;
@@ -186,7 +208,9 @@ impl Work {
             let owner = claim.owner.map_or(claim.remote_id, |owner| owner.1);
             let application = self.touch(store, catalog.application, place.owner, claim, owner)?;
             let ledger = application.state.ledger.get_or_insert_default();
-            application.ledger_news |= observe_rejection(ledger, kind_of.as_deref(), rejected_at.as_deref());
+            if observe_rejection(ledger, kind_of.as_deref(), rejected_at.as_deref()) {
+                application.learns(Micros::MIN, claim);
+            }
         }
         Ok(arrived)
     }
@@ -197,7 +221,9 @@ impl Work {
         let Some((_, application)) = claim.owner else { return Ok(()) };
         let touched = self.touch(store, catalog.application, place.owner, claim, application)?;
         let ledger = touched.state.ledger.get_or_insert_default();
-        touched.ledger_news |= observe_visit(ledger, claim, &catalog);
+        if observe_visit(ledger, claim, &catalog) {
+            touched.learns(Micros::MIN, claim);
+        }
         Ok(())
     }
 
@@ -248,9 +274,21 @@ impl Work {
                     existed,
                     merged: Merged::default(),
                     ledger_news: false,
+                    untold: None,
+                    told: Vec::new(),
                     trace: Bytes::copy_from_slice(claim.origin.trace),
                 }))
             }
+        }
+    }
+
+    /// Before something newer is learnt of an application, what is known is told: whether a move is told LIVE does not depend
+    /// on what was read with it. What one delivery says is told together, and so is what came late.
+    fn tell_before(&mut self, application: &Id, version: Micros, delivery: u64) {
+        let Some(touched) = self.touched.get_mut(application) else { return };
+        let is_older = |untold: &Untold| untold.until < version && untold.delivery != delivery;
+        if touched.untold.is_some_and(|untold| is_older(&untold)) {
+            tell(touched, &self.catalog, &self.lookups);
         }
     }
 
@@ -269,13 +307,11 @@ impl Work {
         let catalog = Arc::clone(&self.catalog);
         let info = catalog.info(touched.kind);
         let name = Bytes::copy_from_slice(id);
-        let mut ledger = touched.state.ledger.take();
-        let mut changed = touched.merged.content;
-        if let Some(ledger) = ledger.as_mut().filter(|_| touched.ledger_news) {
-            self.ask_lookups(ledger);
-            let events = ledger.publish();
-            changed |= !events.is_empty();
-            for event in &events {
+        tell(&mut touched, &catalog, &self.lookups);
+        let ledger = touched.state.ledger.take();
+        let changed = touched.merged.content || !touched.told.is_empty();
+        if let Some(ledger) = &ledger {
+            for event in &touched.told {
                 self.value.clear();
                 write_change(&mut self.value, &catalog, touched.ids(id), &touched.state, ledger, event);
                 match event.revision {
@@ -330,23 +366,6 @@ impl Work {
         Some(Committed { id: *id, state: value.slice(catalog.state.frame.len()..) })
     }
 
-    /// What the stages' own records tell: their job, and names and categories that rows leave out.
-    fn ask_lookups(&self, ledger: &mut Ledger) {
-        let fields = self.catalog.stage_fields;
-        let read = |stage: &[u8], field: usize| {
-            let (id, mut out) = (Id::try_from(stage).ok()?, Vec::new());
-            self.lookups.read(&id, field, &mut out).then_some(out)
-        };
-        ledger.learn_stage_jobs(|stage| read(stage, fields.job_id).filter(|job| *job != [0]));
-        ledger.improve_stages(|stage, bytes| {
-            if stage_says(bytes) == STAGE_SAYS_ALL {
-                return None;
-            }
-            let better = stage_slice(stage, &read(stage, fields.name)?, &read(stage, fields.category)?);
-            (stage_says(&better) > stage_says(bytes)).then_some(better)
-        });
-    }
-
     /// What the buffer holds, in memory of just that size: it may stay in the store for long.
     fn written(&self) -> Bytes {
         Bytes::copy_from_slice(&self.value)
@@ -383,6 +402,34 @@ impl Work {
         self.latest = None;
         self.order.clear();
     }
+}
+
+/// Tells what the ledger has learnt.
+fn tell(touched: &mut Touched, catalog: &Catalog, lookups: &Lookups) {
+    if touched.untold.take().is_none() {
+        return;
+    }
+    if let Some(ledger) = &mut touched.state.ledger {
+        ask_lookups(ledger, catalog, lookups);
+        touched.told.extend(ledger.publish());
+    }
+}
+
+/// What the stages' own records tell: their job, and names and categories that rows leave out.
+fn ask_lookups(ledger: &mut Ledger, catalog: &Catalog, lookups: &Lookups) {
+    let fields = catalog.stage_fields;
+    let read = |stage: &[u8], field: usize| {
+        let (id, mut out) = (Id::try_from(stage).ok()?, Vec::new());
+        lookups.read(&id, field, &mut out).then_some(out)
+    };
+    ledger.learn_stage_jobs(|stage| read(stage, fields.job_id).filter(|job| *job != [0]));
+    ledger.improve_stages(|stage, bytes| {
+        if stage_says(bytes) == STAGE_SAYS_ALL {
+            return None;
+        }
+        let better = stage_slice(stage, &read(stage, fields.name)?, &read(stage, fields.category)?);
+        (stage_says(&better) > stage_says(bytes)).then_some(better)
+    });
 }
 
 /// Each field's encoding, as look-ups keep them.

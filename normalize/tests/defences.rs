@@ -128,3 +128,43 @@ fn what_came_by_a_restricted_topic_or_a_fragment_is_a_restricted_dead_letter() {
     assert_eq!(reasons("ats.dlq.normalize-restricted.v1"), ["INVALID_JSON", "DAMAGED_FRAGMENT"]);
     assert_eq!(reasons("ats.dlq.normalize.v1"), ["INVALID_JSON"]);
 }
+
+/// Seen in its second stage; then, in one transaction, the history that it began in the first, and moves back and forth.
+#[test]
+fn a_move_is_told_live_whatever_is_read_with_it() {
+    let body = fixture("webhook__candidate_stage_change.json");
+    let now: jiff::Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let seen = |stage: u64, at: &str| {
+        body.replace("\"id\": 71416", &format!("\"id\": {stage}")).replace("2015-02-09T16:38:36Z", at)
+    };
+    let row = |id: u64, stage: u64, entered: &str, exited: Option<&str>| {
+        serde_json::json!({"id": id, "created_at": entered, "updated_at": exited.unwrap_or(entered), "application_id": 265_277,
+            "job_interview_stage_id": stage, "entered_at": entered, "exited_at": exited, "days_in_stage": 0, "current": exited.is_none()})
+        .to_string()
+    };
+    let (first, second) = (71_415, 71_416);
+    let mut cluster = Cluster::new();
+    cluster.send("webhook", "candidate_stage_change", "1", APPLICATION, &seen(second, "2015-02-09T16:38:36Z"));
+    let mut input = |origin: &str, what: &str, delivery: &str, body: &str| {
+        cluster.input(origin, what, delivery, APPLICATION, body, now)
+    };
+    let began = "2015-02-09T12:00:00.000Z";
+    let together = [
+        input("webhook", "candidate_stage_change", "2", &seen(first, "2015-02-10T10:00:00Z")),
+        input("webhook", "candidate_stage_change", "3", &seen(second, "2015-02-11T10:00:00Z")),
+        input("poll", "application_stages", "4", &row(1, first, began, Some("2015-02-09T16:38:36.000Z"))),
+        input(
+            "poll",
+            "application_stages",
+            "5",
+            &row(2, second, "2015-02-09T16:38:36.000Z", Some("2015-02-10T10:00:00.000Z")),
+        ),
+    ];
+    cluster.send_together(&together);
+    let changes = cluster.of(Entity::StageChange);
+    let live = changes.iter().filter(|change| text(change, "revision") == "LIVE");
+    let live: Vec<String> = live.map(|change| text(change, "to_stage.id")).collect();
+    assert_eq!(live, [second, first, second].map(|stage| id("Stage", &stage.to_string())), "{changes:?}");
+    let numbers = changes.iter().map(|change| text(change, "sequence_no"));
+    assert!(numbers.eq((1..=changes.len()).map(|number| number.to_string())));
+}
