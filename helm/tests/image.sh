@@ -21,8 +21,15 @@ done
 podman stop -t 35 hirewire-check >/dev/null
 [ "$(podman inspect hirewire-check --format '{{.State.ExitCode}}')" = 0 ] || { podman logs hirewire-check >&2; echo "helm/check: the image ended with an error" >&2; exit 1; }
 podman rm hirewire-check >/dev/null
-# A process that is number 1 of its container hears no signal that it does not listen to: a stop in the midst of a start is obeyed all the same.
+# A process that is number 1 of its container hears no signal that it does not listen to. The first that it does is to listen: from then on
+# a stop in the midst of a start is obeyed.
 podman run -d --name hirewire-check "${hardened[@]}" -m 1g -v hirewire-check:/var/lib/hirewire hirewire:0.1.0 up --data /var/lib/hirewire >/dev/null
+status=/proc/$(podman inspect hirewire-check --format '{{.State.Pid}}')/status
+for _ in $(seq 1000); do
+  caught=$(awk '/^SigCgt:/ { print $2 }' "$status")
+  [ $((0x${caught:-0} >> 14 & 1)) = 0 ] || break
+  sleep 0.01
+done
 podman stop -t 20 hirewire-check >/dev/null 2>&1
 [ "$(podman inspect hirewire-check --format '{{.State.ExitCode}}')" = 0 ] || { podman logs hirewire-check >&2; echo "helm/check: a stop during the start was not obeyed" >&2; exit 1; }
 podman rm hirewire-check >/dev/null

@@ -52,7 +52,13 @@ async def administration(admin, name):
     tell("create.refused", [error[1] for error in made.topic_errors])
     grown = await admin.create_partitions({name: NewPartitions(3)})
     tell("partitions", [error[1] for error in grown.topic_errors])
-    described = await admin.describe_topics([name])
+
+    async def grown_topic():
+        # Kafka's brokers learn of new partitions a moment after they were made.
+        topics = await admin.describe_topics([name])
+        return len(topics[0]["partitions"]) == 3 and topics
+
+    described = await eventually("three partitions", grown_topic)
     tell("describe", [[d["error_code"], d["is_internal"], sorted(p["partition"] for p in d["partitions"])] for d in described])
     settings = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name, {"retention.ms": None})])
     tell("settings", [[r[0], r[3].replace(name, "it"), [list(c[:3]) for c in r[4]]] for s in settings for r in s.resources])

@@ -3,27 +3,27 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub const NODES: usize = 3;
+pub(crate) const NODES: usize = 3;
 
-pub struct Cluster {
+pub(crate) struct Cluster {
     folder: PathBuf,
     /// The addresses of all nodes.
-    pub bootstrap: String,
+    pub(crate) bootstrap: String,
 }
 
 impl Cluster {
-    pub fn start(folder: &Path, port: u16) -> Self {
+    pub(crate) fn start(folder: &Path, port: u16) -> Self {
         let bootstrap = script(&["cluster", folder.to_str().unwrap(), &port.to_string()]);
         Self { folder: folder.to_owned(), bootstrap }
     }
 
     /// SIGKILL of a node, counted from 0.
-    pub fn kill(&self, node: usize) {
+    pub(crate) fn kill(&self, node: usize) {
         script(&["kill", self.node(node).to_str().unwrap()]);
     }
 
     /// Until the node says that it has started.
-    pub fn again(&self, node: usize) {
+    pub(crate) fn again(&self, node: usize) {
         script(&["again", self.node(node).to_str().unwrap()]);
     }
 

@@ -9,19 +9,19 @@ use serde_json::Value;
 
 use super::receiver::{Delivery, Receiver};
 
-pub const APPLICATIONS: u64 = 24;
+pub(crate) const APPLICATIONS: u64 = 24;
 
 #[derive(Default)]
-pub struct Sent {
+pub(crate) struct Sent {
     /// When the moves of each application were acknowledged.
     moves: BTreeMap<u64, Vec<Instant>>,
     /// Webhooks that were not answered 200; each was sent again until it was.
-    pub refused: usize,
+    pub(crate) refused: usize,
 }
 
 impl Sent {
     /// Moves of all applications in turn until it is told to stop.
-    pub fn until(enough: &AtomicBool, deployment: &Deployment) -> Self {
+    pub(crate) fn until(enough: &AtomicBool, deployment: &Deployment) -> Self {
         let mut sent = Self::default();
         for number in 1.. {
             for application in 1..=APPLICATIONS {
@@ -41,12 +41,12 @@ impl Sent {
         sent
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.moves.values().map(Vec::len).sum()
     }
 
     /// Every move is in the ledger and was delivered, once and in order; says how long the longest took.
-    pub fn judge(&self, deployment: &Deployment, receiver: &Receiver) -> String {
+    pub(crate) fn judge(&self, deployment: &Deployment, receiver: &Receiver) -> String {
         let received = receiver.deliveries();
         let led = led(deployment);
         assert_eq!(deployment.ledger().len(), self.moves.len(), "numbered without gaps, and no other application");

@@ -8,19 +8,19 @@ use std::time::Instant;
 use serde_json::Value;
 
 #[derive(Clone, Default)]
-pub struct Receiver(Arc<Mutex<Vec<Delivery>>>);
+pub(crate) struct Receiver(Arc<Mutex<Vec<Delivery>>>);
 
-pub struct Delivery {
-    pub application: String,
+pub(crate) struct Delivery {
+    pub(crate) application: String,
     idempotency_key: String,
-    pub stage: Value,
-    pub at: Instant,
+    pub(crate) stage: Value,
+    pub(crate) at: Instant,
     /// A receiver knows a repetition by its key: what was under way at a stop may come once more.
-    pub again: bool,
+    pub(crate) again: bool,
 }
 
 impl Receiver {
-    pub fn start(&self) -> SocketAddr {
+    pub(crate) fn start(&self) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, receiver) = (listener.local_addr().unwrap(), self.clone());
         std::thread::spawn(move || {
@@ -32,7 +32,7 @@ impl Receiver {
         address
     }
 
-    pub fn deliveries(&self) -> MutexGuard<'_, Vec<Delivery>> {
+    pub(crate) fn deliveries(&self) -> MutexGuard<'_, Vec<Delivery>> {
         self.0.lock().unwrap()
     }
 

@@ -12,13 +12,13 @@ use hirewire_e2e::{Running, binary, free};
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The arguments of a service.
-pub type Service = &'static [&'static str];
+pub(crate) type Service = &'static [&'static str];
 
-pub const WEBHOOK: Service = &["ingest", "--role", "webhook"];
-pub const NORMALIZE: Service = &["normalize"];
-pub const ROUTE: Service = &["route"];
+pub(crate) const WEBHOOK: Service = &["ingest", "--role", "webhook"];
+pub(crate) const NORMALIZE: Service = &["normalize"];
+pub(crate) const ROUTE: Service = &["route"];
 
-pub struct Replica<'a> {
+pub(crate) struct Replica<'a> {
     service: Service,
     folder: &'a Path,
     admin: SocketAddr,
@@ -27,18 +27,18 @@ pub struct Replica<'a> {
 
 impl<'a> Replica<'a> {
     /// Of the binary that was built with this test; the folder has its `hirewire.yaml`.
-    pub fn start(service: Service, folder: &'a Path) -> Self {
+    pub(crate) fn start(service: Service, folder: &'a Path) -> Self {
         Self::of(&binary().unwrap(), service, folder)
     }
 
     /// Of another binary.
-    pub fn of(binary: &Path, service: Service, folder: &'a Path) -> Self {
+    pub(crate) fn of(binary: &Path, service: Service, folder: &'a Path) -> Self {
         let mut replica = Self { service, folder, admin: free(), running: None };
         replica.spawn(binary);
         replica
     }
 
-    pub fn wait_until_ready(&self) {
+    pub(crate) fn wait_until_ready(&self) {
         let until = Instant::now() + PATIENCE;
         let ready = || {
             let mut stream = TcpStream::connect(self.admin).ok()?;
@@ -54,12 +54,12 @@ impl<'a> Replica<'a> {
     }
 
     /// SIGTERM, which it must obey with exit code 0.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         stop(self.running.take().unwrap());
     }
 
     /// Stops it, and starts the next one in its place, on its files.
-    pub fn replace(&mut self, binary: &Path) {
+    pub(crate) fn replace(&mut self, binary: &Path) {
         self.stop();
         self.spawn(binary);
         self.wait_until_ready();
@@ -76,7 +76,7 @@ impl<'a> Replica<'a> {
 }
 
 /// Gives each connection to the first replica that takes it, turn by turn.
-pub fn balance(replicas: [SocketAddr; 2]) -> SocketAddr {
+pub(crate) fn balance(replicas: [SocketAddr; 2]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
