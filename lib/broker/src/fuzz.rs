@@ -8,8 +8,10 @@ use bytes::Bytes;
 use kafka_protocol::messages::ApiKey;
 
 use crate::broker::new_state;
-use crate::log::recovery::Recovery;
-use crate::log::{batch, records};
+use crate::log::codec::Decoder;
+use crate::log::op::Op;
+use crate::log::recovery::{Next, Recovery, read_frame};
+use crate::log::{batch, checkpoint, records};
 use crate::net::{connection, versions};
 use crate::settings::{OpenError, Settings};
 
@@ -27,6 +29,30 @@ pub fn batch(bytes: &Bytes) -> bool {
     let records = records::records(bytes);
     batch::marker_commits(bytes);
     batch::check(bytes).is_ok() && records.is_some()
+}
+
+/// The frames of a journal, as a start reads them, without doing what they say.
+pub fn journal(bytes: &Bytes) -> bool {
+    let mut reader = &bytes[..];
+    loop {
+        match read_frame(&mut reader) {
+            Ok(Next::Frame(payload)) => {
+                let mut from = Decoder::new(payload);
+                while !from.is_empty() {
+                    if Op::decode(&mut from).is_err() {
+                        return false;
+                    }
+                }
+            }
+            Ok(Next::End) => return true,
+            Ok(Next::Torn) | Err(_) => return false,
+        }
+    }
+}
+
+/// A checkpoint, as a start reads it.
+pub fn checkpoint(bytes: &Bytes) -> bool {
+    checkpoint::parse(Path::new("checkpoint"), bytes.to_vec()).is_ok()
 }
 
 /// A data directory, as a start reads it; also writes into it.

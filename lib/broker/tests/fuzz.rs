@@ -275,6 +275,44 @@ fn change_frame(rng: &mut Rng, journal: &mut Vec<u8>) {
     journal.splice(from..to, [&size[..], &crc[..], &payload[..]].concat());
 }
 
+/// A checkpoint changed, under a right checksum.
+fn change_checkpoint(rng: &mut Rng, bytes: &mut Vec<u8>, other: &[u8]) {
+    let mut payload = bytes.split_off(20);
+    mutate(rng, &mut payload, other);
+    bytes[16..20].copy_from_slice(&crc32c::crc32c(&payload).to_be_bytes());
+    bytes.append(&mut payload);
+}
+
+#[test]
+fn no_journal_and_no_checkpoint_ends_its_reader_or_fills_its_memory() {
+    let _alone = ALONE.lock();
+    let files = directory();
+    let kind = |name: &str| -> Vec<Vec<u8>> {
+        files.iter().filter(|(path, _)| path.starts_with(name)).map(|(_, bytes)| bytes.clone()).collect()
+    };
+    let (journals, checkpoints) = (kind("journal"), kind("checkpoint"));
+    let make = |rng: &mut Rng| {
+        let mut journal = rng.choice(&journals).unwrap().clone();
+        let whole = journal.clone();
+        if rng.bool() {
+            change_frame(rng, &mut journal)
+        } else {
+            mutate(rng, &mut journal, &whole)
+        }
+        // Behind the file's own first bytes.
+        let frames = 8.min(journal.len());
+        Bytes::from(journal).slice(frames..)
+    };
+    feed("journals", 1, (MIB, 64), make, fuzz::journal);
+    let make = |rng: &mut Rng| {
+        let mut checkpoint = rng.choice(&checkpoints).unwrap().clone();
+        let whole = rng.choice(&journals).unwrap();
+        change_checkpoint(rng, &mut checkpoint, whole);
+        Bytes::from(checkpoint)
+    };
+    feed("checkpoints", 1, (MIB, 64), make, fuzz::checkpoint);
+}
+
 #[test]
 fn no_damage_to_a_data_directory_ends_a_start_or_fills_its_memory() {
     let _alone = ALONE.lock();
@@ -291,12 +329,7 @@ fn no_damage_to_a_data_directory_ends_a_start_or_fills_its_memory() {
         let (path, bytes) = &mut files[rng.usize(..template.len())];
         match rng.u8(..3) {
             1 if path.starts_with("journal") => change_frame(rng, bytes),
-            1 | 2 if path.starts_with("checkpoint") => {
-                let mut payload = bytes.split_off(20);
-                mutate(rng, &mut payload, &whole);
-                bytes[16..20].copy_from_slice(&crc32c::crc32c(&payload).to_be_bytes());
-                bytes.append(&mut payload);
-            }
+            1 | 2 if path.starts_with("checkpoint") => change_checkpoint(rng, bytes, &whole),
             _ => mutate(rng, bytes, &whole),
         }
         write_out(dir.path(), &files);

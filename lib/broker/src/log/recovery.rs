@@ -269,14 +269,14 @@ pub(crate) fn journals(dir: &Path) -> Result<BTreeMap<u64, PathBuf>, OpenError> 
     Ok(journals)
 }
 
-enum Next {
+pub(crate) enum Next {
     Frame(Bytes),
     End,
     /// Cut short, or its checksum is wrong.
     Torn,
 }
 
-fn read_frame(reader: &mut impl Read) -> std::io::Result<Next> {
+pub(crate) fn read_frame(reader: &mut impl Read) -> std::io::Result<Next> {
     let mut header = [0; FRAME_HEADER_BYTES];
     match read_fully(reader, &mut header)? {
         0 => return Ok(Next::End),
