@@ -116,7 +116,10 @@ fn documents(folder: &Folder, fixtures: &[Fixture], invalid: &[Fixture], mistake
         let hint = "add a row that names the file and where it comes from";
         folder.problem("fixtures/SOURCES.md", 0, format!("no source for `{name}`"), hint, mistakes);
     }
-    for name in named.difference(&there).filter(|name| name.ends_with(".json") && !name.contains(['/', ':', '*'])) {
+    for name in named
+        .difference(&there)
+        .filter(|name| (name.ends_with(".json") || name.ends_with(".xml")) && !name.contains(['/', ':', '*']))
+    {
         let what = format!("`{name}` is named, and is not there");
         folder.problem("fixtures/SOURCES.md", 0, what, "remove the row, or add the fixture", mistakes);
     }

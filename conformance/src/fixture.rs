@@ -1,9 +1,10 @@
 //! A fixture: one payload, with a name that says what it is, and what the mapping makes of it.
 //!
-//! `webhook__<case>.json` is the body of a delivery, `poll__<stream>[__<case>].json` an answer to a poll. An invalid one
+//! `webhook__<case>.json` is the body of a delivery, `poll__<stream>[__<case>].json` (or `.xml`) an answer to a poll. An invalid one
 //! ends with `__<CODE>.json`, the code of the dead letter that it must become. Where a header names a delivery's event,
 //! the case begins with it: `webhook__<event>[__<case>].json`.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use hirewire_ingest::manifest::{EventName, Place};
@@ -74,6 +75,12 @@ impl Fixture {
         }
     }
 
+    /// The name of its golden file, which holds JSON whatever the payload is written in.
+    #[must_use]
+    pub fn golden(&self) -> String {
+        format!("{}.json", self.path.file_stem().unwrap_or_default().to_string_lossy())
+    }
+
     /// The header that names the event, if it is one that does.
     fn headers(&self, rules: &Rules) -> Vec<(String, String)> {
         let event = rules.manifest.webhook.as_ref().map(|webhook| &webhook.event);
@@ -88,10 +95,12 @@ impl Fixture {
     ///
     /// # Errors
     /// When it is no JSON.
-    pub fn payloads<'b>(&self, rules: &Rules, body: &'b [u8]) -> Result<Vec<&'b [u8]>, Reject> {
+    pub fn payloads<'b>(&self, rules: &Rules, body: &'b [u8]) -> Result<Vec<Cow<'b, [u8]>>, Reject> {
         match &self.kind {
-            Kind::Webhook => Ok(vec![body]),
-            Kind::Poll(stream) => rows(body, Some(&rules.manifest.rows_of(stream).unwrap_or_else(|| stream.clone()))),
+            Kind::Webhook => Ok(vec![Cow::Borrowed(body)]),
+            Kind::Poll(stream) => {
+                rows(&rules.plan, body, Some(&rules.manifest.rows_of(stream).unwrap_or_else(|| stream.clone())))
+            }
         }
     }
 

@@ -132,7 +132,7 @@ impl Folder {
         let mut found = Vec::new();
         for path in files(&self.path.join(folder)) {
             let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if path.extension().is_none_or(|extension| extension != "json") {
+            if path.extension().is_none_or(|extension| extension != "json" && extension != "xml") {
                 continue;
             }
             match Fixture::of(&path, folder.ends_with("invalid")) {

@@ -59,7 +59,7 @@ pub fn test(folder: &Folder, update: bool) -> Result<Outcome, Problems> {
     }
     for path in files(&folder.path().join("golden")) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !fixtures.iter().any(|fixture| fixture.name == name) {
+        if !fixtures.iter().any(|fixture| fixture.golden() == name) {
             outcome.differs(folder, &format!("golden/{name}"), "no fixture has this name: remove the file");
         }
     }
@@ -76,7 +76,7 @@ impl Outcome {
     }
 
     fn golden(&mut self, folder: &Folder, rules: &Rules, fixture: &Fixture, update: bool) {
-        let (file, golden) = (format!("fixtures/{}", fixture.name), format!("golden/{}", fixture.name));
+        let (file, golden) = (format!("fixtures/{}", fixture.name), format!("golden/{}", fixture.golden()));
         let body = match std::fs::read(&fixture.path) {
             Ok(body) => body,
             Err(error) => return self.differs(folder, &file, format!("cannot be read: {error}")),

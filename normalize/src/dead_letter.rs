@@ -76,7 +76,7 @@ impl Code {
                 "A bug of ours: report the place that the message names; with a release that has it mended, `hirewire dlq replay`."
             }
             Self::Mapping(code) => match code {
-                RejectCode::InvalidUtf8 | RejectCode::InvalidJson => {
+                RejectCode::InvalidUtf8 | RejectCode::InvalidJson | RejectCode::InvalidXml => {
                     "The source sent a damaged body: ask it to send it again, or wait for the next poll, which brings the same facts."
                 }
                 RejectCode::TooDeep | RejectCode::DuplicateKey => {

@@ -46,6 +46,7 @@ pub trait Context {
 pub enum RejectCode {
     InvalidUtf8,
     InvalidJson,
+    InvalidXml,
     TooDeep,
     DuplicateKey,
     UnexpectedType,
@@ -56,9 +57,10 @@ pub enum RejectCode {
 }
 
 impl RejectCode {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::InvalidUtf8,
         Self::InvalidJson,
+        Self::InvalidXml,
         Self::TooDeep,
         Self::DuplicateKey,
         Self::UnexpectedType,
@@ -74,6 +76,7 @@ impl RejectCode {
         match self {
             Self::InvalidUtf8 => "INVALID_UTF8",
             Self::InvalidJson => "INVALID_JSON",
+            Self::InvalidXml => "INVALID_XML",
             Self::TooDeep => "TOO_DEEP",
             Self::DuplicateKey => "DUPLICATE_KEY",
             Self::UnexpectedType => "UNEXPECTED_TYPE",
@@ -392,6 +395,8 @@ pub struct Scratch {
     pub(crate) slots: Vec<Slot>,
     pub(crate) notes: Vec<Note>,
     pub(crate) facts: Vec<FactSpan>,
+    /// A payload of XML, as JSON.
+    pub(crate) xml: String,
     /// Spare strings for values with escapes or of several parts.
     pub(crate) spare: Vec<String>,
     pub(crate) words: crate::table::Words,

@@ -22,6 +22,7 @@ mod show;
 mod table;
 mod time;
 pub mod tool;
+pub mod xml;
 
 pub use fact::{
     Completeness, Context, Coverage, Element, Fact, Input, Kinship, Mapped, Reject, RejectCode, Scratch, Slice, foreign,

@@ -6,6 +6,7 @@ use crate::layout::Layout;
 use crate::path::{Key, Path};
 use crate::table::Table;
 use crate::time::Format;
+use crate::xml::Forms;
 
 /// A compiled mapping: one for a source, or one for each connection that has an overlay.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Plan {
     /// Per record: fields that no rule maps.
     pub(crate) absent: BTreeMap<String, Vec<String>>,
     pub(crate) reasons: Vec<Ignored>,
+    /// Of a mapping that reads XML.
+    pub(crate) xml: Option<Forms>,
 }
 
 /// A path that a mapping leaves out on purpose, and why.

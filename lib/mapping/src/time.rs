@@ -7,7 +7,8 @@
 pub(crate) enum Format {
     /// `2015-02-09T16:38:36Z`, fractions and offsets allowed.
     Rfc3339,
-    /// `2015-02-09`: as an instant, midnight UTC.
+    /// `2015-02-09`: as an instant, midnight UTC. A zone behind it (`2015-02-09-07:00`, dates of XML Schema) says whose
+    /// day it is and changes nothing.
     Date,
     /// `02/09/2015`: month, day, year.
     UsDate,
@@ -42,7 +43,7 @@ const DAY_MICROS: i64 = 86_400_000_000;
 pub(crate) fn instant(text: &str, format: Format) -> Option<i64> {
     match format {
         Format::Rfc3339 => rfc3339(text.as_bytes()),
-        Format::Date => iso_date(text.as_bytes()).map(|days| days * DAY_MICROS),
+        Format::Date => zoned_date(text.as_bytes()).map(|days| days * DAY_MICROS),
         Format::UsDate => us_date(text.as_bytes()).map(|days| days * DAY_MICROS),
         Format::EpochSeconds => text.parse::<i64>().ok()?.checked_mul(1_000_000),
         Format::EpochMillis => text.parse::<i64>().ok()?.checked_mul(1_000),
@@ -52,7 +53,7 @@ pub(crate) fn instant(text: &str, format: Format) -> Option<i64> {
 /// Days since 1970. Of an instant: its day in UTC.
 pub(crate) fn date(text: &str, format: Format) -> Option<i32> {
     let days = match format {
-        Format::Date => iso_date(text.as_bytes())?,
+        Format::Date => zoned_date(text.as_bytes())?,
         Format::UsDate => us_date(text.as_bytes())?,
         Format::Rfc3339 | Format::EpochSeconds | Format::EpochMillis => instant(text, format)?.div_euclid(DAY_MICROS),
     };
@@ -96,6 +97,18 @@ fn rfc3339(text: &[u8]) -> Option<i64> {
     };
     let seconds = days * 86_400 + hour * 3_600 + (minute - offset_minutes) * 60 + second.min(59);
     Some(seconds * 1_000_000 + micros)
+}
+
+fn zoned_date(text: &[u8]) -> Option<i64> {
+    let (day, zone) = text.split_at_checked(10)?;
+    let good = match zone {
+        b"" | b"Z" => true,
+        [b'+' | b'-', hours @ .., b':', m1, m2] if hours.len() == 2 => {
+            number(hours).is_some_and(|hours| hours < 15) && number(&[*m1, *m2]).is_some_and(|minutes| minutes < 60)
+        }
+        _ => false,
+    };
+    iso_date(day).filter(|_| good)
 }
 
 fn iso_date(text: &[u8]) -> Option<i64> {
@@ -201,6 +214,12 @@ mod tests {
             assert_eq!(instant(text, Format::Rfc3339), None, "{text}");
         }
         assert_eq!(date("2015-02-30", Format::Date), None);
+        for zone in ["Z", "-07:00", "+14:00"] {
+            assert_eq!(date(&format!("1960-01-01{zone}"), Format::Date), date("1960-01-01", Format::Date), "{zone}");
+        }
+        for wrong in ["T00:00:00Z", "z", "-7:00", "+15:00", "-07:60", " "] {
+            assert_eq!(date(&format!("1960-01-01{wrong}"), Format::Date), None, "{wrong}");
+        }
         assert_eq!(date("2016-02-29", Format::Date).map(|day| show_date(day.into())), Some("2016-02-29".to_owned()));
         assert_eq!(date("2100-02-29", Format::Date), None);
     }

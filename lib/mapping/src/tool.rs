@@ -3,6 +3,7 @@
 //!
 //! Facts about one record are put together in the order of the mapping, so that there is one line per record.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use apache_avro::Schema;
@@ -12,7 +13,8 @@ use crate::json::{Kind, Tape, span};
 use crate::layout::Layout;
 use crate::shape::{RecordShape, Shape};
 use crate::show::{quote, show};
-use crate::{Context, Coverage, Fact, Input, Plan, Reject, Scratch, Slice};
+use crate::xml;
+use crate::{Context, Coverage, Fact, Input, Plan, Reject, RejectCode, Scratch, Slice};
 
 /// Canonical id of (connection, if it is another one, record, remote id).
 type IdOf<'a> = dyn Fn(Option<&str>, &str, &str) -> String + 'a;
@@ -52,18 +54,20 @@ pub struct Report {
 }
 
 /// Maps one delivery, or the rows of a stream: a list of rows, an object whose `rows` (a dotted path), or whose member
-/// with the stream's name, is a list of rows, or a single row. At the end of `rows`, `*` stands for each member.
+/// with the stream's name, is a list of rows, or a single row; of XML the elements at `rows` below the payload, in an
+/// envelope or not. At the end of `rows`, `*` stands for each member.
 #[must_use]
 pub fn map_file(plan: &Plan, input: &Input<'_>, rows: Option<&str>, world: &World<'_, '_>) -> Report {
     let mut report = Report::default();
     let mut scratch = Scratch::default();
     let place = rows.or(input.stream);
-    let bodies = if input.event.is_some() { Ok(vec![input.body]) } else { self::rows(input.body, place) };
+    let bodies =
+        if input.event.is_some() { Ok(vec![Cow::Borrowed(input.body)]) } else { self::rows(plan, input.body, place) };
     match bodies {
         Err(reject) => report.dead_letter(&reject),
         Ok(bodies) => {
             for body in bodies {
-                let input = Input { body, ..*input };
+                let input = Input { body: &body, ..*input };
                 report.one(plan, &mut scratch, &input, world);
             }
         }
@@ -117,8 +121,11 @@ fn descend(tape: &Tape, text: &str, path: &str) -> Option<usize> {
 /// The bytes of each row of a page, as [`map_file`] finds them.
 ///
 /// # Errors
-/// When the body is not JSON.
-pub fn rows<'b>(body: &'b [u8], rows: Option<&str>) -> Result<Vec<&'b [u8]>, Reject> {
+/// When the body is neither JSON nor, for a mapping that reads it, XML.
+pub fn rows<'b>(plan: &Plan, body: &'b [u8], rows: Option<&str>) -> Result<Vec<Cow<'b, [u8]>>, Reject> {
+    if plan.xml.is_some() && xml::is_xml(body) {
+        return xml_rows(body, rows.unwrap_or_default());
+    }
     let mut tape = Tape::default();
     let text = tape.parse(body, &Layout::default()).map_err(crate::apply::not_json)?;
     // The span of a text leaves its quotes out; no row is a text.
@@ -129,21 +136,42 @@ pub fn rows<'b>(body: &'b [u8], rows: Option<&str>) -> Result<Vec<&'b [u8]>, Rej
     let written = rows.unwrap_or_default();
     let (path, members) = written.strip_suffix('*').map_or((written, false), |front| (front, true));
     let place = if tape.nodes[0].kind == Kind::Array { Some(0) } else { descend(&tape, text, path) };
-    let Some(place) = place else { return Ok(vec![body]) };
+    let Some(place) = place else { return Ok(vec![Cow::Borrowed(body)]) };
     let node = tape.nodes[place];
     // Of an object a key stands before each value.
     let key = match node.kind {
         Kind::Array => 0,
         Kind::Object if members => 1,
-        _ => return Ok(vec![body]),
+        _ => return Ok(vec![Cow::Borrowed(body)]),
     };
     let mut found = Vec::new();
     let mut item = place + 1;
     while item < node.next as usize {
-        found.push(bytes(item + key));
+        found.push(Cow::Borrowed(bytes(item + key)));
         item = tape.nodes[item].next as usize;
     }
     Ok(found)
+}
+
+/// The rows of a page, with or without an envelope; a row alone is itself.
+fn xml_rows<'b>(body: &'b [u8], place: &str) -> Result<Vec<Cow<'b, [u8]>>, Reject> {
+    let place: Vec<&str> = place.split('.').filter(|part| !part.is_empty()).collect();
+    let page = xml::split(body, &place, &[]).map_err(crate::apply::not_xml)?;
+    if place.last() == Some(&page.name.as_str()) {
+        let row = xml::split(body, &[], &[]).map_err(crate::apply::not_xml)?;
+        return Ok(row.rows.into_iter().map(Cow::Owned).collect());
+    }
+    if page.name == "Fault" {
+        let what = "a fault in the place of an answer".to_owned();
+        return Err(Reject {
+            code: RejectCode::UnexpectedType,
+            rule: String::new(),
+            target: String::new(),
+            source: String::new(),
+            what,
+        });
+    }
+    Ok(page.rows.into_iter().map(Cow::Owned).collect())
 }
 
 struct Stateless<'a> {
@@ -265,7 +293,11 @@ impl Assembled {
             *known = known.or(time);
         }
         self.url = self.url.take().or_else(|| fact.remote_url.map(str::to_owned));
-        self.customs = self.customs.take().or_else(|| fact.custom_fields.map(<[u8]>::to_vec));
+        if let Some(more) = fact.custom_fields {
+            // Each is a block and the end of the array: the next block takes the place of the end.
+            self.customs.as_mut().map(Vec::pop);
+            self.customs.get_or_insert_default().extend_from_slice(more);
+        }
         for (index, field) in self.fields.iter_mut().enumerate() {
             if let (None, Slice::Bytes(bytes)) = (&field, fact.field(index)) {
                 *field = Some(bytes.to_vec());

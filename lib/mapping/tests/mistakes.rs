@@ -189,7 +189,45 @@ const RULE_MISTAKES: &[(&str, &str, &str)] = &[
     ("source: x", "source: &a x", "an anchor (&name)"),
     ("source: x", "source: x\nsource: y", "key \"source\" stands here twice"),
     ("source: x", "source: [x", "not valid YAML"),
+    // XML: what is a list is said, not counted.
+    ("source: x", "xml: {}", "m.yaml:1: `lists` is missing"),
+    ("source: x", "xml: {lists: [\"w:ID\"]}", "m.yaml:1: \"w:ID\" is no name of an element, or stands there twice"),
+    ("source: x", "xml: {lists: [ID, ID]}", "m.yaml:1: \"ID\" is no name of an element, or stands there twice"),
+    (
+        "source: x",
+        "xml: {lists: [ID], keyed: {ID: type}}",
+        "m.yaml:1: \"ID\" is no name of an element, or stands there twice",
+    ),
+    ("source: x", "xml: {lists: [ID], keyed: {Ref: [type]}}", "m.yaml:1: expected"),
+    ("source: x", "xml: {list: [ID]}", "m.yaml:1: unknown key \"list\" (did you mean \"lists\"?)"),
 ];
+
+#[test]
+fn what_a_mapping_of_xml_takes_for_a_list_must_be_one_however_many_there_are() {
+    let base = BASE.replace("source: x", "xml: {lists: [ID, Site]}");
+    for (line, message) in [
+        (
+            "depot_id: \"Depot[@type=WID].#text\"",
+            "the element \"Depot\" is read as a list, and is none when there is one of it (add it to `xml.lists`)",
+        ),
+        ("depot_id: \"Depot[0]\"", "the element \"Depot\" is read as a list"),
+        ("notes: {each: Notes, fields: {title: q}}", "the element \"Notes\" is read as a list"),
+        (
+            "depot_id: {from: \"ID[@type=WID].#text\", when: {exists: Site.name}}",
+            "the element \"Site\" is a list by `xml.lists`, and is read as one of it",
+        ),
+    ] {
+        let found = problems(&base.replace("HERE", line), None);
+        assert!(found.contains(&format!("m.yaml:13: {message}")), "{line}\n  wanted: {message}\n  found:  {found}");
+    }
+    for right in [
+        "depot_id: \"Depot.ID[@type=WID].#text\"",
+        "notes: {each: a.Site, fields: {title: q}}",
+        "depot_id: Depot.@Descriptor",
+    ] {
+        compile(&base.replace("HERE", right), None).unwrap();
+    }
+}
 
 #[test]
 fn a_mistake_in_a_rule_names_line_and_remedy() {

@@ -439,7 +439,8 @@ fn an_overlay_adds_words_and_routes_custom_fields() {
 #[test]
 fn rows_are_a_list_the_members_of_an_object_or_the_answer_itself() {
     let rows = |body: &str, place: Option<&str>| -> Vec<String> {
-        let found = tool::rows(body.as_bytes(), place).unwrap();
+        let found =
+            tool::rows(&plan_with("Parcel", "    fields: {depot_id: a}", None), body.as_bytes(), place).unwrap();
         found.into_iter().map(|row| String::from_utf8(row.to_vec()).unwrap()).collect()
     };
     let page = r#"{"data":[{"a":1}, {"a": 2}],"users":{"7":{"a":3},"8":{"a":4},"9":{}}}"#;

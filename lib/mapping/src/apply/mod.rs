@@ -13,6 +13,7 @@ use crate::fact::{Coverage, FactSpan, Input, Mapped, NoteKind, Scratch, Slot, Sp
 use crate::json::{Fault, JsonError, Kind, Node, Tape, span};
 use crate::path::{Path, Step};
 use crate::plan::{Instant, Owner, Plan, Rule, Source};
+use crate::xml::{self, XmlError, XmlFault};
 use crate::{Context, Reject, RejectCode};
 use source::Got;
 
@@ -20,18 +21,32 @@ impl Plan {
     /// Maps one payload. The facts live in `scratch` until the next call.
     ///
     /// # Errors
-    /// The payload is not JSON, lacks what a rule requires, or has a value of the wrong type or form.
+    /// The payload is neither JSON nor XML that the mapping reads, lacks what a rule requires, or has a value of the wrong type or form.
     pub fn apply<'a>(
         &'a self,
         scratch: &'a mut Scratch,
         input: &Input<'_>,
         context: &mut dyn Context,
     ) -> Result<Mapped<'a>, Reject> {
-        let mut tape = std::mem::take(&mut scratch.tape);
-        let result = self.fill(scratch, &mut tape, input, context);
-        scratch.tape = tape;
+        let (mut tape, mut xml) = (std::mem::take(&mut scratch.tape), std::mem::take(&mut scratch.xml));
+        let result = match self.as_json(input.body, &mut xml) {
+            Ok(body) => self.fill(scratch, &mut tape, &Input { body, ..*input }, context),
+            Err(reject) => Err(Box::new(reject)),
+        };
+        (scratch.tape, scratch.xml) = (tape, xml);
         let (known, coverage) = result.map_err(|reject| *reject)?;
         Ok(Mapped { plan: self, scratch, known, coverage })
+    }
+
+    /// The payload as JSON, which it is but for XML; `buffer` is for that.
+    ///
+    /// # Errors
+    /// It begins as XML, and is none.
+    pub fn as_json<'b>(&self, body: &'b [u8], buffer: &'b mut String) -> Result<&'b [u8], Reject> {
+        let Some(forms) = self.xml.as_ref().filter(|_| xml::is_xml(body)) else { return Ok(body) };
+        buffer.clear();
+        xml::to_json(body, forms, buffer).map_err(not_xml)?;
+        Ok(buffer.as_bytes())
     }
 
     fn fill(
@@ -65,6 +80,15 @@ impl Scratch {
     }
 }
 
+pub(crate) fn not_xml(error: XmlError) -> Reject {
+    let code = match error.fault {
+        XmlFault::Utf8 => RejectCode::InvalidUtf8,
+        XmlFault::TooDeep => RejectCode::TooDeep,
+        XmlFault::Syntax(_) => RejectCode::InvalidXml,
+    };
+    unread(code, error.to_string())
+}
+
 pub(crate) fn not_json(error: JsonError) -> Reject {
     let code = match error.fault {
         Fault::Utf8 => RejectCode::InvalidUtf8,
@@ -72,7 +96,12 @@ pub(crate) fn not_json(error: JsonError) -> Reject {
         Fault::TooDeep => RejectCode::TooDeep,
         Fault::DuplicateKey => RejectCode::DuplicateKey,
     };
-    Reject { code, rule: String::new(), target: String::new(), source: String::new(), what: error.to_string() }
+    unread(code, error.to_string())
+}
+
+/// Of a payload of which nothing was read.
+fn unread(code: RejectCode, what: String) -> Reject {
+    Reject { code, rule: String::new(), target: String::new(), source: String::new(), what }
 }
 
 /// Where relative paths begin, and the key of the entry that is being written.

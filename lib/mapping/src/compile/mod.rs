@@ -1,6 +1,6 @@
 //! Mapping file + overlay + target schemas → plan, with every mistake of the files at once.
 //!
-//! A mapping has `source`, `version`, `lists` and `shapes` (named parts), `defaults`, `tables`, `ignore` and `rules`; an
+//! A mapping has `source`, `version`, `lists` and `shapes` (named parts), `defaults`, `xml`, `tables`, `ignore` and `rules`; an
 //! overlay has `version`, `tables` (whose words
 //! win over the mapping's) and `fields` (record → field → value, in place of what the mapping says).
 
@@ -18,6 +18,7 @@ use hirewire_yaml::{Node, Problems, Value};
 
 use crate::plan::{Ignored, Plan, Rule};
 use crate::shape::{RecordShape, Shape};
+use crate::xml::Forms;
 use named::Named;
 use table::Tables;
 
@@ -39,6 +40,7 @@ impl Plan {
             lists: Named::default(),
             shape_fields: Named::default(),
             defaults: None,
+            xml: None,
             rule: String::new(),
             paths_read: BTreeSet::new(),
         };
@@ -66,6 +68,8 @@ struct Compiler<'s> {
     shape_fields: Named,
     /// What rules of events or streams say unless they say something else.
     defaults: Option<Node>,
+    /// Of a mapping that reads XML.
+    xml: Option<Forms>,
     /// The rule that is being compiled: part of rule ids.
     rule: String,
     /// Relative paths that the rule reads: what is read must not be ignored too.
@@ -87,6 +91,7 @@ impl Compiler<'_> {
         self.shape_fields = Named::read(map.get("shapes"), "shape", &mut self.problems);
         self.defaults = map.get("defaults").cloned();
         self.check_defaults();
+        self.xml = map.get("xml").map(|node| self.xml_forms(node));
         let ignore = map.get("ignore");
         let rules = map.require("rules", &mut self.problems);
         map.finish(&mut self.problems);
@@ -117,7 +122,8 @@ impl Compiler<'_> {
         let mut rules: Vec<Rule> = compiled.into_iter().map(|(rule, _)| rule).collect();
         let layout = crate::layout::build(&mut rules, &mut ignored);
         let absent = self.absent(&rules);
-        Some(Plan { version, layout, rules, by_event, by_stream, ignored, absent, reasons })
+        let xml = self.xml.take();
+        Some(Plan { version, layout, rules, by_event, by_stream, ignored, absent, reasons, xml })
     }
 
     fn overlay<'n>(&mut self, overlay: &'n Node, fields: &mut OverlayFields<'n>) -> String {
@@ -151,6 +157,32 @@ impl Compiler<'_> {
                 );
             }
         }
+    }
+
+    /// `{lists: [Site], keyed: {ID: type}}`
+    fn xml_forms(&mut self, node: &Node) -> Forms {
+        let mut forms = Forms::default();
+        let Some(mut map) = node.map(&mut self.problems) else { return forms };
+        let hint = "each once, by its name without a prefix: ID";
+        let wrong = |name: &str| format!("\"{name}\" is no name of an element, or stands there twice");
+        let items = map.require("lists", &mut self.problems).and_then(|node| node.list(&mut self.problems));
+        for item in items.unwrap_or_default() {
+            let Some(name) = item.name(&mut self.problems) else { continue };
+            if name.contains([':', '.', '@']) || !forms.lists.insert(name.to_owned()) {
+                self.problems.add(item, wrong(name), hint);
+            }
+        }
+        if let Some(mut keyed) = map.get("keyed").and_then(|node| node.map(&mut self.problems)) {
+            for (key, name, attribute) in keyed.entries() {
+                let Some(attribute) = attribute.name(&mut self.problems) else { continue };
+                if name.contains([':', '.', '@']) || forms.lists.contains(name) {
+                    self.problems.add(key, wrong(name), hint);
+                }
+                forms.keyed.insert(name.to_owned(), attribute.to_owned());
+            }
+        }
+        map.finish(&mut self.problems);
+        forms
     }
 
     fn check_defaults(&mut self) {

@@ -3,9 +3,10 @@
 use hirewire_yaml::{Map, Node, Value, did_you_mean};
 
 use super::Compiler;
-use crate::path::Path;
+use crate::path::{Path, Step};
 use crate::plan::{Condition, Instant, Source};
 use crate::time::{FORMATS, Format};
+use crate::xml::Forms;
 
 /// Keys that each give a text on their own.
 pub(super) const SOURCE_KEYS: [&str; 10] =
@@ -14,12 +15,50 @@ pub(super) const SOURCE_KEYS: [&str; 10] =
 impl Compiler<'_> {
     pub(super) fn path(&mut self, node: &Node, text: &str) -> Option<Path> {
         match Path::parse(text) {
-            Ok(path) => Some(path),
+            Ok(path) => {
+                self.check_lists(node, &path);
+                Some(path)
+            }
             Err((what, hint)) => {
                 self.problems.add(node, what, hint);
                 None
             }
         }
+    }
+
+    /// Of a mapping that reads XML: what a path takes for a list must be one however many there are, and the other way
+    /// round.
+    fn check_lists(&mut self, node: &Node, path: &Path) {
+        for pair in path.steps.windows(2) {
+            let [Step::Key(key), next] = pair else { continue };
+            match next {
+                Step::Key(_) => self.check_list(node, &key.text, false),
+                Step::Index(_) | Step::Where { .. } | Step::Each => self.check_list(node, &key.text, true),
+                Step::Any => {}
+            }
+        }
+    }
+
+    fn check_list(&mut self, node: &Node, name: &str, read_as_list: bool) {
+        let Some(Forms { lists, .. }) = &self.xml else { return };
+        // No element has such a name.
+        if lists.contains(name) == read_as_list || name.starts_with(['@', '#']) {
+            return;
+        }
+        let (what, hint) = match read_as_list {
+            true => ("is read as a list, and is none when there is one of it", "add it to `xml.lists`"),
+            false => ("is a list by `xml.lists`, and is read as one of it", "write [0], [key=value] or `each`"),
+        };
+        self.problems.add(node, format!("the element \"{name}\" {what}"), hint);
+    }
+
+    /// A path to a list, of which each item is read.
+    pub(super) fn list_path(&mut self, node: &Node) -> Option<Path> {
+        let path = self.single_path(node)?;
+        if let Some(Step::Key(key)) = path.steps.last() {
+            self.check_list(node, &key.text, true);
+        }
+        Some(path)
     }
 
     /// A path that names one value, and is read.

@@ -390,7 +390,7 @@ impl Compiler<'_> {
     /// The `each` or `each_entry` of a mapping, with what it makes of an item.
     fn part_of(&mut self, map: &mut Map<'_>, items: &Shape, target: &str) -> Option<Part> {
         let over = match (map.get("each"), map.get("each_entry")) {
-            (Some(path), None) => Over::Items(self.single_path(path)?),
+            (Some(path), None) => Over::Items(self.list_path(path)?),
             (None, Some(path)) => Over::Entries(self.single_path(path)?),
             _ => {
                 self.problems.add(map.node(), format!("{target}: `each` and `each_entry` at once"), "keep one");
