@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hirewire_service::Secret;
 use hirewire_service::settings::{duration, duration_or_zero};
-use hirewire_yaml::{Map, Node, Problems};
+use hirewire_yaml::{Map, Node, Problems, did_you_mean};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
@@ -60,6 +60,8 @@ impl Inlet {
 pub struct Poll {
     pub credentials: Credentials,
     pub base_url: String,
+    /// Of lists that stand elsewhere at each customer, by their name.
+    pub urls: BTreeMap<String, String>,
     /// From the start of a round to the start of the next.
     pub interval: Duration,
     pub lag: Duration,
@@ -78,6 +80,7 @@ pub struct Poll {
 pub enum Credentials {
     Client(ClientSecrets),
     ApiKey(Secret),
+    User { name: Secret, password: Secret },
 }
 
 /// For tokens by OAuth 2 client credentials.
@@ -153,6 +156,11 @@ impl Credentials {
                 let key = map.require("api_key", problems).and_then(|node| Secret::read(node, problems));
                 return key.map(Self::ApiKey);
             }
+            Auth::UsernameToken => {
+                let mut secret = |key| map.require(key, problems).and_then(|node| Secret::read(node, problems));
+                let (name, password) = (secret("username"), secret("password"));
+                return Some(Self::User { name: name?, password: password? });
+            }
             Auth::Oauth2ClientCredentials(auth) => auth,
         };
         let client_id = map.require("client_id", problems).and_then(|node| Secret::read(node, problems));
@@ -186,6 +194,7 @@ impl Poll {
                 None
             }
         };
+        let urls = map.get("urls").map_or(Some(BTreeMap::new()), |node| own_urls(node, api, problems));
         let interval = time(&mut map, "interval", Duration::from_secs(30), problems);
         let lag = map.get("lag").map_or(Some(api.lag), |node| duration_or_zero(node, problems));
         let overlap = map.get("overlap").map_or(Some(api.overlap), |node| duration_or_zero(node, problems));
@@ -197,6 +206,7 @@ impl Poll {
         Some(Self {
             credentials: credentials?,
             base_url: base_url?,
+            urls: urls?,
             interval: interval?,
             lag: lag?,
             overlap: overlap?,
@@ -206,6 +216,21 @@ impl Poll {
             expires: expires?,
         })
     }
+}
+
+/// `{Application_History: https://…}`
+fn own_urls(node: &Node, api: &Api, problems: &mut Problems) -> Option<BTreeMap<String, String>> {
+    let known: Vec<&str> =
+        api.streams.iter().filter(|stream| stream.url.is_some()).map(|stream| stream.name.as_str()).collect();
+    let mut urls = BTreeMap::new();
+    for (key, name, value) in node.map(problems)?.entries() {
+        if !known.contains(&name) {
+            let hint = did_you_mean(name, known.iter().copied());
+            problems.add(key, format!("this vendor has no list \"{name}\" with a URL of its own"), hint);
+        }
+        urls.insert(name.to_owned(), url(value, problems)?);
+    }
+    Some(urls)
 }
 
 /// A day; what ends on it ends with its first moment in UTC, which is early rather than late.

@@ -31,6 +31,10 @@ impl Path {
         let keys: Vec<String> = text.split('.').map(str::to_owned).collect();
         keys.iter().all(|key| !key.is_empty()).then_some(Self(keys))
     }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
 }
 
 impl std::fmt::Display for Path {

@@ -4,6 +4,9 @@
 #[path = "support/broker.rs"]
 mod broker;
 #[allow(dead_code)]
+#[path = "../src/poll/tests/soap_vendor.rs"]
+mod soap_vendor;
+#[allow(dead_code)]
 #[path = "../src/poll/tests/vendor.rs"]
 mod vendor;
 
@@ -17,6 +20,7 @@ use hirewire_kafka::{Inbound, TransactionalWriter, partition_for};
 use hirewire_service::{Health, Shutdown};
 use hirewire_yaml::Problems;
 use jiff::Timestamp;
+use soap_vendor::Soap;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use vendor::Vendor;
@@ -117,6 +121,60 @@ async fn readers_see_each_row_once_and_another_member_goes_on_where_the_first_st
         let key = record.key.as_deref().unwrap();
         assert_eq!(record.partition, partition_for(key, broker::PARTITIONS), "co-partitioned by the key");
     }
+}
+
+/// Killed and begun anew in the midst of a list that is asked for by SOAP, with a fault, a wrong password and a change of
+/// an old row on the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_by_soap_are_there_once_whatever_the_vendor_answers_and_whoever_polls() {
+    let broker = TestBroker::start().await;
+    let soap = Soap::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = Manifest::parse("manifest.yaml", include_str!("../../vendors/workday/manifest.yaml")).unwrap();
+    let settings = format!("{}interval: 100ms\noverlap: 5s\n", soap.settings(folder.path()));
+    let node = hirewire_yaml::parse("hirewire.yaml", &settings).unwrap();
+    let mut problems = Problems::new();
+    let read = Connection::read("acme-workday", "acme", &manifest, None, Some(&node), Some(Role::Poll), &mut problems);
+    let connection = Arc::new(problems.into_result(read).unwrap());
+    for id in 0..7 {
+        soap.put("Get_Job_Requisitions", &format!("r{id}"), ago(1000), "");
+        soap.put("Get_Candidates", &format!("c{id}"), ago(1000), "<wd:File_Content>U0VDUkVU</wd:File_Content>");
+    }
+    soap.with(|account| {
+        account.gzip = true;
+        account.faults = [None, Some((500, soap_vendor::fault("SOAP-ENV:Server.processingFault")))].into();
+    });
+    let (jobs, people) = (broker.names.raw("workday"), broker.names.raw_restricted("workday"));
+    let ids = |records: &[Inbound]| -> Vec<String> {
+        let id = |text: &String| text.split_once("\"WID\">").unwrap().1.split_once('<').unwrap().0.to_owned();
+        texts(records).iter().map(id).collect()
+    };
+
+    let first = Member::start(&broker, &connection);
+    wait_for("the first page", async || !broker.read(jobs.clone()).await.is_empty()).await;
+    first.stop().await;
+    soap.with(|account| account.refuses = true);
+    let second = Member::start(&broker, &connection);
+    wait_for("a refusal", async || soap.with(|account| !account.asked.is_empty())).await;
+    soap.with(|account| account.refuses = false);
+    wait_for("people", async || broker.read(people.clone()).await.len() >= 7).await;
+    soap.put("Get_Job_Requisitions", "r3", ago(0), "<wd:Job_Requisition_Data/>");
+    wait_for("the change", async || broker.read(jobs.clone()).await.len() >= 8).await;
+    second.stop().await;
+
+    let records = broker.read(jobs).await;
+    let mut expected: Vec<String> = (0..7).map(|id| format!("r{id}")).collect();
+    expected.push("r3".to_owned());
+    expected.sort();
+    assert_eq!(ids(&records), expected);
+    for record in records {
+        assert_eq!(record.header_str("content-type"), Some("application/xml"));
+        assert_eq!(record.header_str("hirewire-stream"), Some("Get_Job_Requisitions"));
+    }
+    let people = broker.read(people).await;
+    // A list without a filter is kept once by each process.
+    assert_eq!(ids(&people).into_iter().collect::<BTreeSet<_>>().len(), 7);
+    assert!(texts(&people).iter().all(|text| !text.contains("File_Content")), "{:?}", texts(&people));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ mod restarts;
 mod scene;
 mod signature;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -183,6 +184,7 @@ impl Kit {
             Poll {
                 credentials: credentials(api, origin),
                 base_url: moved(base_url, origin),
+                urls: BTreeMap::new(),
                 interval: Duration::from_secs(1),
                 lag: api.lag,
                 overlap: api.overlap,
@@ -221,6 +223,9 @@ fn lists(manifest: &Manifest) -> impl Iterator<Item = &Stream> {
 fn credentials(api: &Api, origin: &str) -> Credentials {
     match &api.auth {
         Auth::BasicApiKey { .. } | Auth::ApiKeyHeader { .. } => Credentials::ApiKey(Secret::from_value(KEY)),
+        Auth::UsernameToken => {
+            Credentials::User { name: Secret::from_value(CLIENT), password: Secret::from_value(KEY) }
+        }
         Auth::Oauth2ClientCredentials(auth) => Credentials::Client(ClientSecrets {
             client_id: Secret::from_value(CLIENT),
             client_secret: Secret::from_value(KEY),

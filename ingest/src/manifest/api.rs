@@ -7,6 +7,7 @@ use hirewire_service::settings::duration_or_zero;
 use hirewire_yaml::{Map, Node, Problems, Value};
 
 use super::narrow::Narrowed;
+use super::soap::Soap;
 use super::stream::{Before, Stream, flag, pairs};
 use super::{Rows, header, optional, path, required_path, required_text};
 use crate::json::Path;
@@ -23,6 +24,8 @@ pub struct Api {
     pub headers: HeaderMap,
     pub auth: Auth,
     pub send: Send,
+    /// For the lists that are asked for so.
+    pub soap: Option<Soap>,
     /// How an answer with a good status says that it is none.
     pub errors: Option<Errors>,
     pub paging: Paging,
@@ -60,6 +63,8 @@ pub enum Auth {
         header: String,
         before: String,
     },
+    /// User and password: in the envelope of a request by SOAP (WS-Security's UsernameToken), by HTTP Basic for others.
+    UsernameToken,
 }
 
 /// RFC 6749 section 4.4, client id and secret by HTTP Basic.
@@ -131,8 +136,16 @@ pub struct NextLink {
 #[derive(Debug)]
 pub struct PageNumber {
     pub(crate) param: String,
-    /// A boolean: whether this page is the last one.
-    pub(crate) last: Path,
+    pub(crate) last: LastPage,
+}
+
+/// How an answer says whether its page is the last one.
+#[derive(Debug)]
+pub enum LastPage {
+    /// By a boolean.
+    Flag(Path),
+    /// By the number of pages there are; none, if there are no rows.
+    Of(Path),
 }
 
 /// Headers that tell how much may still be asked, in lower case.
@@ -152,6 +165,7 @@ impl Api {
         let auth = map.require("auth", problems).and_then(|node| Auth::read(node, problems));
         let headers = fixed_headers(map.get("headers"), auth.as_ref(), problems);
         let sends = [("query", Send::Query), ("json_body", Send::JsonBody)];
+        let soap = map.get("soap").map(|node| Soap::read(node, problems));
         let send = map.get("send").map_or(Some(Send::Query), |node| node.choice(&sends, problems));
         let errors = match map.get("errors") {
             None => Some(None),
@@ -172,7 +186,8 @@ impl Api {
             let mut entries = node.map(problems)?;
             let (mut names, mut streams) = (Vec::new(), Vec::new());
             for (_, name, node) in entries.entries() {
-                let before = Before { narrowed: narrowed.as_ref(), names: &names, streams: &streams };
+                let soap = soap.as_ref().and_then(Option::as_ref);
+                let before = Before { narrowed: narrowed.as_ref(), names: &names, streams: &streams, soap };
                 let stream = Stream::read(name, node, &before, problems);
                 names.push(name);
                 streams.push(stream);
@@ -180,11 +195,13 @@ impl Api {
             streams.into_iter().collect::<Option<Vec<_>>>()
         });
         map.finish(problems);
-        Some(Self {
+        let soap = optional(soap)?;
+        let api = Self {
             base_url: base_url?,
             headers: headers?,
             auth: auth?,
             send: send?,
+            soap,
             errors: errors?,
             paging: paging?,
             rows: rows?,
@@ -193,7 +210,33 @@ impl Api {
             lag: lag?,
             overlap: overlap?,
             streams: streams?,
-        })
+        };
+        for stream in &api.streams {
+            let node = node.peek("streams").and_then(|streams| streams.peek(&stream.name)?.peek("request"));
+            if let (Some(node), Some(request)) = (node, &stream.request) {
+                request.check_params(node, &stream.name, &api.sent(stream), problems);
+            }
+        }
+        Some(api)
+    }
+
+    /// Names of all parameters that requests for a list may have.
+    fn sent<'a>(&'a self, stream: &'a Stream) -> Vec<&'a str> {
+        let texts = |pairs: &'a [(String, String)]| pairs.iter().map(|(name, _)| name.as_str());
+        let mut sent: Vec<&str> = texts(&stream.params).collect();
+        if stream.paged {
+            sent.extend(texts(&self.first_page));
+            sent.push(self.paging.param());
+        }
+        sent.extend(stream.each.iter().map(|(name, _)| name.as_str()));
+        sent.extend(stream.per.iter().map(|per| per.param.as_str()));
+        sent.extend(stream.each_in.iter().map(|(name, _)| name.as_str()));
+        sent.extend(stream.window.iter().flat_map(|window| window.filter.params()));
+        sent.extend(stream.sync.iter().map(|sync| sync.param.as_str()));
+        if stream.per.is_none() {
+            sent.extend(self.soap.iter().filter_map(|soap| soap.as_of.as_deref()));
+        }
+        sent
     }
 
     /// Whether rows of the list only name something, each of which is read in its place.
@@ -229,8 +272,13 @@ impl BaseUrl {
 
 impl Auth {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let (kind, value) = node.tagged(&["oauth2_client_credentials", "basic_api_key", "api_key_header"], problems)?;
+        let (kind, value) =
+            node.tagged(&["oauth2_client_credentials", "basic_api_key", "api_key_header", "username_token"], problems)?;
         let mut map = value.map(problems)?;
+        if kind == "username_token" {
+            map.finish(problems);
+            return Some(Self::UsernameToken);
+        }
         if kind == "basic_api_key" {
             let password = map.get("password").map(|node| node.name(problems).map(str::to_owned));
             map.finish(problems);
@@ -318,7 +366,11 @@ impl Paging {
             return Some(Self::LinkCursor { param: param? });
         }
         if kind == "page_number" {
-            let last = required_path(&mut map, "last", problems);
+            let last = if map.node().peek("total").is_some() {
+                required_path(&mut map, "total", problems).map(LastPage::Of)
+            } else {
+                required_path(&mut map, "last", problems).map(LastPage::Flag)
+            };
             map.finish(problems);
             return Some(Self::PageNumber(PageNumber { param: param?, last: last? }));
         }
@@ -331,6 +383,18 @@ impl Paging {
         let encoded = flag(&mut map, "encoded", problems);
         map.finish(problems);
         Some(Self::NextToken(NextToken { param: param?, next: next?, more: more?, encoded }))
+    }
+}
+
+impl Paging {
+    /// The parameter of a later page.
+    pub(crate) fn param(&self) -> &str {
+        match self {
+            Self::LinkCursor { param } => param,
+            Self::NextToken(rules) => &rules.param,
+            Self::NextLink(rules) => &rules.param,
+            Self::PageNumber(rules) => &rules.param,
+        }
     }
 }
 

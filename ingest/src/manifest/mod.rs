@@ -6,6 +6,7 @@ mod api;
 mod narrow;
 mod place;
 mod signature;
+mod soap;
 mod stream;
 mod webhook;
 
@@ -15,12 +16,14 @@ use hirewire_yaml::{Map, Node, Problems, Value, did_you_mean};
 
 pub(crate) use api::url;
 pub use api::{
-    Api, Auth, BaseUrl, ClientCredentials, Errors, NextLink, NextToken, PageNumber, Paging, RateLimit, Send,
+    Api, Auth, BaseUrl, ClientCredentials, Errors, LastPage, NextLink, NextToken, PageNumber, Paging, RateLimit, Send,
 };
 pub use narrow::{Filter, Sync, TimeFormat, Window};
 pub use place::{Place, Rows};
 pub(crate) use signature::TimePlace;
 pub use signature::{Algorithm, Encoding, Hmac, Part, SentAt, Signature, Signed, Token};
+pub(crate) use soap::escaped;
+pub use soap::{Element, Soap};
 pub(crate) use stream::param_of;
 pub use stream::{One, Per, Repeats, Stream};
 pub(crate) use webhook::Named;

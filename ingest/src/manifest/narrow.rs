@@ -11,8 +11,8 @@ use crate::json::Path;
 #[derive(Debug, Clone)]
 pub struct Window {
     pub filter: Filter,
-    /// Where a row says when it changed last.
-    pub(crate) field: Path,
+    /// Where a row says when it changed last, if it does.
+    pub(crate) field: Option<Path>,
     /// Of instants, in the filter and in `field`.
     pub format: TimeFormat,
 }
@@ -28,8 +28,8 @@ pub enum Filter {
         /// The value of each later one, with `{from}` and `{to}`.
         then: String,
     },
-    /// A parameter for each end. The first window has only the later one.
-    Two { from: String, to: String },
+    /// A parameter for each end. The first window has only the later one, or, if there must be `both`, none.
+    Two { from: String, to: String, both: bool },
     /// A parameter for the earlier end; there is none for the later. The first window has no parameter.
     After { param: String },
 }
@@ -44,6 +44,16 @@ pub enum TimeFormat {
     EpochMs,
     /// Seconds since 1970.
     EpochS,
+}
+
+impl Filter {
+    /// Names of its parameters.
+    pub(super) fn params(&self) -> Vec<&str> {
+        match self {
+            Self::One { param, .. } | Self::After { param } => vec![param],
+            Self::Two { from, to, .. } => vec![from, to],
+        }
+    }
 }
 
 impl TimeFormat {
@@ -84,14 +94,19 @@ impl Window {
         } else if node.peek("from").is_some() || node.peek("to").is_some() {
             let from = required_text(&mut map, "from", problems);
             let to = required_text(&mut map, "to", problems);
-            from.zip(to).map(|(from, to)| Filter::Two { from, to })
+            let both = flag(&mut map, "both", problems);
+            from.zip(to).map(|(from, to)| Filter::Two { from, to, both })
         } else {
             let param = required_text(&mut map, "param", problems);
             let first = template(&mut map, "first", &["{to}"], problems);
             let then = template(&mut map, "then", &["{from}", "{to}"], problems);
             param.zip(first).zip(then).map(|((param, first), then)| Filter::One { param, first, then })
         };
-        let field = required_path(&mut map, "field", problems);
+        // A row that says when it changed is the proof that the filter works: to do without must be written.
+        let field = match flag(&mut map, "untold", problems) {
+            true => Some(None),
+            false => required_path(&mut map, "field", problems).map(Some),
+        };
         let formats = [
             ("rfc3339", TimeFormat::Rfc3339),
             ("rfc3339_ms", TimeFormat::Rfc3339Ms),

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use hirewire_yaml::{Map, Node, Problems, Value, did_you_mean};
 
+use super::api::url;
 use super::narrow::{Narrowed, Sync, Window, narrowed};
+use super::soap::{Asked, Element, Soap};
 use super::{Rows, Subject, path};
 use crate::json::Path;
 
@@ -44,6 +46,13 @@ pub struct Stream {
     /// Rows may carry answers about a person's demographics.
     pub restricted: bool,
     pub repeats: Repeats,
+    /// Of a list that is asked for by SOAP: the element in the envelope's body.
+    pub request: Option<Element>,
+    /// With `request`: names of elements that are taken out of a row before it is kept.
+    pub leave_out: Vec<String>,
+    /// Of a list that stands elsewhere at each customer, and need not be there: what its URL looks like. A connection
+    /// that names one reads it.
+    pub url: Option<String>,
 }
 
 /// Whose list it is. It is read again for each parent that changed: the cursor goes over the parents' changes.
@@ -82,6 +91,7 @@ pub(super) struct Before<'a> {
     /// Names in the order written, those too that could not be read.
     pub(super) names: &'a [&'a str],
     pub(super) streams: &'a [Option<Stream>],
+    pub(super) soap: Option<&'a Soap>,
 }
 
 impl Stream {
@@ -94,7 +104,11 @@ impl Stream {
         let each_in = each_in(&mut map, problems);
         // Also where the rest of these keys is wrong, or the list that one names.
         let params: Vec<&str> = ["per", "each_in"].iter().filter_map(|key| first_key(node.peek(key)?)).collect();
-        let at = map.get("path").map_or(Some(name), |node| list_path(node, &params, problems));
+        let asked = Asked::read(&mut map, before.soap, problems);
+        let by_soap = asked.as_ref().is_none_or(|asked| asked.request.is_some());
+        let usual = before.soap.filter(|_| by_soap).map_or(name, |soap| &soap.path);
+        let url = own_url(&mut map, problems);
+        let at = map.get("path").map_or(Some(usual), |node| list_path(node, &params, problems));
         let rows = rows(&mut map, problems);
         let paged = map.get("paged").map_or(Some(true), |node| node.boolean(problems));
         let listed = map.get("listed").map_or(Some(true), |node| node.boolean(problems));
@@ -135,6 +149,7 @@ impl Stream {
             problems.add(node, format!("nothing reads {name}"), "a list with `listed: false` is read by `one`");
         }
         map.finish(problems);
+        let Asked { request, leave_out } = asked?;
         let (window, sync) = match narrowed? {
             None => (None, None),
             Some(Narrowed::Window(window)) => (Some(window), None),
@@ -158,6 +173,9 @@ impl Stream {
             tell: tell?,
             restricted,
             repeats: repeats?,
+            request,
+            leave_out,
+            url: url?,
         })
     }
 }
@@ -181,6 +199,21 @@ impl Stream {
     pub(crate) fn own_subject(&self, id: &str) -> Option<(&'static str, String)> {
         self.subject.as_ref()?.at(&self.id).map(|record| (record, id.to_owned()))
     }
+}
+
+/// Reads `url: {per_connection: https://…}`.
+#[expect(clippy::option_option, reason = "wrong, none and one are three things")]
+fn own_url(map: &mut Map<'_>, problems: &mut Problems) -> Option<Option<String>> {
+    let Some(node) = map.get("url") else { return Some(None) };
+    if let Some(node) = map.get("path") {
+        problems.add(
+            node,
+            "`path` beside `url`",
+            "a list stands behind the base URL, or at a URL of its own: keep one",
+        );
+    }
+    let (_, value) = node.tagged(&["per_connection"], problems)?;
+    url(value, problems).map(Some)
 }
 
 /// Reads `{job_id: [main.job.id, others.job.id]}`.
@@ -293,7 +326,7 @@ pub(crate) fn param_of(part: &str) -> Option<&str> {
 }
 
 /// `opportunities/deleted`: a path behind the base URL that cannot lead elsewhere. A part of it may be one of `{params}`.
-fn list_path<'a>(node: &'a Node, params: &[&str], problems: &mut Problems) -> Option<&'a str> {
+pub(super) fn list_path<'a>(node: &'a Node, params: &[&str], problems: &mut Problems) -> Option<&'a str> {
     let text = node.text(problems)?;
     let is_param = |part: &str| param_of(part).is_some_and(|param| params.contains(&param));
     let plain = |part: &str| {

@@ -7,17 +7,20 @@ use std::time::{Duration, Instant};
 
 use axum::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
+use hirewire_service::Secret;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{StatusCode, Url};
 
 use super::failure::Failure;
 use super::paging;
 use super::retry;
+use super::soap;
 use super::token::Tokens;
+use super::unpack;
 use super::window::Window;
 use crate::connection::{Credentials, Poll};
 use crate::json;
-use crate::manifest::{self, Api, Auth, Errors, Filter, One, Paging, Send, Stream, param_of};
+use crate::manifest::{self, Api, Auth, Errors, Filter, One, Paging, Send, Stream, TimeFormat, param_of};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a whole answer, body included.
@@ -30,7 +33,10 @@ const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_millis(1500);
 /// A page as it came.
 #[derive(Debug)]
 pub(super) struct Page {
+    /// Of a page by SOAP what is around its rows, as JSON.
     pub(super) body: Bytes,
+    /// Of a page by SOAP.
+    pub(super) rows: Option<Vec<soap::Row>>,
     /// The vendor's cursor of the next page.
     pub(super) next: Option<String>,
     /// The token of the list's next run.
@@ -56,6 +62,12 @@ pub(super) struct Question<'a> {
     page: Option<&'a str>,
     /// Whether the answer may name a page that follows.
     paged: bool,
+    /// `None`: it is asked for by REST.
+    soap: Option<soap::Asked<'a>>,
+    /// Parameter, and up to when the list is read.
+    as_of: Option<(&'a str, Timestamp)>,
+    /// The list stands at a URL of the connection's own, under this name.
+    elsewhere: Option<&'a str>,
 }
 
 impl<'a> Question<'a> {
@@ -70,6 +82,9 @@ impl<'a> Question<'a> {
             sync: stream.sync.as_ref().map(|rules| (rules, window.sync.as_deref())),
             page: window.page.as_deref(),
             paged: stream.paged,
+            soap: by_soap(api, stream),
+            as_of: stream.request.as_ref().and_then(|_| Some((api.soap.as_ref()?.as_of.as_deref()?, window.to))),
+            elsewhere: elsewhere(stream),
         }
     }
 
@@ -83,7 +98,19 @@ impl<'a> Question<'a> {
         let in_path = |(param, _): &(&str, &str)| stream.path.split('/').any(|part| param_of(part) == Some(param));
         let params = first_page(api, stream).chain(texts(&stream.params)).collect();
         let (fill, own) = texts(ids).partition(in_path);
-        Self { path: &stream.path, params, own, fill, narrowed: None, sync: None, page, paged: stream.paged }
+        Self {
+            path: &stream.path,
+            params,
+            own,
+            fill,
+            narrowed: None,
+            sync: None,
+            page,
+            paged: stream.paged,
+            soap: by_soap(api, stream),
+            as_of: None,
+            elsewhere: elsewhere(stream),
+        }
     }
 
     /// For one row by its id.
@@ -101,8 +128,20 @@ impl<'a> Question<'a> {
             sync: None,
             page: None,
             paged: false,
+            soap: None,
+            as_of: None,
+            elsewhere: None,
         }
     }
+}
+
+fn by_soap<'a>(api: &'a Api, stream: &'a Stream) -> Option<soap::Asked<'a>> {
+    let (soap, request) = (api.soap.as_ref()?, stream.request.as_ref()?);
+    Some(soap::Asked { soap, request, rows: api.rows_of(stream), leave_out: &stream.leave_out })
+}
+
+fn elsewhere(stream: &Stream) -> Option<&str> {
+    stream.url.as_ref().map(|_| stream.name.as_str())
 }
 
 /// What the first request of a list with pages says of them.
@@ -178,39 +217,68 @@ impl Client {
         self.tokens.is_some()
     }
 
-    async fn ask(&mut self, api: &Api, poll: &Poll, url: Url, question: &Question<'_>) -> Result<Page, Failure> {
-        let request = match api.send {
+    /// The request without what proves who asks, if that is a header.
+    fn unproven(
+        &self,
+        api: &Api,
+        poll: &Poll,
+        mut url: Url,
+        question: &Question<'_>,
+    ) -> Result<reqwest::RequestBuilder, Failure> {
+        let params = parameters(api, question);
+        if let Some(asked) = &question.soap {
+            let value_of = |name: &str| params.iter().find(|param| param.name == name).map(|param| param.value.clone());
+            let login = match &poll.credentials {
+                Credentials::User { name, password } => Some((secret(name)?, secret(password)?)),
+                Credentials::Client(_) | Credentials::ApiKey(_) => None,
+            };
+            let login = login.as_ref().map(|(name, password)| (name.as_str(), password.as_str()));
+            let body = soap::envelope(asked, login, &value_of);
+            return Ok(self.http.post(url).header("content-type", "text/xml;charset=UTF-8").body(body));
+        }
+        Ok(match api.send {
             Send::Query => {
-                let mut url = url;
-                let params = parameters(api, question);
                 if !params.is_empty() {
                     url.query_pairs_mut().extend_pairs(params.iter().map(|param| (param.name, &param.value)));
                 }
                 self.http.get(url)
             }
             Send::JsonBody => {
-                let params = parameters(api, question);
                 let body: serde_json::Map<_, _> =
                     params.into_iter().map(|param| (param.name.to_owned(), param.json())).collect();
                 let body = serde_json::Value::Object(body).to_string();
                 self.http.post(url).header("content-type", "application/json").body(body)
             }
-        };
-        let request = request.header("accept", "application/json").headers(api.headers.clone());
+        })
+    }
+
+    async fn ask(&mut self, api: &Api, poll: &Poll, url: Url, question: &Question<'_>) -> Result<Page, Failure> {
+        let request = self.unproven(api, poll, url, question)?;
+        let accept = if question.soap.is_some() { "text/xml" } else { "application/json" };
+        let request = request.header("accept", accept).headers(api.headers.clone());
         let request = match (&api.auth, &poll.credentials) {
             (Auth::Oauth2ClientCredentials(auth), Credentials::Client(client)) => {
                 request.bearer_auth(self.tokens.get(&self.http, auth, client).await?)
             }
             (Auth::BasicApiKey { password }, Credentials::ApiKey(key)) => {
-                let key = key.text().map_err(|error| Failure::Credentials(error.to_string()))?;
-                request.basic_auth(key, password.as_ref())
+                request.basic_auth(secret(key)?, password.as_ref())
             }
             (Auth::ApiKeyHeader { header, before }, Credentials::ApiKey(key)) => {
-                let key = key.text().map_err(|error| Failure::Credentials(error.to_string()))?;
-                request.header(header, secret_value(before, &key)?)
+                request.header(header, secret_value(before, &secret(key)?)?)
+            }
+            // It stands in the envelope.
+            (Auth::UsernameToken, Credentials::User { .. }) if question.soap.is_some() => request,
+            (Auth::UsernameToken, Credentials::User { name, password }) => {
+                request.basic_auth(secret(name)?, Some(secret(password)?))
             }
             // Settings are read by the manifest's kind.
-            (Auth::Oauth2ClientCredentials(_) | Auth::BasicApiKey { .. } | Auth::ApiKeyHeader { .. }, _) => {
+            (
+                Auth::Oauth2ClientCredentials(_)
+                | Auth::BasicApiKey { .. }
+                | Auth::ApiKeyHeader { .. }
+                | Auth::UsernameToken,
+                _,
+            ) => {
                 return Err(Failure::Credentials(
                     "they are of another kind than the vendor's manifest names".to_owned(),
                 ));
@@ -225,20 +293,21 @@ impl Client {
         if let Some(wait) = retry::limit_wait(&api.rate_limit, &headers, now, limited) {
             self.not_before = Some(Instant::now() + wait);
         }
-        match status.as_u16() {
-            200 => {}
-            429 => {
-                return Err(Failure::Limited {
-                    wait: retry::retry_after(&headers, now).or(Some(self.limit_wait()).filter(|w| !w.is_zero())),
-                });
-            }
-            401 => return Err(Failure::Credentials("the vendor answered 401".to_owned())),
-            403 => return Err(Failure::Forbidden),
-            status @ (408 | 425 | 500..) => {
-                return Err(Failure::Busy { status, wait: retry::retry_after(&headers, now) });
-            }
-            status @ (400 | 404 | 410 | 422) if question.page.is_some() => return Err(Failure::PageGone(status)),
-            status => return Err(Failure::Refused(status)),
+        let refused = match status.as_u16() {
+            200 => None,
+            429 => Some(Failure::Limited {
+                wait: retry::retry_after(&headers, now).or(Some(self.limit_wait()).filter(|w| !w.is_zero())),
+            }),
+            401 => Some(Failure::Credentials("the vendor answered 401".to_owned())),
+            403 => Some(Failure::Forbidden),
+            status @ (408 | 425 | 500..) => Some(Failure::Busy { status, wait: retry::retry_after(&headers, now) }),
+            status @ (400 | 404 | 410 | 422) if question.page.is_some() => Some(Failure::PageGone(status)),
+            status => Some(Failure::Refused(status)),
+        };
+        // A fault of SOAP comes with 500 (SOAP 1.1, section 6.2), by some with 400, and says more than that.
+        let told_in_body = question.soap.is_some() && matches!(status.as_u16(), 400 | 500);
+        if let Some(failure) = refused.clone().filter(|_| !told_in_body) {
+            return Err(failure);
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| Failure::transport(&error))? {
@@ -247,12 +316,21 @@ impl Client {
                 return Err(Failure::Broken("a page larger than 64 MiB"));
             }
         }
-        if let Some(rules) = &api.errors {
+        let body = unpack::unpacked(&headers, body, MAX_PAGE_BYTES)?;
+        let (body, rows) = match &question.soap {
+            None => (Bytes::from(body), None),
+            Some(asked) => match (soap::read(&body, asked, question.page.is_some()), refused) {
+                (Err(soap::Unanswered::Fault(failure)), _) | (_, Some(failure)) => return Err(failure),
+                (Err(soap::Unanswered::Broken(what)), None) => return Err(Failure::Broken(what)),
+                (Ok(answer), None) => (answer.rest, Some(answer.rows)),
+            },
+        };
+        if let Some(rules) = api.errors.as_ref().filter(|_| rows.is_none()) {
             told_error(&body, rules, question)?;
         }
         let sync = question.sync.and_then(|(rules, _)| json::scalar(&body, &rules.next));
         let next = if question.paged { paging::next(&api.paging, question.page, &headers, &body)? } else { None };
-        Ok(Page { body: body.into(), next, sync, received_at, sunset: retry::sunset(&headers) })
+        Ok(Page { body, rows, next, sync, received_at, sunset: retry::sunset(&headers) })
     }
 
     fn note_clock(&mut self, headers: &HeaderMap, received_at: Timestamp) {
@@ -269,6 +347,10 @@ impl Client {
     }
 }
 
+fn secret(secret: &Secret) -> Result<String, Failure> {
+    secret.text().map_err(|error| Failure::Credentials(error.to_string()))
+}
+
 /// A header's value that no log may show.
 fn secret_value(before: &str, key: &str) -> Result<HeaderValue, Failure> {
     let mut value = HeaderValue::from_str(&format!("{before}{key}"))
@@ -279,6 +361,9 @@ fn secret_value(before: &str, key: &str) -> Result<HeaderValue, Failure> {
 
 /// Where a question is sent, without its parameters.
 fn url(poll: &Poll, question: &Question<'_>) -> Option<Url> {
+    if let Some(list) = question.elsewhere {
+        return Url::parse(poll.urls.get(list)?).ok();
+    }
     let mut url = Url::parse(&poll.base_url).ok()?;
     {
         let mut parts = url.path_segments_mut().ok()?;
@@ -322,18 +407,14 @@ impl Param<'_> {
 /// The first page by the stream's parameters and the window; a later one by the vendor's cursor, alone or with them.
 fn parameters<'a>(api: &'a Api, question: &Question<'a>) -> Vec<Param<'a>> {
     let told = |name: &'a str, value: &str| Param { name, value: value.to_owned(), plain: false };
-    let param = match &api.paging {
-        Paging::LinkCursor { param } => param,
-        Paging::NextToken(rules) => &rules.param,
-        Paging::NextLink(rules) => &rules.param,
-        Paging::PageNumber(rules) => &rules.param,
-    };
+    let param = api.paging.param();
     if let (Paging::LinkCursor { .. }, Some(page)) = (&api.paging, question.page) {
         return vec![told(param, page)];
     }
     let plain = |pair: &(&'a str, &'a str)| Param { name: pair.0, value: pair.1.to_owned(), plain: true };
     let mut params: Vec<_> = question.params.iter().map(plain).collect();
     params.extend(question.own.iter().map(|(name, id)| told(name, id)));
+    params.extend(question.as_of.map(|(name, at)| told(name, &TimeFormat::Rfc3339.write(at))));
     if let Some((rules, window)) = question.narrowed {
         let to = rules.format.write(window.to);
         let from = window.from.map(|from| rules.format.write(from));
@@ -342,10 +423,11 @@ fn parameters<'a>(api: &'a Api, question: &Question<'a>) -> Vec<Param<'a>> {
             (Filter::One { param, then, .. }, Some(from)) => {
                 params.push(told(param, &then.replace("{from}", &from).replace("{to}", &to)));
             }
-            (Filter::Two { to: param, .. }, None) => params.push(told(param, &to)),
+            (Filter::Two { both: true, .. }, None) => {}
+            (Filter::Two { to: param, both: false, .. }, None) => params.push(told(param, &to)),
             (Filter::After { .. }, None) => {}
             (Filter::After { param }, Some(from)) => params.push(told(param, &from)),
-            (Filter::Two { from: first, to: second }, Some(from)) => {
+            (Filter::Two { from: first, to: second, .. }, Some(from)) => {
                 params.extend([told(first, &from), told(second, &to)]);
             }
         }

@@ -35,6 +35,9 @@ pub(super) enum Failure {
     /// A good status, and an error in the body.
     #[error("the vendor answered 200 with the error {0}")]
     Told(String),
+    /// A fault of SOAP, whatever its status.
+    #[error("the vendor answered with the SOAP fault {code}")]
+    Fault { code: String, remedy: Remedy },
     #[error("the list's pages go round in a circle; nothing was skipped, the cursor stays")]
     Circle,
     /// The broker did not take the page: nothing of it is visible, or nobody knows.
@@ -86,6 +89,7 @@ impl Failure {
             Self::Limited { .. } => Remedy::AgainLater,
             Self::PageGone(_) | Self::SyncGone => Remedy::Restart,
             Self::Forbidden | Self::Refused(_) | Self::Circle | Self::Unkeepable(_) => Remedy::NextList,
+            Self::Fault { remedy, .. } => *remedy,
             Self::Credentials(_) => Remedy::NextRound,
             Self::TakenOver => Remedy::Stop,
         }
@@ -103,6 +107,7 @@ impl Failure {
             | Self::PageGone(_)
             | Self::SyncGone
             | Self::Told(_)
+            | Self::Fault { .. }
             | Self::Circle
             | Self::NotKept(_)
             | Self::Unkeepable(_)
@@ -122,6 +127,7 @@ impl Failure {
             | Self::PageGone(_)
             | Self::SyncGone
             | Self::Told(_)
+            | Self::Fault { .. }
             | Self::Circle
             | Self::NotKept(_)
             | Self::Unkeepable(_)
@@ -142,6 +148,7 @@ impl Failure {
             Self::PageGone(_) => "poll-page-gone",
             Self::SyncGone => "poll-sync-gone",
             Self::Told(_) => "poll-told-error",
+            Self::Fault { .. } => "poll-soap-fault",
             Self::Circle => "poll-circle",
             Self::NotKept(_) => "poll-not-kept",
             Self::Unkeepable(_) => "poll-refused-by-kafka",

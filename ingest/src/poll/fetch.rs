@@ -294,7 +294,9 @@ impl<J: Journal> Poller<J> {
     fn or_refused<T>(&self, answer: Result<T, Failure>) -> Result<Option<T>, Failure> {
         match answer {
             Ok(good) => Ok(Some(good)),
-            Err(failure @ (Failure::Refused(_) | Failure::Told(_))) => {
+            Err(failure @ (Failure::Refused(_) | Failure::Told(_) | Failure::Fault { .. }))
+                if failure.remedy() != Remedy::Again || matches!(failure, Failure::Told(_)) =>
+            {
                 self.metrics.request(Answer::Failed);
                 tracing::info!(
                     connection = self.connection.name,

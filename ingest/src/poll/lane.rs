@@ -42,7 +42,11 @@ pub(super) struct Lane {
 impl Lane {
     /// All lists of a connection in the order in which they are read, each at its stored cursor.
     pub(super) fn all(connection: &Connection, api: &Api, cursors: &HashMap<String, Cursor>) -> Vec<Self> {
-        let lists = api.streams.iter().enumerate().flat_map(|(index, stream)| Self::of(index, stream));
+        let poll = connection.poll.as_ref();
+        let here =
+            |stream: &Stream| stream.url.is_none() || poll.is_some_and(|poll| poll.urls.contains_key(&stream.name));
+        let lists = api.streams.iter().enumerate().filter(|(_, stream)| here(stream));
+        let lists = lists.flat_map(|(index, stream)| Self::of(index, stream));
         let place = |mut lane: Self| {
             lane.cursor = cursors.get(&journal::key(&connection.name, &lane.name)).cloned();
             lane.stored.clone_from(&lane.cursor);

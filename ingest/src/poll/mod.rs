@@ -17,9 +17,11 @@ pub(crate) mod rehearsal;
 mod repeats;
 mod retry;
 mod rows;
+mod soap;
 #[cfg(test)]
 mod tests;
 mod token;
+mod unpack;
 mod window;
 
 use std::collections::HashMap;

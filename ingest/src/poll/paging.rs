@@ -6,7 +6,7 @@ use reqwest::Url;
 use super::failure::Failure;
 use crate::json;
 use crate::link;
-use crate::manifest::{NextLink, NextToken, PageNumber, Paging};
+use crate::manifest::{LastPage, NextLink, NextToken, PageNumber, Paging};
 
 /// The value of the paging parameter for the page behind this one, which was asked for by `page`; `None`: it is the last.
 ///
@@ -29,7 +29,14 @@ pub(super) fn next(
 /// The number of the page that follows. The first one is asked for without its number.
 fn next_number(body: &[u8], rules: &PageNumber, page: Option<&str>) -> Result<Option<String>, Failure> {
     let number = page.map_or(Some(1), |page| page.parse::<u64>().ok());
-    match (json::truth(body, &rules.last), number) {
+    let last = match &rules.last {
+        LastPage::Flag(path) => json::truth(body, path),
+        LastPage::Of(path) => {
+            let pages = json::scalar(body, path).and_then(|pages| pages.parse::<u64>().ok());
+            pages.zip(number.or(Some(0))).map(|(pages, number)| number >= pages)
+        }
+    };
+    match (last, number) {
         (Some(true), _) => Ok(None),
         (Some(false), Some(number)) => Ok(Some((number + 1).to_string())),
         (Some(false), None) => Err(Failure::PageGone(200)),
@@ -173,7 +180,8 @@ mod tests {
 
     #[test]
     fn numbers_go_up_until_the_last_page_and_a_list_never_ends_by_silence() {
-        let rules = PageNumber { param: "page".to_owned(), last: json::Path::parse("complete").unwrap() };
+        let rules =
+            PageNumber { param: "page".to_owned(), last: LastPage::Flag(json::Path::parse("complete").unwrap()) };
         let next = |body: &str, page| next_number(body.as_bytes(), &rules, page);
         assert_eq!(next("{\"complete\":false}", None), Ok(Some("2".to_owned())));
         assert_eq!(next("{\"complete\":false}", Some("9")), Ok(Some("10".to_owned())));
@@ -181,6 +189,17 @@ mod tests {
         for silent in ["{}", "[]", "{\"complete\":null}", "{\"complete\":\"true\"}"] {
             assert!(matches!(next(silent, None), Err(Failure::Broken(_))), "{silent}");
         }
+        let total = PageNumber { param: "page".to_owned(), last: LastPage::Of(json::Path::parse("total").unwrap()) };
+        let next = |body: &str, page| next_number(body.as_bytes(), &total, page);
+        assert_eq!(next("{\"total\":\"3\"}", None), Ok(Some("2".to_owned())));
+        assert_eq!(next("{\"total\":3}", Some("2")), Ok(Some("3".to_owned())));
+        for last in ["{\"total\":3}", "{\"total\":2}", "{\"total\":\"0\"}"] {
+            assert_eq!(next(last, Some("3")), Ok(None), "{last}");
+        }
+        for silent in ["{}", "{\"total\":\"\"}", "{\"total\":true}", "{\"total\":\"many\"}"] {
+            assert!(matches!(next(silent, None), Err(Failure::Broken(_))), "{silent}");
+        }
+        let next = |body: &str, page| next_number(body.as_bytes(), &rules, page);
         // A cursor that was stored under another manifest.
         assert_eq!(next("{\"complete\":false}", Some("token")), Err(Failure::PageGone(200)));
     }

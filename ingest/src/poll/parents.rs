@@ -10,7 +10,7 @@ use std::time::Instant;
 use hirewire_kafka::Record;
 
 use super::client::{Page, Question};
-use super::failure::Failure;
+use super::failure::{Failure, Remedy};
 use super::journal::Journal;
 use super::lane::Lane;
 use super::poller::{Next, Poller, Read, Rules, STUCK_AFTER, no_circle};
@@ -163,7 +163,7 @@ impl<J: Journal> Poller<J> {
                     return Ok(None);
                 }
                 // Of this parent's list, not of its parents'.
-                Err(Failure::PageGone(_)) => {
+                Err(Failure::PageGone(_) | Failure::Fault { remedy: Remedy::Restart, .. }) => {
                     return Err(Failure::Broken("a page of a parent's list is not known any more"));
                 }
                 Err(failure) => return Err(failure),

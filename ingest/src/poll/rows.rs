@@ -1,4 +1,5 @@
-//! A page becomes raw records: one for each element of its list, with the element's exact bytes.
+//! A page becomes raw records: one for each element of its list, with the element's exact bytes. Of XML, the namespaces
+//! that were declared around the element stand in its first tag.
 //!
 //! No row is ever left out because it looks wrong: one outside the window, without an id or without a subject is kept
 //! and counted. Only what was kept before, as overlap shows it again, is left out. Rows of a list per parent are all
@@ -113,10 +114,10 @@ fn span(connection: &Connection, stream: &Stream, origin: Origin, page: &Page, o
 /// # Errors
 /// When it is cut off, no JSON, or holds no list: nothing of it may be used then.
 pub(super) fn read(source: &Source<'_>, page: &Page, window: &Window, seen: &Seen) -> Result<Rows, Failure> {
-    let ranges = elements(page, source.rows)?;
-    let mut rows = Rows { total: ranges.len(), ..Rows::default() };
-    for range in ranges {
-        row(source, page, window, seen, page.body.slice(range), &mut rows);
+    let elements = elements(page, source.rows)?;
+    let mut rows = Rows { total: elements.len(), ..Rows::default() };
+    for element in elements {
+        row(source, page, window, seen, element, &mut rows);
     }
     Ok(rows)
 }
@@ -126,10 +127,9 @@ pub(super) fn read(source: &Source<'_>, page: &Page, window: &Window, seen: &See
 /// # Errors
 /// As [`read`].
 pub(super) fn parents(source: &Source<'_>, page: &Page, window: &Window, child: &Stream) -> Result<Parents, Failure> {
-    let ranges = elements(page, source.rows)?;
-    let mut parents = Parents { total: ranges.len(), ..Parents::default() };
-    for range in ranges {
-        let value = page.body.slice(range);
+    let elements = elements(page, source.rows)?;
+    let mut parents = Parents { total: elements.len(), ..Parents::default() };
+    for Element { json: value, .. } in elements {
         let known = Known::of(source, window, &value);
         parents.outside += usize::from(known.outside);
         parents.newest = parents.newest.max(known.changed);
@@ -163,14 +163,16 @@ pub(super) fn children(
     parent: &Parent,
     whose: &str,
 ) -> Result<Vec<(Record, bool)>, Failure> {
-    let of_parent = |range: Range<usize>| {
-        let value = page.body.slice(range);
-        let known = Known::of(source, window, &value);
-        let own = source.stream.subject.as_ref().and_then(|subject| subject.find(&value));
+    let of_parent = |element: Element| {
+        let known = Known::of(source, window, &element.json);
+        let own = source.stream.subject.as_ref().and_then(|subject| subject.find(&element.json));
         let subject = own.or_else(|| parent.subject.clone());
         let version = known.version.clone().unwrap_or_else(|| format!("{:032x}", known.mark));
         let id = format!("{whose}.{}", known.id.as_deref().unwrap_or_default());
-        (seal(source, page, window.origin, subject.as_ref(), &format!("{id}/{version}"), value), subject.is_some())
+        (
+            seal(source, page, window.origin, subject.as_ref(), &format!("{id}/{version}"), element.value),
+            subject.is_some(),
+        )
     };
     Ok(elements(page, source.rows)?.into_iter().map(of_parent).collect())
 }
@@ -181,14 +183,32 @@ pub(super) fn children(
 /// When the answer is cut off, no JSON, or holds no object there.
 pub(super) fn one(source: &Source<'_>, page: &Page, window: &Window, id: &str) -> Result<(Record, bool), Failure> {
     let row = elements(page, source.rows)?.pop().ok_or(Failure::Broken("no row where one should be"))?;
-    let value = page.body.slice(row);
-    let known = Known::of(source, window, &value);
-    let subject = source.stream.subject.as_ref().and_then(|subject| subject.find(&value));
+    let known = Known::of(source, window, &row.json);
+    let subject = source.stream.subject.as_ref().and_then(|subject| subject.find(&row.json));
     let version = known.version.clone().unwrap_or_else(|| format!("{:032x}", known.mark));
-    Ok((seal(source, page, window.origin, subject.as_ref(), &format!("{id}/{version}"), value), subject.is_some()))
+    Ok((seal(source, page, window.origin, subject.as_ref(), &format!("{id}/{version}"), row.value), subject.is_some()))
 }
 
-fn elements(page: &Page, rows: &Shape) -> Result<Vec<Range<usize>>, Failure> {
+/// An element of a page's list.
+struct Element {
+    /// What is kept.
+    value: Bytes,
+    /// The same, if it is JSON; else what it is as JSON.
+    json: Bytes,
+}
+
+fn elements(page: &Page, rows: &Shape) -> Result<Vec<Element>, Failure> {
+    if let Some(rows) = &page.rows {
+        return Ok(rows.iter().map(|row| Element { value: row.xml.clone(), json: row.json.clone() }).collect());
+    }
+    let element = |range| {
+        let value = page.body.slice(range);
+        Element { json: value.clone(), value }
+    };
+    Ok(ranges(page, rows)?.into_iter().map(element).collect())
+}
+
+fn ranges(page: &Page, rows: &Shape) -> Result<Vec<Range<usize>>, Failure> {
     let found = match rows {
         Shape::List(place) => json::elements(&page.body, place),
         Shape::Members(place) => json::members(&page.body, place),
@@ -217,7 +237,7 @@ impl Known {
         let stream = source.stream;
         let short = |text: &String| text.len() <= MAX_ID_BYTES && text.bytes().all(|byte| (0x21..0x7f).contains(&byte));
         let id = json::scalar(value, &stream.id).filter(short);
-        let field = stream.window.as_ref().map(|w| &w.field);
+        let field = stream.window.as_ref().and_then(|w| w.field.as_ref());
         let field = field.or(stream.sync.as_ref().and_then(|sync| sync.version.as_ref()));
         let version = field.and_then(|field| json::scalar(value, field)).filter(short);
         let format = stream.window.as_ref().map(|w| w.format);
@@ -232,8 +252,8 @@ impl Known {
     }
 }
 
-fn row(source: &Source<'_>, page: &Page, window: &Window, seen: &Seen, value: Bytes, rows: &mut Rows) {
-    let known = Known::of(source, window, &value);
+fn row(source: &Source<'_>, page: &Page, window: &Window, seen: &Seen, element: Element, rows: &mut Rows) {
+    let known = Known::of(source, window, &element.json);
     rows.outside += usize::from(known.outside);
     rows.newest = rows.newest.max(known.changed);
     if known.again {
@@ -243,11 +263,11 @@ fn row(source: &Source<'_>, page: &Page, window: &Window, seen: &Seen, value: By
         rows.repeats += 1;
         return;
     }
-    let subject = source.stream.subject.as_ref().and_then(|subject| subject.find(&value));
+    let subject = source.stream.subject.as_ref().and_then(|subject| subject.find(&element.json));
     rows.unidentified += usize::from(subject.is_none());
     let identity = known.id.unwrap_or_else(|| format!("{:032x}", known.mark));
     let id = format!("{identity}/{}", known.version.as_deref().unwrap_or_default());
-    rows.records.push(seal(source, page, window.origin, subject.as_ref(), &id, value));
+    rows.records.push(seal(source, page, window.origin, subject.as_ref(), &id, element.value));
 }
 
 /// The raw record of a row; `id` names it among those of its list.
@@ -274,7 +294,7 @@ fn seal(
         kind: Some(&stream.name),
         id: format!("{}/{}/{id}", connection.name, stream.name),
         received_at: page.received_at,
-        content_type: "application/json",
+        content_type: if page.rows.is_some() { "application/xml" } else { "application/json" },
         trace,
         request: source.params,
         kept: Vec::new(),

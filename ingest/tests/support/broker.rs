@@ -58,6 +58,8 @@ impl TestBroker {
         let topics = [
             topic(broker.names.raw("greenhouse"), "delete"),
             topic(broker.names.raw_restricted("greenhouse"), "delete"),
+            topic(broker.names.raw("workday"), "delete"),
+            topic(broker.names.raw_restricted("workday"), "delete"),
             topic(broker.names.internal("leases"), "compact"),
             topic(broker.names.internal("cursor"), "compact"),
             topic(broker.names.internal("fetch"), "delete"),

@@ -1,7 +1,7 @@
 //! A person's data, tokens and credentials never leave the rows: not in logs, metrics, keys or headers.
 
 #[path = "../../../tests/support/listen_in.rs"]
-mod listen_in;
+pub(super) mod listen_in;
 
 use listen_in::Logs;
 

@@ -9,6 +9,8 @@ mod parents;
 mod requests;
 mod rpc;
 mod shapes;
+mod soap;
+mod soap_vendor;
 mod tokens;
 mod vendor;
 mod windows;
@@ -169,7 +171,7 @@ fn poller_that_counts(
     cursors: &HashMap<String, Cursor>,
     registry: &prometheus::Registry,
 ) -> Poller<Ledger> {
-    let topics = Topics::new(&Names::default(), ["greenhouse"]);
+    let topics = Topics::new(&Names::default(), [connection.manifest.vendor.as_str()]);
     Poller {
         connection: connection.clone(),
         lanes: Lane::all(connection, connection.manifest.api.as_ref().unwrap(), cursors),
