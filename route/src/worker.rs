@@ -18,7 +18,9 @@ use crate::created::{CreatedKey, Ids, Known};
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::decode::{Decode, DecodeError};
 use crate::deliver::outcome::Code;
-use crate::deliver::{Content, Copied, Deliverer, Delivery, End, Failure, Transport, wait_or_drain, wait_while_ours};
+use crate::deliver::{
+    Content, Copied, Deliverer, Delivery, End, Failure, Transport, wait_or_drain, wait_or_leave, wait_while_ours,
+};
 use crate::engine::{Handle, Lease, Settled};
 use crate::event::Event;
 use crate::replay::Order;
@@ -127,7 +129,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
                 Err(error @ (DecodeError::Unavailable(_) | DecodeError::UnknownSchema(_))) => {
                     tracing::warn!(sink = %self.deliverer.name, %error, "a record waits for its schema");
                     pause = (pause * 2).min(LONGEST_GLANCE);
-                    if !wait_or_drain(pause, lease).await {
+                    if !wait_or_leave(pause, lease).await {
                         return Err(Break::Abandoned);
                     }
                 }
@@ -166,7 +168,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
                     Err(error) => {
                         tracing::warn!(sink = %self.deliverer.name, %error, "a replay waits: what is newer cannot be read");
                         pause = (pause * 2).min(LONGEST_GLANCE);
-                        if !wait_or_drain(pause, lease).await {
+                        if !wait_or_leave(pause, lease).await {
                             return Err(Break::Abandoned);
                         }
                     }
@@ -353,11 +355,13 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
                 return Err(Break::Abandoned);
             }
             pause = (pause * 2).min(GLANCE * 2);
+            let (moment, longest) = (waiting.is_none(), LONGEST_GLANCE.min(route.requires_within));
             tokio::select! {
                 biased;
-                () = lease.draining() => return Err(Break::Abandoned),
+                () = lease.draining(), if moment => return Err(Break::Abandoned),
+                () = lease.leaving(), if !moment => return Err(Break::Abandoned),
                 _ = changes.changed() => {}
-                () = tokio::time::sleep(LONGEST_GLANCE.min(route.requires_within)) => {}
+                () = tokio::time::sleep(if moment { GLANCE } else { longest }) => {}
             }
         }
     }

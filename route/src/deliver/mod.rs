@@ -194,7 +194,7 @@ impl<S: Transport> Deliverer<S> {
                     let (since, _) = *first_failure.get_or_insert_with(now);
                     if !self.limits.retry.is_over(failures, since.elapsed()) {
                         let wait = self.limits.retry.wait(failures, after, fastrand::f64());
-                        if !wait_or_drain(wait, lease).await {
+                        if !wait_or_leave(wait, lease).await {
                             return End::Abandoned;
                         }
                         continue;
@@ -211,7 +211,7 @@ impl<S: Transport> Deliverer<S> {
                 OnRefusal::Skip => {}
                 OnRefusal::Hold => {
                     key_held.get_or_insert_with(|| self.hold_key(dead, delivery, &attempt));
-                    if !wait_or_drain(self.limits.probes.held, lease).await {
+                    if !wait_or_leave(self.limits.probes.held, lease).await {
                         return End::Abandoned;
                     }
                 }
@@ -223,15 +223,18 @@ impl<S: Transport> Deliverer<S> {
     async fn attempt(&self, delivery: &Delivery, lease: &Lease) -> Option<(Pass, Attempt)> {
         let permit = tokio::select! {
             biased;
-            () = lease.draining() => return None,
+            () = self.no_more(lease) => return None,
             permit = self.attempts.acquire() => permit.ok()?,
         };
         // The gate is last, so that no record passes an open gate and then waits behind a closed one.
         let pass = tokio::select! {
             biased;
-            () = lease.draining() => return None,
+            () = self.no_more(lease) => return None,
             pass = self.begin() => pass,
         };
+        if !lease.begin() {
+            return None;
+        }
         let attempt = tokio::select! {
             biased;
             attempt = self.sink.attempt(delivery) => attempt,
@@ -239,6 +242,14 @@ impl<S: Transport> Deliverer<S> {
         };
         drop(permit);
         Some((pass, attempt))
+    }
+
+    /// Returns when no further attempt may begin; at a closed gate nothing is waited for either.
+    async fn no_more(&self, lease: &Lease) {
+        lease.leaving().await;
+        if self.gate.held().is_none() {
+            lease.draining().await;
+        }
     }
 
     /// Waits for its turn, for the rate and for the gate.
@@ -335,7 +346,7 @@ impl<S: Transport> Deliverer<S> {
         while !self.admits(&last) {
             let pass = tokio::select! {
                 biased;
-                () = lease.draining() => return false,
+                () = lease.leaving() => return false,
                 pass = self.gate.pass() => pass,
             };
             if pass == Pass::Probe {
@@ -350,7 +361,7 @@ fn now() -> (Instant, jiff::Timestamp) {
     (Instant::now(), jiff::Timestamp::now())
 }
 
-/// As [`wait_or_drain`], for what another handler of the record must not do again.
+/// As [`wait_or_leave`], for what another handler of the record must not do again.
 pub(crate) async fn wait_while_ours(wait: Duration, lease: &Lease) -> bool {
     tokio::select! {
         biased;
@@ -360,6 +371,15 @@ pub(crate) async fn wait_while_ours(wait: Duration, lease: &Lease) -> bool {
 }
 
 /// False when the partition is being taken away.
+pub(crate) async fn wait_or_leave(wait: Duration, lease: &Lease) -> bool {
+    tokio::select! {
+        biased;
+        () = lease.leaving() => false,
+        () = tokio::time::sleep(wait) => true,
+    }
+}
+
+/// As [`wait_or_leave`], for a moment: false when nothing more of the record may be begun.
 pub(crate) async fn wait_or_drain(wait: Duration, lease: &Lease) -> bool {
     tokio::select! {
         biased;

@@ -10,15 +10,45 @@ use uuid::Uuid;
 pub(crate) enum Phase {
     /// Ours.
     Running,
-    /// About to go: end the attempt that is under way, begin no other.
-    Draining,
+    /// About to go: end the attempts that are under way, and what stands before them; begin no other.
+    Draining {
+        /// Offsets of whom a later one was begun: done by us, they are committed with it, else it is done again by the next
+        /// owner.
+        before: i64,
+    },
     /// Gone: stop at once.
     Lost,
+}
+
+/// How far a partition's records were begun, and whether more may be.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// The newest offset of which anything was sent.
+    newest: i64,
+    before: Option<i64>,
+}
+
+impl Default for Begun {
+    fn default() -> Self {
+        Self { newest: -1, before: None }
+    }
+}
+
+impl Begun {
+    /// From now on nothing new is begun. The offset before which all is to be ended.
+    pub(super) fn close(begun: &Mutex<Self>) -> i64 {
+        let mut begun = begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = begun.newest.saturating_add(1);
+        begun.before = Some(before);
+        before
+    }
 }
 
 /// Held by a task; sees the phase of its record's partition.
 #[derive(Debug, Clone)]
 pub(crate) struct Lease {
+    offset: i64,
+    begun: Arc<Mutex<Begun>>,
     phase: watch::Receiver<Phase>,
     /// Changes when another handler takes the place of the one that has this lease.
     replaced: Option<watch::Receiver<u64>>,
@@ -27,8 +57,14 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
+    pub(super) fn of(offset: i64, phase: watch::Receiver<Phase>, begun: &Arc<Mutex<Begun>>) -> Self {
+        Self { offset, begun: Arc::clone(begun), phase, replaced: None, done: Arc::default() }
+    }
+
+    /// Of a record alone in its partition.
+    #[cfg(test)]
     pub(crate) fn new(phase: watch::Receiver<Phase>) -> Self {
-        Self { phase, replaced: None, done: Arc::default() }
+        Self::of(0, phase, &Arc::default())
     }
 
     /// The same, which also drains when `replaced` changes.
@@ -36,18 +72,43 @@ impl Lease {
         Self { replaced: Some(replaced), ..self.clone() }
     }
 
+    /// Notes that something of the record is sent now; false if nothing may be any more.
+    pub(crate) fn begin(&self) -> bool {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = begun.before.is_none_or(|before| self.offset < before);
+        if may {
+            begun.newest = begun.newest.max(self.offset);
+        }
+        may
+    }
+
     /// Returns when no further attempt may begin.
     pub(crate) async fn draining(&self) {
-        let replaced = async {
-            match &self.replaced {
-                // One that is gone was not replaced.
-                Some(replaced) if replaced.clone().changed().await.is_ok() => {}
-                _ => std::future::pending().await,
-            }
+        let offset = self.offset;
+        let ours = move |phase| match phase {
+            Phase::Running => false,
+            Phase::Draining { before } => offset >= before,
+            Phase::Lost => true,
         };
         tokio::select! {
+            () = self.reached(ours) => {}
+            () = self.was_replaced() => {}
+        }
+    }
+
+    /// Returns when nothing may be waited for that takes its time, whatever stands behind the record.
+    pub(crate) async fn leaving(&self) {
+        tokio::select! {
             () = self.revoked() => {}
-            () = replaced => {}
+            () = self.was_replaced() => {}
+        }
+    }
+
+    async fn was_replaced(&self) {
+        match &self.replaced {
+            // One that is gone was not replaced.
+            Some(replaced) if replaced.clone().changed().await.is_ok() => {}
+            _ => std::future::pending().await,
         }
     }
 

@@ -2,8 +2,9 @@
 //!
 //! In: [`SourceEvent`]s. Out: commits of the contiguous finished head of each partition.
 //! Invariants: of one key at most one record is under way; a record is committed only after it and all records before
-//! it in its partition were settled; after a revocation nothing of that partition is started any more, and what is
-//! under way ends (or is cut off at the drain limit) before the partition is given back.
+//! it in its partition were settled; after a revocation nothing of that partition is begun any more but what stands before
+//! something that was sent (else that would be sent again by the next owner), and what is under way ends (or is cut off at the
+//! drain limit) before the partition is given back.
 
 mod lanes;
 mod lease;
@@ -11,7 +12,7 @@ mod swap;
 mod window;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use tokio::time::Instant;
 use crate::deliver::Delivery;
 use crate::source::{Arrival, Commit, Head, Slot, Source, SourceEvent, Staged};
 use lanes::{Lanes, Work};
+use lease::Begun;
 pub(crate) use lease::{Lease, Phase};
 pub(crate) use swap::Swap;
 use window::Window;
@@ -63,6 +65,7 @@ struct Owned {
     /// Tells this ownership from an earlier one of the same partition.
     epoch: u64,
     phase: tokio::sync::watch::Sender<Phase>,
+    begun: Arc<Mutex<Begun>>,
     window: Window<Vec<Delivery>>,
     /// Records of this partition that a task has now.
     running: usize,
@@ -70,6 +73,8 @@ struct Owned {
 
 struct Drain {
     slots: Vec<Slot>,
+    /// Until then what stands before something that was sent may be begun; half of the time, so that it can end.
+    grace: Option<Instant>,
     deadline: Instant,
     /// Dropped when the partitions may go.
     done: Option<Box<dyn Send>>,
@@ -109,7 +114,7 @@ pub(crate) async fn run<H: Handle>(
     let mut outcome = Ok(());
     let mut open = true;
     while open || !engine.drains.is_empty() {
-        let deadline = engine.drains.iter().map(|drain| drain.deadline).min();
+        let deadline = engine.drains.iter().map(|drain| drain.grace.unwrap_or(drain.deadline)).min();
         tokio::select! {
             biased;
             Some(result) = finished.recv() => engine.finish(result),
@@ -159,7 +164,8 @@ impl<H: Handle, C: Commit, W: Watch> Engine<H, C, W> {
         for slot in slots {
             self.next_epoch += 1;
             let (phase, _) = tokio::sync::watch::channel(Phase::Running);
-            let owned = Owned { epoch: self.next_epoch, phase, window: Window::default(), running: 0 };
+            let owned =
+                Owned { epoch: self.next_epoch, phase, begun: Arc::default(), window: Window::default(), running: 0 };
             self.owned.insert(slot, owned);
         }
     }
@@ -187,7 +193,7 @@ impl<H: Handle, C: Commit, W: Watch> Engine<H, C, W> {
             return;
         };
         owned.running += 1;
-        let lease = Lease::new(owned.phase.subscribe());
+        let lease = Lease::of(work.arrival.offset, owned.phase.subscribe(), &owned.begun);
         let handler = Arc::clone(&self.handler);
         let finished = self.finished.clone();
         tokio::spawn(async move {
@@ -213,14 +219,21 @@ impl<H: Handle, C: Commit, W: Watch> Engine<H, C, W> {
     fn finish(&mut self, result: Finished) {
         if let Some(owned) = self.owned.get_mut(&result.slot).filter(|owned| owned.epoch == result.epoch) {
             owned.running -= 1;
-            if let Settled::Done(staged) = result.settled
-                && let Some(head) = owned.window.finish(result.offset, staged)
-            {
-                let (next_offset, records) = (head.next_offset, head.came.len());
-                let staged = head.came.into_iter().flat_map(|(offset, deliveries)| {
-                    deliveries.into_iter().map(move |delivery| Staged { offset, delivery })
-                });
-                self.commit.commit(&result.slot, Head { next_offset, records, staged: staged.collect() });
+            match result.settled {
+                Settled::Done(staged) => {
+                    if let Some(head) = owned.window.finish(result.offset, staged) {
+                        let (next_offset, records) = (head.next_offset, head.came.len());
+                        let staged = head.came.into_iter().flat_map(|(offset, deliveries)| {
+                            deliveries.into_iter().map(move |delivery| Staged { offset, delivery })
+                        });
+                        self.commit.commit(&result.slot, Head { next_offset, records, staged: staged.collect() });
+                    }
+                }
+                // The later ones of its key must not come before it.
+                Settled::Abandoned => {
+                    let (slot, lane) = (&result.slot, &result.lane);
+                    self.lanes.forget(|work| work.arrival.slot == *slot && work.lane() == *lane);
+                }
             }
         }
         self.leave(&result.lane);
@@ -234,17 +247,31 @@ impl<H: Handle, C: Commit, W: Watch> Engine<H, C, W> {
 
     fn revoke(&mut self, slots: Vec<Slot>, done: Option<Box<dyn Send>>) {
         for slot in &slots {
-            if let Some(owned) = self.owned.get(slot) {
-                owned.phase.send_replace(Phase::Draining);
-            }
+            let Some(owned) = self.owned.get(slot) else { continue };
+            let before = Begun::close(&owned.begun);
+            owned.phase.send_replace(Phase::Draining { before });
+            self.lanes.forget(|work| work.arrival.slot == *slot && work.arrival.offset >= before);
         }
-        self.lanes.forget(|work| slots.contains(&work.arrival.slot));
-        self.drains.push(Drain { slots, deadline: Instant::now() + self.options.drain, done });
+        let now = Instant::now();
+        let (grace, deadline) = (Some(now + self.options.drain / 2), now + self.options.drain);
+        self.drains.push(Drain { slots, grace, deadline, done });
     }
 
+    /// Ends the grace of drains, and what is under way at their limit.
     fn cut_off(&mut self) {
         let now = Instant::now();
-        for drain in self.drains.iter_mut().filter(|drain| drain.deadline <= now) {
+        for drain in &mut self.drains {
+            if drain.grace.take_if(|grace| *grace <= now).is_some() {
+                for slot in &drain.slots {
+                    if let Some(owned) = self.owned.get(slot) {
+                        owned.phase.send_replace(Phase::Draining { before: i64::MIN });
+                    }
+                    self.lanes.forget(|work| work.arrival.slot == *slot);
+                }
+            }
+            if drain.deadline > now {
+                continue;
+            }
             for slot in &drain.slots {
                 if let Some(owned) = self.owned.get_mut(slot) {
                     owned.phase.send_replace(Phase::Lost);

@@ -111,7 +111,7 @@ mod tests {
         while seen.lock().unwrap().len() < 3 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        phase.send_replace(Phase::Draining);
+        phase.send_replace(Phase::Draining { before: 0 });
         swap.replace(handler(false));
         assert!(matches!(waiting.await.unwrap(), Settled::Abandoned));
     }

@@ -19,6 +19,7 @@ mod process;
 mod reloads;
 mod said;
 mod steps;
+mod stops;
 pub(crate) mod support;
 mod tokens;
 mod topic_on_kafka;
