@@ -169,6 +169,8 @@ async fn rows_by_soap_are_there_once_whatever_the_vendor_answers_and_whoever_pol
     assert_eq!(ids(&records), expected);
     for record in records {
         assert_eq!(record.header_str("content-type"), Some("application/xml"));
+        let told = record.header_str("hirewire-request").unwrap();
+        assert!(told.starts_with("{\"as_of\":\"20") && told.ends_with("Z\"}"), "the moment of the answer: {told}");
         assert_eq!(record.header_str("hirewire-stream"), Some("Get_Job_Requisitions"));
     }
     let people = broker.read(people).await;

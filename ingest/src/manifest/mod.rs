@@ -56,6 +56,9 @@ const SUBJECTS: &[&str] = &[
     "SignatureEnvelope",
 ];
 
+/// The moment that answers in fixtures are of.
+const FIXTURES_ARE_OF: &str = "2026-03-08T20:00:00Z";
+
 /// One vendor, as ingest sees it.
 #[derive(Debug)]
 pub struct Manifest {
@@ -105,7 +108,7 @@ impl Manifest {
     }
 
     /// What the mapping is told of the request that gave a row of `stream`, for a fixture: of what is another for each
-    /// row, the name in the place of the value.
+    /// row, the name in the place of the value; of a moment, one that is always the same.
     #[must_use]
     pub fn request_of(&self, stream: &str) -> Vec<(String, String)> {
         let streams = self.api.iter().flat_map(|api| &api.streams);
@@ -115,7 +118,13 @@ impl Manifest {
         let parent = stream.per.iter().map(|per| named(&per.param));
         let each_in = stream.each_in.iter().map(|(name, _)| named(name));
         let told = stream.tell.iter().map(|(name, _)| named(name));
-        stream.params.iter().cloned().chain(each).chain(parent).chain(each_in).chain(told).collect()
+        let soap = self
+            .api
+            .iter()
+            .filter(|_| stream.request.is_some() && stream.per.is_none())
+            .filter_map(|api| api.soap.as_ref());
+        let as_of = soap.filter_map(|soap| Some((soap.as_of.clone()?, FIXTURES_ARE_OF.to_owned())));
+        stream.params.iter().cloned().chain(as_of).chain(each).chain(parent).chain(each_in).chain(told).collect()
     }
 
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {

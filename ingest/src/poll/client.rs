@@ -113,6 +113,11 @@ impl<'a> Question<'a> {
         }
     }
 
+    /// The moment of what is asked for, as it is told to the mapping: a row of a later page is no newer than one of the first.
+    pub(super) fn told_as_of(&self) -> Option<(String, String)> {
+        self.as_of.map(|(param, at)| (param.to_owned(), TimeFormat::Rfc3339.write(at)))
+    }
+
     /// For one row by its id.
     pub(super) fn one(rules: &'a One, id: &'a str) -> Self {
         let (own, fill) = match &rules.param {

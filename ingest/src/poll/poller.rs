@@ -240,6 +240,7 @@ impl<J: Journal> Poller<J> {
         let Some(api) = rules.api() else { return Err(Failure::Refused(0)) };
         let Some(stream) = api.streams.get(lane.stream) else { return Err(Failure::Refused(0)) };
         let question = Question::list(api, stream, &lane.params, window);
+        let params: Vec<_> = lane.params.iter().cloned().chain(question.told_as_of()).collect();
         let page = self.client.page(api, &rules.poll, &question).await?;
         let asked = window.clone();
         self.end_by_vendor_clock(rules, lane, window);
@@ -249,7 +250,7 @@ impl<J: Journal> Poller<J> {
             topics: &self.topics,
             stream,
             rows: api.rows_of(stream),
-            params: &lane.params,
+            params: &params,
             overlap_starts,
         };
         let rows = rows::read(&source, &page, &asked, &lane.seen)?;
