@@ -83,7 +83,8 @@ impl CopyArguments {
         // As normalize's defaults.
         let options = PartitionedOptions {
             group: self.group.clone(),
-            inputs: vec![self.input],
+            inputs: vec![self.input.clone()],
+            anchor: self.input,
             transactional_prefix: self.group,
             commit_interval: Duration::from_millis(20),
             commit_max_records: 2000,

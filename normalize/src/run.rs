@@ -229,10 +229,13 @@ fn as_ours(catalog: &Catalog, kind: Kind, value: &Bytes, codec: &BlockingCodec) 
 fn options(settings: &Settings, deps: &Deps) -> PartitionedOptions {
     let mut inputs: Vec<String> =
         deps.vendors.iter().flat_map(|vendor| [deps.names.raw(vendor), deps.names.raw_restricted(vendor)]).collect();
-    inputs.push(deps.names.internal("fragment"));
+    let fragment = deps.names.internal("fragment");
+    inputs.push(fragment.clone());
     PartitionedOptions {
         group: deps.names.group("normalize"),
         inputs,
+        // Versions know different vendors, and so different raw topics.
+        anchor: fragment,
         transactional_prefix: deps.names.group("normalize"),
         commit_interval: settings.commit_interval,
         commit_max_records: settings.commit_max_records,

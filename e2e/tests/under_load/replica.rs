@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use hirewire_e2e::deployment::stop;
 use hirewire_e2e::{Running, binary, free};
 
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The arguments of a service.
 pub(crate) type Service = &'static [&'static str];
@@ -48,9 +48,16 @@ impl<'a> Replica<'a> {
             answer.starts_with("HTTP/1.1 200").then_some(())
         };
         while ready().is_none() {
-            assert!(Instant::now() < until, "{:?} is not ready", self.service);
+            assert!(Instant::now() < until, "{:?} is not ready: {}", self.service, self.last_words());
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// The end of the log that the replicas of this folder share.
+    fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
     /// SIGTERM, which it must obey with exit code 0.

@@ -1,8 +1,11 @@
-//! What all clients share: librdkafka's log lines and errors, told by our logger.
+//! What all clients share: librdkafka's log lines and errors, told by our logger; where consumers begin and what ends them.
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::Stop;
 
 /// For clients that need no callbacks of their own.
 pub(crate) struct Logging;
@@ -41,4 +44,39 @@ pub(crate) fn report(error: &KafkaError, reason: &str) {
         return;
     }
     tracing::warn!(%error, reason, "Kafka client");
+}
+
+/// A partition that was never committed starts at its beginning.
+pub(crate) fn start_at_beginning(offsets: &mut TopicPartitionList) -> Result<(), KafkaError> {
+    let missing: Vec<(String, i32)> = offsets
+        .elements()
+        .iter()
+        .filter(|element| !matches!(element.offset(), Offset::Offset(_)))
+        .map(|element| (element.topic().to_owned(), element.partition()))
+        .collect();
+    missing.iter().try_for_each(|(topic, partition)| offsets.set_partition_offset(topic, *partition, Offset::Beginning))
+}
+
+/// librdkafka goes on by itself after most errors; what it cannot mend stops the member, loudly.
+pub(crate) fn on_consumer_error(error: &KafkaError) -> Result<(), Stop> {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => Err(Stop::permanent(
+            "offset-out-of-range",
+            format!(
+                "{error}: records that were not processed yet are gone from the topic; find out why (retention, a recreated \
+                 topic), then reset the group's offsets on purpose"
+            ),
+        )),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+            Err(Stop::retryable("topic-missing", format!("{error}: run `hirewire topics apply`")))
+        }
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed) => Err(
+            Stop::retryable("not-authorized", format!("{error}: give this principal READ on the topic and the group")),
+        ),
+        _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => Err(Stop::kafka("consume", error)),
+        _ => {
+            tracing::debug!(%error, "the consumer goes on after an error");
+            Ok(())
+        }
+    }
 }

@@ -24,9 +24,9 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, Statistics, TopicPartitionList};
 use tokio::sync::mpsc;
 
+use crate::client::{on_consumer_error, start_at_beginning};
 use crate::lag::{self, Lag};
 use crate::metrics::LagMetrics;
-use crate::partitioned::{on_consumer_error, start_at_beginning};
 use crate::{Inbound, Record, Settings, Stop, client};
 use transactions::Transactions;
 

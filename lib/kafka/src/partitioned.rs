@@ -5,7 +5,7 @@
 //! - Assigned: a worker's producer fences its predecessor first, only then are committed offsets asked for.
 //! - Revoked: workers drain (commit what they did), then the partitions are given back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -16,68 +16,16 @@ use prometheus::IntGauge;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, Statistics, TopicPartitionList};
 
-use crate::client;
+use crate::client::{self, on_consumer_error, start_at_beginning};
 use crate::lag::{self, Lag};
 use crate::metrics::PartitionedMetrics;
 use crate::worker::Worker;
-use crate::{Inbound, Record, Settings, Stop};
-
-/// The work on one partition number. All methods run on the worker's own thread; blocking is fine.
-pub trait Step: Send {
-    /// After the predecessor was fenced, before the first record. Read state to the high watermark here.
-    ///
-    /// # Errors
-    /// [`Stop`] when this partition cannot be worked on.
-    fn restore(&mut self, settings: &Settings) -> Result<(), Stop>;
-
-    /// One record of one of the inputs. Bad input is this step's business (a dead-letter record), not a `Stop`.
-    ///
-    /// # Errors
-    /// [`Stop`] when the partition cannot go on.
-    fn process(&mut self, input: &Inbound, out: &mut Outbox) -> Result<(), Stop>;
-
-    /// The last records of this transaction, for example changed state.
-    ///
-    /// # Errors
-    /// [`Stop`] when the partition cannot go on; with [`Stop::WORK_AGAIN`] the transaction is aborted and its inputs
-    /// come again.
-    fn before_commit(&mut self, out: &mut Outbox) -> Result<(), Stop>;
-
-    /// The transaction is durable.
-    ///
-    /// # Errors
-    /// [`Stop`] when the partition cannot go on.
-    fn committed(&mut self) -> Result<(), Stop>;
-
-    /// Forget everything since the last commit: the same inputs come again.
-    ///
-    /// # Errors
-    /// [`Stop`] when the partition cannot go on.
-    fn aborted(&mut self) -> Result<(), Stop>;
-}
-
-/// Records of the open transaction, in the order of sending.
-#[derive(Default)]
-pub struct Outbox {
-    pub(crate) records: Vec<Record>,
-}
-
-impl Outbox {
-    pub fn send(&mut self, record: Record) {
-        self.records.push(record);
-    }
-
-    /// For tests of steps: what was sent.
-    #[must_use]
-    pub fn records(&self) -> &[Record] {
-        &self.records
-    }
-}
+use crate::{Inbound, Settings, Step, Stop};
 
 /// What [`run_partitioned`] needs to know.
 #[derive(Clone)]
@@ -86,6 +34,9 @@ pub struct PartitionedOptions {
     /// Topics of the same partition count. Their records are taken in the order of their times. What is unread of one
     /// of them when a partition is taken over is waited for before those that stand behind it here.
     pub inputs: Vec<String>,
+    /// The one of the inputs that each member of the group reads, whatever its version: who is given partition p of it works on p,
+    /// with what it was given of the others.
+    pub anchor: String,
     /// `<prefix>-<p>` is the transactional id of partition number p.
     pub transactional_prefix: String,
     /// Most time from the begin of a transaction to its commit.
@@ -186,58 +137,89 @@ impl ConsumerContext for Members {
 
 impl Members {
     fn assign(&self, consumer: &BaseConsumer<Self>, assigned: &TopicPartitionList) -> Result<(), Stop> {
-        let numbers = self.whole_numbers(assigned)?;
-        tracing::info!(group = %self.options.group, partitions = ?numbers, "assigned");
-        if numbers.is_empty() {
+        let shares = self.shares(consumer, assigned)?;
+        tracing::info!(group = %self.options.group, partitions = ?shares.keys(), "assigned");
+        let mut owned = TopicPartitionList::new();
+        for (p, topics) in &shares {
+            topics.iter().for_each(|topic| drop(owned.add_partition(topic, *p)));
+        }
+        if shares.is_empty() {
             self.component.ready();
-            return consumer.assign(assigned).map_err(|error| Stop::kafka("assign", &error));
+            return consumer.assign(&owned).map_err(|error| Stop::kafka("assign", &error));
         }
         self.component.waiting("workers to fence their predecessors and restore state");
-        self.start_workers(&numbers)?;
+        self.start_workers(shares)?;
         let mut offsets = consumer
-            .committed_offsets(assigned.clone(), Duration::from_secs(30))
+            .committed_offsets(owned, Duration::from_secs(30))
             .map_err(|error| Stop::kafka("read committed offsets", &error))?;
         start_at_beginning(&mut offsets).map_err(|error| Stop::kafka("set a start offset", &error))?;
         self.lag.assigned(&offsets);
         consumer.assign(&offsets).map_err(|error| Stop::kafka("assign", &error))
     }
 
-    /// The assigned partition numbers, if this member has each of them of every input.
-    fn whole_numbers(&self, assigned: &TopicPartitionList) -> Result<BTreeSet<i32>, Stop> {
-        let mut inputs: BTreeMap<i32, usize> = BTreeMap::new();
-        for element in assigned.elements() {
-            *inputs.entry(element.partition()).or_default() += 1;
+    /// The partition numbers that are this member's to work on, each with the inputs that it has of them. Members of different
+    /// versions read different inputs; what nobody has who also has the anchor's partition waits until they are one version again.
+    fn shares(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        assigned: &TopicPartitionList,
+    ) -> Result<BTreeMap<i32, Vec<Arc<str>>>, Stop> {
+        let mut shares: BTreeMap<i32, Vec<Arc<str>>> = BTreeMap::new();
+        for topic in &self.inputs {
+            for element in assigned.elements_for_topic(topic) {
+                shares.entry(element.partition()).or_default().push(topic.clone());
+            }
         }
         let torn: Vec<i32> =
-            inputs.iter().filter(|(_, count)| **count != self.options.inputs.len()).map(|(p, _)| *p).collect();
+            shares.iter().filter(|(_, topics)| topics.len() != self.inputs.len()).map(|(p, _)| *p).collect();
         if torn.is_empty() {
-            return Ok(inputs.into_keys().collect());
+            return Ok(shares);
+        }
+        self.check_counts(consumer)?;
+        tracing::warn!(
+            group = %self.options.group,
+            partitions = ?torn,
+            "members of this group read different topics, as while another version is rolled out: what only some read waits"
+        );
+        shares.retain(|_, topics| topics.iter().any(|topic| **topic == *self.options.anchor));
+        Ok(shares)
+    }
+
+    /// With other counts of partitions the group cannot give all inputs' partition p to one member.
+    fn check_counts(&self, consumer: &BaseConsumer<Self>) -> Result<(), Stop> {
+        let mut counts = BTreeMap::new();
+        for topic in &self.inputs {
+            let metadata = consumer
+                .fetch_metadata(Some(topic), Duration::from_secs(30))
+                .map_err(|error| Stop::kafka("read an input's partitions", &error))?;
+            let count = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+            counts.entry(count).or_insert_with(Vec::new).push(&**topic);
+        }
+        if counts.len() <= 1 {
+            return Ok(());
         }
         Err(Stop::permanent(
             "torn-assignment",
-            format!(
-                "the group gave partitions {torn:?} of only some of {:?}; give all of them the same partition count and use the \
-                 range assignor for every member",
-                self.options.inputs
-            ),
+            format!("the inputs' counts of partitions differ: {counts:?}; give all of them the same"),
         ))
     }
 
-    fn start_workers(&self, numbers: &BTreeSet<i32>) -> Result<(), Stop> {
-        let (fenced, all_fenced) = sync_channel(numbers.len());
+    fn start_workers(&self, shares: BTreeMap<i32, Vec<Arc<str>>>) -> Result<(), Stop> {
+        let count = shares.len();
+        let (fenced, all_fenced) = sync_channel(count);
         let restoring = Restoring {
-            left: Arc::new(AtomicUsize::new(numbers.len())),
+            left: Arc::new(AtomicUsize::new(count)),
             shown: self.metrics.restoring.clone(),
             component: self.component.clone(),
         };
-        restoring.shown.set(i64::try_from(numbers.len()).unwrap_or(i64::MAX));
-        for p in numbers {
+        restoring.shown.set(i64::try_from(count).unwrap_or(i64::MAX));
+        for (p, inputs) in shares {
             let (inbox, outbox) = sync_channel(INBOX_RECORDS);
             let given_back = Arc::new(AtomicBool::new(false));
             let waits = Arc::new(AtomicBool::new(false));
             let worker = Worker {
-                partition: *p,
-                inputs: self.inputs.clone(),
+                partition: p,
+                inputs,
                 settings: self.settings.clone(),
                 transactional_id: format!("{}-{p}", self.options.transactional_prefix),
                 commit_interval: self.options.commit_interval,
@@ -245,7 +227,7 @@ impl Members {
                 group: self.options.group.clone(),
                 consumer: self.consumer.get().cloned().unwrap_or_default(),
                 metrics: self.metrics.clone(),
-                step: (self.make_step)(*p)?,
+                step: (self.make_step)(p)?,
                 restoring: restoring.clone(),
                 given_back: given_back.clone(),
                 waits: waits.clone(),
@@ -259,10 +241,10 @@ impl Members {
             self.workers
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .insert(*p, Running { inbox, thread, given_back, waits });
+                .insert(p, Running { inbox, thread, given_back, waits });
         }
         drop(fenced);
-        wait_for_fences(&all_fenced, numbers.len())
+        wait_for_fences(&all_fenced, count)
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>) -> Result<(), Stop> {
@@ -374,17 +356,6 @@ fn wait_for_fences(fenced: &Receiver<Result<(), Stop>>, count: usize) -> Result<
         }
     }
     Ok(())
-}
-
-/// A partition that was never committed starts at its beginning.
-pub(crate) fn start_at_beginning(offsets: &mut TopicPartitionList) -> Result<(), KafkaError> {
-    let missing: Vec<(String, i32)> = offsets
-        .elements()
-        .iter()
-        .filter(|element| !matches!(element.offset(), Offset::Offset(_)))
-        .map(|element| (element.topic().to_owned(), element.partition()))
-        .collect();
-    missing.iter().try_for_each(|(topic, partition)| offsets.set_partition_offset(topic, *partition, Offset::Beginning))
 }
 
 fn deliver(inbox: &SyncSender<ToWorker>, mut message: ToWorker, until: Instant) -> bool {
@@ -499,30 +470,6 @@ fn hand_over(
                 members.component.progress(Duration::from_secs(60));
                 std::thread::sleep(Duration::from_millis(1));
             }
-        }
-    }
-}
-
-/// librdkafka goes on by itself after most errors; what it cannot mend stops the member, loudly.
-pub(crate) fn on_consumer_error(error: &KafkaError) -> Result<(), Stop> {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => Err(Stop::permanent(
-            "offset-out-of-range",
-            format!(
-                "{error}: records that were not processed yet are gone from the topic; find out why (retention, a recreated \
-                 topic), then reset the group's offsets on purpose"
-            ),
-        )),
-        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-            Err(Stop::retryable("topic-missing", format!("{error}: run `hirewire topics apply`")))
-        }
-        Some(RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::GroupAuthorizationFailed) => Err(
-            Stop::retryable("not-authorized", format!("{error}: give this principal READ on the topic and the group")),
-        ),
-        _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => Err(Stop::kafka("consume", error)),
-        _ => {
-            tracing::debug!(%error, "the consumer goes on after an error");
-            Ok(())
         }
     }
 }

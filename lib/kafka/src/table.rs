@@ -14,8 +14,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::client::Logging;
-use crate::partitioned::on_consumer_error;
+use crate::client::{Logging, on_consumer_error};
 use crate::{Inbound, Settings, Stop};
 
 /// Which records a table shows.

@@ -131,6 +131,7 @@ fn member(
     let options = PartitionedOptions {
         group: name.to_owned(),
         inputs: inputs.iter().map(|topic| (*topic).to_owned()).collect(),
+        anchor: inputs[0].to_owned(),
         transactional_prefix: name.to_owned(),
         commit_interval: Duration::from_millis(10),
         commit_max_records: 50,
@@ -220,6 +221,48 @@ async fn every_input_is_copied_once_while_members_fail_join_and_leave() {
             assert!(order.is_sorted(), "{label} partition {p} out of order");
         }
     }
+}
+
+/// As while a version that reads one topic more is rolled out.
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_read_different_inputs_work_side_by_side_and_what_only_one_reads_waits() {
+    const EACH: usize = 40;
+    let broker = TestBroker::start().await;
+    let (common, added, out, name) = (fresh("in-common"), fresh("in-added"), fresh("out"), fresh("versions"));
+    topics(&broker.settings, &[&common, &added, &out], 2).await;
+    let options = ProducerOptions { delivery_timeout: Duration::from_secs(20), ..Default::default() };
+    let producer = Producer::new(&broker.settings, &options).unwrap();
+    let send = async |topic: &str, label: &str| {
+        for index in 0..EACH {
+            let partition = i32::try_from(index % 2).unwrap();
+            producer.send(record(topic, partition, &format!("{label} {index}"))).await.unwrap();
+        }
+    };
+    let out_of = async |label: &str, enough: usize| {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let (settings, out) = (broker.settings.clone(), out.clone());
+            let mut found = tokio::task::spawn_blocking(move || read_all(&settings, &out, 2)).await.unwrap();
+            found.retain(|value| value.starts_with(label));
+            if found.len() >= enough || Instant::now() > until {
+                break found.len();
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let old = member(&broker.settings, &name, &[&common], &out, None);
+    send(&common, "before").await;
+    assert_eq!(out_of("before", EACH).await, EACH);
+    let new = member(&broker.settings, &name, &[&common, &added], &out, None);
+    send(&added, "added").await;
+    send(&common, "beside").await;
+    assert_eq!(out_of("beside", EACH).await, EACH, "both work on what both read");
+    // All of it as soon as the new one has all partitions; before that, not what is the other's.
+    old.0.request();
+    assert_eq!(out_of("added", EACH).await, EACH);
+    assert_eq!(out_of("before", EACH).await, EACH, "nothing twice");
+    new.0.request();
+    tokio::task::spawn_blocking(move || [old.1, new.1].map(|thread| thread.join().unwrap())).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

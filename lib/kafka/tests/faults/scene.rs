@@ -239,6 +239,7 @@ impl Scene {
         PartitionedOptions {
             group: role.group.clone(),
             inputs: role.inputs.clone(),
+            anchor: role.inputs[0].clone(),
             transactional_prefix: self.name.clone(),
             commit_interval: Duration::from_millis(50),
             commit_max_records: TRANSACTION_RECORDS,
