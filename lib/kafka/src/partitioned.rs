@@ -141,7 +141,9 @@ impl Members {
         tracing::info!(group = %self.options.group, partitions = ?shares.keys(), "assigned");
         let mut owned = TopicPartitionList::new();
         for (p, topics) in &shares {
-            topics.iter().for_each(|topic| drop(owned.add_partition(topic, *p)));
+            for topic in topics {
+                owned.add_partition(topic, *p);
+            }
         }
         if shares.is_empty() {
             self.component.ready();

@@ -97,11 +97,12 @@ async fn of_an_answer_207_each_item_is_delivered_tried_again_or_a_dead_letter_on
     assert_eq!(of("good"), ["good/s1", "good/s2"], "not again for the others' sake");
     assert_eq!(of("slow"), ["slow/s1", "slow/s1", "slow/s1", "slow/s1", "slow/s2"], "the later one of its key waits");
     assert_eq!(of("bad"), ["bad/s1", "bad/s2"]);
-    let letters = running.letters.put.lock().unwrap();
-    assert_eq!(letters.len(), 1);
-    let reason = letters[0].headers.iter().find(|(name, _)| name == "__connect.errors.exception.message").unwrap();
-    assert_eq!(&reason.1[..], b"HTTP 422");
-    drop(letters);
+    {
+        let letters = running.letters.put.lock().unwrap();
+        assert_eq!(letters.len(), 1);
+        let reason = letters[0].headers.iter().find(|(name, _)| name == "__connect.errors.exception.message").unwrap();
+        assert_eq!(&reason.1[..], b"HTTP 422");
+    }
     running.end().await;
 }
 

@@ -163,12 +163,13 @@ async fn a_step_without_the_id_that_it_needs_is_not_made() {
         put(&running, &context, 1, "HIRE");
         settled(&running, 2).await;
         assert_eq!(sent(&receiver).0, [CANDIDATE]);
-        let letters = running.letters.put.lock().unwrap();
-        let headers: Vec<&[u8]> = letters[0].headers.iter().map(|(_, value)| &**value).collect();
-        assert!(headers.contains(&b"ROUTE_CONTEXT_MISSING".as_slice()), "{headers:?}");
-        let why = b"a step cannot be made, for want of: steps.candidate.id".as_slice();
-        assert!(headers.contains(&why), "{headers:?}");
-        drop(letters);
+        {
+            let letters = running.letters.put.lock().unwrap();
+            let headers: Vec<&[u8]> = letters[0].headers.iter().map(|(_, value)| &**value).collect();
+            assert!(headers.contains(&b"ROUTE_CONTEXT_MISSING".as_slice()), "{headers:?}");
+            let why = b"a step cannot be made, for want of: steps.candidate.id".as_slice();
+            assert!(headers.contains(&why), "{headers:?}");
+        }
         running.end().await;
     }
 }
