@@ -28,6 +28,12 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// The list that it is a row of, or whose rows are asked for.
+    #[must_use]
+    pub fn list(&self) -> &str {
+        &self.stream
+    }
+
     /// As it was asked for.
     pub(crate) fn of(fetch: Fetch) -> Self {
         let params = fetch.params.into_iter().map(|pair| (pair.name, pair.value)).collect();

@@ -21,7 +21,7 @@ pub use connection::{ClientSecrets, Connection, Credentials, Directory, Inlet, L
 pub use fetch::{FetchRequests, Wanted};
 pub use metrics::Metrics;
 pub use poll::probe::{Answered, Unanswered, probe};
-pub use poll::rehearsal::{Http, Kept, Moment, Rehearsal, Round};
+pub use poll::rehearsal::{Errands, Http, Kept, Moment, Rehearsal, Round};
 pub use run::{Deps, Error, Role, run};
 pub use settings::Settings;
 pub use sink::RawSink;

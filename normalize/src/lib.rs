@@ -7,6 +7,7 @@
 //! | claims → state | [`work`], [`reconcile`], [`store`] |
 //! | an application's claims → its ledger | [`application`], [`ledger`], [`change`] |
 //! | what cannot be processed | [`dead_letter`], [`issue`], [`guard`] |
+//! | all of it in memory, for `hirewire vendor prove` | [`Rehearsal`] |
 //! | start and settings | [`run`], [`Settings`], [`catalog`], [`metrics`] |
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
@@ -25,6 +26,7 @@ pub mod moved;
 pub mod names;
 pub mod raw;
 pub mod reconcile;
+mod rehearsal;
 mod run;
 mod settings;
 pub mod shape;
@@ -33,5 +35,6 @@ pub mod store;
 pub mod wire;
 pub mod work;
 
+pub use rehearsal::{Published, Rehearsal};
 pub use run::{Connection, Deps, Error, run};
 pub use settings::Settings;

@@ -107,6 +107,11 @@ impl Webhook {
 }
 
 impl Webhook {
+    /// The events that only name something.
+    pub fn thin_events(&self) -> impl Iterator<Item = &str> {
+        self.fetch.keys().map(String::as_str)
+    }
+
     /// Whether the event only names something, which is read in its place.
     #[must_use]
     pub fn is_thin(&self, event: &str) -> bool {

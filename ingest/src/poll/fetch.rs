@@ -69,6 +69,11 @@ impl Queue {
         self.lock().next
     }
 
+    /// Nothing waits, and nothing is being read.
+    pub(super) fn is_done(&self) -> bool {
+        self.lock().undone.is_empty()
+    }
+
     /// Shows the age of what waits.
     pub(super) fn oldest(&self) -> Arc<AtomicI64> {
         Arc::clone(&self.oldest)

@@ -135,6 +135,15 @@ impl<J: Journal> Poller<J> {
         self.round(&rules).await.is_continue()
     }
 
+    /// Reads what events named, as a round does in front of each list.
+    pub(super) async fn one_fetch(&mut self) {
+        if let Some(rules) = Rules::of(&self.connection)
+            && let Err(failure) = self.fetch(&rules).await
+        {
+            tracing::debug!(%failure, "what events named is read in the next round");
+        }
+    }
+
     async fn round(&mut self, rules: &Rules) -> ControlFlow<()> {
         let mut lanes = std::mem::take(&mut self.lanes);
         let mut ended = ControlFlow::Continue(());

@@ -16,10 +16,12 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
 use super::client::Client;
+use super::fetch::{Fetches, LANE, Queue};
 use super::journal::{CursorCodec, Journal, NotCommitted, key};
 use super::lane::Lane;
 use super::poller::{Poller, TURN};
 use crate::connection::Connection;
+use crate::fetch::Wanted;
 use crate::metrics::Metrics;
 use crate::topics::Topics;
 
@@ -50,12 +52,22 @@ impl Http {
 }
 
 /// A row that was committed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Kept {
     /// The identity of its raw record.
     pub id: String,
     /// Its exact bytes.
     pub body: Bytes,
+    /// The whole of its raw record.
+    pub record: Record,
+}
+
+/// What events named, read as it is in earnest.
+pub struct Errands {
+    memory: Arc<Memory>,
+    poller: Poller<Memory>,
+    queue: Arc<Queue>,
+    asked: i64,
 }
 
 /// Where a poller is killed.
@@ -143,14 +155,55 @@ impl Rehearsal {
     }
 }
 
+impl Errands {
+    /// `None`: the connection is not polled.
+    #[must_use]
+    pub fn new(http: &Http, connection: &Arc<Connection>) -> Option<Self> {
+        let (memory, queue) = (Arc::new(Memory::default()), Arc::new(Queue::new(None)));
+        let mut poller = of_lanes(http, connection, Vec::new(), &memory)?;
+        poller.fetches = Some(Fetches { queue: queue.clone(), lane: Lane::named(LANE) });
+        Some(Self { memory, poller, queue, asked: 0 })
+    }
+
+    /// These wait from now on.
+    pub fn ask(&mut self, wanted: Vec<Wanted>) {
+        for wanted in wanted {
+            self.queue.put(self.asked, Timestamp::now().as_second(), wanted);
+            self.asked += 1;
+        }
+    }
+
+    /// Reads what waits, as far as it goes in one round: what was committed of it.
+    pub async fn read(&mut self) -> Vec<Kept> {
+        self.poller.one_fetch().await;
+        self.memory.with(|state| std::mem::take(&mut state.rows))
+    }
+
+    /// Whether nothing waits any more.
+    #[must_use]
+    pub fn are_done(&self) -> bool {
+        self.queue.is_done()
+    }
+}
+
 fn poller(http: &Http, connection: &Arc<Connection>, list: &str, memory: &Arc<Memory>) -> Option<Poller<Memory>> {
-    let topics = Topics::new(&Names::default(), [connection.manifest.vendor.as_str()]);
     let cursors = memory.with(|state| state.cursors.clone());
     let mut lanes = Lane::all(connection, connection.manifest.api.as_ref()?, &cursors);
     lanes.retain(|lane| lane.stream_name() == list);
-    if lanes.is_empty() || connection.poll.is_none() {
+    if lanes.is_empty() {
         return None;
     }
+    of_lanes(http, connection, lanes, memory)
+}
+
+fn of_lanes(
+    http: &Http,
+    connection: &Arc<Connection>,
+    lanes: Vec<Lane>,
+    memory: &Arc<Memory>,
+) -> Option<Poller<Memory>> {
+    connection.poll.as_ref()?;
+    let topics = Topics::new(&Names::default(), [connection.manifest.vendor.as_str()]);
     let metrics = Metrics::new(&prometheus::Registry::new()).ok()?;
     Some(Poller {
         connection: connection.clone(),
@@ -220,7 +273,8 @@ impl State {
         let value = record.value.as_ref()?;
         if record.partition.is_none() {
             let (_, id) = record.headers.iter().find(|(name, _)| &**name == "ce_id")?;
-            self.rows.push(Kept { id: String::from_utf8_lossy(id).into_owned(), body: value.clone() });
+            let id = String::from_utf8_lossy(id).into_owned();
+            self.rows.push(Kept { id, body: value.clone(), record: record.clone() });
             return Some(());
         }
         let schema = hirewire_schemas::schema("Cursor")?;

@@ -32,7 +32,7 @@ use crate::topics::Topics;
 use body::{Limits, Unread};
 
 pub use identify::{RawEvent, identify};
-pub use rehearsal::{Inbox, rehearsal};
+pub use rehearsal::{Inbox, Taken, rehearsal};
 pub use server::{ServerLimits, serve};
 pub use verify::{Delivery, Unproven, VerifiedRequest, Verifier};
 

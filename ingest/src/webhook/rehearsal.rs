@@ -7,37 +7,64 @@ use axum::Router;
 use bytes::Bytes;
 use hirewire_kafka::{Record, SendError};
 use hirewire_schemas::Names;
+use hirewire_schemas::records::{Fetch, decode};
 
 use super::{ReceiverLimits, router};
 use crate::connection::{Connection, Directory};
-use crate::fetch::FetchRequests;
+use crate::fetch::{FetchRequests, Wanted};
 use crate::metrics::Metrics;
 use crate::sink::RawSink;
 use crate::topics::Topics;
 
 const MEBIBYTE: usize = 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// In front of a request's Avro bytes stands the registry's framing.
+const FRAME_BYTES: usize = 5;
 
-/// Bodies of the deliveries that were kept.
+/// The deliveries that were kept, and what they asked for.
 #[derive(Clone, Default)]
-pub struct Inbox(Arc<Mutex<Vec<Bytes>>>);
+pub struct Inbox(Arc<Mutex<Taken>>);
+
+/// What came into an [`Inbox`].
+#[derive(Default)]
+pub struct Taken {
+    /// Raw records, in their order.
+    pub events: Vec<Record>,
+    /// What is to be read because they only named it.
+    pub wanted: Vec<Wanted>,
+}
 
 impl Inbox {
-    /// Those kept since this was asked last, in their order.
+    /// Bodies of those kept since this was asked last, in their order.
     #[must_use]
     pub fn take(&self) -> Vec<Bytes> {
+        self.take_all().events.into_iter().filter_map(|event| event.value).collect()
+    }
+
+    /// All that came since this was asked last.
+    #[must_use]
+    pub fn take_all(&self) -> Taken {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl RawSink for Inbox {
     async fn keep(&self, record: Record) -> Result<(), SendError> {
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A request to fetch has no headers.
-        if let Some(body) = record.value.filter(|_| !record.headers.is_empty()) {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(body);
+        if record.headers.is_empty() {
+            taken.wanted.extend(wanted(&record));
+        } else {
+            taken.events.push(record);
         }
         Ok(())
     }
+}
+
+/// What a request to fetch asks for.
+fn wanted(record: &Record) -> Option<Wanted> {
+    let bytes = record.value.as_ref()?.get(FRAME_BYTES..)?;
+    decode::<Fetch>(hirewire_schemas::schema("Fetch")?, bytes).ok().map(Wanted::of)
 }
 
 /// Receives for these connections, at `/v1/webhooks/<connection>`.
