@@ -87,8 +87,12 @@ impl Fixture {
         let Some(EventName::At(Place::Header(name))) = event else {
             return Vec::new();
         };
-        let event = self.name.trim_end_matches(".json").split("__").nth(1).unwrap_or_default();
-        vec![(name.clone(), event.to_owned())]
+        vec![(name.clone(), self.case().to_owned())]
+    }
+
+    /// What stands behind the first `__` of its name: the stream, or the event where a header names it.
+    pub(crate) fn case(&self) -> &str {
+        self.name.trim_end_matches(".json").split("__").nth(1).unwrap_or_default()
     }
 
     /// Each payload of `body` as the mapping gets it: the delivery, or each row of a page.

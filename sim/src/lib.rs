@@ -35,7 +35,7 @@ mod world;
 pub use company::is_assessment;
 pub use effects::{ChangeKind, TrueChange, TrueHire, TrueStage};
 pub use receivers::{RECEIVERS, Received};
-pub use rules::{Encoding, GREENHOUSE_API, Rules, Stream, WebhookRules};
+pub use rules::{Encoding, Event, GREENHOUSE_API, Rules, Stream, WebhookRules};
 pub use settings::{Faults, HistoryRows, Pace, Scenario, SimSettings};
 pub use simulator::{Progress, Receiver, Running, SimError, Simulator};
 pub use store::{StoreError, WebhookLog};

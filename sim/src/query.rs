@@ -40,17 +40,17 @@ impl Query {
         }
         let mut query = Self {
             stream: stream.name.clone(),
-            per_page: rules.paging.default,
+            per_page: rules.paging.size.as_ref().map_or(u64::MAX, |size| size.default),
             before: None,
             dates: Vec::new(),
             ids: Vec::new(),
             hidden: (false, false),
         };
         for (key, value) in params {
-            if *key == rules.paging.size_param {
+            if let Some(size) = rules.paging.size.as_ref().filter(|size| *key == size.param) {
                 query.per_page =
-                    value.parse().ok().filter(|n| (1..=rules.paging.max).contains(n)).ok_or_else(|| {
-                        Refusal::unprocessable(format!("per_page must be between 1 and {}.", rules.paging.max))
+                    value.parse().ok().filter(|n| (1..=size.max).contains(n)).ok_or_else(|| {
+                        Refusal::unprocessable(format!("per_page must be between 1 and {}.", size.max))
                     })?;
             } else if stream.date_filters.contains(key) {
                 query.dates.extend(dates(key, value)?);

@@ -54,11 +54,14 @@ pub(crate) struct ProveArguments {
     /// A vendor's folder, or one of such folders [default: --vendors-dir, or `vendors`].
     folder: Option<PathBuf>,
     /// One list of the manifest, and nothing else.
-    #[arg(long, conflicts_with = "deliveries")]
+    #[arg(long, conflicts_with_all = ["deliveries", "facts"])]
     list: Option<String>,
     /// Webhooks, and nothing else.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "facts")]
     deliveries: bool,
+    /// What becomes of rows and deliveries, and nothing else.
+    #[arg(long)]
+    facts: bool,
 }
 
 #[derive(Args)]
@@ -176,14 +179,21 @@ impl TestArguments {
 impl ProveArguments {
     async fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
         let mut right = true;
-        let part = match (self.list, self.deliveries) {
-            (Some(list), _) => Part::List(list),
-            (None, true) => Part::Deliveries,
-            (None, false) => Part::All,
+        let part = match (self.list, self.deliveries, self.facts) {
+            (Some(list), ..) => Part::List(list),
+            (None, true, _) => Part::Deliveries,
+            (None, false, true) => Part::Facts,
+            (None, false, false) => Part::All,
         };
-        for folder in folders(&self.folder.unwrap_or_else(|| vendors.folder()))? {
+        let folders = folders(&self.folder.unwrap_or_else(|| vendors.folder()))?;
+        for folder in &folders {
             let shown = folder.path().display();
-            match prove(&folder, &part).await {
+            // Asked for alone, it is a mistake.
+            if folders.len() > 1 && !folder.path().join("api.yaml").is_file() {
+                out::line(&format!("{shown}: no api.yaml, so nothing was proven"));
+                continue;
+            }
+            match prove(folder, &part).await {
                 Ok(proof) => {
                     told(&proof);
                     let (lists, questions, findings) = (proof.lists, proof.questions, proof.findings.len());
@@ -202,6 +212,9 @@ impl ProveArguments {
 }
 
 fn told(proof: &Proof) {
+    for (clause, why) in &proof.left_out {
+        out::line(&format!("{} does not apply: {why}", clause.as_str()));
+    }
     for finding in &proof.findings {
         out::line(&format!("{} of {}: {}", finding.clause.as_str(), finding.at, finding.what));
     }

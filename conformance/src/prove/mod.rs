@@ -3,13 +3,21 @@
 //! The vendor is simulated by `api.yaml` and the fixtures, over HTTP, and knows nothing of the manifest; ingest polls and
 //! receives by the manifest, and knows nothing of `api.yaml`. For each list of the manifest: is every change seen
 //! ([`cursor`]), is none lost to a restart ([`restarts`]) or to a bad answer ([`answers`])? For deliveries: is the
-//! vendor's signature believed, and no other ([`signature`])?
+//! vendor's signature believed, and no other ([`signature`]), and is what they only name read ([`thin`])? For what
+//! normalize makes of it by the mapping: is a move that several tell one event ([`one_fact`]), is a deletion one
+//! ([`deletes`]), is everything accounted for ([`coverage`])?
 
 mod answers;
+mod coverage;
 mod cursor;
+mod deletes;
+mod desk;
+mod facts;
+mod one_fact;
 mod restarts;
 mod scene;
 mod signature;
+mod thin;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,16 +27,22 @@ use std::time::Duration;
 use hirewire_ingest::manifest::{Api, Auth, BaseUrl, Manifest, Stream};
 use hirewire_ingest::webhook::Verifier;
 use hirewire_ingest::{ClientSecrets, Connection, Credentials, Http, Inlet, Poll};
+use hirewire_mapping::Plan;
 use hirewire_service::Secret;
-use hirewire_sim::vendor::{CLIENT, Examples, KEY, examples};
+use hirewire_sim::vendor::{CLIENT, Examples, KEY, event_of, examples};
 use hirewire_yaml::Problems;
+use serde_json::Value;
 
+use crate::fixture::Kind;
 use crate::folder::Folder;
+
+use desk::Desk;
 
 const API: &str = "api.yaml";
 const RETRY_FIRST: Duration = Duration::from_millis(1);
 const RETRY_MOST: Duration = Duration::from_millis(4);
 const ATTEMPTS: u32 = 2;
+const NO_WEBHOOKS: &str = "no webhooks are received";
 
 /// What a proof gave.
 #[derive(Debug, Default)]
@@ -39,6 +53,8 @@ pub struct Proof {
     pub lists: usize,
     /// How many questions were asked of them and of deliveries.
     pub questions: usize,
+    /// What does not apply to this vendor, and why.
+    pub left_out: Vec<(Clause, String)>,
 }
 
 /// Something that ingest gets wrong of the vendor.
@@ -61,6 +77,14 @@ pub enum Clause {
     Answers,
     /// What the vendor signed is believed, and nothing else.
     Signature,
+    /// What an event only names is read.
+    Thin,
+    /// What several tell of is one event.
+    OneFact,
+    /// What is gone is deleted.
+    Deletes,
+    /// Everything is read, ignored with a reason, or carried.
+    Coverage,
 }
 
 impl Clause {
@@ -71,6 +95,10 @@ impl Clause {
             Self::Restart => "restart",
             Self::Answers => "answers",
             Self::Signature => "signature",
+            Self::Thin => "thin",
+            Self::OneFact => "one-fact",
+            Self::Deletes => "deletes",
+            Self::Coverage => "coverage",
         }
     }
 }
@@ -82,6 +110,8 @@ pub enum Part {
     /// One list of the manifest.
     List(String),
     Deliveries,
+    /// What becomes of rows and deliveries.
+    Facts,
 }
 
 /// Proves a vendor's folder.
@@ -95,7 +125,7 @@ pub async fn prove(folder: &Folder, part: &Part) -> Result<Proof, Problems> {
     let wanted = streams.filter(|stream| match part {
         Part::All => true,
         Part::List(name) => stream.name == *name,
-        Part::Deliveries => false,
+        Part::Deliveries | Part::Facts => false,
     });
     for (index, stream) in wanted.enumerate() {
         proof.lists += 1;
@@ -111,8 +141,18 @@ pub async fn prove(folder: &Folder, part: &Part) -> Result<Proof, Problems> {
             folder.problem("manifest.yaml", 0, what, "name one of `api.streams`", &mut problems);
             return Err(problems);
         }
-        Part::List(_) => {}
-        Part::All | Part::Deliveries => Box::pin(signature::prove(&kit, folder, &mut proof)).await,
+        Part::List(_) | Part::Facts => {}
+        Part::All | Part::Deliveries => {
+            Box::pin(signature::prove(&kit, folder, &mut proof)).await;
+            Box::pin(thin::prove(&kit, &mut proof)).await;
+        }
+    }
+    if matches!(part, Part::All | Part::Facts) {
+        // A desk that cannot be opened was told by the proof of signatures.
+        let desk = if kit.receives() { Desk::open(&kit).await.ok() } else { None };
+        Box::pin(one_fact::prove(&kit, desk.as_ref(), &mut proof)).await;
+        Box::pin(deletes::prove(&kit, desk.as_ref(), &mut proof)).await;
+        Box::pin(coverage::prove(&kit, folder, &mut proof)).await;
     }
     Ok(proof)
 }
@@ -128,6 +168,10 @@ impl Answers {
 }
 
 impl Proof {
+    fn leave_out(&mut self, clause: Clause, why: &str) {
+        self.left_out.push((clause, why.to_owned()));
+    }
+
     fn take(&mut self, clause: Clause, at: &str, answers: Answers) {
         self.questions += answers.0.len();
         let finding = |what| Finding { clause, at: at.to_owned(), what };
@@ -138,8 +182,11 @@ impl Proof {
 /// What all proofs of one folder need.
 struct Kit {
     manifest: Arc<Manifest>,
+    plan: Arc<Plan>,
     rules: Arc<hirewire_sim::Rules>,
     examples: Examples,
+    /// Bodies of deliveries, from the fixtures, by the event that they are.
+    bodies: BTreeMap<String, Value>,
     /// `None`: no client can be made.
     http: Option<Http>,
 }
@@ -148,13 +195,15 @@ impl Kit {
     fn of(folder: &Folder) -> Result<Self, Problems> {
         let mut problems = Problems::new();
         let manifest = folder.manifest(&mut problems);
+        let (_, plan) = folder.plan(None, &mut problems);
         let why = "it says how the vendor behaves: docs/adding-a-vendor.md, \"The proof\"";
         let rules = folder.text(API, why, &mut problems);
         let rules = rules.and_then(|text| {
             let read = hirewire_sim::Rules::read(&folder.shown(API), &text);
             crate::folder::keep(read, &mut problems)
         });
-        let (Some(manifest), Some(rules)) = (manifest, rules) else { return Err(problems) };
+        let (Some(manifest), Some(plan), Some(rules)) = (manifest, plan, rules) else { return Err(problems) };
+        let plan = Arc::new(plan);
         let fixtures: &Path = &folder.path().join("fixtures");
         let found = crate::folder::keep(examples(&rules, &folder.shown(API), fixtures), &mut problems);
         for stream in lists(&manifest) {
@@ -173,8 +222,21 @@ impl Kit {
             };
             folder.problem(API, line, what, hint, &mut problems);
         }
-        let kit = found.map(|examples| Self { manifest, rules: Arc::new(rules), examples, http: Http::new() });
+        for event in manifest.webhook.iter().flat_map(|webhook| webhook.thin_events()) {
+            if rules.webhook.as_ref().is_none_or(|webhook| webhook.event_named(event).is_none()) {
+                let what = format!("it does not say what the event \"{event}\" is about, and it is fetched for");
+                folder.problem(API, 0, what, "add it to `webhook.events`", &mut problems);
+            }
+        }
+        let bodies = bodies(folder, &rules);
+        let (rules, http) = (Arc::new(rules), Http::new());
+        let kit = found.map(|examples| Self { manifest, plan, rules, examples, bodies, http });
         problems.into_result(kit)
+    }
+
+    /// Whether deliveries are sent, and received.
+    fn receives(&self) -> bool {
+        self.manifest.webhook.is_some() && self.rules.webhook.is_some()
     }
 
     /// A connection that polls the vendor at `origin`, by the manifest in all else.
@@ -213,6 +275,24 @@ impl Kit {
     fn rules_of(&self, stream: &Stream) -> Option<&hirewire_sim::Stream> {
         self.rules.stream(&stream.name)
     }
+}
+
+/// A body of each event that has one: of the first fixture, else the example of the rules.
+fn bodies(folder: &Folder, rules: &hirewire_sim::Rules) -> BTreeMap<String, Value> {
+    let Some(webhook) = &rules.webhook else { return BTreeMap::new() };
+    let examples = webhook
+        .events
+        .iter()
+        .filter_map(|event| Some((event.name.clone(), serde_json::from_str(event.example.as_ref()?).ok()?)));
+    let mut bodies: BTreeMap<String, Value> = examples.collect();
+    for fixture in folder.payloads().iter().rev().filter(|fixture| fixture.kind == Kind::Webhook) {
+        let body = std::fs::read(&fixture.path).ok().and_then(|body| serde_json::from_slice(&body).ok());
+        let Some(body) = body else { continue };
+        if let Some(event) = event_of(webhook, fixture.case(), &body) {
+            bodies.insert(event, body);
+        }
+    }
+    bodies
 }
 
 /// The lists that are polled.

@@ -13,7 +13,7 @@ use super::Kit;
 /// Rows of a list; a page holds two.
 pub(super) const ROWS: usize = 5;
 /// The vendor's clock begins this long before ours, so that it can be moved on and never passes ours.
-const DAYS_BEFORE: i64 = 400;
+pub(super) const HOURS_BEFORE: i64 = 400 * 24;
 /// Beyond lag and delays, for the seconds of the `Date` header.
 const A_BIT_SECS: u64 = 30;
 
@@ -47,7 +47,7 @@ impl Scene {
     /// Why there is none, in words.
     pub(super) async fn new(kit: &Kit, stream: &Stream) -> Result<Self, String> {
         let Some(api) = &kit.manifest.api else { return Err("nothing is polled".to_owned()) };
-        let account = Account::new(kit.rules.clone(), &kit.examples, ROWS, DAYS_BEFORE);
+        let account = Account::new(kit.rules.clone(), &kit.examples, ROWS, HOURS_BEFORE);
         let vendor = Vendor::start(kit.rules.clone(), account).await;
         let vendor = vendor.map_err(|error| format!("the simulated vendor cannot listen: {error}"))?;
         let connection = Arc::new(kit.polling(&vendor.origin));
@@ -122,7 +122,7 @@ impl Scene {
         self.pass(self.settled_after_secs + 120);
         let at = before + 60_000;
         let shown_after_ms = self.vendor.with(|account| account.now()) - at;
-        self.change_all(Change { at: Some(at), shown_after_ms, quiet: false });
+        self.change_all(Change { at: Some(at), shown_after_ms, ..Change::default() });
     }
 
     /// Changes rows all over the list.
@@ -174,6 +174,10 @@ impl Scene {
         let mut told: Vec<String> = std::mem::take(&mut self.wrong).into_iter().collect();
         if unseen > 0 {
             told.push(format!("{unseen} of {} rows were not seen as they are", rows.len()));
+        }
+        let own = self.vendor.with(|account| account.ever(&self.list));
+        if !self.seen.is_subset(&own) {
+            told.push("rows came that are none of the list's".to_owned());
         }
         if !failing.is_empty() {
             told.push(format!("the list fails with {}", failing.join(", ")));

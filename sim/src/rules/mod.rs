@@ -3,17 +3,23 @@
 //! In: the text of that file. Out: [`Rules`], checked. Nothing here knows the manifest: a wrong cursor there must meet
 //! the right filter here.
 
+mod moves;
+mod paging;
 mod read;
 mod stream;
 mod webhook;
 
-use hirewire_yaml::{Map, Node, Problems, parse};
+use std::collections::BTreeMap;
 
+use hirewire_yaml::{Map, Node, Problem, Problems, parse};
+
+pub(crate) use moves::Moves;
+pub(crate) use paging::{Next, Order, Paging};
 use read::{optional, section, text};
 pub use stream::Stream;
-pub(crate) use stream::{End, Times};
-pub(crate) use webhook::{Claim, Signed};
-pub use webhook::{Encoding, WebhookRules};
+pub(crate) use stream::{End, Format, Owner, Times};
+pub(crate) use webhook::{Claim, Part, SentAt, SignatureRules, Signed};
+pub use webhook::{Encoding, Event, WebhookRules};
 
 /// The file as it stood when the program was built.
 pub const GREENHOUSE_API: &str = include_str!("../../../vendors/greenhouse/api.yaml");
@@ -24,6 +30,8 @@ pub struct Rules {
     /// In front of each list's path: `/v3`, or nothing.
     pub base_path: String,
     pub auth: Auth,
+    /// Headers that each request must have, in lower case, and the status of an answer to one that has not.
+    pub required_headers: BTreeMap<String, u16>,
     pub send: Send,
     pub paging: Paging,
     pub answer: Answer,
@@ -43,8 +51,15 @@ pub struct Rules {
 /// How a request proves who asks.
 #[derive(Debug, Clone)]
 pub enum Auth {
-    /// A key as the user of HTTP Basic, without a password.
-    ApiKey,
+    /// A key as the user of HTTP Basic: without a password, or with any.
+    ApiKey {
+        any_password: bool,
+    },
+    /// A key in a header of its own, behind this text.
+    KeyHeader {
+        header: String,
+        before: String,
+    },
     ClientCredentials(Token),
 }
 
@@ -63,47 +78,6 @@ pub struct Token {
 pub enum Send {
     Query,
     JsonBody,
-}
-
-#[derive(Debug, Clone)]
-pub struct Paging {
-    pub size_param: String,
-    pub default: u64,
-    pub max: u64,
-    pub next: Next,
-    /// `None`: other parameters may stand beside the cursor.
-    pub alone: Option<Refusal>,
-    pub order: Order,
-    /// What a page that is not known any more is answered; `None`: no source tells.
-    pub unknown: Option<Refusal>,
-}
-
-/// How an answer names the page that follows.
-#[derive(Debug, Clone)]
-pub enum Next {
-    /// A `Link` header with `rel="next"`, whose URL holds this parameter.
-    Link { param: String },
-    /// A token in the body.
-    Token { param: String, field: String, more: String, encoded: bool },
-}
-
-impl Next {
-    /// The parameter that takes the cursor.
-    #[must_use]
-    pub fn param(&self) -> &str {
-        match self {
-            Self::Link { param } | Self::Token { param, .. } => param,
-        }
-    }
-}
-
-/// By what a list is ordered; then by id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    IdDescending,
-    IdAscending,
-    CreatedDescending,
-    ChangedDescending,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,7 +146,7 @@ impl Rules {
     pub fn token(&self) -> Option<&Token> {
         match &self.auth {
             Auth::ClientCredentials(token) => Some(token),
-            Auth::ApiKey => None,
+            Auth::ApiKey { .. } | Auth::KeyHeader { .. } => None,
         }
     }
 }
@@ -181,10 +155,11 @@ fn read_rules(root: &Node, problems: &mut Problems) -> Option<Rules> {
     let mut map = root.map(problems)?;
     let base_path = text(&mut map, "base_path", problems);
     let auth = map.require("auth", problems).and_then(|node| read_auth(node, problems));
+    let required_headers = required_headers(&mut map, problems);
     let send = map.require("send", problems);
     let send = send.and_then(|node| node.choice(&[("query", Send::Query), ("json_body", Send::JsonBody)], problems));
     let times = section(&mut map, "times", problems, Times::read);
-    let paging = section(&mut map, "paging", problems, read_paging);
+    let paging = section(&mut map, "paging", problems, Paging::read);
     let answer = optional(&mut map, "answer", problems, read_answer);
     let sync = optional(&mut map, "sync", problems, read_sync);
     let max_ids = section(&mut map, "filters", problems, |m, p| {
@@ -202,10 +177,31 @@ fn read_rules(root: &Node, problems: &mut Problems) -> Option<Rules> {
     optional(&mut map, "application_stages", problems, |m, p| m.require("rows", p)?.choice(&[("either", ())], p));
     let streams = map.require("streams", problems).zip(times.as_ref());
     let streams = streams.and_then(|(node, times)| stream::read_all(node, times, problems));
+    for event in webhook.iter().flatten().flat_map(|webhook| &webhook.events) {
+        if streams.as_ref().is_some_and(|streams: &Vec<Stream>| streams.iter().all(|stream| stream.name != event.of)) {
+            let (file, what) = (root.file.to_string(), format!("no list \"{}\"", event.of));
+            problems.push(Problem { file, line: event.line, what, hint: "`of` names one of `streams`".to_owned() });
+        }
+    }
+    for (stream, moves) in streams.iter().flatten().filter_map(|stream| Some((stream, stream.moves.as_ref()?))) {
+        let known = |name: &String| streams.iter().flatten().any(|stream| stream.name == *name);
+        let events = || webhook.iter().flatten().flat_map(|webhook| &webhook.events);
+        let list = moves.history.as_ref().map(|history| &history.stream).filter(|name| !known(name));
+        let event = moves.event.as_ref().filter(|name| !events().any(|event| event.name == **name));
+        for what in list
+            .map(|name| format!("no list \"{name}\""))
+            .into_iter()
+            .chain(event.map(|name| format!("no event \"{name}\"")))
+        {
+            let hint = "`moves` names a list of `streams` and an event of `webhook.events`".to_owned();
+            problems.push(Problem { file: root.file.to_string(), line: stream.line, what, hint });
+        }
+    }
     map.finish(problems);
     Some(Rules {
         base_path: base_path?,
         auth: auth?,
+        required_headers: required_headers?,
         send: send?,
         paging: paging?,
         answer: answer?.unwrap_or(Answer { rows: None, errors: None }),
@@ -219,10 +215,17 @@ fn read_rules(root: &Node, problems: &mut Problems) -> Option<Rules> {
 }
 
 fn read_auth(node: &Node, problems: &mut Problems) -> Option<Auth> {
-    let (kind, value) = node.tagged(&["api_key", "client_credentials"], problems)?;
+    let (kind, value) = node.tagged(&["api_key", "key_header", "client_credentials"], problems)?;
     let mut map = value.map(problems)?;
     let auth = match kind {
-        "api_key" => Some(Auth::ApiKey),
+        "api_key" => {
+            let any = map.get("password").map_or(Some(false), |node| node.choice(&[("any", true)], problems));
+            Some(Auth::ApiKey { any_password: any? })
+        }
+        "key_header" => Some(Auth::KeyHeader {
+            header: text(&mut map, "header", problems)?,
+            before: map.get("before").map_or(Some(""), |node| node.text(problems))?.to_owned(),
+        }),
         _ => Some(Auth::ClientCredentials(Token {
             path: text(&mut map, "path", problems)?,
             grant_type: text(&mut map, "grant_type", problems)?,
@@ -234,37 +237,13 @@ fn read_auth(node: &Node, problems: &mut Problems) -> Option<Auth> {
     auth
 }
 
-fn read_paging(map: &mut Map<'_>, problems: &mut Problems) -> Option<Paging> {
-    let (size_param, default, max) = section(map, "size", problems, |m, p| {
-        Some((text(m, "param", p)?, m.require("default", p)?.whole(1, p)?, m.require("max", p)?.whole(1, p)?))
-    })?;
-    let next = map.require("next", problems).and_then(|node| read_next(node, problems));
-    let orders = [
-        ("id descending", Order::IdDescending),
-        ("id ascending", Order::IdAscending),
-        ("created descending", Order::CreatedDescending),
-        ("changed descending", Order::ChangedDescending),
-    ];
-    let order = map.require("order", problems).and_then(|node| node.choice(&orders, problems));
-    let alone = optional(map, "cursor_alone", problems, read_refusal);
-    let unknown = optional(map, "unknown_page", problems, read_refusal);
-    Some(Paging { size_param, default, max, next: next?, alone: alone?, order: order?, unknown: unknown? })
-}
-
-fn read_next(node: &Node, problems: &mut Problems) -> Option<Next> {
-    let (kind, value) = node.tagged(&["link", "token"], problems)?;
-    let mut map = value.map(problems)?;
-    let param = text(&mut map, "param", problems);
-    let next = match kind {
-        "link" => Some(Next::Link { param: param? }),
-        _ => {
-            let (field, more) = (text(&mut map, "field", problems), text(&mut map, "more", problems));
-            let encoded = map.get("encoded").map_or(Some(false), |node| node.boolean(problems));
-            Some(Next::Token { param: param?, field: field?, more: more?, encoded: encoded? })
-        }
+fn required_headers(map: &mut Map<'_>, problems: &mut Problems) -> Option<BTreeMap<String, u16>> {
+    let Some(node) = map.get("required_headers") else { return Some(BTreeMap::new()) };
+    let mut headers = node.map(problems)?;
+    let read = |(_, name, status): (&Node, &str, &Node)| {
+        Some((name.to_lowercase(), u16::try_from(status.whole(400, problems)?).ok()?))
     };
-    map.finish(problems);
-    next
+    headers.entries().map(read).collect()
 }
 
 fn read_refusal(map: &mut Map<'_>, problems: &mut Problems) -> Option<Refusal> {
@@ -310,7 +289,7 @@ mod tests {
     #[test]
     fn the_built_in_rules_read() {
         let rules = Rules::read("api.yaml", GREENHOUSE_API).unwrap();
-        assert_eq!(rules.paging.max, 500);
+        assert_eq!(rules.paging.size.as_ref().unwrap().max, 500);
         assert_eq!(rules.webhook.as_ref().unwrap().retry_after_minutes, [1, 15, 60, 120, 240, 480]);
         assert!(rules.stream("application_stages").is_some());
     }

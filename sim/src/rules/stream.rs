@@ -4,14 +4,24 @@ use std::collections::BTreeMap;
 
 use hirewire_yaml::{Map, Node, Problems};
 
+use super::moves::Moves;
 use super::read::{flag, optional, pairs, text, texts};
 
 /// How instants are written in rows and filters, and which fields hold them unless a list says otherwise.
 #[derive(Debug, Clone)]
 pub struct Times {
-    pub epoch_ms: bool,
+    pub format: Format,
     pub created: String,
-    pub changed: String,
+    /// `None`: no row holds its last change.
+    pub changed: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    EpochMs,
+    Rfc3339,
+    /// Filters take three digits behind the second, no more and no less.
+    Rfc3339Ms,
 }
 
 /// One list endpoint.
@@ -20,12 +30,30 @@ pub struct Stream {
     pub name: String,
     /// Behind the base path; a part of it may be `{owner}`.
     pub path: String,
-    /// Field of a row's id.
-    pub id: String,
+    /// `false`: there is no such list, and rows are given by their ids alone.
+    pub listed: bool,
+    /// A parameter and its value that choose this list, where several have one path.
+    pub when: Option<(String, String)>,
+    /// `false`: it comes in one answer.
+    pub paged: bool,
+    /// Where its rows stand in an answer, if not where all do.
+    pub rows: Option<String>,
+    /// The rows are the members of an object, each under its id.
+    pub keyed: bool,
+    /// The answer is one row: it is its owner, told in full, and has the owner's id.
+    pub single: bool,
+    /// How one row is asked for by its id.
+    pub by_id: Option<ById>,
+    /// Field of a row's id; `None`: rows have none.
+    pub id: Option<String>,
     pub times: Times,
     /// Fields that hold where an application is; a change of the row changes them.
     pub stage: Option<String>,
     pub status: Option<String>,
+    /// Its rows are applications, and the first of them moves so.
+    pub moves: Option<Moves>,
+    /// A row of it says that the row of this list with its id is gone.
+    pub deletes: Option<String>,
     /// The vendor's own time of change may stay as it was though the row changed.
     pub quiet: bool,
     /// Rows are added and never change.
@@ -58,8 +86,20 @@ pub struct Owner {
     pub stream: String,
     /// The parameter that names one; `None`: the path does, by `{owner}`.
     pub param: Option<String>,
+    /// Fields of the owner, lists on the way walked through: it has such a list for each of their values, which the path
+    /// names by `{within}`.
+    pub within: Vec<String>,
     /// What an unknown owner is answered: the code, where errors come under 200; else 404.
     pub gone: String,
+}
+
+/// One row by its id.
+#[derive(Debug, Clone)]
+pub struct ById {
+    /// Behind the base path; a part of it is `{id}`.
+    pub path: String,
+    /// Where the row stands in the answer; `None`: it is the answer.
+    pub row: Option<String>,
 }
 
 /// One end of a window, as one parameter.
@@ -74,6 +114,7 @@ pub struct Filter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     AtLeast,
+    After,
     AtMost,
 }
 
@@ -85,11 +126,19 @@ pub struct Hidden {
     pub alone: bool,
 }
 
+impl Stream {
+    /// Where its rows stand in an answer; `None`: the answer is the list.
+    pub(crate) fn place<'r>(&'r self, rules: &'r super::Rules) -> &'r Option<String> {
+        if self.rows.is_some() { &self.rows } else { &rules.answer.rows }
+    }
+}
+
 impl Times {
     pub(super) fn read(map: &mut Map<'_>, problems: &mut Problems) -> Option<Self> {
-        let format = map.require("format", problems)?;
-        let epoch_ms = format.choice(&[("epoch_ms", true), ("rfc3339", false)], problems)?;
-        Some(Self { epoch_ms, created: text(map, "created", problems)?, changed: text(map, "changed", problems)? })
+        let formats = [("epoch_ms", Format::EpochMs), ("rfc3339", Format::Rfc3339), ("rfc3339_ms", Format::Rfc3339Ms)];
+        let format = map.require("format", problems)?.choice(&formats, problems)?;
+        let changed = map.get("changed").map_or(Some(None), |node| node.text(problems).map(Some))?;
+        Some(Self { format, created: text(map, "created", problems)?, changed: changed.map(str::to_owned) })
     }
 }
 
@@ -115,25 +164,45 @@ fn read_one(name: &str, line: usize, times: &Times, map: &mut Map<'_>, problems:
         map.get(key).map_or(Some(None), |node| node.text(problems).map(|text| Some(text.to_owned())))
     };
     let (path, id, created, changed) = (word("path")?, word("id")?, word("created")?, word("changed")?);
-    let (stage, status, signed_anew, example) =
-        (word("stage")?, word("status")?, word("signed_anew")?, word("example")?);
+    let (stage, status, signed_anew, example, rows, deletes) =
+        (word("stage")?, word("status")?, word("signed_anew")?, word("example")?, word("rows")?, word("deletes")?);
+    let moves = optional(map, "moves", problems, Moves::read)?;
+    let nameless = flag(map, "nameless", problems)?;
+    let single = flag(map, "single", problems)?;
     let owner = optional(map, "owner", problems, read_owner)?;
+    let by_id = optional(map, "by_id", problems, read_by_id)?;
+    let when = pairs(map, "when", problems)?.into_iter().next();
     let path = path.unwrap_or_else(|| name.to_owned());
     if owner.as_ref().is_some_and(|owner| owner.param.is_none() != path.contains("{owner}")) {
         problems.add(map.node(), "the owner stands nowhere, or in two places", "{owner} in `path`, or `param`");
+    }
+    if owner.as_ref().is_some_and(|owner| owner.within.is_empty() == path.contains("{within}")) {
+        problems.add(map.node(), "`within` and {within} go together", "{within} in `path`, and its fields at `owner`");
+    }
+    if single && owner.is_none() {
+        problems.add(map.node(), "a single row of nobody", "name its `owner`");
     }
     let with = hidden(map.get("hidden_unless"), false, problems);
     Some(Stream {
         name: name.to_owned(),
         path,
-        id: id.unwrap_or_else(|| "id".to_owned()),
+        listed: map.get("listed").map_or(Some(true), |node| node.boolean(problems))?,
+        when,
+        paged: map.get("paged").map_or(Some(true), |node| node.boolean(problems))? && !single,
+        rows,
+        keyed: flag(map, "keyed", problems)?,
+        single,
+        by_id,
+        id: (!nameless).then(|| id.unwrap_or_else(|| "id".to_owned())),
         times: Times {
-            epoch_ms: times.epoch_ms,
+            format: times.format,
             created: created.unwrap_or_else(|| times.created.clone()),
-            changed: changed.unwrap_or_else(|| times.changed.clone()),
+            changed: changed.or_else(|| times.changed.clone()),
         },
         stage,
         status,
+        moves,
+        deletes,
         quiet: flag(map, "quiet", problems)?,
         grows: flag(map, "grows", problems)?,
         sync: flag(map, "sync", problems)?,
@@ -152,16 +221,30 @@ fn read_one(name: &str, line: usize, times: &Times, map: &mut Map<'_>, problems:
 fn read_owner(map: &mut Map<'_>, problems: &mut Problems) -> Option<Owner> {
     let stream = text(map, "stream", problems);
     let param = map.get("param").map_or(Some(None), |node| node.text(problems).map(|text| Some(text.to_owned())));
+    let within = texts(map, "within", problems);
     let gone = map.get("gone").map_or(Some("not_found"), |node| node.text(problems));
-    Some(Owner { stream: stream?, param: param?, gone: gone?.to_owned() })
+    Some(Owner { stream: stream?, param: param?, within: within?, gone: gone?.to_owned() })
+}
+
+fn read_by_id(map: &mut Map<'_>, problems: &mut Problems) -> Option<ById> {
+    let path = map.require("path", problems)?;
+    if !path.scalar().unwrap_or_default().contains("{id}") {
+        problems.add(path, "the id stands nowhere", "{id} in `path`");
+    }
+    let row = map.get("row").map_or(Some(None), |node| node.text(problems).map(Some))?;
+    Some(ById { path: path.text(problems)?.to_owned(), row: row.map(str::to_owned) })
 }
 
 fn read_filters(map: &mut Map<'_>, problems: &mut Problems) -> Option<Vec<Filter>> {
     let Some(node) = map.get("filters") else { return Some(Vec::new()) };
     let mut filters = Vec::new();
     for (_, param, rule) in node.map(problems)?.entries() {
-        let (kind, column) = rule.tagged(&["at_least", "at_most"], problems)?;
-        let end = if kind == "at_least" { End::AtLeast } else { End::AtMost };
+        let (kind, column) = rule.tagged(&["at_least", "after", "at_most"], problems)?;
+        let end = match kind {
+            "at_least" => End::AtLeast,
+            "after" => End::After,
+            _ => End::AtMost,
+        };
         filters.push(Filter { param: param.to_owned(), column: column.text(problems)?.to_owned(), end });
     }
     Some(filters)

@@ -2,15 +2,16 @@
 //!
 //! All instants are milliseconds since 1970. A version is shown from its `visible_at` on; until then the one before is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::body::{at, put, scalar};
+use super::body::{at, at_mut, every, insert as put_or_add, put, scalar};
+use super::fault::{Fault, Planned, When};
 use super::fixtures::Examples;
 use crate::clock::now_ms;
-use crate::rules::{Rules, Stream};
+use crate::rules::{Moves, Owner, Rules, Stream};
 
 /// The rows of one owner.
 const PER_OWNER: usize = 3;
@@ -42,9 +43,11 @@ pub struct Account {
 
 pub(super) struct Row {
     pub(super) id: String,
-    /// The id of the row whose list it is in.
-    pub(super) owner: Option<String>,
+    /// Whose list it is in: the id of a row, and the value within it if the row has several such lists.
+    pub(super) owner: Vec<String>,
     pub(super) created: i64,
+    /// It shows only to who asks for such rows.
+    pub(super) hidden: bool,
     newest: Version,
     /// Those before it, in the order of their changes.
     older: Vec<Version>,
@@ -66,6 +69,8 @@ pub struct Change {
     pub quiet: bool,
     /// When it happened; `None`: now.
     pub at: Option<i64>,
+    /// It moves to where the rules say that it does, and nothing else changes.
+    pub moves: bool,
 }
 
 /// A row as it is now, whether it is shown yet or not.
@@ -79,50 +84,15 @@ pub struct Shown {
     pub body: String,
 }
 
-/// What a request meets in the place of its answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
-    Status(u16),
-    /// With `Retry-After` in seconds.
-    RetryAfter(u16, u64),
-    /// 401, and the token is not known any more.
-    TokenEnded,
-    /// 200 with half of the body, said to be whole.
-    Half,
-    /// The connection breaks off in the body.
-    BrokenOff,
-    /// The refusal of the vendor with this code.
-    Code(&'static str),
-    /// The page names itself as the one that follows.
-    Circle,
-    /// No page that was named before is known any more.
-    PagesForgotten,
-}
-
-/// Which requests meet it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    FirstPage,
-    LaterPage,
-}
-
-#[derive(Debug, Clone)]
-pub struct Planned {
-    pub fault: Fault,
-    pub when: When,
-    /// How many requests.
-    pub times: u32,
-}
-
 impl Account {
-    /// An account with `rows` rows in each list, made `days` days before now, which is also what its clock shows.
+    /// An account with `rows` rows in each list, made so many hours before now, which is also what its clock shows.
     #[must_use]
-    pub fn new(rules: Arc<Rules>, examples: &Examples, rows: usize, days: i64) -> Self {
+    pub fn new(rules: Arc<Rules>, examples: &Examples, rows: usize, hours_before: i64) -> Self {
         let mut account = Self {
             rules: rules.clone(),
             lists: BTreeMap::new(),
             examples: examples.clone(),
-            ahead_ms: -days * 24 * HOUR_MS,
+            ahead_ms: -hours_before * HOUR_MS,
             changes: 0,
             page_rows: 2,
             generation: 0,
@@ -139,11 +109,12 @@ impl Account {
     }
 
     fn fill(&mut self, stream: &Stream, rows: usize) {
-        let owners: Vec<Option<String>> = match &stream.owner {
-            None => vec![None; rows],
+        let owners: Vec<Vec<String>> = match &stream.owner {
+            None => vec![Vec::new(); rows],
             Some(owner) => {
-                let ids = self.lists.get(&owner.stream).into_iter().flatten().map(|row| row.id.clone());
-                ids.flat_map(|id| vec![Some(id); PER_OWNER]).collect()
+                let count = if stream.single { 1 } else { PER_OWNER };
+                let rows = self.lists.get(&owner.stream).into_iter().flatten();
+                rows.flat_map(|row| owners(row, owner)).flat_map(|owner| vec![owner; count]).collect()
             }
         };
         let count = i64::try_from(owners.len()).unwrap_or(0);
@@ -153,19 +124,30 @@ impl Account {
         }
     }
 
-    /// Adds a row like one of the examples, with an id of its own.
-    fn add(&mut self, stream: &Stream, owner: Option<String>, created: i64, changed: i64) {
+    /// Adds a row like one of the examples, with an id of its own, or its owner's.
+    fn add(&mut self, stream: &Stream, owner: Vec<String>, created: i64, changed: i64) {
         let list = self.lists.entry(stream.name.clone()).or_default();
         let examples = self.examples.get(&stream.name).map(Vec::as_slice).unwrap_or_default();
         let Some(mut value) = examples.get(list.len() % examples.len().max(1)).cloned() else { return };
-        let id = new_id(at(&value, &stream.id), list.len());
-        put(&mut value, &stream.id, id.clone());
-        put(&mut value, &stream.times.created, stream.times.write(created));
-        if at(&value, &stream.times.changed).is_some_and(|time| !time.is_null()) {
-            put(&mut value, &stream.times.changed, stream.times.write(changed));
+        let like = stream.id.as_ref().and_then(|place| at(&value, place));
+        let id = match owner.first().filter(|_| stream.single) {
+            Some(own) => in_the_form(like, own),
+            None => new_id(like, list.len()),
+        };
+        if let Some(place) = &stream.id {
+            put(&mut value, place, id.clone());
         }
+        put(&mut value, &stream.times.created, stream.times.write(created));
+        if let Some(place) = &stream.times.changed
+            && at(&value, place).is_some_and(|time| !time.is_null())
+        {
+            put(&mut value, place, stream.times.write(changed));
+        }
+        // Every second one.
+        let hidden = stream.hidden.as_ref().is_some_and(|hidden| !hidden.alone) && list.len() % 2 == 1;
         let newest = Version { changed, visible_at: changed, value };
-        list.push(Row { id: scalar(&id).unwrap_or_default(), owner, created, newest, older: Vec::new() });
+        let id = scalar(&id).unwrap_or_default();
+        list.push(Row { id, owner, created, hidden, newest, older: Vec::new() });
     }
 
     /// The vendor's clock.
@@ -190,42 +172,145 @@ impl Account {
         let Some(stream) = rules.stream(list) else { return };
         let changed = change.at.unwrap_or_else(|| self.now());
         let visible_at = changed + change.shown_after_ms;
+        self.changes += 1;
+        let owner = self.lists.get(list).and_then(|rows| rows.get(index)).map(|row| row.owner.clone());
         if stream.grows {
             let created = self.now() - 1000 * HOUR_MS;
-            self.add(stream, None, created, changed);
+            self.add(stream, owner.clone().unwrap_or_default(), created, changed);
             if let Some(row) = self.lists.get_mut(list).and_then(|rows| rows.last_mut()) {
                 row.newest.visible_at = visible_at;
+                marked(&mut row.newest.value, self.changes);
             }
-            return;
-        }
-        self.changes += 1;
-        let mark = self.changes;
-        let others: Vec<Value> =
-            self.lists.get(list).into_iter().flatten().map(|row| row.newest.value.clone()).collect();
-        let Some(row) = self.lists.get_mut(list).and_then(|rows| rows.get_mut(index)) else { return };
-        let mut value = row.newest.value.clone();
-        for place in stream.stage.iter().chain(&stream.status) {
-            let now = at(&value, place).cloned();
-            let other = others.iter().filter_map(|other| at(other, place)).find(|other| Some(*other) != now.as_ref());
-            if let Some(other) = other {
-                put(&mut value, place, other.clone());
+        } else {
+            let value = self.changed(stream, index, changed, change);
+            let Some(row) = self.lists.get_mut(list).and_then(|rows| rows.get_mut(index)) else { return };
+            let Some(value) = value else { return };
+            let before = std::mem::replace(&mut row.newest, Version { changed, visible_at, value });
+            row.older.push(before);
+            if change.moves {
+                self.enter(stream, index, changed);
             }
         }
-        if !change.quiet {
-            put(&mut value, &stream.times.changed, stream.times.write(changed));
-        }
-        if let Some(object) = value.as_object_mut() {
-            object.insert("changeOfTheKit".to_owned(), mark.into());
-        }
-        let before = std::mem::replace(&mut row.newest, Version { changed, visible_at, value });
-        row.older.push(before);
-        let owner = row.owner.clone().zip(stream.owner.as_ref().map(|owner| owner.stream.clone()));
-        if let Some((id, of)) = owner {
+        let owner = owner.and_then(|owner| owner.into_iter().next());
+        if let Some((id, of)) = owner.zip(stream.owner.as_ref().map(|owner| owner.stream.clone())) {
             let index = self.lists.get(&of).and_then(|rows| rows.iter().position(|row| row.id == id));
             if let Some(index) = index {
                 self.change(&of, index, change);
             }
         }
+    }
+
+    /// What a row is after a change: at another stage, with another status, as far as there are others, and a mark.
+    fn changed(&self, stream: &Stream, index: usize, changed: i64, change: Change) -> Option<Value> {
+        let rows = self.lists.get(&stream.name)?;
+        let mut value = rows.get(index)?.newest.value.clone();
+        let moves = stream.moves.as_ref().filter(|_| change.moves);
+        if let Some(moves) = moves {
+            moved(&mut value, moves, &moves.to, stream.times.write(changed));
+        }
+        for place in stream.stage.iter().chain(&stream.status).filter(|_| !change.moves) {
+            let now = at(&value, place).cloned();
+            let mut others = rows.iter().filter_map(|other| at(&other.newest.value, place));
+            if let Some(other) = others.find(|other| Some(*other) != now.as_ref()) {
+                put(&mut value, place, other.clone());
+            }
+        }
+        if let Some(place) = stream.times.changed.as_ref().filter(|_| !change.quiet) {
+            put(&mut value, place, stream.times.write(changed));
+        }
+        marked(&mut value, self.changes);
+        Some(value)
+    }
+
+    /// The first row of a list begins at the stage that the rules say, with a history that knows no other.
+    pub fn begin(&mut self, list: &str) {
+        let rules = self.rules.clone();
+        let Some((stream, moves)) = rules.stream(list).and_then(|stream| Some((stream, stream.moves.as_ref()?))) else {
+            return;
+        };
+        let Some(row) = self.lists.get_mut(list).and_then(|rows| rows.first_mut()) else { return };
+        if let Some(appends) = &moves.appends {
+            put(&mut row.newest.value, &appends.place, Value::Array(Vec::new()));
+        }
+        let created = row.created;
+        moved(&mut row.newest.value, moves, &moves.from, stream.times.write(created));
+        if let Some(rows) = moves.history.as_ref().and_then(|history| self.lists.get_mut(&history.stream)) {
+            rows.clear();
+        }
+        self.enter(stream, 0, created);
+    }
+
+    /// The stage that a row has now gets its row in the history; the one before it ends.
+    fn enter(&mut self, stream: &Stream, index: usize, at_ms: i64) {
+        let rules = self.rules.clone();
+        let history = stream.moves.as_ref().and_then(|moves| moves.history.as_ref());
+        let Some((history, list)) = history.and_then(|history| Some((history, rules.stream(&history.stream)?))) else {
+            return;
+        };
+        let Some((id, value)) = self.row(&stream.name, index) else { return };
+        let time = list.times.write(at_ms);
+        if let Some(row) = self.lists.get_mut(&list.name).and_then(|rows| rows.last_mut()) {
+            if let Some(left) = &history.left {
+                put_or_add(&mut row.newest.value, left, time.clone());
+                if let Some(place) = &list.times.changed {
+                    put(&mut row.newest.value, place, time.clone());
+                }
+                row.newest.changed = at_ms;
+            }
+            if let Some(current) = &history.current {
+                put_or_add(&mut row.newest.value, current, false.into());
+            }
+        }
+        let within = list.owner.as_ref().and_then(|owner| owner.within.first());
+        let within = within.and_then(|place| at(&value, place)).and_then(scalar);
+        let owner = if list.owner.is_some() { [Some(id), within].into_iter().flatten().collect() } else { Vec::new() };
+        self.add(list, owner, at_ms, at_ms);
+        let Some(row) = self.lists.get_mut(&list.name).and_then(|rows| rows.last_mut()) else { return };
+        for (field, place) in &history.row {
+            put_or_add(&mut row.newest.value, field, at(&value, place).cloned().unwrap_or_default());
+        }
+        if let Some(left) = &history.left {
+            put(&mut row.newest.value, left, Value::Null);
+        }
+        if let Some(current) = &history.current {
+            put_or_add(&mut row.newest.value, current, true.into());
+        }
+        put_or_add(&mut row.newest.value, &history.entered, time);
+    }
+
+    /// The first row of a list is gone, and the list of what is gone tells it.
+    pub fn delete(&mut self, list: &str, told_by: &str) {
+        let rules = self.rules.clone();
+        let Some((id, stream)) = self.row(list, 0).map(|(id, _)| id).zip(rules.stream(told_by)) else { return };
+        let now = self.now();
+        self.remove(&id);
+        self.add(stream, Vec::new(), now, now);
+        let Some(row) = self.lists.get_mut(told_by).and_then(|rows| rows.last_mut()) else { return };
+        if let Some(place) = &stream.id {
+            put(&mut row.newest.value, place, id.as_str().into());
+        }
+        row.id = id;
+    }
+
+    /// A row is gone, with all that is its own.
+    pub fn remove(&mut self, id: &str) {
+        for rows in self.lists.values_mut() {
+            rows.retain(|row| row.id != id && row.owner.first().is_none_or(|owner| owner != id));
+        }
+    }
+
+    /// What a row of a list is now.
+    #[must_use]
+    pub fn row(&self, list: &str, index: usize) -> Option<(String, Value)> {
+        let row = self.lists.get(list)?.get(index)?;
+        Some((row.id.clone(), row.newest.value.clone()))
+    }
+
+    /// The texts of what is known by an id, and of what is its own, as they are now.
+    #[must_use]
+    pub fn known_by(&self, id: &str) -> Vec<String> {
+        let own = |row: &&Row| row.id == id || row.owner.first().is_some_and(|owner| owner == id);
+        self.lists.values().flatten().filter(own).map(|row| row.newest.value.to_string()).collect()
     }
 
     /// What was shown before this instant, a run that begins with the token will not show; `None`: no token of ours.
@@ -239,7 +324,7 @@ impl Account {
     pub fn rows(&self, list: &str) -> Vec<Shown> {
         let of_owner = |row: &Row| {
             let stream = &self.rules.stream(list)?.owner.as_ref()?.stream;
-            let id = row.owner.as_ref()?;
+            let id = row.owner.first()?;
             Some(self.lists.get(stream)?.iter().find(|owner| owner.id == *id)?.newest.clone())
         };
         let shown = |row: &Row| {
@@ -250,15 +335,29 @@ impl Account {
         self.lists.get(list).into_iter().flatten().map(shown).collect()
     }
 
+    /// The texts of all rows that a list has, or ever had.
+    #[must_use]
+    pub fn ever(&self, list: &str) -> BTreeSet<String> {
+        let rows = self.lists.get(list).into_iter().flatten();
+        let versions = rows.flat_map(|row| std::iter::once(&row.newest).chain(&row.older));
+        versions.map(|version| version.value.to_string()).collect()
+    }
+
     /// The rows of a list, or of one owner's, each in the version that is shown now.
-    pub(super) fn visible(&self, list: &str, owner: Option<&str>) -> Vec<(&Row, &Version)> {
+    pub(super) fn visible(&self, list: &str, owner: &[String]) -> Vec<(&Row, &Version)> {
         let now = self.now();
-        let rows = self.lists.get(list).into_iter().flatten().filter(|row| row.owner.as_deref() == owner);
+        let rows = self.lists.get(list).into_iter().flatten().filter(|row| row.owner == owner);
         rows.filter_map(|row| Some((row, row.at(now)?))).collect()
     }
 
-    pub(super) fn knows(&self, list: &str, id: &str) -> bool {
-        self.lists.get(list).into_iter().flatten().any(|row| row.id == id)
+    /// The row of a list with this id, as it is shown now.
+    pub(super) fn one(&self, list: &str, id: &str) -> Option<&Version> {
+        self.lists.get(list)?.iter().find(|row| row.id == id)?.at(self.now())
+    }
+
+    /// Whether a list that is one per row of another one is there for `owner`.
+    pub(super) fn has_lists_of(&self, owner: &Owner, id: &[String]) -> bool {
+        self.lists.get(&owner.stream).into_iter().flatten().any(|row| owners(row, owner).contains(&id.to_vec()))
     }
 
     /// From now on requests meet this.
@@ -300,6 +399,48 @@ impl Row {
     /// The version that is shown at an instant; `None`: the row is not.
     fn at(&self, instant: i64) -> Option<&Version> {
         std::iter::once(&self.newest).chain(self.older.iter().rev()).find(|version| version.visible_at <= instant)
+    }
+}
+
+/// Whose lists there are of one row: its own, or one for each value within it.
+fn owners(row: &Row, owner: &Owner) -> Vec<Vec<String>> {
+    if owner.within.is_empty() {
+        return vec![vec![row.id.clone()]];
+    }
+    let values = owner.within.iter().flat_map(|place| every(&row.newest.value, place));
+    values.map(|value| vec![row.id.clone(), value]).collect()
+}
+
+/// A row at another stage.
+fn moved(value: &mut Value, moves: &Moves, to: &BTreeMap<String, Value>, time: Value) {
+    for (place, wanted) in to {
+        put_or_add(value, place, wanted.clone());
+    }
+    for place in &moves.at {
+        put_or_add(value, place, time.clone());
+    }
+    if let Some(appends) = &moves.appends {
+        let fields =
+            appends.row.iter().map(|(field, place)| (field.clone(), at(value, place).cloned().unwrap_or_default()));
+        let entry = fields.chain([(appends.at.clone(), time)]).collect();
+        if let Some(Value::Array(entries)) = at_mut(value, &appends.place) {
+            entries.push(Value::Object(entry));
+        }
+    }
+}
+
+/// No two states of a row are the same.
+fn marked(value: &mut Value, mark: u64) {
+    if let Some(object) = value.as_object_mut() {
+        object.insert("changeOfTheKit".to_owned(), mark.into());
+    }
+}
+
+/// An id as a number where `like` is one.
+fn in_the_form(like: Option<&Value>, id: &str) -> Value {
+    match (like, id.parse::<i64>()) {
+        (Some(Value::Number(_)), Ok(number)) => number.into(),
+        _ => id.into(),
     }
 }
 

@@ -11,8 +11,9 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::account::{Account, Fault, When};
-use super::body::scalar;
+use super::account::Account;
+use super::body::{insert, scalar};
+use super::fault::{Fault, When};
 use super::page::{Page, Params, page};
 use super::{CLIENT, KEY, State};
 use crate::clock::iso_ms;
@@ -72,7 +73,10 @@ impl Asked {
         if rules.send == Send::JsonBody && text(&self.headers, "content-type") != Some("application/json") {
             return json(415, &[], String::new());
         }
-        let Some((stream, owner)) = self.list(rules) else { return json(404, &[], "{}".to_owned()) };
+        if let Some((_, status)) = rules.required_headers.iter().find(|(name, _)| !self.headers.contains_key(*name)) {
+            return json(*status, &[], "{\"errors\":[\"a header is missing\"]}".to_owned());
+        }
+        let Some(target) = self.target(rules) else { return json(404, &[], "{}".to_owned()) };
         let later = self.params.iter().any(|(name, _)| name == rules.paging.next.param());
         let fault = account.meet(if later { When::LaterPage } else { When::FirstPage });
         match fault {
@@ -85,16 +89,24 @@ impl Asked {
             Some(Fault::Code(code)) => return refused(rules, &Refusal { status: 400, error: code.to_owned() }),
             Some(Fault::Half | Fault::BrokenOff | Fault::Circle | Fault::PagesForgotten) | None => {}
         }
-        if let Some((of, id)) = stream.owner.as_ref().zip(owner.as_deref())
-            && !account.knows(&of.stream, id)
-        {
+        let (streams, owner) = match target {
+            Target::Row(streams, id) => {
+                let found = streams.into_iter().find_map(|stream| Some((stream, account.one(&stream.name, &id)?)));
+                let Some((stream, version)) = found else { return json(404, &[], "{}".to_owned()) };
+                let place = stream.by_id.as_ref().and_then(|by_id| by_id.row.as_deref());
+                return told(&[], around(place, version.value.clone()), fault.as_ref());
+            }
+            Target::Lists(streams, owner) => (streams, owner),
+        };
+        let Some(stream) = streams.first() else { return json(404, &[], "{}".to_owned()) };
+        if let Some(of) = stream.owner.as_ref().filter(|of| !account.has_lists_of(of, &owner)) {
             return refused(rules, &Refusal { status: 404, error: of.gone.clone() });
         }
-        match page(rules, account, stream, owner.as_deref(), &self.params) {
+        match page(rules, account, &streams, &owner, &self.params) {
             Ok(page) => {
                 account.served += page.rows.len() as u64;
                 account.page_was_given(page.next.is_some());
-                self.give(state, page, fault)
+                self.give(state, stream, page, fault)
             }
             Err(refusal) => refused(rules, &refusal),
         }
@@ -113,69 +125,139 @@ impl Asked {
     }
 
     fn is_proven(&self, auth: &Auth, account: &Account) -> bool {
-        let expected = match auth {
-            Auth::ApiKey => format!("Basic {}", STANDARD.encode(format!("{KEY}:"))),
-            Auth::ClientCredentials(_) => format!("Bearer t{}", account.tokens),
-        };
-        text(&self.headers, "authorization") == Some(&expected)
+        let basic = |password: &str| format!("Basic {}", STANDARD.encode(format!("{KEY}:{password}")));
+        let given = text(&self.headers, "authorization");
+        match auth {
+            Auth::ApiKey { any_password: false } => given == Some(&basic("")),
+            Auth::ApiKey { any_password: true } => {
+                let decoded = given.and_then(|given| STANDARD.decode(given.strip_prefix("Basic ")?).ok());
+                decoded.is_some_and(|user| user.starts_with(format!("{KEY}:").as_bytes()))
+            }
+            Auth::KeyHeader { header, before } => text(&self.headers, header) == Some(&format!("{before}{KEY}")),
+            Auth::ClientCredentials(_) => given == Some(&format!("Bearer t{}", account.tokens)),
+        }
     }
 
-    /// The list that is asked for, and whose it is.
-    fn list<'r>(&self, rules: &'r Rules) -> Option<(&'r Stream, Option<String>)> {
+    /// What is asked for.
+    fn target<'r>(&self, rules: &'r Rules) -> Option<Target<'r>> {
         let path = self.path.strip_prefix(&rules.base_path)?.strip_prefix('/')?;
+        let listed = || rules.streams.iter().filter(|stream| stream.listed);
         // An exact path before one with a place in it: `opportunities/deleted` is no opportunity.
-        let exact = rules.streams.iter().find(|stream| stream.path == path);
-        let found = exact
-            .map(|stream| (stream, None))
-            .or_else(|| rules.streams.iter().find_map(|stream| Some((stream, Some(owner_in(&stream.path, path)?)))));
-        let (stream, owner) = found?;
-        let param = stream.owner.as_ref().and_then(|owner| owner.param.as_ref());
-        let told = param.map(|name| {
-            let value = self.params.iter().find(|(key, _)| key == name);
-            value.map(|(_, value)| value.clone()).unwrap_or_default()
-        });
-        Some((stream, owner.or(told)))
+        let exact: Vec<&Stream> = listed().filter(|stream| stream.path == path).collect();
+        if let Some(first) = exact.first() {
+            let param = first.owner.as_ref().and_then(|owner| owner.param.as_ref());
+            let owner = param.map(|name| self.param(name).unwrap_or_default().to_owned());
+            let chosen = exact.iter().copied().filter(|stream| {
+                stream.when.as_ref().is_some_and(|(name, value)| self.param(name) == Some(value.as_str()))
+            });
+            let chosen: Vec<&Stream> = chosen.collect();
+            return Some(Target::Lists(if chosen.is_empty() { exact } else { chosen }, owner.into_iter().collect()));
+        }
+        let owned = listed().find_map(|stream| Some((stream, places_in(&stream.path, path)?)));
+        if let Some((stream, owner)) = owned {
+            return Some(Target::Lists(vec![stream], owner));
+        }
+        let by_id = |stream: &&'r Stream| {
+            stream.by_id.as_ref().and_then(|by_id| places_in(&by_id.path, path)?.into_iter().next())
+        };
+        let id = rules.streams.iter().find_map(|stream| by_id(&stream))?;
+        Some(Target::Row(rules.streams.iter().filter(|stream| by_id(stream).is_some()).collect(), id))
     }
 
-    fn give(&self, state: &State, page: Page, fault: Option<Fault>) -> Response {
+    fn param(&self, name: &str) -> Option<&str> {
+        self.params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    fn give(&self, state: &State, stream: &Stream, page: Page, fault: Option<Fault>) -> Response {
         let rules = &*state.rules;
-        let own = self.params.iter().find(|(name, _)| name == rules.paging.next.param());
+        let own = self.param(rules.paging.next.param());
         let next = match fault {
-            Some(Fault::Circle) => own.map(|(_, cursor)| cursor.clone()).or(page.next),
-            _ => page.next,
+            Some(Fault::Circle) => own.map(str::to_owned).or(page.next.clone()),
+            _ => page.next.clone(),
         };
         let mut headers = Vec::new();
         if let (Next::Link { param }, Some(next)) = (&rules.paging.next, &next) {
             let link = format!("<{}{}?{param}={}>; rel=\"next\"", state.origin, self.path, encode(next));
             headers.push(("Link".to_owned(), link));
         }
-        let body = body(rules, &page.rows, next, page.sync);
-        match fault {
-            Some(Fault::Half) => truncated(&headers, body, false),
-            Some(Fault::BrokenOff) => truncated(&headers, body, true),
-            _ => json(200, &headers, body),
+        let body = self.body(state, stream, page, next);
+        told(&headers, body, fault.as_ref())
+    }
+
+    /// The rows with what stands around them.
+    fn body(&self, state: &State, stream: &Stream, page: Page, next: Option<String>) -> Value {
+        let rules = &*state.rules;
+        let mut rows = page.rows.into_iter();
+        let rows = match (stream.single, stream.keyed) {
+            (true, _) => rows.next().map_or(Value::Null, |(_, row)| row),
+            (false, true) => Value::Object(rows.collect()),
+            (false, false) => rows.map(|(_, row)| row).collect(),
+        };
+        let place = if stream.single { &stream.rows } else { stream.place(rules) };
+        let mut body = around(place.as_deref(), rows);
+        if !stream.paged || place.is_none() {
+            return body;
         }
+        if let Some(errors) = &rules.answer.errors {
+            insert(&mut body, &errors.flag, true.into());
+        }
+        match &rules.paging.next {
+            Next::Link { .. } => {}
+            Next::Token { field, more, encoded, .. } => {
+                if let Some(more) = more {
+                    insert(&mut body, more, next.is_some().into());
+                }
+                if let Some(next) = next {
+                    insert(&mut body, field, if *encoded { encode(&next) } else { next }.into());
+                }
+            }
+            Next::Number { param, url, last } => {
+                if let Some(last) = last {
+                    insert(&mut body, last, next.is_none().into());
+                }
+                if let Some((place, next)) = url.as_ref().zip(next) {
+                    insert(&mut body, place, self.url(state, param, &next).into());
+                }
+            }
+        }
+        if let Some((rule, token)) = rules.sync.as_ref().zip(page.sync) {
+            insert(&mut body, &rule.field, token.into());
+        }
+        body
+    }
+
+    /// The URL of this request with another value of a parameter.
+    fn url(&self, state: &State, param: &str, value: &str) -> String {
+        let others =
+            self.params.iter().filter(|(name, _)| name != param).map(|(name, value)| (name.as_str(), value.as_str()));
+        let pairs = others.chain([(param, value)]).map(|(name, value)| format!("{}={}", encode(name), encode(value)));
+        format!("{}{}?{}", state.origin, self.path, pairs.collect::<Vec<_>>().join("&"))
     }
 }
 
-/// The rows with what stands around them.
-fn body(rules: &Rules, rows: &[String], next: Option<String>, sync: Option<String>) -> String {
-    let list = format!("[{}]", rows.join(","));
-    let Some(key) = &rules.answer.rows else { return list };
-    let mut members = Vec::new();
-    if let Some(errors) = &rules.answer.errors {
-        members.push(format!("\"{}\":true", errors.flag));
+/// What a request asks for.
+enum Target<'r> {
+    /// Lists of one path, and whose they are.
+    Lists(Vec<&'r Stream>, Vec<String>),
+    /// One row, of any of these lists.
+    Row(Vec<&'r Stream>, String),
+}
+
+/// A value at a place of an object that holds nothing else.
+fn around(place: Option<&str>, value: Value) -> Value {
+    let Some(place) = place else { return value };
+    let mut body = Value::Null;
+    insert(&mut body, place, value);
+    body
+}
+
+/// An answer, or what a fault makes of it.
+fn told(headers: &[(String, String)], body: Value, fault: Option<&Fault>) -> Response {
+    match fault {
+        Some(Fault::Half) => truncated(headers, body.to_string(), false),
+        Some(Fault::BrokenOff) => truncated(headers, body.to_string(), true),
+        _ => json(200, headers, body.to_string()),
     }
-    members.push(format!("\"{key}\":{list}"));
-    if let Next::Token { field, more, encoded, .. } = &rules.paging.next {
-        members.push(format!("\"{more}\":{}", next.is_some()));
-        let written = next.map(|next| if *encoded { encode(&next) } else { next });
-        members.extend(written.map(|next| format!("\"{field}\":{}", Value::from(next))));
-    }
-    if let Some(rule) = &rules.sync {
-        members.extend(sync.map(|token| format!("\"{}\":{}", rule.field, Value::from(token))));
-    }
-    format!("{{{}}}", members.join(","))
 }
 
 /// A refusal as the vendor tells it.
@@ -189,12 +271,25 @@ fn refused(rules: &Rules, refusal: &Refusal) -> Response {
     }
 }
 
-/// The id in the place of `{owner}`, if `path` is `pattern` otherwise.
-fn owner_in(pattern: &str, path: &str) -> Option<String> {
-    let (before, after) = pattern.split_once("{owner}")?;
-    let id = path.strip_prefix(before)?.strip_suffix(after)?;
-    let decoded = query_pairs(&format!("id={id}")).pop()?.1;
-    (!id.is_empty() && !id.contains('/')).then_some(decoded)
+/// What stands in the places `{…}` of `pattern`, each a part of the path, if `path` is like it otherwise.
+fn places_in(pattern: &str, path: &str) -> Option<Vec<String>> {
+    let (wanted, given) = (pattern.split('/'), path.split('/'));
+    if wanted.clone().count() != given.clone().count() {
+        return None;
+    }
+    let mut found = Vec::new();
+    for (wanted, given) in wanted.zip(given) {
+        if wanted.starts_with('{') && wanted.ends_with('}') {
+            let (_, decoded) = query_pairs(&format!("id={given}")).pop()?;
+            if given.is_empty() {
+                return None;
+            }
+            found.push(decoded);
+        } else if wanted != given {
+            return None;
+        }
+    }
+    Some(found)
 }
 
 /// Percent-encodes what is no letter, digit, `-`, `.`, `_` or `~`.
@@ -212,9 +307,9 @@ mod tests {
 
     #[test]
     fn an_owner_stands_in_the_path_and_nowhere_else() {
-        let owner = |path: &str| owner_in("opportunities/{owner}/offers", path);
-        assert_eq!(owner("opportunities/a-1/offers").as_deref(), Some("a-1"));
-        assert_eq!(owner("opportunities/a%20b/offers").as_deref(), Some("a b"));
+        let owner = |path: &str| places_in("opportunities/{owner}/offers", path);
+        assert_eq!(owner("opportunities/a-1/offers"), Some(vec!["a-1".to_owned()]));
+        assert_eq!(owner("opportunities/a%20b/offers"), Some(vec!["a b".to_owned()]));
         for none in ["opportunities//offers", "opportunities/a/b/offers", "opportunities/a/notes", "offers"] {
             assert_eq!(owner(none), None, "{none}");
         }

@@ -25,21 +25,22 @@ pub fn examples(rules: &Rules, file: &str, folder: &Path) -> Result<Examples, Pr
         };
         let mut rows = Vec::new();
         for path in files(folder, &stream.name) {
-            match rows_of(rules, &path) {
+            match rows_of(rules, stream, &path) {
                 Some(more) => rows.extend(more),
                 None => add(path.display().to_string(), 0, "holds no list of rows", format!("where {file} says")),
             }
         }
         if let Some(example) = &stream.example {
             match serde_json::from_str(example) {
+                Ok(Value::Array(more)) => rows.extend(more),
                 Ok(row) => rows.push(row),
                 Err(error) => add(file.to_owned(), stream.line, "the example is no JSON", error.to_string()),
             }
         }
-        let identified = |row: &Value| at(row, &stream.id).and_then(scalar).is_some();
-        if !rows.iter().all(identified) {
-            let hint = "`id` names the field of a row's id".to_owned();
-            add(file.to_owned(), stream.line, &format!("rows have no `{}`", stream.id), hint);
+        let unnamed = stream.id.as_ref().filter(|id| !rows.iter().all(|row| at(row, id).and_then(scalar).is_some()));
+        if let Some(id) = unnamed {
+            let hint = "`id` names the field of a row's id; `nameless: true` if they have none".to_owned();
+            add(file.to_owned(), stream.line, &format!("rows have no `{id}`"), hint);
         } else if let Some(wrong) = missing_place(stream, &rows) {
             let hint = "name the field as the fixtures have it".to_owned();
             add(file.to_owned(), stream.line, &format!("no row has `{wrong}`"), hint);
@@ -70,11 +71,16 @@ fn files(folder: &Path, stream: &str) -> Vec<std::path::PathBuf> {
     found
 }
 
-fn rows_of(rules: &Rules, path: &Path) -> Option<Vec<Value>> {
+/// A row that is given by its id stands alone, as the answer does, or in a list like the others.
+fn rows_of(rules: &Rules, stream: &Stream, path: &Path) -> Option<Vec<Value>> {
     let answer: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
-    let rows = match &rules.answer.rows {
-        Some(place) => at(&answer, place)?,
-        None => &answer,
-    };
-    rows.as_array().cloned()
+    if stream.single || !stream.listed {
+        let place = if stream.single { &stream.rows } else { &stream.by_id.as_ref()?.row };
+        return place.as_ref().map_or(Some(&answer), |place| at(&answer, place)).map(|row| vec![row.clone()]);
+    }
+    let rows = stream.place(rules).as_ref().map_or(Some(&answer), |place| at(&answer, place))?;
+    match rows {
+        Value::Object(members) if stream.keyed => Some(members.values().cloned().collect()),
+        other => other.as_array().cloned(),
+    }
 }

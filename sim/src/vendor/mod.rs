@@ -7,6 +7,8 @@ mod account;
 mod answer;
 mod body;
 mod delivery;
+mod event;
+mod fault;
 mod fixtures;
 mod page;
 
@@ -17,8 +19,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::rules::Rules;
-pub use account::{Account, Change, Fault, Planned, Shown, When};
-pub use delivery::{Courier, Delivery, Tamper, sign};
+pub use account::{Account, Change, Shown};
+pub use delivery::{Courier, Delivery, Message, Tamper, greeting, sign};
+pub use event::{event_of, message};
+pub use fault::{Fault, Planned, When};
 pub use fixtures::{Examples, examples};
 
 /// The API key of the one account, and the secret of the client `kit`.

@@ -14,8 +14,8 @@ pub(super) type Params = Vec<(String, String)>;
 
 /// A page as it is answered.
 pub(super) struct Page {
-    /// The exact text of each row.
-    pub(super) rows: Vec<String>,
+    /// Each row with its id.
+    pub(super) rows: Vec<(String, Value)>,
     /// The cursor of the page that follows.
     pub(super) next: Option<String>,
     /// The token of the next run, of a last page that has a row in its run.
@@ -41,46 +41,58 @@ struct Run {
     began: i64,
 }
 
-/// The page that `params` ask for, of the rows of `owner` if the list is one per owner.
+/// The page that `params` ask for, of lists that have one path; of the rows of `owner` if they are one per owner.
 ///
 /// # Errors
 /// The vendor's refusal.
 pub(super) fn page(
     rules: &Rules,
     account: &Account,
-    stream: &Stream,
-    owner: Option<&str>,
+    streams: &[&Stream],
+    owner: &[String],
     params: &Params,
 ) -> Result<Page, Refusal> {
-    let cursor = cursor_of(rules, account, params)?;
+    let Some(first) = streams.first() else { return Ok(Page { rows: Vec::new(), next: None, sync: None }) };
+    let counted = matches!(rules.paging.next, Next::Number { .. });
+    let cursor = if counted { None } else { cursor_of(rules, account, params)? };
     let run = match &cursor {
         Some(cursor) => cursor.run,
-        None => run_of(rules, account, stream, params)?,
+        None => run_of(rules, account, first, params)?,
     };
     let own = cursor.as_ref().filter(|cursor| !cursor.params.is_empty()).map_or(params, |cursor| &cursor.params);
-    let size = size_of(rules, own)?.min(account.page_rows);
+    let size = if first.paged { size_of(rules, own)?.min(account.page_rows) } else { u64::MAX };
+    let order = order_of(rules, own)?;
     let mut fitting = Vec::new();
-    for (row, version) in account.visible(&stream.name, owner) {
-        let in_run = run.is_none_or(|run| version.visible_at >= run.since);
-        if in_run && fits(stream, own, row, version)? {
-            fitting.push((key(rules.paging.order, row, version), version));
+    for stream in streams {
+        for (row, version) in account.visible(&stream.name, owner) {
+            let in_run = run.is_none_or(|run| version.visible_at >= run.since);
+            if in_run && fits(stream, own, row, version)? {
+                fitting.push((key(order, row, version), version));
+            }
         }
     }
-    fitting.sort_by(|(one, _), (other, _)| if ascending(rules) { one.cmp(other) } else { other.cmp(one) });
+    let ascending = order == Order::IdAscending;
+    fitting.sort_by(|(one, _), (other, _)| if ascending { one.cmp(other) } else { other.cmp(one) });
     if let Some(cursor) = &cursor {
-        fitting.retain(|(key, _)| if ascending(rules) { *key > cursor.after } else { *key < cursor.after });
+        fitting.retain(|(key, _)| if ascending { *key > cursor.after } else { *key < cursor.after });
     }
     let size = usize::try_from(size).unwrap_or(usize::MAX);
+    let number = if counted { number_of(rules, params)? } else { 1 };
+    fitting.drain(..fitting.len().min(size.saturating_mul(number - 1)));
     let more = fitting.len() > size;
     fitting.truncate(size);
     let last = fitting.last().filter(|_| more).map(|(key, _)| key.clone());
     let next = last.map(|after| {
+        if counted {
+            return (number + 1).to_string();
+        }
         let params = if rules.paging.alone.is_some() { own.clone() } else { Params::new() };
         write(rules, &Cursor { generation: account.generation, after, run, params })
     });
     let empty = cursor.is_none() && fitting.is_empty();
     let sync = run.filter(|_| next.is_none() && !empty).map(|run| format!("s{}", run.began));
-    Ok(Page { rows: fitting.iter().map(|(_, version)| version.value.to_string()).collect(), next, sync })
+    let rows = fitting.iter().map(|((_, id), version)| (id.clone(), version.value.clone()));
+    Ok(Page { rows: rows.collect(), next, sync })
 }
 
 fn value<'p>(params: &'p Params, name: &str) -> Option<&'p str> {
@@ -112,9 +124,23 @@ fn run_of(rules: &Rules, account: &Account, stream: &Stream, params: &Params) ->
 }
 
 fn size_of(rules: &Rules, params: &Params) -> Result<u64, Refusal> {
-    let Some(text) = value(params, &rules.paging.size_param) else { return Ok(rules.paging.default) };
-    let size = text.parse().ok().filter(|size| (1..=rules.paging.max).contains(size));
+    let Some(rule) = &rules.paging.size else { return Ok(u64::MAX) };
+    let Some(text) = value(params, &rule.param) else { return Ok(rule.default) };
+    let size = text.parse().ok().filter(|size| (1..=rule.max).contains(size));
     size.ok_or_else(|| Refusal { status: 400, error: "invalid_page_size".to_owned() })
+}
+
+/// Which page is asked for, where they are counted.
+fn number_of(rules: &Rules, params: &Params) -> Result<usize, Refusal> {
+    let Some(text) = value(params, rules.paging.next.param()) else { return Ok(1) };
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| Refusal { status: 400, error: "invalid_page".to_owned() })
+}
+
+fn order_of(rules: &Rules, params: &Params) -> Result<Order, Refusal> {
+    let chosen = rules.paging.sort.as_ref().and_then(|sort| Some((sort, value(params, &sort.param)?)));
+    let Some((sort, text)) = chosen else { return Ok(rules.paging.order) };
+    sort.orders.get(text).copied().ok_or_else(|| Refusal { status: 400, error: "invalid_sort".to_owned() })
 }
 
 /// Whether a row is what the parameters ask for. Parameters that the vendor does not know are ignored.
@@ -125,6 +151,7 @@ fn fits(stream: &Stream, params: &Params, row: &Row, version: &Version) -> Resul
         let end = stream.times.parse(text).ok_or_else(|| wrong(&filter.param))?;
         let inside = time(stream, row, version, &filter.column).is_some_and(|at| match filter.end {
             End::AtLeast => at >= end,
+            End::After => at > end,
             End::AtMost => at <= end,
         });
         if !inside {
@@ -157,30 +184,30 @@ fn fits(stream: &Stream, params: &Params, row: &Row, version: &Version) -> Resul
             return Ok(false);
         }
     }
-    Ok(shown(stream, params, version))
+    Ok(shown(stream, params, row, version))
 }
 
-/// Of a list that shows some rows alone when asked for: whether this is one of what is asked for.
-fn shown(stream: &Stream, params: &Params, version: &Version) -> bool {
-    let Some(hidden) = stream.hidden.as_ref().filter(|hidden| hidden.alone) else { return true };
+/// Of a list that shows some rows only, or alone, when asked for: whether this is one of what is asked for.
+fn shown(stream: &Stream, params: &Params, row: &Row, version: &Version) -> bool {
+    let Some(hidden) = &stream.hidden else { return true };
+    let asked = value(params, &hidden.param) == Some(&hidden.value);
+    if !hidden.alone {
+        return asked || !row.hidden;
+    }
     let is_hidden =
         at(&version.value, &hidden.param).and_then(Value::as_bool).is_some_and(|is| hidden.value.parse() == Ok(is));
-    is_hidden == (value(params, &hidden.param) == Some(&hidden.value))
+    is_hidden == asked
 }
 
 /// What the vendor compares: its own time of change and creation, whatever the row shows of them.
 fn time(stream: &Stream, row: &Row, version: &Version, column: &str) -> Option<i64> {
-    if column == stream.times.changed {
+    if Some(column) == stream.times.changed.as_deref() {
         return Some(version.changed);
     }
     if column == stream.times.created {
         return Some(row.created);
     }
     stream.times.parse(&scalar(at(&version.value, column)?)?)
-}
-
-fn ascending(rules: &Rules) -> bool {
-    rules.paging.order == Order::IdAscending
 }
 
 fn key(order: Order, row: &Row, version: &Version) -> (i64, String) {
@@ -198,13 +225,15 @@ fn write(rules: &Rules, cursor: &Cursor) -> String {
     match rules.paging.next {
         // Of brackets, quotes and commas: what must be encoded shows who forgets it.
         Next::Token { encoded: true, .. } => text,
-        Next::Token { .. } | Next::Link { .. } => URL_SAFE_NO_PAD.encode(text),
+        Next::Token { .. } | Next::Link { .. } | Next::Number { .. } => URL_SAFE_NO_PAD.encode(text),
     }
 }
 
 fn read(rules: &Rules, text: &str) -> Option<Cursor> {
     match rules.paging.next {
         Next::Token { encoded: true, .. } => serde_json::from_str(text).ok(),
-        Next::Token { .. } | Next::Link { .. } => serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok(),
+        Next::Token { .. } | Next::Link { .. } | Next::Number { .. } => {
+            serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+        }
     }
 }

@@ -1,0 +1,122 @@
+//! A vendor, who reads from it and receives from it, and what normalize makes of that.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hirewire_ingest::{Connection, Errands, Kept, Rehearsal};
+use hirewire_normalize::Rehearsal as Normalize;
+use hirewire_sim::Event;
+use hirewire_sim::vendor::{Account, Tamper, Vendor, message, sign};
+use jiff::Timestamp;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::desk::{Desk, OLD, now_ms};
+use super::scene::ROWS;
+use super::{Kit, lists};
+
+/// The vendor's clock begins this long before ours: it can be moved on and never passes ours, and what happens now by it
+/// is not old.
+const HOURS_BEFORE: i64 = 2;
+/// Rounds within which what waits is read.
+const ROUNDS: usize = 4;
+/// Beyond lag and delays, for the seconds of the `Date` header.
+const A_BIT: Duration = Duration::from_secs(30);
+
+pub(super) struct Facts<'a> {
+    kit: &'a Kit,
+    desk: Option<&'a Desk>,
+    pub(super) vendor: Vendor,
+    connection: Arc<Connection>,
+    readers: BTreeMap<String, Rehearsal>,
+    pub(super) normalize: Normalize,
+    _folder: TempDir,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) async fn new(kit: &'a Kit, desk: Option<&'a Desk>) -> Result<Self, String> {
+        let account = Account::new(kit.rules.clone(), &kit.examples, ROWS, HOURS_BEFORE);
+        let vendor = Vendor::start(kit.rules.clone(), account).await;
+        let vendor = vendor.map_err(|error| format!("the simulated vendor cannot listen: {error}"))?;
+        let connection = Arc::new(kit.polling(&vendor.origin));
+        let folder = tempfile::tempdir().map_err(|error| format!("no folder for state: {error}"))?;
+        let of_ours = hirewire_normalize::Connection {
+            name: connection.name.clone(),
+            tenant: connection.tenant.clone(),
+            vendor: kit.manifest.vendor.clone(),
+            plan: kit.plan.clone(),
+        };
+        let normalize = Normalize::new(of_ours, folder.path())?;
+        Ok(Self { kit, desk, vendor, connection, readers: BTreeMap::new(), normalize, _folder: folder })
+    }
+
+    /// Every list is read, in the order of the manifest.
+    pub(super) async fn poll_all(&mut self) -> Result<(), String> {
+        for stream in lists(&self.kit.manifest) {
+            self.poll(&stream.name).await?;
+        }
+        Ok(())
+    }
+
+    /// A list is read, by windows that go on from where the last ones ended.
+    pub(super) async fn poll(&mut self, list: &str) -> Result<(), String> {
+        if !self.readers.contains_key(list) {
+            let reader = self.kit.http.as_ref().and_then(|http| Rehearsal::new(http, &self.connection, list));
+            self.readers.insert(list.to_owned(), reader.ok_or_else(|| format!("the list {list} is not polled"))?);
+        }
+        let now = self.now();
+        let Some(reader) = self.readers.get_mut(list) else { return Ok(()) };
+        reader.hear(now);
+        for _ in 0..2 {
+            reader.read().await;
+        }
+        let rows = reader.take();
+        self.keep(rows)
+    }
+
+    /// What happened is shown by then, whatever the list.
+    pub(super) fn settle(&self) {
+        let api = self.kit.manifest.api.as_ref();
+        let own = api.map(|api| api.lag + api.overlap).unwrap_or_default();
+        self.vendor.with(|account| account.pass(own.as_secs() + self.kit.rules.visible_within_secs + A_BIT.as_secs()));
+    }
+
+    /// The event of a row is delivered, and what it names is read. `row` is what the row is, or was; the event happened at
+    /// `at_ms` by the vendor's clock.
+    pub(super) async fn deliver(&mut self, event: &Event, row: &Value, at_ms: i64) -> Result<(), String> {
+        let Some((desk, rules)) = self.desk.zip(self.kit.rules.webhook.as_ref()) else { return Ok(()) };
+        let base = self.kit.bodies.get(&event.name);
+        let message = message(&self.kit.rules, event, base, row, &self.vendor.origin);
+        // Where the body tells when it was sent, it tells when it happened.
+        let sent_at = if rules.body_tells_when_sent() { at_ms } else { now_ms() };
+        let delivery = sign(rules, &message, OLD.as_bytes(), sent_at, Tamper::None);
+        let (status, taken) = desk.bring("kit", &delivery).await?;
+        if taken.events.is_empty() {
+            return Err(format!("the event {} is answered {status}, and should be kept", event.name));
+        }
+        let now = self.now();
+        for record in taken.events {
+            self.normalize.take(record, now)?;
+        }
+        let errands = self.kit.http.as_ref().and_then(|http| Errands::new(http, &self.connection));
+        let Some(mut errands) = errands else { return Ok(()) };
+        errands.ask(taken.wanted);
+        for _ in 0..ROUNDS {
+            let rows = errands.read().await;
+            self.keep(rows)?;
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, rows: Vec<Kept>) -> Result<(), String> {
+        let now = self.now();
+        rows.into_iter().try_for_each(|row| self.normalize.take(row.record, now))
+    }
+
+    /// The vendor's clock, and ours as far as normalize is told: two hours between what is told and what is observed would
+    /// be another story.
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.vendor.with(|account| account.now())).unwrap_or_default()
+    }
+}
