@@ -33,7 +33,7 @@ pub(super) struct Asked<'a> {
 pub(super) struct Row {
     /// Its exact bytes, but for what is left out.
     pub(super) xml: Bytes,
-    /// The same as JSON.
+    /// The same as JSON; nothing, if it cannot be read.
     pub(super) json: Bytes,
 }
 
@@ -99,11 +99,13 @@ pub(super) fn read(body: &[u8], asked: &Asked<'_>, later: bool) -> Result<Answer
     }
     let of_row = |xml: Vec<u8>| {
         let mut json = String::new();
-        xml::to_json(&xml, &asked.soap.forms, &mut json).map_err(broken)?;
-        Ok(Row { xml: xml.into(), json: json.into() })
+        // One bad row must not stop the list it came in: the mapping makes a dead letter of it.
+        if xml::to_json(&xml, &asked.soap.forms, &mut json).is_err() {
+            "{}".clone_into(&mut json);
+        }
+        Row { xml: xml.into(), json: json.into() }
     };
-    let rows = page.rows.into_iter().map(of_row).collect::<Result<_, _>>()?;
-    Ok(Answer { rows, rest: page.rest.into() })
+    Ok(Answer { rows: page.rows.into_iter().map(of_row).collect(), rest: page.rest.into() })
 }
 
 /// A fault by its code: `Server` may be asked again, all else gives the same again (SOAP 1.1, section 4.4.1). Of a later

@@ -140,3 +140,75 @@ fn a_mapping_that_does_not_speak_of_xml_reads_none() {
     let reject = plan.apply(&mut Scratch::default(), &input, &mut Nobody).map(|_| ()).unwrap_err();
     assert_eq!(reject.code, RejectCode::InvalidJson);
 }
+
+/// Whatever is done to a page: it is refused, or it gives rows that are XML, and JSON that is JSON. Nothing panics.
+#[test]
+fn a_page_that_is_damaged_at_random_is_refused_or_read_and_what_is_read_is_json() {
+    const PIECES: [&str; 24] = [
+        "<",
+        ">",
+        "</",
+        "/>",
+        "<a>",
+        "</a>",
+        "<a/>",
+        "&",
+        ";",
+        "&amp;",
+        "&#x41;",
+        "&#0;",
+        "\"",
+        "'",
+        "=",
+        " xmlns:w='v'",
+        " a:nil='true'",
+        "<![CDATA[",
+        "]]>",
+        "<!--",
+        "-->",
+        "<?x?>",
+        "<!DOCTYPE a>",
+        "\u{feff}",
+    ];
+    let page = format!(
+        "<s:Envelope xmlns:s='soap'><s:Body><w:Answer xmlns:w='u'><Total>1</Total><Data>{ROW}{ROW}</Data></w:Answer></s:Body></s:Envelope>"
+    );
+    let forms = Forms { lists: ["Note".to_owned()].into(), keyed: [("ID".to_owned(), "type".to_owned())].into() };
+    let mut random = fastrand::Rng::with_seed(7);
+    let (mut refused, mut read, mut rows) = (0, 0, 0);
+    for _ in 0..20_000 {
+        let mut bytes = page.as_bytes().to_vec();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(..bytes.len());
+            match random.u8(..5) {
+                0 => drop(bytes.remove(at)),
+                1 => bytes[at] = random.u8(..),
+                2 => bytes.truncate(at.max(1)),
+                3 => drop(bytes.splice(at..at, PIECES[random.usize(..PIECES.len())].bytes())),
+                _ => drop(bytes.drain(at..(at + random.usize(..40)).min(bytes.len()))),
+            }
+            if bytes.is_empty() {
+                bytes.push(b'<');
+            }
+        }
+        let mut json = String::new();
+        if hirewire_mapping::xml::to_json(&bytes, &forms, &mut json).is_ok() {
+            assert!(tool::is_json(json.as_bytes()), "{json}\n{}", String::from_utf8_lossy(&bytes));
+        }
+        match hirewire_mapping::xml::split(&bytes, &["Data", "Parcel"], &["Sent".to_owned()]) {
+            Err(_) => refused += 1,
+            Ok(page) => {
+                read += 1;
+                assert!(page.rest.is_empty() || tool::is_json(page.rest.as_bytes()), "{}", page.rest);
+                for row in page.rows {
+                    rows += 1;
+                    let mut json = String::new();
+                    if hirewire_mapping::xml::to_json(&row, &forms, &mut json).is_ok() {
+                        assert!(tool::is_json(json.as_bytes()) && !json.contains("\"Sent\""), "{json}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(refused > 3_000 && read > 700 && rows > 700, "{refused} {read} {rows}");
+}

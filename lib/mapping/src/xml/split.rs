@@ -37,10 +37,12 @@ struct Row {
 /// Splits a page whose rows stand at `place`, local names from the payload down. Elements with a name of `leave_out` are
 /// taken out of the rows. An empty `place` is the payload itself.
 ///
+/// A row may hold letters and entities that make it unreadable: it is a row all the same, and [`to_json`] refuses it.
+///
 /// # Errors
-/// When it is no XML, or more than the limits allow.
+/// When its tags are not those of XML, it has a document type, or what is around the rows cannot be read.
 pub fn split(xml: &[u8], place: &[&str], leave_out: &[String]) -> Result<Split, XmlError> {
-    let mut tokens = Tokens::new(xml)?;
+    let mut tokens = Tokens::tags(xml)?;
     let mut open: Vec<Open<'_>> = Vec::new();
     let mut found = Split::default();
     // Its depth.
@@ -155,6 +157,23 @@ mod tests {
             rows(&split)[0],
             "<w:Row xmlns:w=\"u&amp;v\" xmlns:s=\"soap\" x='1' ><w:A>\u{e4}</w:A><w:B/></w:Row>"
         );
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_a_row_and_the_others_are_none_the_worse() {
+        for bad in ["\u{1}", "&nbsp;", "&#0;", "<A x='&y;'/>"] {
+            let page = PAGE.replace("<w:B/>", bad);
+            let split = split(page.as_bytes(), &["Data", "Row"], &[]).unwrap();
+            assert_eq!(split.rows.len(), 2, "{bad}");
+            let read = |row: &[u8]| to_json(row, &Forms::default(), &mut String::new());
+            assert!(
+                rows(&split)[0].contains(bad) && read(&split.rows[0]).is_err() && read(&split.rows[1]).is_ok(),
+                "{bad}"
+            );
+            // Around the rows it is another thing.
+            let around = PAGE.replace("<w:Total>", &format!("<w:Total>{bad}"));
+            assert!(super::split(around.as_bytes(), &["Data", "Row"], &[]).is_err(), "{bad}");
+        }
     }
 
     #[test]

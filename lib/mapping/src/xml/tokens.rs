@@ -34,22 +34,30 @@ pub(super) struct Tokens<'x> {
     reader: Reader<&'x [u8]>,
     depth: usize,
     begun: bool,
+    /// Whether letters and entities are judged. If not, what stands between tags is passed unread.
+    strict: bool,
 }
 
 impl<'x> Tokens<'x> {
     pub(super) fn new(xml: &'x [u8]) -> Result<Self, XmlError> {
+        let tokens = Self::tags(xml)?;
+        if let Some(at) = tokens.text.bytes().position(|byte| byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r')) {
+            return Err(XmlError { fault: XmlFault::Syntax("a letter that XML forbids"), at: at + tokens.skipped });
+        }
+        Ok(Self { strict: true, ..tokens })
+    }
+
+    /// For the places of tags alone: a row that cannot be read does not spoil the page that it came in.
+    pub(super) fn tags(xml: &'x [u8]) -> Result<Self, XmlError> {
         let text =
             std::str::from_utf8(xml).map_err(|error| XmlError { fault: XmlFault::Utf8, at: error.valid_up_to() })?;
-        if let Some(at) = text.bytes().position(|byte| byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r')) {
-            return Err(XmlError { fault: XmlFault::Syntax("a letter that XML forbids"), at });
-        }
         let whole = text;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut reader = Reader::from_str(text);
         let config = reader.config_mut();
         config.expand_empty_elements = true;
         config.check_comments = true;
-        Ok(Self { text, skipped: whole.len() - text.len(), reader, depth: 0, begun: false })
+        Ok(Self { text, skipped: whole.len() - text.len(), reader, depth: 0, begun: false, strict: false })
     }
 
     fn at(&self) -> usize {
@@ -80,6 +88,7 @@ impl<'x> Tokens<'x> {
                     return self.wrong("text outside of the outermost element");
                 }
                 Event::CData(text) => return Ok(Token::Text(text.xml10_content())),
+                Event::GeneralRef(_) if !self.strict => {}
                 Event::GeneralRef(name) => {
                     let letter = match name.resolve_char_ref() {
                         Ok(Some(letter)) => Some(letter).filter(|letter| allowed(*letter)),
@@ -123,18 +132,21 @@ impl<'x> Tokens<'x> {
         let name = self.text.get(from + 1..from + 1 + length).filter(|name| is_name(name));
         let Some(name) = name else { return self.wrong("an element without a name") };
         let (mut attributes, mut namespaces) = (Vec::new(), Vec::new());
-        for attribute in tag.attributes() {
+        for (index, attribute) in tag.attributes().enumerate() {
+            if index == MAX_ATTRIBUTES {
+                return self.wrong("an element with too many attributes");
+            }
             let Ok(attribute) = attribute else {
                 return self.wrong("a broken attribute, or one that stands there twice");
             };
-            if attributes.len() + namespaces.len() == MAX_ATTRIBUTES {
-                return self.wrong("an element with too many attributes");
-            }
             let Some(key) = within(self.text, attribute.key.0).filter(|key| is_name(key)) else {
                 return self.wrong("an attribute without a name");
             };
             if key == "xmlns" || key.starts_with("xmlns:") {
                 namespaces.push((key, within(self.text, &attribute.value).unwrap_or_default()));
+                continue;
+            }
+            if !self.strict {
                 continue;
             }
             let Ok(value) = attribute.normalized_value(quick_xml::XmlVersion::Implicit1_0) else {
