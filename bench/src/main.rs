@@ -15,6 +15,7 @@ mod pace;
 mod place;
 mod process;
 mod receiver;
+mod route;
 mod startup;
 mod topic;
 mod transactions;
@@ -38,6 +39,8 @@ enum Which {
     Latency(latency::LatencyArguments),
     /// `hirewire normalize` alone: a full raw topic drained, then a paced stream; beside it a raw copy.
     Normalize(normalize::NormalizeArguments),
+    /// `hirewire route` alone: one slow sink, three quick ones, and three beside a dead one.
+    Route(route::RouteArguments),
     /// From `hirewire up` on an empty folder to ready, and to the first row delivered.
     Startup(startup::StartupArguments),
     /// Transactions of a few records, one after the other; `bench/broker` runs it on both brokers.
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
                 match Arguments::parse().which {
                     Which::Latency(arguments) => arguments.run().await,
                     Which::Normalize(arguments) => arguments.run().await,
+                    Which::Route(arguments) => arguments.run().await,
                     Which::Startup(arguments) => arguments.run().await,
                     Which::Transactions(arguments) => arguments.run().await,
                     Which::Copy(arguments) => arguments.run(),
