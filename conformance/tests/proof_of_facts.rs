@@ -83,7 +83,7 @@ async fn what_an_event_names_and_nobody_reads_is_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_move_that_becomes_several_events_or_another_time_is_found() {
     let mapping = "mapping.yaml";
-    let cases: [Case; 5] = [
+    let cases: [Case; 6] = [
         // The history names another stage than the webhook.
         (
             "greenhouse",
@@ -113,6 +113,14 @@ async fn a_move_that_becomes_several_events_or_another_time_is_found() {
             "entered_at: status.dateChanged",
             "entered_at: appliedDate",
             "one-fact of application_details: one move, told by poll, is",
+        ),
+        // The row says that nobody was hired.
+        (
+            "ashby",
+            mapping,
+            "Hired: HIRED, Archived: ARCHIVED}",
+            "Hired: ACTIVE, Archived: ARCHIVED}",
+            "should be one HIRE and one STAGE",
         ),
         // The webhook tells of another application.
         (
@@ -199,7 +207,11 @@ async fn what_nothing_is_made_of_is_found() {
 #[tokio::test]
 async fn an_event_that_api_yaml_does_not_know_is_a_mistake_and_not_a_proof() {
     for (old, new, part) in [
-        ("    candidateHired:", "    candidateFired:", "it does not say what the event \"candidateHired\" is about"),
+        (
+            "    candidateArchiveChange:",
+            "    candidateArchived:",
+            "it does not say what the event \"candidateArchiveChange\" is about",
+        ),
         (
             "{of: opportunities, body: {data.opportunityId: id}, thin",
             "{of: people, body: {data.opportunityId: id}, thin",

@@ -183,7 +183,9 @@ fn read_rules(root: &Node, problems: &mut Problems) -> Option<Rules> {
             problems.push(Problem { file, line: event.line, what, hint: "`of` names one of `streams`".to_owned() });
         }
     }
-    for (stream, moves) in streams.iter().flatten().filter_map(|stream| Some((stream, stream.moves.as_ref()?))) {
+    for (stream, moves) in
+        streams.iter().flatten().flat_map(|stream| stream.moves.iter().map(move |moves| (stream, moves)))
+    {
         let known = |name: &String| streams.iter().flatten().any(|stream| stream.name == *name);
         let events = || webhook.iter().flatten().flat_map(|webhook| &webhook.events);
         let list = moves.history.as_ref().map(|history| &history.stream).filter(|name| !known(name));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hirewire_yaml::{Map, Problems};
+use hirewire_yaml::{Map, Node, Problems};
 use serde_json::Value;
 
 use super::read::{optional, pairs, text, texts};
@@ -10,6 +10,8 @@ use super::read::{optional, pairs, text, texts};
 /// A move of the first row of a list.
 #[derive(Debug, Clone)]
 pub struct Moves {
+    /// What the ledger must tell of it: `STAGE`, `HIRE`, `REJECTION`, `WITHDRAWAL`, each once.
+    pub changes: Vec<&'static str>,
     /// Place → value, before and after.
     pub from: BTreeMap<String, Value>,
     pub to: BTreeMap<String, Value>,
@@ -45,7 +47,20 @@ pub struct History {
 }
 
 impl Moves {
-    pub(super) fn read(map: &mut Map<'_>, problems: &mut Problems) -> Option<Self> {
+    /// Each of the ways that a row moves; none, if the key is absent.
+    pub(super) fn read_all(node: Option<&Node>, problems: &mut Problems) -> Option<Vec<Self>> {
+        let Some(node) = node else { return Some(Vec::new()) };
+        let mut found = Vec::new();
+        for item in node.list(problems)? {
+            let mut map = item.map(problems)?;
+            let moves = Self::read(&mut map, problems);
+            map.finish(problems);
+            found.push(moves?);
+        }
+        Some(found)
+    }
+
+    fn read(map: &mut Map<'_>, problems: &mut Problems) -> Option<Self> {
         let (from, to) = (values(map, "from", problems)?, values(map, "to", problems)?);
         let appends = optional(map, "appends", problems, |m, p| {
             Some(Appends { place: text(m, "place", p)?, row: pairs(m, "row", p)?, at: text(m, "at", p)? })
@@ -57,7 +72,20 @@ impl Moves {
             Some(History { stream, row, entered, left, current })
         });
         let event = map.get("event").map_or(Some(None), |node| node.text(problems).map(|name| Some(name.to_owned())));
-        Some(Self { from, to, at: texts(map, "at", problems)?, appends: appends?, history: history?, event: event? })
+        let changes = ["STAGE", "HIRE", "REJECTION", "WITHDRAWAL"].map(|change| (change, change));
+        let changes = match map.get("changes") {
+            None => Some(vec!["STAGE"]),
+            Some(node) => node.list(problems)?.iter().map(|item| item.choice(&changes, problems)).collect(),
+        };
+        Some(Self {
+            changes: changes?,
+            from,
+            to,
+            at: texts(map, "at", problems)?,
+            appends: appends?,
+            history: history?,
+            event: event?,
+        })
     }
 }
 

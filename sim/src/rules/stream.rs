@@ -50,8 +50,8 @@ pub struct Stream {
     /// Fields that hold where an application is; a change of the row changes them.
     pub stage: Option<String>,
     pub status: Option<String>,
-    /// Its rows are applications, and the first of them moves so.
-    pub moves: Option<Moves>,
+    /// Its rows are applications, and the first of them moves in each of these ways.
+    pub moves: Vec<Moves>,
     /// A row of it says that the row of this list with its id is gone.
     pub deletes: Option<String>,
     /// The vendor's own time of change may stay as it was though the row changed.
@@ -166,7 +166,7 @@ fn read_one(name: &str, line: usize, times: &Times, map: &mut Map<'_>, problems:
     let (path, id, created, changed) = (word("path")?, word("id")?, word("created")?, word("changed")?);
     let (stage, status, signed_anew, example, rows, deletes) =
         (word("stage")?, word("status")?, word("signed_anew")?, word("example")?, word("rows")?, word("deletes")?);
-    let moves = optional(map, "moves", problems, Moves::read)?;
+    let moves = Moves::read_all(map.get("moves"), problems)?;
     let nameless = flag(map, "nameless", problems)?;
     let single = flag(map, "single", problems)?;
     let owner = optional(map, "owner", problems, read_owner)?;

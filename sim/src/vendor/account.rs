@@ -69,8 +69,8 @@ pub struct Change {
     pub quiet: bool,
     /// When it happened; `None`: now.
     pub at: Option<i64>,
-    /// It moves to where the rules say that it does, and nothing else changes.
-    pub moves: bool,
+    /// It moves in that way of those that the rules say, and nothing else changes.
+    pub moves: Option<usize>,
 }
 
 /// A row as it is now, whether it is shown yet or not.
@@ -187,8 +187,8 @@ impl Account {
             let Some(value) = value else { return };
             let before = std::mem::replace(&mut row.newest, Version { changed, visible_at, value });
             row.older.push(before);
-            if change.moves {
-                self.enter(stream, index, changed);
+            if let Some(moves) = change.moves.and_then(|way| stream.moves.get(way)) {
+                self.enter(stream, moves, index, changed);
             }
         }
         let owner = owner.and_then(|owner| owner.into_iter().next());
@@ -204,11 +204,11 @@ impl Account {
     fn changed(&self, stream: &Stream, index: usize, changed: i64, change: Change) -> Option<Value> {
         let rows = self.lists.get(&stream.name)?;
         let mut value = rows.get(index)?.newest.value.clone();
-        let moves = stream.moves.as_ref().filter(|_| change.moves);
+        let moves = change.moves.and_then(|way| stream.moves.get(way));
         if let Some(moves) = moves {
             moved(&mut value, moves, &moves.to, stream.times.write(changed));
         }
-        for place in stream.stage.iter().chain(&stream.status).filter(|_| !change.moves) {
+        for place in stream.stage.iter().chain(&stream.status).filter(|_| moves.is_none()) {
             let now = at(&value, place).cloned();
             let mut others = rows.iter().filter_map(|other| at(&other.newest.value, place));
             if let Some(other) = others.find(|other| Some(*other) != now.as_ref()) {
@@ -223,9 +223,9 @@ impl Account {
     }
 
     /// The first row of a list begins at the stage that the rules say, with a history that knows no other.
-    pub fn begin(&mut self, list: &str) {
+    pub fn begin(&mut self, list: &str, way: usize) {
         let rules = self.rules.clone();
-        let Some((stream, moves)) = rules.stream(list).and_then(|stream| Some((stream, stream.moves.as_ref()?))) else {
+        let Some((stream, moves)) = rules.stream(list).and_then(|stream| Some((stream, stream.moves.get(way)?))) else {
             return;
         };
         let Some(row) = self.lists.get_mut(list).and_then(|rows| rows.first_mut()) else { return };
@@ -237,14 +237,15 @@ impl Account {
         if let Some(rows) = moves.history.as_ref().and_then(|history| self.lists.get_mut(&history.stream)) {
             rows.clear();
         }
-        self.enter(stream, 0, created);
+        self.enter(stream, moves, 0, created);
     }
 
     /// The stage that a row has now gets its row in the history; the one before it ends.
-    fn enter(&mut self, stream: &Stream, index: usize, at_ms: i64) {
+    fn enter(&mut self, stream: &Stream, moves: &Moves, index: usize, at_ms: i64) {
         let rules = self.rules.clone();
-        let history = stream.moves.as_ref().and_then(|moves| moves.history.as_ref());
-        let Some((history, list)) = history.and_then(|history| Some((history, rules.stream(&history.stream)?))) else {
+        let Some((history, list)) =
+            moves.history.as_ref().and_then(|history| Some((history, rules.stream(&history.stream)?)))
+        else {
             return;
         };
         let Some((id, value)) = self.row(&stream.name, index) else { return };
@@ -416,7 +417,9 @@ fn moved(value: &mut Value, moves: &Moves, to: &BTreeMap<String, Value>, time: V
     for (place, wanted) in to {
         put_or_add(value, place, wanted.clone());
     }
-    for place in &moves.at {
+    // Not into what there is none of: a row that is not rejected has no time of that.
+    let none = |place: &str| to.iter().any(|(key, wanted)| wanted.is_null() && place.starts_with(key.as_str()));
+    for place in moves.at.iter().filter(|place| !none(place)) {
         put_or_add(value, place, time.clone());
     }
     if let Some(appends) = &moves.appends {
