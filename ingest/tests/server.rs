@@ -91,3 +91,27 @@ async fn connections_above_the_bound_wait_and_are_then_served() {
     shutdown.request();
     task.await.unwrap();
 }
+
+/// Behind a plain TCP balancer a replica that stops refuses nobody.
+#[tokio::test]
+async fn who_has_connected_when_a_stop_is_asked_for_is_answered() {
+    let inbox = Inbox::default();
+    let (address, shutdown, task) = start(&inbox).await;
+    // Some are accepted and have not asked yet, some are in the kernel's queue, for more than that are not served at once.
+    let mut streams = Vec::new();
+    for _ in 0..12 {
+        streams.push(TcpStream::connect(address).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    shutdown.request();
+    let whole = head(BODY.len(), "") + BODY;
+    for stream in &mut streams {
+        stream.write_all(whole.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    task.await.unwrap();
+    assert_eq!(inbox.take().len(), streams.len());
+    assert!(TcpStream::connect(address).await.is_err(), "who comes later goes elsewhere");
+}

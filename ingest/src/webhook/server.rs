@@ -1,7 +1,7 @@
 //! The HTTP/1.1 server for webhooks: bounds on connections, on headers and on the time they take.
 //!
-//! A listener and a router in; returns when shutdown is requested and the requests under way are answered. Its own
-//! loop, for `axum::serve` has no bound on connections, header size or header time.
+//! A listener and a router in; returns when shutdown is requested and everybody who had connected is answered: behind a plain
+//! TCP balancer nobody is refused then. Its own loop, for `axum::serve` has no bound on connections, header size or header time.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -11,14 +11,21 @@ use std::time::Duration;
 use axum::Router;
 use hirewire_service::Shutdown;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 /// Pause after `accept` fails, as it does when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// After a stop the kernel's queue of connections counts as empty when none comes for so long.
+const QUEUE_IS_EMPTY: Duration = Duration::from_millis(1);
+/// And is left to itself after so long.
+const QUEUE_DEADLINE: Duration = Duration::from_secs(1);
+/// So long after a stop the first request of a connection may begin.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// Bounds of the server.
 #[derive(Debug, Clone)]
@@ -48,6 +55,14 @@ pub async fn serve(listener: TcpListener, router: Router, limits: &ServerLimits,
         while connections.try_join_next().is_some() {}
         connections.spawn(one(http.clone(), stream, router.clone(), shutdown.clone(), place));
     }
+    // Whom the kernel has let connect would be cut off by closing the listener; whoever comes later is refused at once by it.
+    let queue = async {
+        while let Ok((stream, place)) = tokio::time::timeout(QUEUE_IS_EMPTY, accept(&listener, &places)).await {
+            connections.spawn(one(http.clone(), stream, router.clone(), shutdown.clone(), place));
+        }
+    };
+    let _left = tokio::time::timeout(QUEUE_DEADLINE, queue).await.is_err();
+    drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(limits.drain_timeout, drained).await.is_err() {
         tracing::warn!(open = connections.len(), "requests were still under way at the end of the drain time");
@@ -78,11 +93,21 @@ async fn one(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
-    let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let (begun, router) = (Notify::new(), TowerToHyperService::new(router));
+    let service = service_fn(|request| {
+        begun.notify_one();
+        router.call(request)
+    });
+    let connection = http.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
+    let stop = async {
+        shutdown.requested().await;
+        // Who has just connected and not asked yet is answered too.
+        let _silent = tokio::time::timeout(FIRST_REQUEST, begun.notified()).await.is_err();
+    };
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = shutdown.requested() => {
+        () = stop => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
