@@ -82,6 +82,8 @@ pub struct Catalog {
     pub issue: Published,
     pub state: Published,
     pub fragment: Published,
+    /// Read only.
+    pub write_back: Arc<str>,
     pub dead_letter: Arc<str>,
     pub restricted_dead_letter: Arc<str>,
 }
@@ -183,6 +185,7 @@ impl Catalog {
             issue: published(names.issue())?,
             state: published(names.internal("state"))?,
             fragment: published(names.internal("fragment"))?,
+            write_back: names.internal("write-back").into(),
             dead_letter: names.normalize_dead_letter().into(),
             restricted_dead_letter: names.normalize_restricted_dead_letter().into(),
         })

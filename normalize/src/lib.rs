@@ -18,6 +18,7 @@ pub mod claim;
 pub mod dead_letter;
 pub mod fragments;
 pub mod guard;
+pub mod intent;
 pub mod issue;
 pub mod ledger;
 pub mod lookups;

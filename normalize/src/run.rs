@@ -230,7 +230,7 @@ fn options(settings: &Settings, deps: &Deps) -> PartitionedOptions {
     let mut inputs: Vec<String> =
         deps.vendors.iter().flat_map(|vendor| [deps.names.raw(vendor), deps.names.raw_restricted(vendor)]).collect();
     let fragment = deps.names.internal("fragment");
-    inputs.push(fragment.clone());
+    inputs.extend([fragment.clone(), deps.names.internal("write-back")]);
     PartitionedOptions {
         group: deps.names.group("normalize"),
         inputs,

@@ -119,6 +119,8 @@ impl NormalizeStep {
         }
         if *input.topic == *self.shared.catalog.fragment.topic {
             self.fragment(input, out)?;
+        } else if *input.topic == *self.shared.catalog.write_back {
+            self.intend(input, out)?;
         } else {
             self.raw(input, out)?;
         }

@@ -3,6 +3,7 @@
 //! In: claims that belong to this partition. Out: canonical records, ledger events and state records, each once per transaction.
 
 mod home;
+mod touched;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,57 +20,19 @@ use crate::application::{
 use crate::catalog::{Catalog, Kind, KindInfo, VISIT};
 use crate::change::write_change;
 use crate::claim::{Claim, Id};
-use crate::ledger::{Event, Ledger, Micros, Revision};
+use crate::intent::{self, Intent};
+use crate::ledger::{Ledger, Micros, Revision};
 use crate::lookups::Lookups;
 use crate::metrics::{Counts, Metrics};
 use crate::moved::{self, Notice};
-use crate::reconcile::{Deleted, EntityState, Ids, Merged, merge, put_state_record, write_canonical};
+use crate::reconcile::{Deleted, EntityState, Merged, merge, put_state_record, write_canonical};
 use crate::store::Store;
 use crate::wire::{Damaged, Reader};
 pub use home::Waiting;
+use touched::{Touched, Untold, decode_state, unreadable};
 
 /// A deletion of something never seen is remembered that long.
 const REMEMBER_DELETION: Micros = 24 * 3600 * crate::ledger::SECOND;
-
-/// One entity in work.
-#[derive(Clone)]
-struct Touched {
-    kind: Kind,
-    /// The record's name in the state topic: a home is none of its kind.
-    record: &'static str,
-    tenant: String,
-    connection: String,
-    remote_id: String,
-    state: EntityState,
-    /// It was in the store.
-    existed: bool,
-    merged: Merged,
-    ledger_news: bool,
-    /// What the ledger has learnt and not told.
-    untold: Option<Untold>,
-    /// What it has told; written with everything else.
-    told: Vec<Event>,
-    trace: Bytes,
-}
-
-/// The newest of what was learnt, and the delivery that told of it; rows of the past are older than everything.
-#[derive(Clone, Copy)]
-struct Untold {
-    until: Micros,
-    delivery: u64,
-}
-
-impl Touched {
-    fn learns(&mut self, until: Micros, claim: &Claim<'_>) {
-        let until = self.untold.map_or(until, |known| known.until.max(until));
-        self.untold = Some(Untold { until, delivery: claim.origin.delivery });
-        self.ledger_news = true;
-    }
-
-    fn ids<'a>(&'a self, id: &'a Id) -> Ids<'a> {
-        Ids { id, tenant: &self.tenant, connection: &self.connection, remote_id: &self.remote_id }
-    }
-}
 
 /// What has to reach the local store when the transaction is durable.
 pub struct Committed {
@@ -215,6 +178,30 @@ impl Work {
         Ok(arrived)
     }
 
+    /// What route is about to change of an application that is known here.
+    ///
+    /// # Errors
+    /// The store or the state in it cannot be read.
+    pub fn intend(&mut self, store: &mut Store, id: Id, intent: Intent) -> Result<(), Stop> {
+        if !self.touched.contains_key(&id) {
+            let stored = store.get(&id).map_err(|error| Stop::retryable("local-store", error.to_string()))?;
+            let Some(stored) = stored else { return Ok(()) };
+            let kind = self.catalog.application;
+            let field_count = self.catalog.info(kind).schema.fields.len();
+            let touched = Touched::of_state(kind, self.catalog.info(kind).record, &stored, field_count)
+                .map_err(|error| unreadable("Application", self.partition, error))?;
+            self.order.push(id);
+            self.touched.insert(id, touched);
+        }
+        if let Some(latest) = &mut self.latest {
+            latest.push(id);
+        }
+        if let Some(touched) = self.touched.get_mut(&id) {
+            touched.intended |= intent::keep(&mut touched.state.intents, intent);
+        }
+        Ok(())
+    }
+
     fn apply_visit(&mut self, store: &mut Store, claim: &Claim<'_>, place: Place) -> Result<(), Stop> {
         self.counts.visits.inc();
         let catalog = Arc::clone(&self.catalog);
@@ -252,15 +239,8 @@ impl Work {
                 let stored = store.get(&id).map_err(|error| Stop::retryable("local-store", error.to_string()))?;
                 let existed = stored.is_some();
                 let state = match stored {
-                    Some(stored) => decode_state(&stored, field_count).map_err(|error| {
-                        Stop::permanent(
-                            "state-unreadable",
-                            format!(
-                                "state of a {} in partition {}: {error}; use the release that wrote it",
-                                claim.record, self.partition
-                            ),
-                        )
-                    })?,
+                    Some(stored) => decode_state(&stored, field_count)
+                        .map_err(|error| unreadable(claim.record, self.partition, error))?,
                     None => EntityState::new(field_count, claim.origin.vendor),
                 };
                 self.order.push(id);
@@ -276,6 +256,7 @@ impl Work {
                     ledger_news: false,
                     untold: None,
                     told: Vec::new(),
+                    intended: false,
                     trace: Bytes::copy_from_slice(claim.origin.trace),
                 }))
             }
@@ -321,7 +302,7 @@ impl Work {
                 out.send(self.record(&catalog.stage_change.topic, &name, self.written(), &touched.trace));
             }
         }
-        if !changed && !touched.merged.state && !touched.ledger_news {
+        if !changed && !touched.merged.state && !touched.ledger_news && !touched.intended {
             return None;
         }
         if changed && touched.state.forget_after.is_none() {
@@ -406,12 +387,14 @@ impl Work {
 
 /// Tells what the ledger has learnt.
 fn tell(touched: &mut Touched, catalog: &Catalog, lookups: &Lookups) {
-    if touched.untold.take().is_none() {
+    if touched.untold.take().is_none() && !touched.intended {
         return;
     }
     if let Some(ledger) = &mut touched.state.ledger {
         ask_lookups(ledger, catalog, lookups);
-        touched.told.extend(ledger.publish());
+        let mut events = ledger.publish();
+        intent::explain(&mut touched.state.intents, ledger, &mut events);
+        touched.told.extend(events);
     }
 }
 
@@ -447,19 +430,6 @@ fn expire(touched: &mut Touched, claim: &Claim<'_>, field_count: usize) {
         touched.state = EntityState::new(field_count, claim.origin.vendor);
         touched.existed = false;
     }
-}
-
-/// The state in a state record's value (without frame).
-fn decode_state(stored: &Bytes, field_count: usize) -> Result<EntityState, Damaged> {
-    let from = &mut Reader::new(stored);
-    if from.int()? != i64::from(crate::reconcile::FORMAT) {
-        return Err(Damaged);
-    }
-    for _ in 0..5 {
-        let _skipped = from.bytes()?;
-    }
-    let body = from.bytes()?;
-    EntityState::decode(&stored.slice_ref(body), field_count)
 }
 
 /// The entity's id in a state record's value (without frame), if it is of this release's format.

@@ -18,7 +18,7 @@ pub use coded::{
     ActorKind, ApplicationStatus, ChangeCause, ChangeType, Coded, OccurredAtPrecision, Operation, Provenance,
     ReasonType, Revision, StageCategory,
 };
-pub use internal::{Blob, Cursor, Fetch, Fragment, Lease, NameValue, RouteStart, State};
+pub use internal::{Blob, Cursor, Fetch, Fragment, Lease, NameValue, RouteStart, State, WriteBack};
 pub use ledger::{Actor, Evidence, ReasonRef, StageChange, StageRef};
 pub use meta::{CustomField, Meta, RawRef};
 pub use wire::{Get, Put};

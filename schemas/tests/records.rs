@@ -185,6 +185,22 @@ fn the_internal_records_are_as_in_their_schemas() {
             attempts: Some(4),
         },
     );
+    hold_against_schema(
+        "WriteBack",
+        &WriteBack {
+            tenant_id: text(),
+            connection_id: text(),
+            application_id: text(),
+            route: text(),
+            idempotency_key: text(),
+            action: text(),
+            to_stage_id: Some(text()),
+            to_status: Some(text()),
+            cause_event_id: Some(text()),
+            intended_at: 1,
+            expires_at: Some(2),
+        },
+    );
     hold_against_schema("RouteStart", &RouteStart { route: text(), sink: text(), from: 1, enabled_at: 2 });
 }
 

@@ -122,6 +122,14 @@ impl Ledger {
     pub fn publish(&mut self) -> Vec<Event> {
         publish(&mut self.published, derive(&self.facts))
     }
+
+    /// Tells the newest move that `fits` anew, as a correction of the event that told it: something is known of it that no
+    /// fact says. Only after [`Self::publish`].
+    pub fn tell_again(&mut self, fits: impl Fn(&Self, &Move) -> bool) -> Option<Event> {
+        let moves = derive(&self.facts);
+        let index = moves.iter().rposition(|what| fits(self, what))?;
+        publish::tell_again(&mut self.published, &moves, index)
+    }
 }
 
 fn intern(table: &mut Vec<Named>, key: &[u8], bytes: &[u8]) -> u16 {

@@ -61,6 +61,26 @@ pub fn publish(published: &mut Published, moves: Vec<Move>) -> Vec<Event> {
     tell(published, moves, &kept)
 }
 
+/// The event that told the move at `index`, told anew. None: no event tells it so, or its place in time would be another.
+pub(super) fn tell_again(published: &mut Published, moves: &[Move], index: usize) -> Option<Event> {
+    let told = &mut published.effective;
+    let (what, old) = (moves.get(index)?, *told.get(index)?);
+    // The new number is higher than all others: at equal times it would stand behind the next.
+    if !same(&old, what) || told.get(index + 1).is_some_and(|next| next.at <= old.at) {
+        return None;
+    }
+    published.last_sequence += 1;
+    told[index].sequence = published.last_sequence;
+    Some(Event {
+        sequence: published.last_sequence,
+        revision: Revision::Correction,
+        what: Move { at: old.at, ..what.clone() },
+        previous: index.checked_sub(1).map(|before| told[before].sequence),
+        supersedes: vec![old.sequence],
+        in_stage_since: stage_since(&told[..index], what),
+    })
+}
+
 /// Whether a published event still tells this move.
 fn same(e: &Effective, m: &Move) -> bool {
     e.change == m.change && e.from == m.from && e.to == m.to && (m.change == ChangeType::Created || fits_in_time(e, m))

@@ -60,6 +60,21 @@ symbols!(
 );
 
 impl Status {
+    /// By the symbol's name.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "ACTIVE" => Some(Self::Active),
+            "HIRED" => Some(Self::Hired),
+            "REJECTED" => Some(Self::Rejected),
+            "WITHDRAWN" => Some(Self::Withdrawn),
+            "CONVERTED" => Some(Self::Converted),
+            "ARCHIVED" => Some(Self::Archived),
+            "ON_HOLD" => Some(Self::OnHold),
+            _ => None,
+        }
+    }
+
     /// Rejected and withdrawn are one thing seen with more or less knowledge.
     #[must_use]
     pub fn class(self) -> Self {

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 
 use crate::claim::Id;
+use crate::intent::Intent;
 use crate::ledger::{Ledger, Micros, Provenance};
 use crate::wire::{Damaged, Reader, put_bytes, put_int, put_len, put_option};
 
@@ -69,6 +70,8 @@ pub struct EntityState {
     /// Custom fields by the rule that carried them.
     pub customs: Vec<(String, Held)>,
     pub ledger: Option<Box<Ledger>>,
+    /// What we are about to change of it at the source.
+    pub intents: Vec<Intent>,
 }
 
 impl EntityState {
@@ -132,6 +135,11 @@ impl EntityState {
         if let Some(ledger) = &self.ledger {
             ledger.encode(out);
         }
+        // Last, and absent where there is none: states of before have none.
+        if !self.intents.is_empty() {
+            put_len(out, self.intents.len());
+            self.intents.iter().for_each(|intent| intent.put(out));
+        }
     }
 
     /// `field_count` is the present schema's: fields that it has grown since are unset.
@@ -180,6 +188,8 @@ impl EntityState {
         }
         let ledger =
             if from.flag()? { Some(Box::new(Ledger::decode(from, &|part| share(stored, part))?)) } else { None };
+        let count = if from.is_empty() { 0 } else { from.len()? };
+        let intents = (0..count).map(|_| Intent::read(from)).collect::<Result<_, _>>()?;
         if !from.is_empty() {
             return Err(Damaged);
         }
@@ -202,6 +212,7 @@ impl EntityState {
             rows,
             customs,
             ledger,
+            intents,
         })
     }
 }

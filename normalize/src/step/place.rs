@@ -9,6 +9,7 @@ use crate::catalog::VISIT;
 use crate::claim::{Claim, Id, Kin};
 use crate::dead_letter::Code;
 use crate::fragments;
+use crate::intent::Told;
 use crate::moved::{self, HOME, LEAVE, STATEMENT};
 use crate::work::{Place, Waiting};
 
@@ -172,6 +173,15 @@ impl NormalizeStep {
     fn home_of(&mut self, record: &str, claim: &Claim<'_>) -> Id {
         let record = moved::home_record(record);
         self.ids.id(claim.origin.tenant, claim.origin.connection, &record, claim.remote_id)
+    }
+
+    /// What route is about to change at a source.
+    pub(super) fn intend(&mut self, input: &Inbound, out: &mut Outbox) -> Result<(), Stop> {
+        let Some(told) = input.value.as_deref().and_then(Told::read) else {
+            return self.bury(input, Code::DamagedFragment, "the intent cannot be read".to_owned(), None, out);
+        };
+        let store = self.store.as_mut().ok_or_else(not_restored)?;
+        self.work.intend(store, told.application, told.intent)
     }
 
     /// A claim that another partition found.

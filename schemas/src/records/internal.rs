@@ -101,6 +101,23 @@ record! {
 }
 
 record! {
+    /// What route is about to change in the source.
+    WriteBack {
+        tenant_id: String,
+        connection_id: String,
+        application_id: String,
+        route: String,
+        idempotency_key: String,
+        action: String,
+        to_stage_id: Option<String>,
+        to_status: Option<String>,
+        cause_event_id: Option<String>,
+        intended_at: i64,
+        expires_at: Option<i64>,
+    }
+}
+
+record! {
     /// From when on a route acts.
     RouteStart {
         route: String,

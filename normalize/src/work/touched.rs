@@ -1,0 +1,101 @@
+//! One entity that the open transaction touches, and its state as the state topic has it.
+
+use bytes::Bytes;
+use hirewire_kafka::Stop;
+
+use crate::catalog::Kind;
+use crate::claim::{Claim, Id};
+use crate::ledger::{Event, Micros};
+use crate::reconcile::{EntityState, Ids, Merged};
+use crate::wire::{Damaged, Reader};
+
+/// One entity in work.
+#[derive(Clone)]
+pub(super) struct Touched {
+    pub(super) kind: Kind,
+    /// The record's name in the state topic: a home is none of its kind.
+    pub(super) record: &'static str,
+    pub(super) tenant: String,
+    pub(super) connection: String,
+    pub(super) remote_id: String,
+    pub(super) state: EntityState,
+    /// It was in the store.
+    pub(super) existed: bool,
+    pub(super) merged: Merged,
+    pub(super) ledger_news: bool,
+    /// What the ledger has learnt and not told.
+    pub(super) untold: Option<Untold>,
+    /// What it has told; written with everything else.
+    pub(super) told: Vec<Event>,
+    /// What we are about to change is news.
+    pub(super) intended: bool,
+    pub(super) trace: Bytes,
+}
+
+/// The newest of what was learnt, and the delivery that told of it; rows of the past are older than everything.
+#[derive(Clone, Copy)]
+pub(super) struct Untold {
+    pub(super) until: Micros,
+    pub(super) delivery: u64,
+}
+
+impl Touched {
+    /// From a state record's value (without frame) alone.
+    pub(super) fn of_state(
+        kind: Kind,
+        record: &'static str,
+        stored: &Bytes,
+        field_count: usize,
+    ) -> Result<Self, Damaged> {
+        let state = decode_state(stored, field_count)?;
+        let from = &mut Reader::new(stored);
+        let _format = from.int()?;
+        for _ in ["record", "id"] {
+            let _skipped = from.bytes()?;
+        }
+        let (tenant, connection, remote_id) = (from.text()?, from.text()?, from.text()?);
+        Ok(Self {
+            kind,
+            record,
+            tenant: tenant.to_owned(),
+            connection: connection.to_owned(),
+            remote_id: remote_id.to_owned(),
+            state,
+            existed: true,
+            merged: Merged::default(),
+            ledger_news: false,
+            untold: None,
+            told: Vec::new(),
+            intended: false,
+            trace: Bytes::new(),
+        })
+    }
+
+    pub(super) fn learns(&mut self, until: Micros, claim: &Claim<'_>) {
+        let until = self.untold.map_or(until, |known| known.until.max(until));
+        self.untold = Some(Untold { until, delivery: claim.origin.delivery });
+        self.ledger_news = true;
+    }
+
+    pub(super) fn ids<'a>(&'a self, id: &'a Id) -> Ids<'a> {
+        Ids { id, tenant: &self.tenant, connection: &self.connection, remote_id: &self.remote_id }
+    }
+}
+
+pub(super) fn unreadable(record: &str, partition: i32, error: Damaged) -> Stop {
+    let what = format!("state of a {record} in partition {partition}: {error}; use the release that wrote it");
+    Stop::permanent("state-unreadable", what)
+}
+
+/// The state in a state record's value (without frame).
+pub(super) fn decode_state(stored: &Bytes, field_count: usize) -> Result<EntityState, Damaged> {
+    let from = &mut Reader::new(stored);
+    if from.int()? != i64::from(crate::reconcile::FORMAT) {
+        return Err(Damaged);
+    }
+    for _ in 0..5 {
+        let _skipped = from.bytes()?;
+    }
+    let body = from.bytes()?;
+    EntityState::decode(&stored.slice_ref(body), field_count)
+}
