@@ -3,6 +3,7 @@
 //! One piece for the worker, which waits until it is ready, and for those who only ask what a worker would do. A request in
 //! steps is joined once: what a step has told is added, and the rest stays as it was when the first was made.
 
+use hirewire_schemas::records::WriteBack;
 use serde_json::{Map, Value, json};
 
 use crate::context::{Earlier, Join, JoinError, Part};
@@ -41,6 +42,14 @@ impl<'a> Made<'a> {
         Ok(request.map(|request| Self { request, plan, tree, step }))
     }
 
+    /// What it changes at the source, to be told before the first step.
+    ///
+    /// # Errors
+    /// What must be known of it and is not.
+    pub(crate) fn intent(&self, route: &Route, event: &Event) -> Result<Option<WriteBack>, Vec<String>> {
+        self.plan.writes_back.as_ref().map(|plan| plan.intent(&self.tree, route, event)).transpose()
+    }
+
     /// The step after this one, which has told `id`.
     ///
     /// # Errors
@@ -67,7 +76,7 @@ pub(crate) fn compose<'a>(context: &impl Join, route: &'a Route, event: &Event) 
     if !context.reached(event)? {
         return Ok(Composed::NotYet("this change in the context"));
     }
-    let known = |request: &str| match event.subject() {
+    let known = |request: &str| match event.kept_by() {
         Some(application_id) => context.created(&CreatedKey { sink: &route.sink, request, application_id }),
         None => Ok(None),
     };
@@ -77,7 +86,7 @@ pub(crate) fn compose<'a>(context: &impl Join, route: &'a Route, event: &Event) 
     // A crash between the id and the offset: the record comes again, and is done.
     for plan in route.fitting(event) {
         if let Some(last) = plan.kept().next_back()
-            && done(&last)?.is_some()
+            && if plan.once { known(&last)?.is_some() } else { done(&last)?.is_some() }
         {
             return Ok(Composed::Needless(Skip::CreatedAlready));
         }

@@ -7,6 +7,9 @@ use hirewire_schemas::Entity;
 use jiff::Timestamp;
 use serde_json::Value;
 
+/// The entities whose records have the key of their application, and so one order with each other.
+pub(crate) const IN_LANE: [Entity; 2] = [Entity::StageChange, Entity::Application];
+
 /// A decoded canonical record.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
@@ -44,6 +47,17 @@ impl Event {
     /// The application that it is about; of an application itself its own id.
     pub(crate) fn subject(&self) -> Option<&str> {
         if self.entity == Entity::Application { self.text("/meta/id") } else { self.application_id() }
+    }
+
+    /// By whom it is kept what was created of it: by the application where its records come in one order with each other,
+    /// else by the record itself.
+    pub(crate) fn kept_by(&self) -> Option<&str> {
+        if IN_LANE.contains(&self.entity) { self.subject() } else { self.text("/meta/id") }
+    }
+
+    /// Whether the source tells of what we did there ourselves.
+    pub(crate) fn is_own_change(&self) -> bool {
+        self.entity == Entity::StageChange && self.text("/cause") == Some("WRITE_BACK")
     }
 
     pub(crate) fn sequence_no(&self) -> Option<i64> {

@@ -31,6 +31,7 @@ mod system;
 mod topic;
 mod tree;
 mod worker;
+mod write_back;
 
 pub use metrics::Metrics;
 pub use probe::{Probed, Unwell, probe};

@@ -58,6 +58,8 @@ pub(crate) enum Skip {
     Correction,
     Historic,
     BeforeStart,
+    /// The sink changes the source, and this is what came of it.
+    OwnChange,
     NothingToCancel,
     /// What it changes was never created, or nobody knows its id: what is created later, is so of the newest data.
     NothingToUpdate,
@@ -74,6 +76,7 @@ impl Skip {
             Self::Correction => "correction",
             Self::Historic => "historic",
             Self::BeforeStart => "before_start",
+            Self::OwnChange => "own_change",
             Self::NothingToCancel => "nothing_to_cancel",
             Self::NothingToUpdate => "nothing_to_update",
             Self::CreatedAlready => "created_already",
@@ -90,7 +93,7 @@ impl Skip {
             Self::NothingToUpdate => "the sink has told no id of what it changes",
             Self::CreatedAlready => "the sink has created it already",
             Self::Deleted => "the source has deleted whom it is about",
-            Self::NotMatched | Self::Correction | Self::Historic | Self::BeforeStart => self.label(),
+            Self::NotMatched | Self::Correction | Self::Historic | Self::BeforeStart | Self::OwnChange => self.label(),
         }
     }
 }
@@ -194,6 +197,7 @@ impl Route {
                 let start = self.start.map_or_else(String::new, |start| start.to_string());
                 format!("it happened at {at}, before the route was enabled ({start})")
             }
+            Some(Skip::OwnChange) => "we did it ourselves at the source (WRITE_BACK), and the sink changes the source".to_owned(),
             Some(other) => other.label().to_owned(),
             None => "nothing forbids it".to_owned(),
         }
@@ -204,6 +208,8 @@ impl Route {
             Some(Skip::Correction)
         } else if event.is_historic() {
             Some(Skip::Historic)
+        } else if event.is_own_change() && self.system.writes_back() {
+            Some(Skip::OwnChange)
         } else if self.start.is_some_and(|start| event.happened_at().is_none_or(|at| at < start)) {
             Some(Skip::BeforeStart)
         } else {

@@ -23,6 +23,7 @@ use crate::codec::Decoder;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::starts::Starts;
+use crate::write_back::Intents;
 use joined::Joined;
 pub use reload::Reload;
 use reload::Reloader;
@@ -79,6 +80,7 @@ pub async fn run(settings: Settings, mut deps: Deps) -> Result<(), Error> {
     let ground = Ground { deps, codec: codec.clone(), producer: producer.clone(), component };
     let prepare = || Box::pin(ground.prepare(&settings));
     let Some(starts) = until_done(prepare, &ground.component, &ground.deps.shutdown).await? else { return Ok(()) };
+    let intents = Arc::new(Intents::new(producer.clone(), codec.clone(), &ground.deps.names));
     let decoder = Arc::new(Decoder::new(codec));
     let mut joined = Joined::open(&settings, &ground.deps.data_dir, Arc::clone(&decoder))?;
     if !joined.follow(&settings, &ground).await? {
@@ -90,6 +92,7 @@ pub async fn run(settings: Settings, mut deps: Deps) -> Result<(), Error> {
         producer,
         decoder,
         context: Arc::clone(&joined.store),
+        intents,
     };
     let mut sinks = Sinks::new(shared, metrics.clone(), ground.deps.health.clone());
     let change = sinks.plan(&settings, &starts)?;

@@ -10,6 +10,7 @@ use hirewire_schemas::Entity;
 use hirewire_yaml::{Node, Problems, did_you_mean};
 use include_dir::{Dir, include_dir};
 
+use crate::event;
 use crate::request::batch::BatchPlan;
 use crate::request::{Common, RequestPlan, answer, read_entity};
 use crate::row::TablePlan;
@@ -61,6 +62,14 @@ impl System {
         match &self.takes {
             Takes::WhatActs(_) => false,
             Takes::Everything(_) | Takes::Copies(_) => true,
+        }
+    }
+
+    /// Whether it changes something at the source.
+    pub(crate) fn writes_back(&self) -> bool {
+        match &self.takes {
+            Takes::WhatActs(requests) => requests.iter().any(|request| request.writes_back.is_some()),
+            Takes::Everything(_) | Takes::Copies(_) => false,
         }
     }
 
@@ -147,16 +156,26 @@ fn read_requests(node: &Node, common: &Common, problems: &mut Problems) -> Optio
         let created: Vec<String> = plans.iter().flat_map(RequestPlan::created).collect();
         plan.cancels.iter().for_each(|other| check(other, "cancels", &names));
         plan.updates.iter().for_each(|other| check(other, "updates what is created by", &created));
-        if (plan.is_kept() || plan.updates.is_some()) && !IN_LANE.contains(&plan.entity) {
-            let what = format!("ids are kept by application, in whose order a {} does not come", plan.entity);
-            problems.add(key, what, "use stage-change or application");
+        let creator = plan.updates.as_ref().and_then(|other| plans.iter().find(|plan| plan.creates_as(other)));
+        if let Some(creator) = creator.filter(|creator| !kept_alike(creator.entity, plan.entity)) {
+            let what = format!(
+                "what is created of a {} is not known of a {}: {}",
+                creator.entity, plan.entity, "ids are kept by application, or by the record itself"
+            );
+            problems.add(key, what, "use stage-change and application together, and any other entity alone");
+        }
+        if plan.once && !plan.is_kept() {
+            let what = format!("the request {} is made once, and it is not kept that it was", plan.name);
+            problems.add(key, what, "add `creates: {id: …}`, or `steps`");
         }
     }
     Some(plans)
 }
 
-/// The entities whose records have the key of their application, and so one order with each other.
-const IN_LANE: [Entity; 2] = [Entity::StageChange, Entity::Application];
+/// Whether what is created of the one is known of the other.
+fn kept_alike(one: Entity, other: Entity) -> bool {
+    one == other || [one, other].iter().all(|entity| event::IN_LANE.contains(entity))
+}
 
 fn read_tables(node: &Node, problems: &mut Problems) -> Option<Vec<Arc<TablePlan>>> {
     let mut map = node.map(problems)?;

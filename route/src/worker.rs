@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use hirewire_schemas::Entity;
+use hirewire_schemas::records::WriteBack;
 use hirewire_service::TraceParent;
 use hirewire_service::spans::{self, Kind, Span};
 use tokio::time::Instant;
@@ -28,6 +29,7 @@ use crate::replay::incoming::{Replays, Taken};
 use crate::request::Request;
 use crate::route::{Decision, Route, Skip};
 use crate::source::Arrival;
+use crate::write_back::Intents;
 
 /// How often something that is waited for is looked at again.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -48,6 +50,8 @@ pub(crate) struct Worker<S, D, J, L, I> {
     pub(crate) replays: Replays,
     pub(crate) dead_letters: L,
     pub(crate) ids: I,
+    /// `None`: the sink writes nothing back.
+    pub(crate) intents: Option<Arc<Intents>>,
 }
 
 /// Why work on a record ended before all its routes were done.
@@ -224,6 +228,14 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
                 return Ok(None);
             }
         };
+        match made.intent(route, event) {
+            Ok(None) => {}
+            Ok(Some(intent)) => self.intend(&intent, lease).await?,
+            Err(missing) => {
+                let why = format!("what it changes at the source is not known: {}", missing.join(", "));
+                return Err(dead(Code::ContextMissing, &why));
+            }
+        }
         loop {
             let content = Content::Request(made.request.clone());
             let (delivery, id) = self.deliver(route, event, content, arrival, lease).await?;
@@ -237,6 +249,22 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
                 }
             };
         }
+    }
+
+    /// Tells what is about to be changed at the source, for as long as it takes: only then it is done.
+    async fn intend(&self, intent: &WriteBack, lease: &Lease) -> Result<(), Break> {
+        let Some(intents) = &self.intents else {
+            return Err(dead(Code::ContextMissing, "nothing is written back where intents cannot be told"));
+        };
+        let mut pause = GLANCE;
+        while let Err(error) = intents.put(intent).await {
+            tracing::warn!(sink = %self.deliverer.name, error, "a write-back waits: its intent cannot be told");
+            pause = (pause * 2).min(LONGEST_GLANCE);
+            if !wait_or_drain(pause, lease).await {
+                return Err(Break::Abandoned);
+            }
+        }
+        Ok(())
     }
 
     /// One delivery to its end, and the id that the sink has told.
@@ -409,7 +437,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
             }
         };
         // The settings give such requests to entities alone that have one.
-        let Some(application_id) = event.subject() else { return Ok(()) };
+        let Some(application_id) = event.kept_by() else { return Ok(()) };
         let key = CreatedKey { sink: &self.deliverer.name, request: kept_as, application_id };
         let known = Known { id: id.to_owned(), event_id: event.event_id().to_owned() };
         let mut pause = GLANCE;

@@ -29,6 +29,8 @@ use condition::{Condition, read_path};
 use path::{Path, Scope};
 use step::StepPlan;
 
+use crate::write_back::WritesBack;
+
 /// A request, ready to be signed and sent, and how its answer is to be read.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
@@ -67,6 +69,10 @@ pub(crate) struct RequestPlan {
     /// The request of the same system, or `request.step`, that created what this one changes: it is made only if the sink
     /// has told an id of it, which it names as `created.id`; else the next request that fits is.
     pub(crate) updates: Option<String>,
+    /// It is made once for each application, or record, whatever comes later.
+    pub(crate) once: bool,
+    /// It changes something at the source, which is told before.
+    pub(crate) writes_back: Option<WritesBack>,
     /// At least one, in their order; several have names.
     pub(crate) steps: Vec<StepPlan>,
 }
@@ -90,6 +96,8 @@ impl RequestPlan {
         let requires = map.get("requires").map_or(Some(Vec::new()), |node| read_paths(node, problems));
         let mut other = |key| map.get(key).map_or(Some(None), |node| node.text(problems).map(|n| Some(n.to_owned())));
         let (cancels, updates) = (other("cancels"), other("updates"));
+        let once = map.get("once").map_or(Some(false), |node| node.boolean(problems));
+        let writes_back = map.get("writes_back").map(|node| WritesBack::read(node, problems));
         let steps = match map.get("steps") {
             Some(steps) => step::read_steps(steps, common, problems),
             None => StepPlan::read(None, &mut map, common, problems).map(|step| vec![(node, step)]),
@@ -99,6 +107,16 @@ impl RequestPlan {
         let mut parts = BTreeSet::new();
         for path in &requires {
             see(path, updates.is_some(), &[], common, node, &mut parts, problems);
+        }
+        let writes_back = match writes_back {
+            None => None,
+            Some(read) => Some(read?),
+        };
+        for path in writes_back.iter().flat_map(WritesBack::paths) {
+            see(path, updates.is_some(), &[], common, node, &mut parts, problems);
+        }
+        if writes_back.is_some() {
+            parts.insert(Part::Application);
         }
         for (at, (node, step)) in steps.iter().enumerate() {
             let before = steps.get(..at).unwrap_or_default();
@@ -114,6 +132,8 @@ impl RequestPlan {
             parts,
             cancels: cancels?,
             updates,
+            once: once?,
+            writes_back,
             steps: steps.into_iter().map(|(_, step)| step).collect(),
         })
     }
@@ -126,6 +146,11 @@ impl RequestPlan {
     /// The names by which other requests change what this one creates.
     pub(crate) fn created(&self) -> impl Iterator<Item = String> {
         self.steps.iter().filter(|step| step.creates()).filter_map(|step| step.kept_as(&self.name))
+    }
+
+    /// Whether other requests name what it creates so.
+    pub(crate) fn creates_as(&self, name: &str) -> bool {
+        self.created().any(|created| created == *name)
     }
 
     /// The names by which its steps are kept.

@@ -22,6 +22,7 @@ use crate::metrics::SinkMetrics;
 use crate::replay::{self, incoming::Replays};
 use crate::settings::SinkSettings;
 use crate::worker::Worker;
+use crate::write_back::Intents;
 
 type SinkWorker = Worker<AnyTransport, Decoder, Store, DeadLetterTopic, CreatedTopic>;
 
@@ -32,6 +33,7 @@ pub(super) struct Shared {
     pub(super) producer: Producer,
     pub(super) decoder: Arc<Decoder>,
     pub(super) context: Arc<Store>,
+    pub(super) intents: Arc<Intents>,
 }
 
 /// How a sink consumes: another shape needs another consumer.
@@ -103,6 +105,7 @@ fn worker(
             names.internal(created::TOPIC).into(),
             Arc::clone(&shared.context),
         ),
+        intents: settings.system.writes_back().then(|| Arc::clone(&shared.intents)),
     }
 }
 

@@ -159,7 +159,7 @@ fn mistakes_of_a_system_are_refused_with_their_lines() {
         (
             "entity: application\n    when: {status: HIRED}",
             "entity: candidate",
-            "ids are kept by application, in whose order a candidate does not come",
+            "what is created of a stage-change is not known of a candidate",
         ),
         ("means: retry, says: it is busy", "means: busy", "\"busy\" is not known here"),
     ] {

@@ -24,3 +24,4 @@ pub(crate) mod support;
 mod tokens;
 mod topic_on_kafka;
 mod walk;
+mod write_back;

@@ -238,8 +238,8 @@ fn mistakes_of_steps_are_refused_with_their_lines() {
         (
             "    entity: stage-change\n    when: {change_type: HIRE}",
             "    entity: candidate",
-            7,
-            "ids are kept by application, in whose order a candidate does not come",
+            25,
+            "what is created of a candidate is not known of a stage-change",
         ),
     ] {
         let refused = tests(from, to).unwrap_err();

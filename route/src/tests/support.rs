@@ -507,6 +507,7 @@ pub(super) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, 
             hirewire_kafka::Settings::local("127.0.0.1:1"),
         ),
         dead_letters: letters.clone(),
+        intents: None,
         ids: Kept(Arc::clone(&context.store)),
     };
     let (events, source) = mpsc::unbounded_channel();

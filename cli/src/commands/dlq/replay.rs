@@ -98,7 +98,8 @@ async fn ways(
     even_if_newer: bool,
 ) -> anyhow::Result<(Ways, HashMap<Place, String>)> {
     let (mut ways, mut refused) = (Ways::new(), HashMap::new());
-    let raw = ["ats.raw.", "ats.raw-restricted.", "hirewire.internal.fragment."].map(|front| desk.names().full(front));
+    let raw = ["ats.raw.", "ats.raw-restricted.", "hirewire.internal.fragment.", "hirewire.internal.write-back."]
+        .map(|front| desk.names().full(front));
     let mut of_sinks: Vec<(&Letter, Asked)> = Vec::new();
     for letter in wanted {
         let mut refuse = |why: String| drop(refused.insert(letter.place.clone(), why));
