@@ -57,9 +57,10 @@ pub fn check(folder: &Folder) -> Checked {
             invalid.len()
         );
         let told = Told { folder, mapping: &mapping, rules: &rules };
-        let thin_event = |event: &str| rules.manifest.webhook.as_ref().is_some_and(|webhook| webhook.is_thin(event));
+        let thin_event = |event: &str| rules.manifest.events().any(|events| events.is_thin(event));
         let thin_stream = |stream: &str| rules.manifest.api.as_ref().is_some_and(|api| api.is_thin(stream));
-        told.names("event", "webhook.subjects", rules.plan.events(), &events, &thin_event, &mut checked);
+        let of_events = if rules.manifest.webhook.is_some() { "webhook.subjects" } else { "queue.subjects" };
+        told.names("event", of_events, rules.plan.events(), &events, &thin_event, &mut checked);
         told.names("stream", "api.streams", rules.plan.streams(), &streams, &thin_stream, &mut checked);
         told.covered(&fixtures, &mut checked.mistakes);
     }
@@ -136,7 +137,7 @@ fn signatures(folder: &Folder, manifest: &Manifest, mistakes: &mut Problems) -> 
 }
 
 fn events(manifest: &Manifest) -> Vec<&str> {
-    manifest.webhook.iter().flat_map(|webhook| webhook.subjects.keys().map(String::as_str)).collect()
+    manifest.events().flat_map(|events| events.subjects.keys().map(String::as_str)).collect()
 }
 
 fn streams(manifest: &Manifest) -> Vec<&str> {

@@ -35,7 +35,11 @@ pub fn docs(folder: &Folder) -> Result<String, Problems> {
          [README.md](../../../vendors/{name}/README.md)."
     ));
     page.lifted("Webhooks", manifest.peek("webhook"), &["subjects", "fetch"]);
-    page.events(&manifest, &mapping);
+    page.events(manifest.peek("webhook"), &mapping);
+    if let Some(queue) = manifest.peek("queue") {
+        page.lifted("Queue", Some(queue), &["subjects", "fetch"]);
+        page.events(Some(queue), &mapping);
+    }
     page.lifted("Polling", manifest.peek("api"), &["streams"]);
     page.streams(&manifest, &mapping);
     page.mapping(&mapping);
@@ -74,10 +78,11 @@ impl Page {
         self.table(&["key", "value"], keys.map(|(key, value)| vec![code(key), code(&flow(value))]).collect());
     }
 
-    fn events(&mut self, manifest: &Node, mapping: &Node) {
-        let Some(webhook) = manifest.peek("webhook") else { return };
-        let fetch = |event: &str| webhook.peek("fetch").and_then(|fetch| fetch.peek(event));
-        let rows = webhook.peek("subjects").into_iter().flat_map(entries).map(|(event, subject)| {
+    /// `way` is how they come.
+    fn events(&mut self, way: Option<&Node>, mapping: &Node) {
+        let Some(way) = way else { return };
+        let fetch = |event: &str| way.peek("fetch").and_then(|fetch| fetch.peek(event));
+        let rows = way.peek("subjects").into_iter().flat_map(entries).map(|(event, subject)| {
             let fetched = fetch(event).map(|lists| code(&flow(lists))).unwrap_or_default();
             vec![code(event), code(&flow(subject)), fetched, becomes(mapping, "events", event)]
         });

@@ -83,7 +83,7 @@ impl Fixture {
 
     /// The header that names the event, if it is one that does.
     fn headers(&self, rules: &Rules) -> Vec<(String, String)> {
-        let event = rules.manifest.webhook.as_ref().map(|webhook| &webhook.event);
+        let event = rules.manifest.webhook.as_ref().map(|webhook| &webhook.events.event);
         let Some(EventName::At(Place::Header(name))) = event else {
             return Vec::new();
         };

@@ -13,7 +13,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 
 use crate::Role;
-use crate::manifest::{Api, Auth, BaseUrl, Manifest, Signature, Webhook, url};
+use crate::credentials::Credentials;
+use crate::manifest::{Api, BaseUrl, Manifest, Signature, Webhook, url};
 use crate::webhook::Verifier;
 
 /// One connection. Built at start, then read only.
@@ -38,12 +39,17 @@ pub struct Inlet {
 impl Connection {
     /// Whether events of this vendor name what must be read from it.
     pub(crate) fn fetches(&self) -> bool {
-        self.manifest.webhook.as_ref().is_some_and(|webhook| !webhook.fetch.is_empty())
+        self.manifest.events().any(|events| !events.fetch.is_empty())
     }
 
     /// Whether requests to read are written for this connection: events are taken, and somebody polls.
     pub(crate) fn inlet_fetches(&self) -> bool {
-        self.webhook.is_some() && self.fetches()
+        self.webhook.is_some() && self.manifest.webhook.iter().any(|webhook| !webhook.events.fetch.is_empty())
+    }
+
+    /// Whether events of the vendor's queue name what must be read from it.
+    pub(crate) fn queue_fetches(&self) -> bool {
+        self.manifest.queue.iter().any(|queue| !queue.events.fetch.is_empty())
     }
 }
 
@@ -59,9 +65,12 @@ impl Inlet {
 #[derive(Debug, Clone)]
 pub struct Poll {
     pub credentials: Credentials,
-    pub base_url: String,
+    /// `None`: the login tells it.
+    pub base_url: Option<String>,
     /// Of lists that stand elsewhere at each customer, by their name.
     pub urls: BTreeMap<String, String>,
+    /// The name of the vendor's queue that is this connection's alone.
+    pub queue: String,
     /// From the start of a round to the start of the next.
     pub interval: Duration,
     pub lag: Duration,
@@ -73,24 +82,6 @@ pub struct Poll {
     pub attempts: u32,
     /// When the credential ends at the vendor, as a person wrote down; told in a metric.
     pub expires: Option<Timestamp>,
-}
-
-/// What proves who asks, of the kind that the vendor's manifest names.
-#[derive(Debug, Clone)]
-pub enum Credentials {
-    Client(ClientSecrets),
-    ApiKey(Secret),
-    User { name: Secret, password: Secret },
-}
-
-/// For tokens by OAuth 2 client credentials.
-#[derive(Debug, Clone)]
-pub struct ClientSecrets {
-    pub client_id: Secret,
-    pub client_secret: Secret,
-    /// The vendor's user to act as; `None` acts as the credential itself.
-    pub act_as: Option<String>,
-    pub token_url: String,
 }
 
 impl Connection {
@@ -121,7 +112,7 @@ impl Connection {
                 problems.add(node, format!("{} has nothing to poll", manifest.vendor), "remove `poll`");
                 None
             }
-            (Some(node), Some(api)) => Poll::read(node, api, problems).map(Some),
+            (Some(node), Some(api)) => Poll::read(name, node, manifest, api, problems).map(Some),
         });
         Some(Self {
             name: name.to_owned(),
@@ -149,45 +140,18 @@ fn read_inlet(node: &Node, manifest: &Arc<Manifest>, rules: &Webhook, problems: 
     Some(Inlet { rules: manifest.clone(), verifier: Verifier::new(secrets?) })
 }
 
-impl Credentials {
-    fn read(map: &mut Map<'_>, auth: &Auth, problems: &mut Problems) -> Option<Self> {
-        let auth = match auth {
-            Auth::BasicApiKey { .. } | Auth::ApiKeyHeader { .. } => {
-                let key = map.require("api_key", problems).and_then(|node| Secret::read(node, problems));
-                return key.map(Self::ApiKey);
-            }
-            Auth::UsernameToken => {
-                let mut secret = |key| map.require(key, problems).and_then(|node| Secret::read(node, problems));
-                let (name, password) = (secret("username"), secret("password"));
-                return Some(Self::User { name: name?, password: password? });
-            }
-            Auth::Oauth2ClientCredentials(auth) => auth,
-        };
-        let client_id = map.require("client_id", problems).and_then(|node| Secret::read(node, problems));
-        let client_secret = map.require("client_secret", problems).and_then(|node| Secret::read(node, problems));
-        let act_as = map.get("act_as").and_then(|node| {
-            if auth.act_as.is_none() {
-                problems.add(node, "this vendor cannot act as a user", "remove `act_as`");
-            }
-            node.name(problems).map(str::to_owned)
-        });
-        let token_url = map.get("token_url").map_or(Some(auth.token_url.clone()), |node| url(node, problems));
-        Some(Self::Client(ClientSecrets {
-            client_id: client_id?,
-            client_secret: client_secret?,
-            act_as,
-            token_url: token_url?,
-        }))
-    }
-}
-
 impl Poll {
-    fn read(node: &Node, api: &Api, problems: &mut Problems) -> Option<Self> {
+    fn read(name: &str, node: &Node, manifest: &Manifest, api: &Api, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
         let credentials = Credentials::read(&mut map, &api.auth, problems);
         let base_url = match (map.get("base_url"), &api.base_url) {
-            (Some(node), _) => url(node, problems),
-            (None, BaseUrl::Shared(url)) => Some(url.clone()),
+            (Some(node), BaseUrl::Session(_)) => {
+                problems.add(node, "this vendor's login tells the address", "remove `base_url`");
+                None
+            }
+            (None, BaseUrl::Session(_)) => Some(None),
+            (Some(node), _) => url(node, problems).map(Some),
+            (None, BaseUrl::Shared(url)) => Some(Some(url.clone())),
             (None, BaseUrl::PerConnection(example)) => {
                 let hint = format!("this vendor has one for each customer, as {example}");
                 problems.add(node, "`base_url` is missing", hint);
@@ -195,6 +159,14 @@ impl Poll {
             }
         };
         let urls = map.get("urls").map_or(Some(BTreeMap::new()), |node| own_urls(node, api, problems));
+        let queue = match map.get("queue") {
+            None => Some(name),
+            Some(node) if manifest.queue.is_none() => {
+                problems.add(node, "this vendor has no queue", "remove `queue`");
+                None
+            }
+            Some(node) => queue_name(node, problems),
+        };
         let interval = time(&mut map, "interval", Duration::from_secs(30), problems);
         let lag = map.get("lag").map_or(Some(api.lag), |node| duration_or_zero(node, problems));
         let overlap = map.get("overlap").map_or(Some(api.overlap), |node| duration_or_zero(node, problems));
@@ -207,6 +179,7 @@ impl Poll {
             credentials: credentials?,
             base_url: base_url?,
             urls: urls?,
+            queue: queue?.to_owned(),
             interval: interval?,
             lag: lag?,
             overlap: overlap?,
@@ -231,6 +204,16 @@ fn own_urls(node: &Node, api: &Api, problems: &mut Problems) -> Option<BTreeMap<
         urls.insert(name.to_owned(), url(value, problems)?);
     }
     Some(urls)
+}
+
+/// A part of a path that needs no encoding.
+fn queue_name<'a>(node: &'a Node, problems: &mut Problems) -> Option<&'a str> {
+    let text = node.name(problems)?;
+    if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
+        problems.add(node, format!("\"{text}\" is not the name of a queue"), "letters, digits, - and _");
+        return None;
+    }
+    Some(text)
 }
 
 /// A day; what ends on it ends with its first moment in UTC, which is early rather than late.

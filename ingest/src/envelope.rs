@@ -16,6 +16,7 @@ use crate::connection::Connection;
 /// How a raw record came to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
+    /// An event: delivered, or read from the vendor's queue.
     Webhook,
     Poll,
     /// Polled by the first run of a stream, which reads all that was before it.

@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod connection;
+mod credentials;
 mod envelope;
 mod fetch;
 mod json;
@@ -17,10 +18,11 @@ mod sink;
 mod topics;
 pub mod webhook;
 
-pub use connection::{ClientSecrets, Connection, Credentials, Directory, Inlet, Lookup, Poll};
+pub use connection::{Connection, Directory, Inlet, Lookup, Poll};
+pub use credentials::{ClientSecrets, Credentials, RefreshSecrets, ServerUrls, SessionSecrets};
 pub use fetch::{FetchRequests, Wanted};
 pub use metrics::Metrics;
-pub use poll::probe::{Answered, Unanswered, probe};
+pub use poll::probe::{Probed, probe};
 pub use poll::rehearsal::{Errands, Http, Kept, Moment, Rehearsal, Round};
 pub use run::{Deps, Error, Role, run};
 pub use settings::Settings;

@@ -21,7 +21,7 @@ pub(super) async fn prove(kit: &Kit, folder: &Folder, proof: &mut Proof) {
             Kind::Poll(stream) => kit.manifest.api.as_ref().is_some_and(|api| api.is_thin(stream)),
             Kind::Webhook => {
                 let event = fixture.event(&rules, &body).unwrap_or_default();
-                kit.manifest.webhook.as_ref().is_some_and(|webhook| webhook.is_thin(&event))
+                kit.manifest.webhook.as_ref().is_some_and(|webhook| webhook.events.is_thin(&event))
             }
         };
         answers.ask((report.unknown && !thin).then(|| "no rule makes anything of it".to_owned()));
@@ -42,9 +42,9 @@ pub(super) async fn prove(kit: &Kit, folder: &Folder, proof: &mut Proof) {
     let Some((webhook, told)) = kit.manifest.webhook.as_ref().zip(kit.rules.webhook.as_ref()) else { return };
     for event in &told.events {
         let mut answers = Answers::default();
-        let keyed = webhook.subjects.contains_key(&event.name);
+        let keyed = webhook.events.subjects.contains_key(&event.name);
         answers.ask((!keyed).then(|| "`webhook.subjects` does not name the event: it is kept as nobody's".to_owned()));
-        let known = webhook.is_thin(&event.name) || kit.plan.events().any(|name| name == event.name);
+        let known = webhook.events.is_thin(&event.name) || kit.plan.events().any(|name| name == event.name);
         answers.ask((!known).then(|| "no rule makes anything of the event, and nothing is fetched for it".to_owned()));
         proof.take(Clause::Coverage, &event.name, answers);
     }

@@ -26,7 +26,9 @@ use std::time::Duration;
 
 use hirewire_ingest::manifest::{Api, Auth, BaseUrl, Manifest, Stream};
 use hirewire_ingest::webhook::Verifier;
-use hirewire_ingest::{ClientSecrets, Connection, Credentials, Http, Inlet, Poll};
+use hirewire_ingest::{
+    ClientSecrets, Connection, Credentials, Http, Inlet, Poll, RefreshSecrets, ServerUrls, SessionSecrets,
+};
 use hirewire_mapping::Plan;
 use hirewire_service::Secret;
 use hirewire_sim::vendor::{CLIENT, Examples, KEY, event_of, examples};
@@ -222,7 +224,7 @@ impl Kit {
             };
             folder.problem(API, line, what, hint, &mut problems);
         }
-        for event in manifest.webhook.iter().flat_map(|webhook| webhook.thin_events()) {
+        for event in manifest.webhook.iter().flat_map(|webhook| webhook.events.thin_events()) {
             if rules.webhook.as_ref().is_none_or(|webhook| webhook.event_named(event).is_none()) {
                 let what = format!("it does not say what the event \"{event}\" is about, and it is fetched for");
                 folder.problem(API, 0, what, "add it to `webhook.events`", &mut problems);
@@ -241,20 +243,21 @@ impl Kit {
 
     /// A connection that polls the vendor at `origin`, by the manifest in all else.
     fn polling(&self, origin: &str) -> Connection {
-        let poll = self.manifest.api.as_ref().map(|api| {
-            let (BaseUrl::Shared(base_url) | BaseUrl::PerConnection(base_url)) = &api.base_url;
-            Poll {
-                credentials: credentials(api, origin),
-                base_url: moved(base_url, origin),
-                urls: BTreeMap::new(),
-                interval: Duration::from_secs(1),
-                lag: api.lag,
-                overlap: api.overlap,
-                retry_first: RETRY_FIRST,
-                retry_most: RETRY_MOST,
-                attempts: ATTEMPTS,
-                expires: None,
-            }
+        let poll = self.manifest.api.as_ref().map(|api| Poll {
+            credentials: credentials(api, origin),
+            base_url: match &api.base_url {
+                BaseUrl::Shared(url) | BaseUrl::PerConnection(url) => Some(moved(url, origin)),
+                BaseUrl::Session(_) => None,
+            },
+            urls: BTreeMap::new(),
+            queue: "kit".to_owned(),
+            interval: Duration::from_secs(1),
+            lag: api.lag,
+            overlap: api.overlap,
+            retry_first: RETRY_FIRST,
+            retry_most: RETRY_MOST,
+            attempts: ATTEMPTS,
+            expires: None,
         });
         self.connection("kit", None, poll)
     }
@@ -311,6 +314,19 @@ fn credentials(api: &Api, origin: &str) -> Credentials {
             client_secret: Secret::from_value(KEY),
             act_as: None,
             token_url: moved(&auth.token_url, origin),
+        }),
+        Auth::Oauth2RefreshToken(auth) => Credentials::Refresh(RefreshSecrets {
+            client_id: Secret::from_value(CLIENT),
+            client_secret: Secret::from_value(KEY),
+            refresh_token: Secret::from_value(KEY),
+            token_url: moved(&auth.token_url, origin),
+        }),
+        Auth::SessionLogin(_) => Credentials::Session(SessionSecrets {
+            client_id: Secret::from_value(CLIENT),
+            client_secret: Secret::from_value(KEY),
+            username: Secret::from_value(CLIENT),
+            password: Secret::from_value(KEY),
+            servers: Some(ServerUrls { oauth: origin.to_owned(), login: origin.to_owned() }),
         }),
     }
 }

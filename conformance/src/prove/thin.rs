@@ -18,7 +18,7 @@ pub(super) async fn prove(kit: &Kit, proof: &mut Proof) {
     let Some((webhook, rules)) = kit.manifest.webhook.as_ref().zip(kit.rules.webhook.as_ref()) else {
         return proof.leave_out(Clause::Thin, NO_WEBHOOKS);
     };
-    let thin = |event: &&Event| event.thin || webhook.is_thin(&event.name);
+    let thin = |event: &&Event| event.thin || webhook.events.is_thin(&event.name);
     let events: Vec<&Event> = rules.events.iter().filter(thin).collect();
     if events.is_empty() {
         return proof.leave_out(Clause::Thin, "its events hold what happened, and nothing is fetched for them");
@@ -33,7 +33,7 @@ pub(super) async fn prove(kit: &Kit, proof: &mut Proof) {
     };
     for event in events {
         let mut answers = Answers::default();
-        if webhook.is_thin(&event.name) {
+        if webhook.events.is_thin(&event.name) {
             Errand { kit, rules, desk: &desk, event }.all(&mut answers).await;
         } else {
             let what = "it only names what happened, and nothing is read for it: `webhook.fetch`";

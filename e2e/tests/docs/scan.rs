@@ -33,13 +33,14 @@ const START_ERRORS: [(&str, &str); 12] = [
 ];
 
 /// Files that read `hirewire.yaml`.
-const READERS: [&str; 15] = [
+const READERS: [&str; 16] = [
     "cli/src/config.rs",
     "lib/kafka/src/settings.rs",
     "lib/registry/src/access.rs",
     "lib/service/src/spans.rs",
     "ingest/src/settings.rs",
     "ingest/src/connection.rs",
+    "ingest/src/credentials.rs",
     "normalize/src/settings.rs",
     "route/src/settings.rs",
     "route/src/settings/auth.rs",
@@ -222,7 +223,9 @@ fn keys(readers: &[&str]) -> BTreeSet<String> {
                 read_keys.insert(key);
             }
         }
-        for choice in text.split("tagged(&[").skip(1) {
+        // A long list begins in a line of its own.
+        let choices = text.split("tagged(").skip(1).filter_map(|call| call.trim_start().strip_prefix("&["));
+        for choice in choices {
             let choice = choice.split(']').next().unwrap();
             read_keys.extend(literals(choice).into_iter().map(|literal| literal.1));
         }

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use hirewire_service::settings::duration_or_zero;
 use hirewire_yaml::{Map, Node, Problems, Value};
 
+use super::auth::{Auth, header_value};
 use super::narrow::Narrowed;
 use super::soap::Soap;
 use super::stream::{Before, Stream, flag, pairs};
@@ -48,33 +49,8 @@ pub enum BaseUrl {
     Shared(String),
     /// Each customer has one: a connection must name it. Holds what such a one looks like.
     PerConnection(String),
-}
-
-/// How a request proves who asks.
-#[derive(Debug)]
-pub enum Auth {
-    Oauth2ClientCredentials(ClientCredentials),
-    /// An API key as the user of HTTP Basic, with a password that everybody may know, or none.
-    BasicApiKey {
-        password: Option<String>,
-    },
-    /// An API key in a header, in lower case; `before` stands in front of it there.
-    ApiKeyHeader {
-        header: String,
-        before: String,
-    },
-    /// User and password: in the envelope of a request by SOAP (WS-Security's UsernameToken), by HTTP Basic for others.
-    UsernameToken,
-}
-
-/// RFC 6749 section 4.4, client id and secret by HTTP Basic.
-#[derive(Debug)]
-pub struct ClientCredentials {
-    pub token_url: String,
-    /// Where the answer says until when the token is good, as an RFC 3339 instant.
-    pub(crate) expires_at: Path,
-    /// The parameter that names a user to act as, where the vendor has one.
-    pub act_as: Option<String>,
+    /// The answer to the login holds it, at this path.
+    Session(Path),
 }
 
 /// How a request carries its parameters.
@@ -112,6 +88,9 @@ pub enum Paging {
     NextLink(NextLink),
     /// The number of the page, sent as `param` with the parameters of the first request, from 2 on.
     PageNumber(PageNumber),
+    /// The rows before the page, counted, sent as `param` with the parameters of the first request. A page without rows is
+    /// behind the last one: so it does not matter how many the vendor gives at most.
+    Offset { param: String },
 }
 
 /// Where an answer says which page follows.
@@ -163,6 +142,12 @@ impl Api {
         let mut map = node.map(problems)?;
         let base_url = map.require("base_url", problems).and_then(|node| BaseUrl::read(node, problems));
         let auth = map.require("auth", problems).and_then(|node| Auth::read(node, problems));
+        if let (Some(BaseUrl::Session(_)), Some(auth)) = (&base_url, &auth)
+            && !matches!(auth, Auth::SessionLogin(_))
+        {
+            let hint = "only `session_login` has an answer that holds it: write the URL";
+            problems.add(node.peek("base_url").unwrap_or(node), "an address that no login tells", hint);
+        }
         let headers = fixed_headers(map.get("headers"), auth.as_ref(), problems);
         let sends = [("query", Send::Query), ("json_body", Send::JsonBody)];
         let soap = map.get("soap").map(|node| Soap::read(node, problems));
@@ -258,47 +243,19 @@ impl BaseUrl {
         if !matches!(node.value, Value::Map(_)) {
             return url(node, problems).map(Self::Shared);
         }
-        let (_, value) = node.tagged(&["per_connection"], problems)?;
+        let (kind, value) = node.tagged(&["per_connection", "session"], problems)?;
+        if kind == "session" {
+            return path(value, problems).map(Self::Session);
+        }
         url(value, problems).map(Self::PerConnection)
     }
 
-    /// The URL, or one that looks like it.
-    pub(crate) fn example(&self) -> &str {
+    /// The URL, or one that looks like it; `None`: nobody knows before the login.
+    pub(crate) fn example(&self) -> Option<&str> {
         match self {
-            Self::Shared(url) | Self::PerConnection(url) => url,
+            Self::Shared(url) | Self::PerConnection(url) => Some(url),
+            Self::Session(_) => None,
         }
-    }
-}
-
-impl Auth {
-    fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let (kind, value) =
-            node.tagged(&["oauth2_client_credentials", "basic_api_key", "api_key_header", "username_token"], problems)?;
-        let mut map = value.map(problems)?;
-        if kind == "username_token" {
-            map.finish(problems);
-            return Some(Self::UsernameToken);
-        }
-        if kind == "basic_api_key" {
-            let password = map.get("password").map(|node| node.name(problems).map(str::to_owned));
-            map.finish(problems);
-            return optional(password).map(|password| Self::BasicApiKey { password });
-        }
-        if kind == "api_key_header" {
-            let name = map.require("header", problems).and_then(|node| header(node, problems));
-            let before = map.get("before").map_or(Some(""), |node| header_value(node, problems));
-            map.finish(problems);
-            return Some(Self::ApiKeyHeader { header: name?, before: before?.to_owned() });
-        }
-        let token_url = map.require("token_url", problems).and_then(|node| url(node, problems));
-        let expires_at = required_path(&mut map, "expires_at", problems);
-        let act_as = map.get("act_as").and_then(|node| node.text(problems)).map(str::to_owned);
-        map.finish(problems);
-        Some(Self::Oauth2ClientCredentials(ClientCredentials {
-            token_url: token_url?,
-            expires_at: expires_at?,
-            act_as,
-        }))
     }
 }
 
@@ -309,7 +266,7 @@ fn fixed_headers(node: Option<&Node>, auth: Option<&Auth>, problems: &mut Proble
     for (key, _, value) in node.map(problems)?.entries() {
         let name = header(key, problems);
         let (Some(name), Some(value)) = (name, header_value(value, problems)) else { continue };
-        let of_auth = matches!(auth, Some(Auth::ApiKeyHeader { header, .. }) if *header == name);
+        let of_auth = auth.and_then(Auth::own_header).is_some_and(|own| *own == name);
         if of_auth || OWN_HEADERS.contains(&name.as_str()) {
             let hint = "leave it out; a key belongs to `auth`, and to a connection's settings";
             problems.add(key, format!("the header {name} is made for each request"), hint);
@@ -320,16 +277,6 @@ fn fixed_headers(node: Option<&Node>, auth: Option<&Auth>, problems: &mut Proble
         }
     }
     Some(headers)
-}
-
-/// A text that a header can hold.
-fn header_value<'a>(node: &'a Node, problems: &mut Problems) -> Option<&'a str> {
-    let text = node.name(problems)?;
-    if HeaderValue::from_str(text).is_err() {
-        problems.add(node, "a text that no header can hold", "write it in one line, without control characters");
-        return None;
-    }
-    Some(text)
 }
 
 impl Errors {
@@ -357,13 +304,28 @@ fn words(map: &mut Map<'_>, key: &'static str, problems: &mut Problems) -> Optio
 }
 
 impl Paging {
+    /// The parameter that says which page is asked for.
+    pub(crate) fn param(&self) -> &str {
+        match self {
+            Self::LinkCursor { param } | Self::Offset { param } => param,
+            Self::NextToken(rules) => &rules.param,
+            Self::NextLink(rules) => &rules.param,
+            Self::PageNumber(rules) => &rules.param,
+        }
+    }
+
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let (kind, value) = node.tagged(&["link_cursor", "next_token", "next_link", "page_number"], problems)?;
+        let (kind, value) =
+            node.tagged(&["link_cursor", "next_token", "next_link", "page_number", "offset"], problems)?;
         let mut map = value.map(problems)?;
         let param = required_text(&mut map, "param", problems);
         if kind == "link_cursor" {
             map.finish(problems);
             return Some(Self::LinkCursor { param: param? });
+        }
+        if kind == "offset" {
+            map.finish(problems);
+            return Some(Self::Offset { param: param? });
         }
         if kind == "page_number" {
             let last = if map.node().peek("total").is_some() {
@@ -383,18 +345,6 @@ impl Paging {
         let encoded = flag(&mut map, "encoded", problems);
         map.finish(problems);
         Some(Self::NextToken(NextToken { param: param?, next: next?, more: more?, encoded }))
-    }
-}
-
-impl Paging {
-    /// The parameter of a later page.
-    pub(crate) fn param(&self) -> &str {
-        match self {
-            Self::LinkCursor { param } => param,
-            Self::NextToken(rules) => &rules.param,
-            Self::NextLink(rules) => &rules.param,
-            Self::PageNumber(rules) => &rules.param,
-        }
     }
 }
 

@@ -3,8 +3,11 @@
 //! Text in, checked [`Manifest`] out; all mistakes at once, each with file, line and hint. No I/O.
 
 mod api;
+mod auth;
+mod events;
 mod narrow;
 mod place;
+mod queue;
 mod signature;
 mod soap;
 mod stream;
@@ -15,19 +18,22 @@ use std::sync::Arc;
 use hirewire_yaml::{Map, Node, Problems, Value, did_you_mean};
 
 pub(crate) use api::url;
-pub use api::{
-    Api, Auth, BaseUrl, ClientCredentials, Errors, LastPage, NextLink, NextToken, PageNumber, Paging, RateLimit, Send,
-};
+pub use api::{Api, BaseUrl, Errors, LastPage, NextLink, NextToken, PageNumber, Paging, RateLimit, Send};
+pub use auth::{Auth, ClientCredentials, RefreshToken, Servers, SessionLogin};
+pub(crate) use auth::{ClientIn, Life, TokenRules};
+pub(crate) use events::Named;
+pub use events::{DeliveryId, EventName, Events};
 pub use narrow::{Filter, Sync, TimeFormat, Window};
 pub use place::{Place, Rows};
+pub use queue::Queue;
+pub(crate) use queue::{Batches, QUEUE};
 pub(crate) use signature::TimePlace;
 pub use signature::{Algorithm, Encoding, Hmac, Part, SentAt, Signature, Signed, Token};
 pub(crate) use soap::escaped;
 pub use soap::{Element, Soap};
 pub(crate) use stream::param_of;
 pub use stream::{One, Per, Repeats, Stream};
-pub(crate) use webhook::Named;
-pub use webhook::{DeliveryId, EventName, Handshake, Webhook};
+pub use webhook::{Handshake, Webhook};
 
 pub use crate::json::Path;
 
@@ -68,6 +74,8 @@ pub struct Manifest {
     pub webhook: Option<Webhook>,
     /// `None` when there is nothing to poll.
     pub api: Option<Api>,
+    /// `None` when the vendor has none. Read by the rules of `api`.
+    pub queue: Option<Queue>,
 }
 
 /// Where the remote id of the thing that a payload is about stands: the first place that has one counts.
@@ -94,17 +102,23 @@ impl Manifest {
         own.unwrap_or(&api.rows).written()
     }
 
-    /// The event that a delivery with these headers says it is.
+    /// The rules of all events, however they come.
+    pub fn events(&self) -> impl Iterator<Item = &Events> {
+        let delivered = self.webhook.iter().map(|webhook| &webhook.events);
+        delivered.chain(self.queue.iter().map(|queue| &queue.events))
+    }
+
+    /// The event that a delivery with these headers, or an event of the queue, says it is.
     #[must_use]
     pub fn event_of(&self, headers: &[(String, String)], body: &[u8]) -> Option<String> {
-        match &self.webhook.as_ref()?.event {
+        self.events().find_map(|events| match &events.event {
             EventName::Always(name) => Some(name.clone()),
             EventName::At(Place::Field(path)) => crate::json::scalar(body, path),
             EventName::At(Place::Header(name)) => {
                 let (_, event) = headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name))?;
                 Some(event.clone())
             }
-        }
+        })
     }
 
     /// What the mapping is told of the request that gave a row of `stream`, for a fixture: of what is another for each
@@ -132,22 +146,29 @@ impl Manifest {
         let vendor = map.require("vendor", problems).and_then(|node| node.text(problems));
         let webhook = map.get("webhook").map(|node| Webhook::read(node, problems));
         let api = map.get("api").map(|node| Api::read(node, problems));
+        let queue = map.get("queue").map(|node| Queue::read(node, problems));
         map.finish(problems);
-        let (webhook, api) = (optional(webhook)?, optional(api)?);
-        if let Some(fetch) = node.peek("webhook").and_then(|webhook| webhook.peek("fetch")) {
-            check_fetches(fetch, webhook.as_ref(), api.as_ref(), problems);
+        let (webhook, api, queue) = (optional(webhook)?, optional(api)?, optional(queue)?);
+        if let (None, Some(node)) = (&api, node.peek("queue")) {
+            problems.add(node, "a queue without `api`", "say there where it is, and how a request proves who asks");
         }
-        Some(Self { vendor: vendor?.to_owned(), webhook, api })
+        let ways = [("webhook", webhook.as_ref().map(|w| &w.events)), ("queue", queue.as_ref().map(|q| &q.events))];
+        for (way, events) in ways {
+            if let (Some(events), Some(fetch)) = (events, node.peek(way).and_then(|way| way.peek("fetch"))) {
+                check_fetches(fetch, events, api.as_ref(), problems);
+            }
+        }
+        Some(Self { vendor: vendor?.to_owned(), webhook, api, queue })
     }
 }
 
 /// What is fetched must be a list that can be asked for by an id, and the event one that is known.
-fn check_fetches(node: &Node, webhook: Option<&Webhook>, api: Option<&Api>, problems: &mut Problems) {
+fn check_fetches(node: &Node, rules: &Events, api: Option<&Api>, problems: &mut Problems) {
     let entries = |node: &'_ Node| match &node.value {
         Value::Map(entries) => entries.clone(),
         _ => Vec::new(),
     };
-    let events: Vec<&str> = webhook.iter().flat_map(|webhook| webhook.subjects.keys().map(String::as_str)).collect();
+    let events: Vec<&str> = rules.subjects.keys().map(String::as_str).collect();
     let streams: Vec<&Stream> = api.iter().flat_map(|api| &api.streams).collect();
     for (event, lists) in entries(node) {
         let name = event.scalar().unwrap_or_default();

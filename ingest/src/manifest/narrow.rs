@@ -4,7 +4,7 @@ use hirewire_yaml::{Map, Node, Problems};
 use jiff::Timestamp;
 
 use super::stream::{Before, flag};
-use super::{path, required_path, required_text};
+use super::{optional, path, required_path, required_text};
 use crate::json::Path;
 
 /// How a list is narrowed to what changed in `(from, to]`.
@@ -30,8 +30,14 @@ pub enum Filter {
     },
     /// A parameter for each end. The first window has only the later one, or, if there must be `both`, none.
     Two { from: String, to: String, both: bool },
-    /// A parameter for the earlier end; there is none for the later. The first window has no parameter.
-    After { param: String },
+    /// A parameter for the earlier end; there is none for the later.
+    After {
+        param: String,
+        /// The value of the first window, which has none, if the vendor wants one all the same.
+        first: Option<String>,
+        /// The value of each later one, with `{from}`.
+        then: String,
+    },
 }
 
 /// How an instant is written.
@@ -50,7 +56,7 @@ impl Filter {
     /// Names of its parameters.
     pub(super) fn params(&self) -> Vec<&str> {
         match self {
-            Self::One { param, .. } | Self::After { param } => vec![param],
+            Self::One { param, .. } | Self::After { param, .. } => vec![param],
             Self::Two { from, to, .. } => vec![from, to],
         }
     }
@@ -90,7 +96,14 @@ impl Window {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
         let filter = if node.peek("after").is_some() {
-            required_text(&mut map, "after", problems).map(|param| Filter::After { param })
+            let param = required_text(&mut map, "after", problems);
+            let first = optional(map.get("first").map(|node| node.name(problems).map(str::to_owned)));
+            let then = if node.peek("then").is_some() {
+                template(&mut map, "then", &["{from}"], problems)
+            } else {
+                Some("{from}".to_owned())
+            };
+            param.zip(first).zip(then).map(|((param, first), then)| Filter::After { param, first, then })
         } else if node.peek("from").is_some() || node.peek("to").is_some() {
             let from = required_text(&mut map, "from", problems);
             let to = required_text(&mut map, "to", problems);

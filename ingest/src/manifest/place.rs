@@ -41,8 +41,8 @@ pub enum Rows {
     List(Path),
     /// An object of rows, each under a key of its own.
     Members(Path),
-    /// One row.
-    One(Path),
+    /// One row, at the first of these places that holds an object.
+    One(Vec<Path>),
 }
 
 impl Rows {
@@ -62,9 +62,13 @@ impl Rows {
         }
     }
 
-    /// Reads the path of one row; `.` is the answer itself.
+    /// Reads the path of one row, or several; `.` is the answer itself.
     pub(super) fn read_one(node: &Node, problems: &mut Problems) -> Option<Self> {
-        Self::place(node, problems).map(Self::One)
+        let places = if let Value::List(items) = &node.value { items.as_slice() } else { std::slice::from_ref(node) };
+        if places.is_empty() {
+            problems.add(node, "no place of a row", "write its path, or . for the answer itself");
+        }
+        places.iter().map(|place| Self::place(place, problems)).collect::<Option<_>>().map(Self::One)
     }
 
     fn place(node: &Node, problems: &mut Problems) -> Option<Path> {
@@ -74,7 +78,8 @@ impl Rows {
     /// As it is written; `None`: the answer itself.
     pub(super) fn written(&self) -> Option<String> {
         let (place, end) = match self {
-            Self::List(place) | Self::One(place) => (place, ""),
+            Self::List(place) => (place, ""),
+            Self::One(places) => (places.first()?, ""),
             Self::Members(place) => (place, "*"),
         };
         let parts = [place.to_string(), end.to_owned()];

@@ -37,7 +37,7 @@ pub struct Stream {
     pub(crate) rows: Option<Rows>,
     /// An answer may say that more follows.
     pub(crate) paged: bool,
-    /// Whether there is a list at all. If not, rows are read only when an event names them.
+    /// Whether it is read in each round. If not, rows are read only when an event names them, or their parent.
     pub listed: bool,
     /// How one row is asked for by its id.
     pub one: Option<One>,
@@ -133,7 +133,7 @@ impl Stream {
         let narrowed = narrowed(name, &mut map, before, problems);
         let one = match map.get("one") {
             None => Some(None),
-            Some(node) => One::read(node, problems).map(Some),
+            Some(node) => One::read(node, params.as_deref().unwrap_or_default(), problems).map(Some),
         };
         let tell = match map.get("tell") {
             None => Some(Vec::new()),
@@ -145,8 +145,12 @@ impl Stream {
         };
         let restricted = flag(&mut map, "restricted", problems);
         let repeats = map.get("repeats").map_or(Some(Repeats::bytes()), |node| Repeats::read(node, problems));
-        if listed == Some(false) && node.peek("one").is_none() {
-            problems.add(node, format!("nothing reads {name}"), "a list with `listed: false` is read by `one`");
+        if listed == Some(false) && node.peek("one").or(node.peek("per")).is_none() {
+            problems.add(
+                node,
+                format!("nothing reads {name}"),
+                "a list with `listed: false` is read by `one`, or is one of `per`",
+            );
         }
         map.finish(problems);
         let Asked { request, leave_out } = asked?;
@@ -293,13 +297,17 @@ impl Per {
 }
 
 impl One {
-    fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+    /// `list` are the parameters of the list.
+    fn read(node: &Node, list: &[(String, String)], problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
         let at = map.require("path", problems);
         let path_text = at.and_then(|node| list_path(node, &["id"], problems));
         let param = map.get("param").and_then(|node| node.name(problems)).map(str::to_owned);
-        let row = map.get("row").map_or(Some(Rows::One(Path::default())), |node| Rows::read_one(node, problems));
-        let params = pairs(map.get("params"), problems);
+        let row = map.get("row").map_or(Some(Rows::One(vec![Path::default()])), |node| Rows::read_one(node, problems));
+        let params = match map.get("params") {
+            Some(node) if node.scalar().is_some() => node.choice(&[("as_list", ())], problems).map(|()| list.to_vec()),
+            params => pairs(params, problems),
+        };
         if let (Some(at), Some(text)) = (at, path_text)
             && text.split('/').any(|part| part == "{id}") == param.is_some()
         {

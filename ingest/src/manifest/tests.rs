@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod queues;
+
 fn mistakes(text: &str) -> String {
     Manifest::parse("manifest.yaml", text).unwrap_err().to_string()
 }
@@ -11,7 +13,7 @@ fn greenhouse_is_read_and_complete() {
     let text = include_str!("../../../vendors/greenhouse/manifest.yaml");
     let manifest = Manifest::parse("manifest.yaml", text).unwrap();
     assert_eq!(manifest.vendor, "greenhouse");
-    assert_eq!(manifest.webhook.as_ref().unwrap().subjects.len(), 29);
+    assert_eq!(manifest.webhook.as_ref().unwrap().events.subjects.len(), 29);
     let api = manifest.api.as_ref().unwrap();
     let first_application = api.streams.iter().position(|stream| stream.name == "applications").unwrap();
     for lookup in ["users", "departments", "offices", "sources", "rejection_reasons", "job_interview_stages"] {
@@ -169,6 +171,10 @@ fn each_way_to_poll_has_its_own_keys() {
         ("rate_limit", "{remaining: X-Left, reset_after: X-Reset}"),
         ("paging", "{next_token: {param: pageId, next: nextPageId}}"),
         ("paging", "{page_number: {param: page, last: complete}}"),
+        ("paging", "{offset: {param: start}}"),
+        ("window", "{after: where, first: id > 0, then: \"changed > {from}\", field: changed, format: epoch_ms}"),
+        ("streams", "{jobs: {subject: {Job: id}, one: {path: \"jobs/{id}\", row: [data, .], params: as_list}}}"),
+        ("streams", "{jobs: {subject: {Job: id}}, notes: {per: {job: jobs}, path: \"jobs/{job}\", listed: false}}"),
         ("rows", "."),
         ("rows", "\"users.*\""),
         ("window", "{after: updatedAfter, field: updatedOn, format: rfc3339_ms}"),
@@ -207,6 +213,18 @@ fn each_way_to_poll_has_its_own_keys() {
         ("rate_limit", "{reset_epoch: a, reset_after: b}", "both `reset_epoch` and `reset_after`"),
         ("rate_limit", "{reset_aftr: b}", "did you mean \"reset_after\"?"),
         ("rate_limit", "{reset_after: \"a b\"}", "is not the name of a header"),
+        ("paging", "{offset: {}}", "`param` is missing"),
+        ("paging", "{offset: {param: start, size: 20}}", "unknown key \"size\""),
+        ("paging", "{ofset: {param: start}}", "did you mean \"offset\"?"),
+        ("window", "{after: where, then: changed, field: u}", "`then` does not hold {from}"),
+        ("window", "{after: where, first: [a], field: u}", "expected a text, found a list"),
+        ("streams", "{jobs: {subject: {Job: id}, one: {path: \"j/{id}\", row: []}}}", "no place of a row"),
+        ("streams", "{jobs: {subject: {Job: id}, one: {path: \"j/{id}\", row: [a..b]}}}", "a path with an empty key"),
+        (
+            "streams",
+            "{jobs: {subject: {Job: id}, one: {path: \"j/{id}\", params: as_lst}}}",
+            "\"as_lst\" is not known here (did you mean \"as_list\"?)",
+        ),
         ("paging", "{page_number: {param: page}}", "`last` is missing"),
         ("paging", "{page_number: {last: done}}", "`param` is missing"),
         ("paging", "{page_number: {param: page, last: a..b}}", "a path with an empty key"),
@@ -409,7 +427,7 @@ fn an_event_is_named_by_the_body_or_by_a_header_and_a_subject_at_the_first_place
     assert_eq!(of("e").event_of(&headers, b"{\"e\":\"other\"}").as_deref(), Some("other"));
     assert_eq!(of("{always: made}").event_of(&[], b"{\"e\":\"other\"}").as_deref(), Some("made"));
     let manifest = of("e");
-    let subject = &manifest.webhook.as_ref().unwrap().subjects["made"];
+    let subject = &manifest.webhook.as_ref().unwrap().events.subjects["made"];
     let found = |body: &str| subject.find(body.as_bytes()).map(|(record, id)| format!("{record} {id}"));
     assert_eq!(found("{\"id\":1,\"job_id\":2}").as_deref(), Some("Job 2"));
     assert_eq!(found("{\"id\":1,\"person\":3}").as_deref(), Some("Job 1"));
@@ -426,7 +444,7 @@ fn a_vendor_with_an_address_for_each_customer_says_what_one_looks_like() {
         Manifest::parse("manifest.yaml", &text)
     };
     let manifest = of("{per_connection: https://company.x.example/v1}").unwrap();
-    assert_eq!(manifest.api.as_ref().unwrap().base_url.example(), "https://company.x.example/v1");
+    assert_eq!(manifest.api.as_ref().unwrap().base_url.example(), Some("https://company.x.example/v1"));
     for (wrong, part) in [
         ("{per_conection: https://x.example}", "did you mean \"per_connection\"?"),
         ("{per_connection: company}", "not a URL"),

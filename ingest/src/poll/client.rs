@@ -5,22 +5,22 @@
 
 use std::time::{Duration, Instant};
 
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::HeaderMap;
 use bytes::Bytes;
-use hirewire_service::Secret;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{StatusCode, Url};
 
+use super::access::{Access, Pass, Vault};
 use super::failure::Failure;
+use super::journal::Journal;
 use super::paging;
 use super::retry;
 use super::soap;
-use super::token::Tokens;
 use super::unpack;
 use super::window::Window;
-use crate::connection::{Credentials, Poll};
+use crate::connection::Poll;
 use crate::json;
-use crate::manifest::{self, Api, Auth, Errors, Filter, One, Paging, Send, Stream, TimeFormat, param_of};
+use crate::manifest::{self, Api, Auth, Errors, Filter, One, Paging, QUEUE, Rows, Send, Stream, TimeFormat, param_of};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a whole answer, body included.
@@ -60,8 +60,10 @@ pub(super) struct Question<'a> {
     sync: Option<(&'a manifest::Sync, Option<&'a str>)>,
     /// The vendor's cursor of the page; `None`: the first.
     page: Option<&'a str>,
-    /// Whether the answer may name a page that follows.
-    paged: bool,
+    /// What the answer holds, if a page may follow it.
+    pages: Option<&'a Rows>,
+    /// Whether something is to be made: PUT, with the parameters in the URL.
+    put: bool,
     /// `None`: it is asked for by REST.
     soap: Option<soap::Asked<'a>>,
     /// Parameter, and up to when the list is read.
@@ -81,7 +83,8 @@ impl<'a> Question<'a> {
             narrowed: stream.window.as_ref().map(|rules| (rules, window)),
             sync: stream.sync.as_ref().map(|rules| (rules, window.sync.as_deref())),
             page: window.page.as_deref(),
-            paged: stream.paged,
+            pages: stream.paged.then(|| api.rows_of(stream)),
+            put: false,
             soap: by_soap(api, stream),
             as_of: stream.request.as_ref().and_then(|_| Some((api.soap.as_ref()?.as_of.as_deref()?, window.to))),
             elsewhere: elsewhere(stream),
@@ -106,7 +109,8 @@ impl<'a> Question<'a> {
             narrowed: None,
             sync: None,
             page,
-            paged: stream.paged,
+            pages: stream.paged.then(|| api.rows_of(stream)),
+            put: false,
             soap: by_soap(api, stream),
             as_of: None,
             elsewhere: elsewhere(stream),
@@ -132,11 +136,40 @@ impl<'a> Question<'a> {
             narrowed: None,
             sync: None,
             page: None,
-            paged: false,
+            pages: None,
+            put: false,
             soap: None,
             as_of: None,
             elsewhere: None,
         }
+    }
+
+    /// About the queue of this name.
+    pub(super) fn queue(
+        path: &'a str,
+        name: &'a str,
+        params: &'a [(String, String)],
+        number: Option<(&'a str, &'a str)>,
+    ) -> Self {
+        Self {
+            path,
+            params: texts(params).collect(),
+            own: number.into_iter().collect(),
+            fill: vec![(QUEUE, name)],
+            narrowed: None,
+            sync: None,
+            page: None,
+            pages: None,
+            put: false,
+            soap: None,
+            as_of: None,
+            elsewhere: None,
+        }
+    }
+
+    /// To make what is at this place.
+    pub(super) fn put(self) -> Self {
+        Self { put: true, ..self }
     }
 }
 
@@ -159,9 +192,9 @@ fn texts(pairs: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// The requests of one connection, one at a time.
-pub(super) struct Client {
+pub(super) struct Client<J> {
     http: reqwest::Client,
-    tokens: Tokens,
+    access: Access<J>,
     not_before: Option<Instant>,
     /// The vendor's clock minus ours, as far as it is behind ours.
     clock_behind: SignedDuration,
@@ -181,14 +214,15 @@ pub(super) fn http() -> Result<reqwest::Client, reqwest::Error> {
         .build()
 }
 
-impl Client {
-    pub(super) fn new() -> Result<Self, reqwest::Error> {
-        http().map(Self::over)
+impl<J: Journal> Client<J> {
+    pub(super) fn new(vault: Vault<J>) -> Result<Self, reqwest::Error> {
+        http().map(|http| Self::over(http, vault))
     }
 
     /// One that knows nothing of the vendor yet.
-    pub(super) fn over(http: reqwest::Client) -> Self {
-        Self { http, tokens: Tokens::default(), not_before: None, clock_behind: SignedDuration::ZERO, clock: None }
+    pub(super) fn over(http: reqwest::Client, vault: Vault<J>) -> Self {
+        let access = Access::new(vault);
+        Self { http, access, not_before: None, clock_behind: SignedDuration::ZERO, clock: None }
     }
 
     /// The vendor's time, or ours if that is earlier.
@@ -206,20 +240,15 @@ impl Client {
         self.not_before.map_or(Duration::ZERO, |then| then.saturating_duration_since(Instant::now()))
     }
 
-    /// Asks for a page. A refused token is replaced once.
+    /// Asks for a page. A token or session that the vendor refuses is replaced once.
     pub(super) async fn page(&mut self, api: &Api, poll: &Poll, question: &Question<'_>) -> Result<Page, Failure> {
-        let url = url(poll, question).ok_or(Failure::Refused(0))?;
-        match self.ask(api, poll, url.clone(), question).await {
-            Err(Failure::Credentials(_)) if self.tokens_were_used() => {
-                self.tokens.forget();
-                self.ask(api, poll, url, question).await
+        match self.ask(api, poll, question).await {
+            Err(Failure::Credentials(_)) if self.access.is_renewable() => {
+                self.access.forget();
+                self.ask(api, poll, question).await
             }
             other => other,
         }
-    }
-
-    fn tokens_were_used(&self) -> bool {
-        self.tokens.is_some()
     }
 
     /// The request without what proves who asks, if that is a header.
@@ -227,28 +256,29 @@ impl Client {
         &self,
         api: &Api,
         poll: &Poll,
-        mut url: Url,
+        pass: &Pass,
         question: &Question<'_>,
     ) -> Result<reqwest::RequestBuilder, Failure> {
+        let base_url = pass.base_url().or(poll.base_url.as_deref());
+        let mut url = url(poll, base_url, question).ok_or(Failure::Refused(0))?;
         let params = parameters(api, question);
         if let Some(asked) = &question.soap {
             let value_of = |name: &str| params.iter().find(|param| param.name == name).map(|param| param.value.clone());
-            let login = match &poll.credentials {
-                Credentials::User { name, password } => Some((secret(name)?, secret(password)?)),
-                Credentials::Client(_) | Credentials::ApiKey(_) => None,
+            let login = match pass {
+                Pass::User { name, password: Some(password) } => Some((name.as_str(), password.as_str())),
+                Pass::User { .. } | Pass::Bearer(_) | Pass::Header { .. } => None,
             };
-            let login = login.as_ref().map(|(name, password)| (name.as_str(), password.as_str()));
             let body = soap::envelope(asked, login, &value_of);
             return Ok(self.http.post(url).header("content-type", "text/xml;charset=UTF-8").body(body));
         }
-        Ok(match api.send {
-            Send::Query => {
+        Ok(match (question.put, api.send) {
+            (true, _) | (false, Send::Query) => {
                 if !params.is_empty() {
                     url.query_pairs_mut().extend_pairs(params.iter().map(|param| (param.name, &param.value)));
                 }
-                self.http.get(url)
+                if question.put { self.http.put(url).header("content-length", "0") } else { self.http.get(url) }
             }
-            Send::JsonBody => {
+            (false, Send::JsonBody) => {
                 let body: serde_json::Map<_, _> =
                     params.into_iter().map(|param| (param.name.to_owned(), param.json())).collect();
                 let body = serde_json::Value::Object(body).to_string();
@@ -257,37 +287,17 @@ impl Client {
         })
     }
 
-    async fn ask(&mut self, api: &Api, poll: &Poll, url: Url, question: &Question<'_>) -> Result<Page, Failure> {
-        let request = self.unproven(api, poll, url, question)?;
+    async fn ask(&mut self, api: &Api, poll: &Poll, question: &Question<'_>) -> Result<Page, Failure> {
+        let pass = self.access.pass(&self.http, api, poll).await?;
+        let request = self.unproven(api, poll, &pass, question)?;
         let accept = if question.soap.is_some() { "text/xml" } else { "application/json" };
         let request = request.header("accept", accept).headers(api.headers.clone());
-        let request = match (&api.auth, &poll.credentials) {
-            (Auth::Oauth2ClientCredentials(auth), Credentials::Client(client)) => {
-                request.bearer_auth(self.tokens.get(&self.http, auth, client).await?)
-            }
-            (Auth::BasicApiKey { password }, Credentials::ApiKey(key)) => {
-                request.basic_auth(secret(key)?, password.as_ref())
-            }
-            (Auth::ApiKeyHeader { header, before }, Credentials::ApiKey(key)) => {
-                request.header(header, secret_value(before, &secret(key)?)?)
-            }
-            // It stands in the envelope.
-            (Auth::UsernameToken, Credentials::User { .. }) if question.soap.is_some() => request,
-            (Auth::UsernameToken, Credentials::User { name, password }) => {
-                request.basic_auth(secret(name)?, Some(secret(password)?))
-            }
-            // Settings are read by the manifest's kind.
-            (
-                Auth::Oauth2ClientCredentials(_)
-                | Auth::BasicApiKey { .. }
-                | Auth::ApiKeyHeader { .. }
-                | Auth::UsernameToken,
-                _,
-            ) => {
-                return Err(Failure::Credentials(
-                    "they are of another kind than the vendor's manifest names".to_owned(),
-                ));
-            }
+        let in_envelope = question.soap.is_some() && matches!(api.auth, Auth::UsernameToken);
+        let request = match pass {
+            _ if in_envelope => request,
+            Pass::Bearer(token) => request.bearer_auth(token),
+            Pass::User { name, password } => request.basic_auth(name, password),
+            Pass::Header { name, value, .. } => request.header(name, value),
         };
         let mut response = request.send().await.map_err(|error| Failure::transport(&error))?;
         let received_at = Timestamp::now();
@@ -299,7 +309,7 @@ impl Client {
             self.not_before = Some(Instant::now() + wait);
         }
         let refused = match status.as_u16() {
-            200 => None,
+            200 | 204 => None,
             429 => Some(Failure::Limited {
                 wait: retry::retry_after(&headers, now).or(Some(self.limit_wait()).filter(|w| !w.is_zero())),
             }),
@@ -334,7 +344,10 @@ impl Client {
             told_error(&body, rules, question)?;
         }
         let sync = question.sync.and_then(|(rules, _)| json::scalar(&body, &rules.next));
-        let next = if question.paged { paging::next(&api.paging, question.page, &headers, &body)? } else { None };
+        let next = match question.pages {
+            Some(rows) => paging::next(&api.paging, rows, question.page, &headers, &body)?,
+            None => None,
+        };
         Ok(Page { body, rows, next, sync, received_at, sunset: retry::sunset(&headers) })
     }
 
@@ -352,24 +365,12 @@ impl Client {
     }
 }
 
-fn secret(secret: &Secret) -> Result<String, Failure> {
-    secret.text().map_err(|error| Failure::Credentials(error.to_string()))
-}
-
-/// A header's value that no log may show.
-fn secret_value(before: &str, key: &str) -> Result<HeaderValue, Failure> {
-    let mut value = HeaderValue::from_str(&format!("{before}{key}"))
-        .map_err(|_| Failure::Credentials("the API key holds characters that no header can".to_owned()))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
 /// Where a question is sent, without its parameters.
-fn url(poll: &Poll, question: &Question<'_>) -> Option<Url> {
+fn url(poll: &Poll, base_url: Option<&str>, question: &Question<'_>) -> Option<Url> {
     if let Some(list) = question.elsewhere {
         return Url::parse(poll.urls.get(list)?).ok();
     }
-    let mut url = Url::parse(&poll.base_url).ok()?;
+    let mut url = Url::parse(base_url?).ok()?;
     {
         let mut parts = url.path_segments_mut().ok()?;
         parts.pop_if_empty();
@@ -430,8 +431,8 @@ fn parameters<'a>(api: &'a Api, question: &Question<'a>) -> Vec<Param<'a>> {
             }
             (Filter::Two { both: true, .. }, None) => {}
             (Filter::Two { to: param, both: false, .. }, None) => params.push(told(param, &to)),
-            (Filter::After { .. }, None) => {}
-            (Filter::After { param }, Some(from)) => params.push(told(param, &from)),
+            (Filter::After { param, first, .. }, None) => params.extend(first.as_ref().map(|first| told(param, first))),
+            (Filter::After { param, then, .. }, Some(from)) => params.push(told(param, &then.replace("{from}", &from))),
             (Filter::Two { from: first, to: second, .. }, Some(from)) => {
                 params.extend([told(first, &from), told(second, &to)]);
             }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::journal::NotCommitted;
 use crate::metrics::Answer;
 
 /// A request that gave no page. Holds no part of a body but the vendor's own code, no token, no parameter.
@@ -66,6 +67,16 @@ pub(super) enum Remedy {
     NextRound,
     /// Stop polling this connection.
     Stop,
+}
+
+impl From<NotCommitted> for Failure {
+    fn from(problem: NotCommitted) -> Self {
+        match problem {
+            NotCommitted::Fenced => Self::TakenOver,
+            NotCommitted::Again(why) => Self::NotKept(why),
+            NotCommitted::Refused(why) => Self::Unkeepable(why),
+        }
+    }
 }
 
 impl Failure {

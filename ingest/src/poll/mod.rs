@@ -4,6 +4,7 @@
 //! The transactional id of p fences a member that does not know yet that it lost p. Cursors are written to the same
 //! partition number of the cursor topic, in the transaction of the rows they cover.
 
+mod access;
 mod client;
 mod failure;
 mod fetch;
@@ -13,6 +14,7 @@ mod paging;
 mod parents;
 mod poller;
 pub(crate) mod probe;
+mod queue;
 pub(crate) mod rehearsal;
 mod repeats;
 mod retry;
@@ -20,7 +22,6 @@ mod rows;
 mod soap;
 #[cfg(test)]
 mod tests;
-mod token;
 mod unpack;
 mod window;
 
@@ -35,10 +36,11 @@ use hirewire_service::{Component, Shutdown};
 use tokio::task::JoinSet;
 
 use crate::connection::Connection;
-use crate::fetch::Wanted;
+use crate::fetch::{FetchRequests, Wanted};
 use crate::metrics::Metrics;
 use crate::run::Deps;
 use crate::topics::Topics;
+use access::Vault;
 use client::Client;
 use fetch::{Fetches, Queue};
 use journal::CursorCodec;
@@ -228,11 +230,17 @@ async fn begin(
     let writer = Arc::new(TransactionalWriter::new(&work.kafka, &id).await?);
     let cursor_codec = CursorCodec::register(&work.topics, &work.codec).await?;
     let cursors = journal::read_cursors(&work.kafka, &work.topics.cursor, partition, &work.codec).await?;
+    let requests = FetchRequests::new(work.topics.fetch.clone());
+    if connections.iter().any(|connection| connection.queue_fetches()) {
+        requests.register(&work.codec, stop).await;
+    }
     let mut pollers = JoinSet::new();
     let mut queues = HashMap::new();
     for connection in connections {
         let Some(api) = &connection.manifest.api else { continue };
-        let client = Client::new().map_err(|error| Stop::permanent("poll-http-client", error.to_string()))?;
+        let token = cursors.get(&journal::key(&connection.name, access::LANE));
+        let vault = Vault::new(writer.clone(), cursor_codec.clone(), partition, &connection.name, token);
+        let client = Client::new(vault).map_err(|error| Stop::permanent("poll-http-client", error.to_string()))?;
         let health = work.health.component(&format!("poll of {}", connection.name));
         health.ready();
         tracing::info!(connection = connection.name, partition, "polling begins");
@@ -265,6 +273,10 @@ async fn begin(
             health,
             stop: stop.clone(),
             fetches,
+            queue: connection.manifest.queue.is_some().then(|| {
+                let cursor = cursors.get(&journal::key(&connection.name, queue::LANE));
+                queue::Position::new(cursor, requests.clone())
+            }),
             turn: poller::TURN,
         };
         pollers.spawn(poller.run());

@@ -4,9 +4,10 @@ use axum::http::HeaderMap;
 use reqwest::Url;
 
 use super::failure::Failure;
+use super::rows;
 use crate::json;
 use crate::link;
-use crate::manifest::{LastPage, NextLink, NextToken, PageNumber, Paging};
+use crate::manifest::{LastPage, NextLink, NextToken, PageNumber, Paging, Rows};
 
 /// The value of the paging parameter for the page behind this one, which was asked for by `page`; `None`: it is the last.
 ///
@@ -14,16 +15,25 @@ use crate::manifest::{LastPage, NextLink, NextToken, PageNumber, Paging};
 /// When the answer does not say what follows, or says it in a way that cannot be followed.
 pub(super) fn next(
     paging: &Paging,
+    rows: &Rows,
     page: Option<&str>,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Option<String>, Failure> {
     match paging {
+        Paging::Offset { .. } => next_offset(body, rows, page),
         Paging::LinkCursor { param } => Ok(next_cursor(headers, param)),
         Paging::NextToken(rules) => next_token(body, rules),
         Paging::NextLink(rules) => next_link(body, rules),
         Paging::PageNumber(rules) => next_number(body, rules, page),
     }
+}
+
+/// The rows before the page that follows; `None`: this one has none. The first one is asked for without their number.
+fn next_offset(body: &[u8], rows: &Rows, page: Option<&str>) -> Result<Option<String>, Failure> {
+    let count = rows::ranges(body, rows)?.len() as u64;
+    let before = page.map_or(Ok(0), |page| page.parse::<u64>().map_err(|_| Failure::PageGone(200)))?;
+    Ok((count > 0).then(|| (before + count).to_string()))
 }
 
 /// The number of the page that follows. The first one is asked for without its number.
@@ -176,6 +186,18 @@ mod tests {
             let body = format!("{{\"links\":{{\"next\":{odd}}}}}");
             assert!(matches!(next(&body), Err(Failure::Broken(_))), "{body}");
         }
+    }
+
+    #[test]
+    fn rows_are_counted_until_a_page_has_none() {
+        let rows = Rows::List(json::Path::parse("data").unwrap());
+        let next = |body: &str, page| next_offset(body.as_bytes(), &rows, page);
+        assert_eq!(next("{\"data\":[{},{}]}", None), Ok(Some("2".to_owned())));
+        assert_eq!(next("{\"data\":[{}]}", Some("40")), Ok(Some("41".to_owned())), "fewer than before is no end");
+        assert_eq!(next("{\"data\":[]}", Some("41")), Ok(None));
+        assert!(matches!(next("{}", Some("41")), Err(Failure::Broken(_))), "nor is silence");
+        // A cursor that was stored under another manifest.
+        assert_eq!(next("{\"data\":[{}]}", Some("token")), Err(Failure::PageGone(200)));
     }
 
     #[test]

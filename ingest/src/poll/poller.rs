@@ -15,8 +15,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::client::{Client, Page, Question};
 use super::failure::{Failure, Remedy};
 use super::fetch::Fetches;
-use super::journal::{CursorCodec, Journal, NotCommitted};
+use super::journal::{CursorCodec, Journal};
 use super::lane::Lane;
+use super::queue;
 use super::repeats::{Mark, Seen};
 use super::retry::Tries;
 use super::rows;
@@ -42,7 +43,7 @@ const CIRCLES_BEFORE_RESTART: u32 = 10;
 pub(super) struct Poller<J> {
     pub(super) connection: Arc<Connection>,
     pub(super) lanes: Vec<Lane>,
-    pub(super) client: Client,
+    pub(super) client: Client<J>,
     pub(super) journal: Arc<J>,
     pub(super) cursors: CursorCodec,
     /// Of the lease: cursors are written there.
@@ -53,6 +54,8 @@ pub(super) struct Poller<J> {
     pub(super) stop: Shutdown,
     /// `None`: no event of this vendor needs a fetch.
     pub(super) fetches: Option<Fetches>,
+    /// `None`: the vendor has no queue of events.
+    pub(super) queue: Option<queue::Position>,
     /// How long a list per parent is read in one round.
     pub(super) turn: Duration,
 }
@@ -148,7 +151,11 @@ impl<J: Journal> Poller<J> {
         let mut lanes = std::mem::take(&mut self.lanes);
         let mut ended = ControlFlow::Continue(());
         for lane in &mut lanes {
-            if let Err(failure) = self.fetch(rules).await {
+            let asked = match self.read_queue(rules).await {
+                Ok(()) => self.fetch(rules).await,
+                failed => failed,
+            };
+            if let Err(failure) = asked {
                 if failure.remedy() == Remedy::Stop {
                     ended = ControlFlow::Break(());
                 }
@@ -320,11 +327,7 @@ impl<J: Journal> Poller<J> {
     }
 
     pub(super) async fn commit(&self, records: Vec<Record>) -> Result<(), Failure> {
-        self.journal.commit(records).await.map_err(|problem| match problem {
-            NotCommitted::Fenced => Failure::TakenOver,
-            NotCommitted::Again(why) => Failure::NotKept(why),
-            NotCommitted::Refused(why) => Failure::Unkeepable(why),
-        })
+        self.journal.commit(records).await.map_err(Failure::from)
     }
 
     fn tell(&self, lane: &mut Lane, window: &Window, rows: Rows) {

@@ -4,46 +4,63 @@
 //! keeps nothing of the answer.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use hirewire_kafka::Record;
 use jiff::SignedDuration;
 
+use super::access::Vault;
 use super::client::{Client, Question};
+use super::journal::{CursorCodec, Journal, NotCommitted};
 use super::lane::Lane;
 use super::parents::Lists;
 use super::window::Window;
 use crate::connection::Connection;
 use crate::envelope::Origin;
+use crate::manifest::Auth;
 
 /// For a token and a page.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The vendor gave a page.
+/// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answered {
-    pub list: String,
-    /// Its clock minus ours, in whole seconds; `None`: it does not tell the time.
-    pub clock_ahead_secs: Option<i64>,
+pub enum Probed {
+    /// The vendor gave a page.
+    Answered {
+        list: String,
+        /// Its clock minus ours, in whole seconds; `None`: it does not tell the time.
+        clock_ahead_secs: Option<i64>,
+    },
+    /// It did not. `code` is one of `docs/errors.md`.
+    Failed { code: &'static str, what: String },
+    /// It was not asked: why.
+    Untried(&'static str),
 }
 
-/// It did not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unanswered {
-    /// A code of `docs/errors.md`.
-    pub code: &'static str,
-    pub what: String,
+/// Keeps nothing: what a login gives is for this one request.
+struct Nowhere;
+
+impl Journal for Nowhere {
+    async fn commit(&self, _: Vec<Record>) -> Result<(), NotCommitted> {
+        Ok(())
+    }
 }
 
 /// `None`: the connection is not polled.
-pub async fn probe(connection: &Connection) -> Option<Result<Answered, Unanswered>> {
+pub async fn probe(connection: &Connection) -> Option<Probed> {
     let (api, poll) = (connection.manifest.api.as_ref()?, connection.poll.as_ref()?);
+    if matches!(api.auth, Auth::Oauth2RefreshToken(_)) {
+        return Some(Probed::Untried("to ask would spend its refresh token, which only the poller may use"));
+    }
     // One that needs no parent.
     let of_lane = |lane: Lane| api.streams.get(lane.stream).map(|stream| (lane, stream));
     let lists = Lane::all(connection, api, &HashMap::new()).into_iter().filter_map(of_lane);
     let (lane, stream) = lists.into_iter().find(|(_, stream)| Lists::of(api, stream).is_none())?;
-    let mut client = match Client::new() {
+    let vault = Vault::new(Arc::new(Nowhere), CursorCodec::new("".into(), 0), 0, &connection.name, None);
+    let mut client = match Client::new(vault) {
         Ok(client) => client,
-        Err(error) => return Some(Err(Unanswered { code: "poll-http-client", what: error.to_string() })),
+        Err(error) => return Some(Probed::Failed { code: "poll-http-client", what: error.to_string() }),
     };
     let now = client.vendor_now();
     let window = Window {
@@ -57,8 +74,10 @@ pub async fn probe(connection: &Connection) -> Option<Result<Answered, Unanswere
     let question = Question::list(api, stream, &lane.params, &window);
     let asked = tokio::time::timeout(PATIENCE, Box::pin(client.page(api, poll, &question))).await;
     Some(match asked {
-        Ok(Ok(_)) => Ok(Answered { list: lane.name, clock_ahead_secs: client.clock().map(|ahead| ahead.as_secs()) }),
-        Ok(Err(failure)) => Err(Unanswered { code: failure.label(), what: failure.to_string() }),
-        Err(_) => Err(Unanswered { code: "poll-no-answer", what: format!("no answer in {} s", PATIENCE.as_secs()) }),
+        Ok(Ok(_)) => {
+            Probed::Answered { list: lane.name, clock_ahead_secs: client.clock().map(|ahead| ahead.as_secs()) }
+        }
+        Ok(Err(failure)) => Probed::Failed { code: failure.label(), what: failure.to_string() },
+        Err(_) => Probed::Failed { code: "poll-no-answer", what: format!("no answer in {} s", PATIENCE.as_secs()) },
     })
 }

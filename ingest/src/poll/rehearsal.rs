@@ -15,6 +15,7 @@ use hirewire_service::{Health, Shutdown};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 
+use super::access::{self, Vault};
 use super::client::Client;
 use super::fetch::{Fetches, LANE, Queue};
 use super::journal::{CursorCodec, Journal, NotCommitted, key};
@@ -205,18 +206,22 @@ fn of_lanes(
     connection.poll.as_ref()?;
     let topics = Topics::new(&Names::default(), [connection.manifest.vendor.as_str()]);
     let metrics = Metrics::new(&prometheus::Registry::new()).ok()?;
+    let codec = CursorCodec::new(topics.cursor.clone(), 0);
+    let token = memory.with(|state| state.cursors.get(&key(&connection.name, access::LANE)).cloned());
+    let vault = Vault::new(memory.clone(), codec.clone(), PARTITION, &connection.name, token.as_ref());
     Some(Poller {
         connection: connection.clone(),
         lanes,
-        client: Client::over(http.0.clone()),
+        client: Client::over(http.0.clone(), vault),
         journal: memory.clone(),
-        cursors: CursorCodec::new(topics.cursor.clone(), 0),
+        cursors: codec,
         partition: PARTITION,
         topics,
         metrics: metrics.polled(&connection.name, &connection.manifest.vendor),
         health: Health::new().component("rehearsal"),
         stop: Shutdown::new(),
         fetches: None,
+        queue: None,
         turn: TURN,
     })
 }

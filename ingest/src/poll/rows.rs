@@ -205,14 +205,19 @@ fn elements(page: &Page, rows: &Shape) -> Result<Vec<Element>, Failure> {
         let value = page.body.slice(range);
         Element { json: value.clone(), value }
     };
-    Ok(ranges(page, rows)?.into_iter().map(element).collect())
+    Ok(ranges(&page.body, rows)?.into_iter().map(element).collect())
 }
 
-fn ranges(page: &Page, rows: &Shape) -> Result<Vec<Range<usize>>, Failure> {
+/// Where the rows of an answer stand.
+pub(super) fn ranges(body: &[u8], rows: &Shape) -> Result<Vec<Range<usize>>, Failure> {
     let found = match rows {
-        Shape::List(place) => json::elements(&page.body, place),
-        Shape::Members(place) => json::members(&page.body, place),
-        Shape::One(place) => json::object(&page.body, place).map(|range| vec![range]),
+        Shape::List(place) => json::elements(body, place),
+        Shape::Members(place) => json::members(body, place),
+        Shape::One(places) => {
+            let mut found = places.iter().map(|place| json::object(body, place));
+            let absent = |found: &Result<_, NotAList>| matches!(found, Err(NotAList::Absent));
+            found.find(|found| !absent(found)).unwrap_or(Err(NotAList::Absent)).map(|range| vec![range])
+        }
     };
     found.map_err(|problem| match (problem, rows) {
         (NotAList::Broken, _) => Failure::Broken("the body is cut off or not JSON"),

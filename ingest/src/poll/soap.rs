@@ -84,7 +84,8 @@ pub(super) fn envelope(
 pub(super) fn read(body: &[u8], asked: &Asked<'_>, later: bool) -> Result<Answer, Unanswered> {
     let broken = |_| Unanswered::Broken("the body is cut off, or not XML that can be read");
     let place: Vec<&str> = match asked.rows {
-        Shape::List(place) | Shape::One(place) | Shape::Members(place) => place.keys().collect(),
+        Shape::List(place) | Shape::Members(place) => place.keys().collect(),
+        Shape::One(places) => places.first().into_iter().flat_map(json::Path::keys).collect(),
     };
     let page = xml::split(body, &place, asked.leave_out).map_err(broken)?;
     if page.name == "Fault" {

@@ -31,6 +31,7 @@ use crate::sink::RawSink;
 use crate::topics::Topics;
 use body::{Limits, Unread};
 
+pub(crate) use identify::identify_queued;
 pub use identify::{RawEvent, identify};
 pub use rehearsal::{Inbox, Taken, rehearsal};
 pub use server::{ServerLimits, serve};

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hirewire_ingest::Probed;
 use hirewire_registry::{Codec, Standing};
 use hirewire_schemas::{Names, schema, topics};
 
@@ -126,16 +127,17 @@ pub(super) async fn vendors(config: &Config, findings: &mut Findings) {
         let Some(outcome) = Box::pin(hirewire_ingest::probe(&connection.ingest)).await else { continue };
         asked += 1;
         match outcome {
-            Ok(answered) => {
-                findings.add(State::Well, "vendors", name, &format!("{} could be read", answered.list), "");
-                if let Some(ahead) = answered.clock_ahead_secs {
+            Probed::Answered { list, clock_ahead_secs } => {
+                findings.add(State::Well, "vendors", name, &format!("{list} could be read"), "");
+                if let Some(ahead) = clock_ahead_secs {
                     clock(&format!("the vendor of {name}"), Some(ahead), findings);
                 }
             }
-            Err(failure) => {
-                let remedy = format!("docs/errors.md, {}", failure.code);
-                findings.add(State::Failed, "vendors", name, &failure.what, &remedy);
+            Probed::Failed { code, what } => {
+                let remedy = format!("docs/errors.md, {code}");
+                findings.add(State::Failed, "vendors", name, &what, &remedy);
             }
+            Probed::Untried(why) => findings.add(State::Skipped, "vendors", name, why, ""),
         }
     }
     if asked == 0 {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::probe::{Probed, probe};
 use super::vendor::Fault;
 use super::*;
 
@@ -224,10 +225,10 @@ async fn run_ends_at_once_when_it_is_told_to_stop_whatever_it_waits_for() {
 async fn a_probe_asks_for_one_page_keeps_nothing_and_tells_by_its_code_why_it_got_none() {
     let (vendor, _) = vendor_with(4).await;
     let connection = connection(&vendor, "");
-    let answered = super::super::probe::probe(&connection).await.unwrap().unwrap();
-    assert_eq!(answered.list, "jobs");
-    assert!(answered.clock_ahead_secs.is_none_or(|ahead| ahead.abs() <= 2), "{answered:?}");
+    let Some(Probed::Answered { list, clock_ahead_secs }) = probe(&connection).await else { panic!("no answer") };
+    assert_eq!(list, "jobs");
+    assert!(clock_ahead_secs.is_none_or(|ahead| ahead.abs() <= 2), "{clock_ahead_secs:?}");
     vendor.with(|account| account.good_token = None);
-    let unanswered = super::super::probe::probe(&connection).await.unwrap().unwrap_err();
-    assert_eq!(unanswered.code, "poll-credentials");
+    let Some(Probed::Failed { code, .. }) = probe(&connection).await else { panic!("an answer") };
+    assert_eq!(code, "poll-credentials");
 }
