@@ -33,7 +33,7 @@ const START_ERRORS: [(&str, &str); 12] = [
 ];
 
 /// Files that read `hirewire.yaml`.
-const READERS: [&str; 16] = [
+const READERS: [&str; 17] = [
     "cli/src/config.rs",
     "lib/kafka/src/settings.rs",
     "lib/registry/src/access.rs",
@@ -45,6 +45,7 @@ const READERS: [&str; 16] = [
     "route/src/settings.rs",
     "route/src/settings/auth.rs",
     "route/src/settings/http.rs",
+    "route/src/settings/sink.rs",
     "route/src/database/postgres.rs",
     "route/src/files/lines.rs",
     "route/src/files/parquet/settings.rs",
