@@ -33,10 +33,12 @@ async fn each_token_is_renewed_by_the_one_before_it_over_restarts() {
     for restart in 0..3 {
         let cursors = ledger.cursors();
         let mut poller = poller(&connection, &ledger, &cursors);
-        assert!(poller.one_round().await);
-        assert_eq!(poller.lanes[0].failing, None, "restart {restart}");
-        assert!(poller.one_round().await);
-        assert_eq!(poller.lanes[0].failing, None, "restart {restart}");
+        for _ in 0..2 {
+            // Windows are of whole milliseconds: in the same one there is nothing new to ask for.
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            assert!(poller.one_round().await);
+            assert_eq!(poller.lanes[0].failing, None, "restart {restart}");
+        }
     }
     assert!(house.count("POST /oauth/token grant_type=refresh_token") >= 6);
 }
