@@ -9,7 +9,7 @@ use hirewire_ingest::Role;
 use hirewire_registry::Registry;
 use hirewire_registry::server::Server;
 use hirewire_service::spans::Exporter;
-use hirewire_service::{Health, Metrics, Shutdown, admin, process};
+use hirewire_service::{Component, Health, Metrics, Shutdown, admin, process};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -27,6 +27,8 @@ pub(crate) struct Stack {
     pub(crate) health: Health,
     /// Asked for by a signal, by the demo when it is over, or by a service that failed.
     pub(crate) shutdown: Shutdown,
+    /// Not ready from the admin port's opening until every part is started: most parts come later, and speak for themselves then.
+    starting: Option<Component>,
     /// Broker, registry and admin port outlive the services.
     below: Shutdown,
     services: JoinSet<Ended>,
@@ -103,6 +105,9 @@ impl Stack {
     /// Starts the admin port. Returns its address.
     pub(crate) async fn admin(&mut self, listen: SocketAddr, data_dir: &Path) -> anyhow::Result<SocketAddr> {
         process::register(&self.metrics, env!("CARGO_PKG_VERSION"), data_dir)?;
+        let starting = self.health.component("start");
+        starting.waiting("parts that are not started yet");
+        self.starting = Some(starting);
         let listener = bind(listen, "the admin port").await?;
         let address = listener.local_addr()?;
         tracing::info!(%address, "the admin port is open");
@@ -197,8 +202,16 @@ impl Stack {
         }
     }
 
-    /// Waits until every part says that it is ready.
+    /// Every part that this process is to have was started.
+    pub(crate) fn started(&mut self) {
+        if let Some(starting) = self.starting.take() {
+            starting.ready();
+        }
+    }
+
+    /// Waits until every part, all of which were started, says that it is ready.
     pub(crate) async fn wait_until_ready(&mut self, limit: Duration) -> anyhow::Result<()> {
+        self.started();
         let health = self.health.clone();
         let ready = async {
             while !health.waiting().is_empty() {
@@ -223,6 +236,7 @@ impl Stack {
 
     /// Returns when a stop was requested or a part ended by itself, with its reason.
     pub(crate) async fn ended(&mut self) -> anyhow::Result<()> {
+        self.started();
         let (name, result) = tokio::select! {
             () = self.shutdown.requested() => return Ok(()),
             Some(ended) = self.services.join_next() => ended.context("a service panicked")?,

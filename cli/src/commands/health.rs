@@ -78,6 +78,8 @@ mod tests {
         assert_eq!(ask(true).await, ExitCode::SUCCESS);
         assert_eq!(ask(false).await, ExitCode::FAILURE);
         part.ready();
+        assert_eq!(ask(false).await, ExitCode::FAILURE, "other parts may follow");
+        stack.started();
         assert_eq!(ask(false).await, ExitCode::SUCCESS);
         stack.stop().await.unwrap();
         assert_eq!(ask(true).await, ExitCode::FAILURE, "nobody answers");
