@@ -146,7 +146,17 @@ for _ in $(seq 60); do if curl -sf http://127.0.0.1:9644/readyz >/dev/null; then
 [ $well = 1 ] || { composed --profile embedded logs embedded >&2; exit 1; }
 body='{"action":"ping"}'
 signature=$(printf %s "$body" | openssl dgst -sha256 -hmac eea99ded702b1110ecfad5b13aa0164c31dcb7b7c2e19e77e304e7ccf283c41d -r | cut -d' ' -f1)
-[ "$(curl -s -o /dev/null -w '%{http_code}' -H "Signature: sha256 $signature" --data-binary "$body" http://127.0.0.1:8080/v1/webhooks/acme-greenhouse)" = 200 ]
-[ "$(curl -s -o /dev/null -w '%{http_code}' -H "Signature: sha256 00" --data-binary "$body" http://127.0.0.1:8080/v1/webhooks/acme-greenhouse)" = 401 ]
+answer() { curl -s -o /dev/null -w '%{http_code} %{errormsg}' -H "Signature: sha256 $1" --data-binary "$body" http://127.0.0.1:8080/v1/webhooks/acme-greenhouse || true; }
+# Podman publishes one port after the other.
+for _ in $(seq 20); do if [ "$(answer "$signature")" = "200 " ]; then break; fi; sleep 1; done
+for expected in "200 $signature" "401 00"; do
+  found=$(answer "${expected#* }")
+  [ "${found%% *}" = "${expected%% *}" ] || {
+    echo "helm/check: the embedded container answered a webhook by $found, not ${expected%% *}" >&2
+    composed --profile embedded logs embedded >&2 || true
+    composed --profile embedded ps -a >&2 || true
+    exit 1
+  }
+done
 compose_down
 trap 'rm -rf "$work"' EXIT
