@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 
-use crate::{Running, free, hirewire};
+use crate::{Running, free, hirewire, http};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 /// Longer than anything takes on a busy machine.
@@ -79,9 +79,15 @@ impl Deployment {
     /// Everything in one process, once it takes webhooks.
     #[must_use]
     pub fn up(&self) -> Running {
+        self.up_with(&[])
+    }
+
+    /// With further arguments.
+    #[must_use]
+    pub fn up_with(&self, arguments: &[&str]) -> Running {
         let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap();
         let mut command = hirewire(&["up", "--config", "hirewire.yaml"]).unwrap();
-        command.current_dir(self.folder.path()).stdout(Stdio::piped()).stderr(log);
+        command.args(arguments).current_dir(self.folder.path()).stdout(Stdio::piped()).stderr(log);
         let mut up = Running(command.spawn().unwrap());
         let mut line = String::new();
         BufReader::new(up.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -110,21 +116,11 @@ impl Deployment {
         mac.update(body.as_bytes());
         let signature = hex::encode(mac.finalize().into_bytes());
         let trace = moved.traceparent.map(|parent| format!("traceparent: {parent}\r\n")).unwrap_or_default();
-        let head = format!(
-            "POST /v1/webhooks/acme HTTP/1.1\r\nhost: x\r\nsignature: sha256 {signature}\r\n{trace}\
-             greenhouse-event-id: {}-{}-{}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
-             connection: close\r\n\r\n",
-            moved.application,
-            moved.stage_id,
-            moved.at,
-            body.len()
+        let headers = format!(
+            "signature: sha256 {signature}\r\n{trace}greenhouse-event-id: {}-{}-{}\r\n",
+            moved.application, moved.stage_id, moved.at
         );
-        let mut stream = TcpStream::connect(self.webhooks)?;
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(body.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
+        http::post(self.webhooks, "/v1/webhooks/acme", &headers, body.as_bytes())
     }
 
     /// Exit code, standard output, standard error.

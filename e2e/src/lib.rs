@@ -4,6 +4,7 @@
 //! they need a `cargo build --release`.
 
 pub mod deployment;
+pub mod http;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};

@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hirewire_e2e::deployment::{Deployment, Moved, Target, stop};
-use hirewire_e2e::free;
+use hirewire_e2e::http::Receiver;
+use hirewire_e2e::{free, http};
 use serde_json::Value;
 
 const STAGES: [(&str, u64, &str); 2] =
@@ -22,26 +22,6 @@ fn sections(refuser: SocketAddr) -> String {
          exams: {{system: assessment, http: {{url: \"http://{refuser}/\", allow: {{networks: [\"127.0.0.0/8\"]}}}}}}\n\
          routes:\n  analytics: {{sink: analytics, from: beginning}}\n  exams: {{sink: exams, from: beginning}}\n"
     )
-}
-
-/// Answers 400 to every request.
-fn refuser() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let (mut reader, mut length) = (BufReader::new(stream.try_clone().unwrap()), 0);
-            for line in reader.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()) {
-                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
-                    length = value.parse().unwrap();
-                }
-            }
-            reader.read_exact(&mut vec![0; length]).ok();
-            stream.write_all(b"HTTP/1.1 400 no\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").ok();
-        }
-    });
-    address
 }
 
 /// Old to new, as a reader of the file takes it: topic and partition → (old, new, records).
@@ -70,10 +50,7 @@ fn by_partition(deployment: &Deployment, topic: &str) -> BTreeMap<i64, Vec<Value
 }
 
 fn get(address: SocketAddr, path: &str) -> Value {
-    let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let answer = http::get(address, path).unwrap();
     serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
@@ -103,7 +80,9 @@ const TOPICS: [&str; 6] = [
 #[test]
 fn an_embedded_deployment_goes_on_at_another_broker() {
     let prefix = format!("moved-{}-", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros());
-    let refuser = refuser();
+    let refuser = Receiver::start();
+    refuser.answer(400);
+    let refuser = refuser.address;
     let (broker, registry) = (free(), free());
     let embedded = format!("embedded: {{broker: \"{broker}\", registry: \"{registry}\"}}\n{}", sections(refuser));
     let old = Deployment::on(broker, registry, &prefix, &embedded);

@@ -2,15 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hirewire_e2e::deployment::{Deployment, Moved, stop};
-use hirewire_e2e::{Running, free, hirewire};
+use hirewire_e2e::http::Receiver;
+use hirewire_e2e::{Running, free, hirewire, http};
 use serde_json::Value;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -30,70 +30,22 @@ const ATTRIBUTES: [&str; 11] = [
     "messaging.system",
 ];
 
-/// Takes every request and answers 200: an OpenTelemetry collector, or a sink's receiver.
-struct Listener {
-    address: SocketAddr,
-    requests: Arc<Mutex<Vec<Request>>>,
-}
-
-/// Its first line, its headers in small letters, its body.
-struct Request {
-    first: String,
-    headers: BTreeMap<String, String>,
-    body: String,
-}
-
-impl Listener {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, requests) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
-        let kept = Arc::clone(&requests);
-        std::thread::spawn(move || {
-            for connection in listener.incoming() {
-                let kept = Arc::clone(&kept);
-                std::thread::spawn(move || while take(connection.as_ref().unwrap(), &kept) {});
-            }
-        });
-        Self { address, requests }
-    }
-
-    /// Of a collector: all spans so far with the service each is of.
-    fn spans(&self) -> Vec<(String, Value)> {
-        let mut spans = Vec::new();
-        for request in self.requests.lock().unwrap().iter() {
-            assert!(request.first.starts_with("POST /v1/traces "), "{}", request.first);
-            assert_eq!(request.headers["content-type"], "application/json");
-            let request: Value = serde_json::from_str(&request.body).unwrap();
-            for resource in request["resourceSpans"].as_array().unwrap() {
-                let attributes = texts(&resource["resource"]);
-                for scope in resource["scopeSpans"].as_array().unwrap() {
-                    let of_scope = scope["spans"].as_array().unwrap().iter().cloned();
-                    spans.extend(of_scope.map(|span| (attributes["service.name"].clone(), span)));
-                }
+/// All spans so far with the service each is of.
+fn spans(collector: &Receiver) -> Vec<(String, Value)> {
+    let mut spans = Vec::new();
+    for request in collector.requests().iter() {
+        assert!(request.first.starts_with("POST /v1/traces "), "{}", request.first);
+        assert_eq!(request.headers["content-type"], "application/json");
+        let request: Value = request.json();
+        for resource in request["resourceSpans"].as_array().unwrap() {
+            let attributes = texts(&resource["resource"]);
+            for scope in resource["scopeSpans"].as_array().unwrap() {
+                let of_scope = scope["spans"].as_array().unwrap().iter().cloned();
+                spans.extend(of_scope.map(|span| (attributes["service.name"].clone(), span)));
             }
         }
-        spans
     }
-}
-
-/// One request of a connection; false at its end.
-fn take(connection: &TcpStream, kept: &Mutex<Vec<Request>>) -> bool {
-    let mut reader = BufReader::new(connection);
-    let (mut headers, mut first) = (BTreeMap::new(), String::new());
-    if reader.read_line(&mut first).unwrap_or(0) == 0 {
-        return false;
-    }
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        let Some((name, value)) = line.trim().split_once(": ") else { break };
-        headers.insert(name.to_lowercase(), value.to_owned());
-    }
-    let mut body = vec![0; headers["content-length"].parse().unwrap()];
-    reader.read_exact(&mut body).unwrap();
-    kept.lock().unwrap().push(Request { first, headers, body: String::from_utf8(body).unwrap() });
-    write!(&mut &*connection, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n{{}}")
-        .is_ok()
+    spans
 }
 
 /// Spans of a service in the vendor's trace.
@@ -110,7 +62,7 @@ fn texts(of: &Value) -> BTreeMap<String, String> {
 }
 
 /// Starts everything with the sample connection; says where webhooks go and the sample's signature.
-fn up(folder: &Path, traces: &str) -> (Running, String, String) {
+fn up(folder: &Path, traces: &str) -> (Running, SocketAddr, String) {
     let (broker, registry, webhooks, admin) = (free(), free(), free(), free());
     let text = format!(
         "embedded: {{broker: \"{broker}\", registry: \"{registry}\"}}\nkafka: {{bootstrap_servers: \"{broker}\", partitions: 4}}\n\
@@ -125,22 +77,15 @@ fn up(folder: &Path, traces: &str) -> (Running, String, String) {
     let lines = BufReader::new(up.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let signature =
         lines.into_iter().find_map(|line| Some(line.split_once("sha256 ")?.1.split('\'').next()?.to_owned()));
-    (up, webhooks.to_string(), signature.expect("it ended before it told the sample"))
+    (up, webhooks, signature.expect("it ended before it told the sample"))
 }
 
-fn send(webhooks: &str, signature: &str, body: &[u8]) {
-    let mut connection = TcpStream::connect(webhooks).unwrap();
-    write!(
-        connection,
-        "POST /v1/webhooks/sample-greenhouse HTTP/1.1\r\nhost: {webhooks}\r\nconnection: close\r\nsignature: sha256 {signature}\r\n\
-         greenhouse-event-id: sample-1\r\ntraceparent: 00-{TRACE}-{VENDORS_SPAN}-01\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n",
-        body.len()
-    )
-    .unwrap();
-    connection.write_all(body).unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
+fn send(webhooks: SocketAddr, signature: &str, body: &[u8]) {
+    let headers = format!(
+        "signature: sha256 {signature}\r\ngreenhouse-event-id: sample-1\r\n\
+         traceparent: 00-{TRACE}-{VENDORS_SPAN}-01\r\n"
+    );
+    let answer = http::post(webhooks, "/v1/webhooks/sample-greenhouse", &headers, body).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
@@ -158,20 +103,20 @@ fn telling(value: &Value, found: &mut BTreeSet<String>) {
 
 #[test]
 fn a_collector_gets_one_trace_from_the_webhook_to_the_deliveries_and_nothing_of_a_person() {
-    let collector = Listener::start();
+    let collector = Receiver::start();
     let folder = tempfile::tempdir().unwrap();
     let traces = format!("traces: {{endpoint: \"http://{}\"}}", collector.address);
     let (mut up, webhooks, signature) = up(folder.path(), &traces);
     let body = std::fs::read(folder.path().join("sample-webhook.json")).unwrap();
-    send(&webhooks, &signature, &body);
+    send(webhooks, &signature, &body);
 
     let until = Instant::now() + Duration::from_secs(60);
     let spans = loop {
-        let spans = collector.spans();
-        if of(&spans, "hirewire-route").len() >= 2 {
-            break spans;
+        let found = spans(&collector);
+        if of(&found, "hirewire-route").len() >= 2 {
+            break found;
         }
-        assert!(Instant::now() < until, "no deliveries among {spans:#?}");
+        assert!(Instant::now() < until, "no deliveries among {found:#?}");
         std::thread::sleep(Duration::from_millis(100));
     };
     let (webhook, normalize, deliveries) =
@@ -201,7 +146,7 @@ fn a_collector_gets_one_trace_from_the_webhook_to_the_deliveries_and_nothing_of_
     telling(&serde_json::from_slice(&body).unwrap(), &mut people);
     assert!(people.iter().any(|text| text.contains('@')), "the sample holds an address: {people:?}");
     for text in people {
-        let told = collector.requests.lock().unwrap().iter().any(|request| request.body.contains(&text));
+        let told = collector.requests().iter().any(|request| String::from_utf8_lossy(&request.body).contains(&text));
         assert!(!told, "{text} of the body stands in a trace");
     }
 
@@ -213,8 +158,8 @@ fn a_collector_gets_one_trace_from_the_webhook_to_the_deliveries_and_nothing_of_
 
 #[test]
 fn one_trace_holds_webhook_normalize_and_the_deliveries_to_four_sinks() {
-    let (collector, exams, tests) = (Listener::start(), Listener::start(), Listener::start());
-    let http = |receiver: &Listener| {
+    let (collector, exams, tests) = (Receiver::start(), Receiver::start(), Receiver::start());
+    let http = |receiver: &Receiver| {
         let url = format!("http://{}/orders", receiver.address);
         format!("{{system: assessment, http: {{url: \"{url}\", allow: {{networks: [\"127.0.0.0/8\"]}}}}}}")
     };
@@ -237,8 +182,8 @@ fn one_trace_holds_webhook_normalize_and_the_deliveries_to_four_sinks() {
         of(spans, "hirewire-route").iter().map(|span| texts(span)["hirewire.sink"].clone()).collect()
     };
     let wanted: BTreeSet<String> = ["archive", "exams", "tests", "warehouse"].map(str::to_owned).into();
-    deployment.until("a delivery to each sink in the collector", || sinks(&collector.spans()) == wanted);
-    let spans = collector.spans();
+    deployment.until("a delivery to each sink in the collector", || sinks(&spans(&collector)) == wanted);
+    let spans = spans(&collector);
     let (webhook, normalize) = (of(&spans, "hirewire-ingest"), of(&spans, "hirewire-normalize"));
     assert_eq!((webhook.len(), normalize.len()), (1, 1), "{spans:#?}");
     assert_eq!(webhook[0]["parentSpanId"], VENDORS_SPAN);
@@ -248,7 +193,7 @@ fn one_trace_holds_webhook_normalize_and_the_deliveries_to_four_sinks() {
     // And it goes on at the receiver.
     for (sink, receiver) in [("exams", &exams), ("tests", &tests)] {
         let delivery = deliveries.iter().find(|delivery| texts(delivery)["hirewire.sink"] == sink).unwrap();
-        let requests = receiver.requests.lock().unwrap();
+        let requests = receiver.requests();
         let expected = format!("00-{TRACE}-{}-01", delivery["spanId"].as_str().unwrap());
         assert_eq!(requests.iter().map(|request| &request.headers["traceparent"]).collect::<Vec<_>>(), [&expected]);
     }
@@ -260,7 +205,7 @@ fn a_collector_that_is_away_holds_up_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (mut up, webhooks, signature) = up(folder.path(), &format!("traces: {{endpoint: \"http://{}\"}}", free()));
     let body = std::fs::read(folder.path().join("sample-webhook.json")).unwrap();
-    send(&webhooks, &signature, &body);
+    send(webhooks, &signature, &body);
     let until = Instant::now() + Duration::from_secs(60);
     let delivered = || {
         let database = rusqlite::Connection::open(folder.path().join("analytics.sqlite")).unwrap();

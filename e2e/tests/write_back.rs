@@ -2,56 +2,10 @@
 //! way through all services, with a kill between intent and request.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
-
 use hirewire_e2e::deployment::{Deployment, Moved, stop};
-use hirewire_e2e::free;
+use hirewire_e2e::http::Receiver;
+use hirewire_e2e::{free, http};
 use serde_json::Value;
-
-/// The source's API: takes every request and answers 200. Path and body of each.
-#[derive(Clone, Default)]
-struct Source(Arc<Mutex<Vec<(String, Value)>>>);
-
-impl Source {
-    fn listen(&self, address: SocketAddr) {
-        let (listener, taken) = (TcpListener::bind(address).unwrap(), Arc::clone(&self.0));
-        std::thread::spawn(move || {
-            for connection in listener.incoming() {
-                let taken = Arc::clone(&taken);
-                std::thread::spawn(move || while take(connection.as_ref().unwrap(), &taken) {});
-            }
-        });
-    }
-
-    fn taken(&self) -> Vec<(String, Value)> {
-        self.0.lock().unwrap().clone()
-    }
-}
-
-/// One request of a connection; false at its end.
-fn take(connection: &TcpStream, taken: &Mutex<Vec<(String, Value)>>) -> bool {
-    let mut reader = BufReader::new(connection);
-    let (mut first, mut length) = (String::new(), 0);
-    if reader.read_line(&mut first).unwrap_or(0) == 0 {
-        return false;
-    }
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        let Some((name, value)) = line.trim().split_once(": ") else { break };
-        if name.eq_ignore_ascii_case("content-length") {
-            length = value.parse().unwrap();
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    let path = first.split(' ').nth(1).unwrap().to_owned();
-    taken.lock().unwrap().push((path, serde_json::from_slice(&body).unwrap()));
-    write!(&mut &*connection, "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n{{}}")
-        .is_ok()
-}
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -61,16 +15,8 @@ fn result(deployment: &Deployment, application: u64) {
         "{{\"id\":\"c{application}\",\"test\":\"t1\",\"status\":7,\"score\":92.0,\"invite_metadata\":{{\"hirewire_application\":\
          \"acme/{application}\"}}}}"
     );
-    let mut stream = TcpStream::connect(deployment.webhooks).unwrap();
-    write!(
-        stream,
-        "POST /v1/webhooks/acme-tests HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\nconnection: close\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let headers = format!("authorization: Bearer {SECRET}\r\n");
+    let answer = http::post(deployment.webhooks, "/v1/webhooks/acme-tests", &headers, body.as_bytes()).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
@@ -89,7 +35,7 @@ fn changes(deployment: &Deployment) -> Vec<(String, String)> {
 
 #[test]
 fn a_result_moves_its_application_once_and_what_comes_of_it_is_known_to_be_ours() {
-    let (source, address) = (Source::default(), free());
+    let address = free();
     let sections = format!(
         "sinks:\n  passed:\n    system: greenhouse-moves\n    settings: {{stage: \"71417\"}}\n    retry: {{first: 50ms, longest: 500ms}}\n    \
          http: {{url: \"http://{address}\", allow: {{networks: [\"127.0.0.0/8\"]}}}}\nroutes: {{passed: {{sink: passed}}}}\n"
@@ -111,11 +57,11 @@ fn a_result_moves_its_application_once_and_what_comes_of_it_is_known_to_be_ours(
     deployment.until("the intent", || !deployment.tail("hirewire.internal.write-back.v1").is_empty());
     up.0.kill().unwrap();
     up.0.wait().unwrap();
-    assert!(source.taken().is_empty(), "nobody listened yet");
 
-    source.listen(address);
+    // Nobody listened yet: this is the first that the source can hear.
+    let source = Receiver::at(address);
     let up = deployment.up();
-    deployment.until("the move", || !source.taken().is_empty());
+    deployment.until("the move", || !source.requests().is_empty());
     let at = now();
     deployment.send(&Moved { application: 7, stage_id: 71417, stage: "Onsite", at: &at, traceparent: None });
     deployment.until("the echo", || changes(&deployment).len() >= 2);
@@ -124,6 +70,7 @@ fn a_result_moves_its_application_once_and_what_comes_of_it_is_known_to_be_ours(
     let (_, letters, error) = deployment.run(&["dlq", "list", "--config", "hirewire.yaml"]);
     assert!(letters.contains("UNKNOWN_ORDER"), "{letters}{error}");
     stop(up);
-    let taken = source.taken();
+    let taken: Vec<(String, Value)> =
+        source.requests().iter().map(|request| (request.path().to_owned(), request.json())).collect();
     assert_eq!(taken, [("/v3/applications/7/move".to_owned(), serde_json::json!({"to_stage_id": "71417"}))]);
 }

@@ -1,13 +1,12 @@
 //! The metrics that the program defines: asked of the registries of its parts, so that no list is kept by hand; and what
 //! a running process shows of them.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use hirewire_e2e::{Running, hirewire};
+use hirewire_e2e::{Running, hirewire, http};
 use prometheus::{IntGauge, Registry};
 
 /// All parts' metrics in one registry.
@@ -66,14 +65,11 @@ fn scraped() -> String {
     let lines = BufReader::new(up.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let admin = lines.into_iter().find_map(|line| Some(line.split_once("admin ")?.1.trim().to_owned()));
     let admin = admin.expect("it ended before it told its admin port");
-    let address = admin.strip_prefix("http://").unwrap().split('/').next().unwrap();
+    let address = admin.strip_prefix("http://").unwrap().split('/').next().unwrap().parse().unwrap();
     // A metric with labels shows once it counted something, and services still begin.
     let until = Instant::now() + Duration::from_secs(60);
     loop {
-        let mut connection = TcpStream::connect(address).unwrap();
-        write!(connection, "GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        connection.read_to_string(&mut answer).unwrap();
+        let answer = http::get(address, "/metrics").unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         if answer.matches("# TYPE ").count() > 30 || Instant::now() > until {
             return answer;

@@ -1,13 +1,12 @@
 //! Moves of applications as fast as they are acknowledged, and the verdict on what became of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use hirewire_e2e::deployment::{Deployment, Moved};
+use hirewire_e2e::http::Receiver;
 use serde_json::Value;
-
-use super::receiver::{Delivery, Receiver};
 
 pub(crate) const APPLICATIONS: u64 = 24;
 
@@ -47,7 +46,7 @@ impl Sent {
 
     /// Every move is in the ledger and was delivered, once and in order; says how long the longest took.
     pub(crate) fn judge(&self, deployment: &Deployment, receiver: &Receiver) -> String {
-        let received = receiver.deliveries();
+        let received = deliveries(receiver);
         let led = led(deployment);
         assert_eq!(deployment.ledger().len(), self.moves.len(), "numbered without gaps, and no other application");
         let (mut slowest, mut longest) = (Duration::ZERO, Duration::ZERO);
@@ -56,8 +55,7 @@ impl Sent {
             let moves = &led[&application];
             assert_eq!(moves.len(), sent.len(), "application {application}");
             assert!(moves.is_sorted_by(|one, next| one.0 < next.0), "application {application}: {moves:?}");
-            let own = received.iter().filter(|delivery| delivery.application == application && !delivery.again);
-            let own: Vec<&Delivery> = own.collect();
+            let own: Vec<&Delivery> = received.iter().filter(|delivery| delivery.application == application).collect();
             let delivered: Vec<&Value> = own.iter().map(|delivery| &delivery.stage).collect();
             let led: Vec<&Value> = moves.iter().map(|(_, stage)| stage).collect();
             assert_eq!(delivered, led, "application {application}");
@@ -65,7 +63,7 @@ impl Sent {
             slowest = slowest.max(ways.max().unwrap());
             longest = longest.max(own.windows(2).map(|pair| pair[1].at - pair[0].at).max().unwrap_or_default());
         }
-        let again = received.iter().filter(|delivery| delivery.again).count();
+        let again = receiver.requests().len() - received.len();
         format!(
             "{} moves of {APPLICATIONS} applications: 0 lost, 0 doubled, 0 out of order, {} webhooks refused and sent again, \
              {again} deliveries repeated under their key; longest pause of an application's events {longest:.1?}, \
@@ -74,6 +72,26 @@ impl Sent {
             self.refused
         )
     }
+}
+
+/// A move as a sink's receiver was told of it.
+pub(crate) struct Delivery {
+    application: String,
+    stage: Value,
+    at: Instant,
+}
+
+/// Each once: a receiver knows by its key what was under way at a stop and comes again.
+pub(crate) fn deliveries(receiver: &Receiver) -> Vec<Delivery> {
+    let requests = receiver.requests();
+    let mut seen = BTreeSet::new();
+    let new = requests.iter().filter(|request| seen.insert(&request.headers["idempotency-key"]));
+    new.map(|request| {
+        let body = request.json();
+        let application = body["application_remote_id"].as_str().unwrap().to_owned();
+        Delivery { application, stage: body["stage"]["id"].clone(), at: request.at }
+    })
+    .collect()
 }
 
 /// The ledger's moves of each application: when each was, and the stage that it led to.

@@ -6,7 +6,6 @@
 
 mod cluster;
 mod load;
-mod receiver;
 mod replica;
 
 use std::net::SocketAddr;
@@ -16,9 +15,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cluster::{Cluster, NODES};
 use hirewire_e2e::deployment::{Deployment, Ends, Target};
+use hirewire_e2e::http::Receiver;
 use hirewire_e2e::{binary, free};
-use load::Sent;
-use receiver::Receiver;
+use load::{Sent, deliveries};
 use replica::{NORMALIZE, ROUTE, Replica, Service, WEBHOOK, balance};
 
 /// The system on one Kafka. Each replica of a service has a folder of its own, with other ports and caches; those of different services
@@ -40,11 +39,11 @@ impl World {
     }
 
     fn on(kafka: &str, target: Target, folder: tempfile::TempDir, folders: usize) -> Self {
-        let receiver = Receiver::default();
+        let receiver = Receiver::start();
         let sections = format!(
             "sinks: {{exams: {{system: assessment, http: {{url: \"http://{}/\", allow: {{networks: [\"127.0.0.0/8\"]}}}}}}}}\n\
              routes: {{exams: {{sink: exams, from: beginning}}}}\n",
-            receiver.start()
+            receiver.address
         );
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
         let kafka = format!("{kafka}, topic_prefix: \"load-{now}-\"");
@@ -58,6 +57,11 @@ impl World {
 
     fn folder(&self, number: usize) -> &Path {
         self.deployments[number].folder.path()
+    }
+
+    /// Two replicas of each service, ready.
+    fn pairs(&self, binary: &Path) -> Vec<Replica<'_>> {
+        [WEBHOOK, NORMALIZE, ROUTE].into_iter().flat_map(|service| self.pair(binary, service)).collect()
     }
 
     /// Two replicas of a service, ready.
@@ -77,8 +81,7 @@ impl World {
             drop(ends);
             sending.join().unwrap()
         });
-        let new = || self.receiver.deliveries().iter().filter(|delivery| !delivery.again).count();
-        self.deployments[0].until("every delivery", || new() >= sent.count());
+        self.deployments[0].until("every delivery", || deliveries(&self.receiver).len() >= sent.count());
         sent
     }
 
@@ -93,8 +96,7 @@ fn rolling_restarts_lose_double_and_reorder_nothing() {
     const ROUNDS: usize = 2;
     let world = World::lay(2, 2);
     let binary = binary().unwrap();
-    let mut replicas: Vec<Replica<'_>> =
-        [WEBHOOK, NORMALIZE, ROUTE].into_iter().flat_map(|service| world.pair(&binary, service)).collect();
+    let mut replicas = world.pairs(&binary);
     let sent = world.under_load(|| {
         for _ in 0..ROUNDS {
             replicas.iter_mut().for_each(|replica| replica.replace(&binary));
@@ -134,8 +136,7 @@ fn the_previous_version_works_beside_this_one_forward_and_back() {
     let previous =
         PathBuf::from(std::env::var("HIREWIRE_PREVIOUS").expect("the path of the previous release's binary"));
     let world = World::lay(2, 2);
-    let mut replicas: Vec<Replica<'_>> =
-        [WEBHOOK, NORMALIZE, ROUTE].into_iter().flat_map(|service| world.pair(&previous, service)).collect();
+    let mut replicas = world.pairs(&previous);
     let sent = world.under_load(|| {
         for binary in [binary().unwrap(), previous] {
             replicas.iter_mut().for_each(|replica| replica.replace(&binary));
@@ -157,8 +158,7 @@ fn brokers_that_die_one_after_the_other_lose_double_and_reorder_nothing() {
     let kafka = format!("bootstrap_servers: \"{}\", partitions: 2, replication: {NODES}", cluster.bootstrap);
     let world = World::on(&kafka, target, folder, 2);
     let binary = binary().unwrap();
-    let mut replicas: Vec<Replica<'_>> =
-        [WEBHOOK, NORMALIZE, ROUTE].into_iter().flat_map(|service| world.pair(&binary, service)).collect();
+    let mut replicas = world.pairs(&binary);
     let started = Instant::now();
     let sent = world.under_load(|| {
         for kill in 0..KILLS {

@@ -1,13 +1,12 @@
 //! One replica of a service, as a process of its own, and the balancer in front of two of them.
 
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hirewire_e2e::deployment::stop;
-use hirewire_e2e::{Running, binary, free};
+use hirewire_e2e::{Running, binary, free, http};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -40,14 +39,8 @@ impl<'a> Replica<'a> {
 
     pub(crate) fn wait_until_ready(&self) {
         let until = Instant::now() + PATIENCE;
-        let ready = || {
-            let mut stream = TcpStream::connect(self.admin).ok()?;
-            write!(stream, "GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").ok()?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).ok()?;
-            answer.starts_with("HTTP/1.1 200").then_some(())
-        };
-        while ready().is_none() {
+        let ready = || http::get(self.admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"));
+        while !ready() {
             assert!(Instant::now() < until, "{:?} is not ready: {}", self.service, self.last_words());
             std::thread::sleep(Duration::from_millis(50));
         }
