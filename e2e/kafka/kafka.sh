@@ -16,7 +16,7 @@ java=${JAVA_HOME:+$JAVA_HOME/bin/}java
 # Starts in half the time and stays under 300 MB; for benchmarks set KAFKA_JVM="-Xms1g -Xmx1g -XX:+UseG1GC".
 jvm=${KAFKA_JVM:--Xms256m -Xmx512m -XX:+UseSerialGC -XX:TieredStopAtLevel=1}
 
-die() { echo "kafka.sh: $*" >&2; exit 1; }
+. "$here/process.sh"
 
 jars() {
   command -v "$java" >/dev/null || die "no java found: install a JDK, 17 or newer, or set JAVA_HOME"
@@ -29,9 +29,6 @@ jars() {
     { cat "$cache/mvn.log" >&2; die "mvn could not fetch the jars"; }
   mv -T "$libs.$$" "$libs" 2>/dev/null || rm -rf "$libs.$$"   # another start was quicker
 }
-
-# The pid file may be stale: only a java process that was started with this node's own file counts.
-alive() { local p; p=$(cat "$dir/pid" 2>/dev/null) && [ -n "$p" ] && tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | grep -qF "$dir/server.properties"; }
 
 certificates() {
   [ -f "$dir/tls/ca.crt" ] && return
@@ -46,6 +43,8 @@ certificates() {
 # Lays the node $1 of $2 in $dir, on ports from $3, with the controllers $4; the rest is given to the formatter.
 lay() {
   local node=$1 nodes=$2 port=$3 quorum=$4; shift 4
+  jars
+  if alive; then die "a node already runs in $dir"; fi
   mkdir -p "$dir"
   certificates
   sed -e "s|@DIR@|$dir|g; s|@PORT@|$port|g; s|@CPORT@|$((port + 1))|g; s|@SASLPORT@|$((port + 2))|g; s|@NODE@|$node|g; s|@QUORUM@|$quorum|g" \
@@ -55,10 +54,8 @@ lay() {
     --add-scram 'SCRAM-SHA-512=[name=svc,password=svc-secret]' >"$dir/format.log" 2>&1 || { cat "$dir/format.log" >&2; die "formatting failed"; }
 }
 
+# Starts the node that is laid in $dir.
 run() {
-  jars
-  [ -f "$dir/server.properties" ] || die "no node was ever started in $dir"
-  alive && die "a node already runs in $dir"
   # shellcheck disable=SC2086
   setsid "$java" $jvm -cp "$libs/*" -Dlog4j2.configurationFile="$here/log4j2.properties" kafka.Kafka "$dir/server.properties" \
     >"$dir/server.log" 2>&1 </dev/null &
@@ -76,17 +73,22 @@ await() {
 
 start() {
   local port=$1
-  jars
-  alive && die "a node already runs in $dir"
   lay 1 1 "$port" "127.0.0.1:$((port + 1))" --standalone
   run
   await
   echo "127.0.0.1:$port"
 }
 
+again() {
+  [ -f "$dir/server.properties" ] || die "no node was ever started in $dir"
+  jars
+  if alive; then die "a node already runs in $dir"; fi
+  run
+  await
+}
+
 cluster() {
   local all=$dir port=$1 node quorum="" controllers="" addresses=""
-  jars
   for node in 1 2 3; do
     local own=$((port + 10 * (node - 1)))
     addresses+=,127.0.0.1:$own
@@ -102,15 +104,6 @@ cluster() {
   echo "${addresses#,}"
 }
 
-stop() {
-  alive || return 0
-  local pid until=$((SECONDS + 20)); pid=$(cat "$dir/pid")
-  kill -TERM "$pid"
-  while alive && [ $SECONDS -lt $until ]; do sleep 0.05; done
-  if alive; then kill -KILL "$pid"; fi
-  rm -f "$dir/pid"
-}
-
 command=${1:-}
 case $command in
   start | cluster | again | stop | kill) dir=$(realpath -m "${2:?which folder?}") ;;
@@ -118,7 +111,7 @@ esac
 case $command in
   start) start "${3:?which port?}" ;;
   cluster) cluster "${3:?which port?}" ;;
-  again) run; await ;;
+  again) again ;;
   stop) stop ;;
   kill) alive || die "no node runs in $dir"; kill -KILL "$(cat "$dir/pid")"; rm "$dir/pid" ;;
   fetch) jars ;;

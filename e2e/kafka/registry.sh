@@ -10,7 +10,7 @@ version=3.3.3
 cache=${KAFKA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/hirewire-kafka}
 app=$cache/apicurio-$version
 
-die() { echo "registry.sh: $*" >&2; exit 1; }
+. "$(dirname "${BASH_SOURCE[0]}")/process.sh"
 
 new_java() {
   local java major
@@ -34,9 +34,6 @@ fetch() {
   mv -T "$part" "$app" 2>/dev/null || rm -rf "$part"   # another start was quicker
 }
 
-# The pid file may be stale: only a process that was started for this folder counts.
-alive() { local p; p=$(cat "$dir/pid" 2>/dev/null) && [ -n "$p" ] && tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | grep -qF "$dir"; }
-
 start() {
   local java port=$1 url=http://127.0.0.1:$1/apis/ccompat/v7 until=$((SECONDS + 120))
   java=$(new_java)
@@ -55,15 +52,6 @@ start() {
   # Its own default is NONE; Confluent's is BACKWARD.
   curl -sf -m 5 -o /dev/null -X PUT -H 'Content-Type: application/json' -d '{"compatibility":"BACKWARD"}' "$url/config"
   echo "$url"
-}
-
-stop() {
-  alive || return 0
-  local pid until=$((SECONDS + 20)); pid=$(cat "$dir/pid")
-  kill -TERM "$pid"
-  while alive && [ $SECONDS -lt $until ]; do sleep 0.05; done
-  if alive; then kill -KILL "$pid"; fi
-  rm -f "$dir/pid"
 }
 
 command=${1:-}
