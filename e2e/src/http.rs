@@ -72,7 +72,6 @@ impl Receiver {
     }
 
     /// Everything so far. Nothing is answered while it is held.
-    #[must_use]
     pub fn requests(&self) -> MutexGuard<'_, Vec<Request>> {
         self.requests.lock().unwrap()
     }
