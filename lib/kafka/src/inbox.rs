@@ -7,6 +7,10 @@
 //! the oldest of another. What the predecessor left unread in an input is therefore waited for before anything of an
 //! input that stands behind it in the list (as Kafka Streams does with `max.task.idle.ms`). The wait ends when the consumer
 //! says that it is past it: what the broker counts as unread may be the mark of a transaction, which never comes.
+//!
+//! The anchor and the inputs behind it are made from those in front of it. A producer that dies leaves a transaction open,
+//! which hides what others write behind it, for up to the transaction timeout; a record that was made from something
+//! younger would overtake it. So before such a record goes, the inputs in front are asked what is hidden in them, and that is waited for.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,6 +27,8 @@ const HELD_RECORDS: usize = 512;
 const HELD_RECORDS_WAITING: usize = 4096;
 /// Longest wait for an input's unread records since the last of them came: its partition may be out of reach.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How old the answer may be to what is hidden. A dead producer hides for seconds.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// What [`Inbox::take`] found.
 #[derive(Debug)]
@@ -40,26 +46,42 @@ pub(crate) struct Inbox {
     held: usize,
     /// Whether it waits for unread records.
     waits: Arc<AtomicBool>,
+    /// The index of the anchor.
+    anchor: usize,
+    look: Look,
+    looked: Option<Instant>,
 }
+
+/// Tells in which inputs in front of the anchor an open transaction hides records, and the offset behind the last of them.
+pub(crate) type Look = Box<dyn FnMut() -> Vec<(Arc<str>, i64)> + Send>;
 
 struct Input {
     topic: Arc<str>,
     waiting: VecDeque<Inbound>,
     /// The offset before which the predecessor left records unread; 0 when all that came of it is known.
     unread_until: i64,
+    /// The offset before which an open transaction hides records; 0 when all that was hidden has come.
+    hidden_until: i64,
     /// Until when unread records are waited for. None: nothing had to wait for them yet.
     patience_ends: Option<Instant>,
 }
 
 impl Inbox {
-    pub(crate) fn new(channel: Receiver<ToWorker>, topics: &[Arc<str>], waits: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(
+        channel: Receiver<ToWorker>,
+        topics: &[Arc<str>],
+        waits: Arc<AtomicBool>,
+        anchor: usize,
+        look: Look,
+    ) -> Self {
         let input = |topic: &Arc<str>| Input {
             topic: topic.clone(),
             waiting: VecDeque::new(),
             unread_until: 0,
+            hidden_until: 0,
             patience_ends: None,
         };
-        Self { channel, inputs: topics.iter().map(input).collect(), held: 0, waits }
+        Self { channel, inputs: topics.iter().map(input).collect(), held: 0, waits, anchor, look, looked: None }
     }
 
     /// The predecessor left records of `topic` unread, all before `offset`.
@@ -83,10 +105,13 @@ impl Inbox {
             }
             let waits_for_unread = match self.earliest() {
                 None => None,
-                Some(earliest) => match self.unread_before(earliest) {
-                    Some(ends) if self.held < HELD_RECORDS_WAITING => Some(ends),
-                    _ => return self.release(earliest).map_or(Taken::Nothing, Taken::Record),
-                },
+                Some(earliest) => {
+                    self.look_for_hidden(earliest);
+                    match self.unread_before(earliest) {
+                        Some(ends) if self.held < HELD_RECORDS_WAITING => Some(ends),
+                        _ => return self.release(earliest).map_or(Taken::Nothing, Taken::Record),
+                    }
+                }
             };
             let next = [until, waits_for_unread].into_iter().flatten().min();
             let received = match next {
@@ -107,10 +132,30 @@ impl Inbox {
     }
 
     fn passed(&mut self, topic: &Arc<str>, offset: i64) {
-        let input = self.inputs.iter_mut().find(|input| Arc::ptr_eq(&input.topic, topic));
-        if let Some(input) = input.filter(|input| offset >= input.unread_until) {
-            input.unread_until = 0;
+        let Some(input) = self.inputs.iter_mut().find(|input| Arc::ptr_eq(&input.topic, topic)) else { return };
+        for until in [&mut input.unread_until, &mut input.hidden_until] {
+            if offset >= *until {
+                *until = 0;
+            }
         }
+        if input.unread_until == 0 && input.hidden_until == 0 {
+            input.patience_ends = None;
+        }
+    }
+
+    /// Before a record of input `index` goes.
+    fn look_for_hidden(&mut self, index: usize) {
+        if index < self.anchor || self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
+            return;
+        }
+        for (topic, end) in (self.look)() {
+            let input = self.inputs.iter_mut().find(|input| Arc::ptr_eq(&input.topic, &topic));
+            // What was waited for in vain is not waited for again, until something comes.
+            if let Some(input) = input.filter(|input| input.patience_ends.is_none_or(|ends| ends > Instant::now())) {
+                input.hidden_until = input.hidden_until.max(end);
+            }
+        }
+        self.looked = Some(Instant::now());
     }
 
     fn hold(&mut self, record: Inbound) {
@@ -138,13 +183,14 @@ impl Inbox {
         let now = Instant::now();
         let mut latest = None;
         for input in self.inputs.iter_mut().take(index) {
-            if input.unread_until == 0 || !input.waiting.is_empty() {
+            let awaited = input.unread_until > 0 || (index >= self.anchor && input.hidden_until > 0);
+            if !awaited || !input.waiting.is_empty() {
                 continue;
             }
             let ends = *input.patience_ends.get_or_insert(now + PATIENCE);
             if ends <= now {
                 tracing::warn!(topic = %input.topic, "unread records did not come: later ones of other inputs go first");
-                input.unread_until = 0;
+                (input.unread_until, input.hidden_until) = (0, 0);
                 continue;
             }
             latest = latest.max(Some(ends));
@@ -156,6 +202,7 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::sync::mpsc::{SyncSender, sync_channel};
 
     use super::*;
@@ -164,13 +211,18 @@ mod tests {
         topics: [Arc<str>; 2],
         consumer: SyncSender<ToWorker>,
         inbox: Inbox,
+        /// Where the first topic ends behind what is hidden.
+        hidden: Arc<Mutex<Option<i64>>>,
     }
 
     impl Scene {
         fn new() -> Self {
-            let topics = [Arc::from("first"), Arc::from("second")];
+            let topics: [Arc<str>; 2] = [Arc::from("first"), Arc::from("second")];
             let (consumer, channel) = sync_channel(HELD_RECORDS_WAITING * 2);
-            Self { inbox: Inbox::new(channel, &topics, Arc::default()), topics, consumer }
+            let hidden = Arc::<Mutex<Option<i64>>>::default();
+            let (told, first) = (Arc::clone(&hidden), topics[0].clone());
+            let look = Box::new(move || told.lock().unwrap().map(|end| (first.clone(), end)).into_iter().collect());
+            Self { inbox: Inbox::new(channel, &topics, Arc::default(), 1, look), topics, consumer, hidden }
         }
 
         fn hand_over(&self, input: usize, offset: i64, timestamp_ms: i64) {
@@ -239,6 +291,50 @@ mod tests {
         pass(&scene, 3);
         assert_eq!(scene.taken(), ["second 0"]);
         assert!(!scene.inbox.waits.load(Ordering::Acquire));
+    }
+
+    #[test]
+    fn what_is_hidden_of_an_earlier_input_goes_before_a_younger_record_of_the_anchor() {
+        let mut scene = Scene::new();
+        *scene.hidden.lock().unwrap() = Some(5);
+        scene.hand_over(1, 0, 20);
+        assert!(scene.taken().is_empty());
+        assert!(scene.inbox.waits.load(Ordering::Acquire), "it wants to be told more");
+        *scene.hidden.lock().unwrap() = None;
+        scene.hand_over(0, 3, 10);
+        assert_eq!(scene.taken(), ["first 3"], "the end of what was hidden is 5");
+        scene.hand_over(0, 4, 30);
+        assert_eq!(scene.taken(), ["second 0", "first 4"]);
+        scene.inbox.looked = None;
+        scene.hand_over(1, 1, 40);
+        assert_eq!(scene.taken(), ["second 1"]);
+    }
+
+    #[test]
+    fn what_is_hidden_of_the_anchor_holds_nothing() {
+        let mut scene = Scene::new();
+        *scene.hidden.lock().unwrap() = Some(5);
+        scene.hand_over(0, 0, 20);
+        assert_eq!(scene.taken(), ["first 0"], "the inputs in front of the anchor do not wait for each other");
+    }
+
+    #[test]
+    fn what_was_waited_for_in_vain_is_not_waited_for_again() {
+        let mut scene = Scene::new();
+        *scene.hidden.lock().unwrap() = Some(5);
+        scene.hand_over(1, 0, 20);
+        assert!(scene.taken().is_empty());
+        scene.inbox.inputs[0].patience_ends = Some(Instant::now());
+        assert_eq!(scene.taken(), ["second 0"]);
+        scene.inbox.looked = None;
+        scene.hand_over(1, 1, 21);
+        assert_eq!(scene.taken(), ["second 1"]);
+        // Until something comes.
+        scene.hand_over(0, 3, 22);
+        assert_eq!(scene.taken(), ["first 3"]);
+        scene.inbox.looked = None;
+        scene.hand_over(1, 2, 23);
+        assert!(scene.taken().is_empty());
     }
 
     /// Else the consumer's thread could not hand over what is waited for.

@@ -17,6 +17,7 @@ mod admin;
 mod client;
 mod error;
 mod group;
+mod hidden;
 mod inbox;
 mod lag;
 mod leases;

@@ -22,6 +22,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, Statistics, TopicPartitionList};
 
 use crate::client::{self, on_consumer_error, start_at_beginning};
+use crate::hidden::Hidden;
 use crate::lag::{self, Lag};
 use crate::metrics::PartitionedMetrics;
 use crate::worker::Worker;
@@ -35,7 +36,7 @@ pub struct PartitionedOptions {
     /// of them when a partition is taken over is waited for before those that stand behind it here.
     pub inputs: Vec<String>,
     /// The one of the inputs that each member of the group reads, whatever its version: who is given partition p of it works on p,
-    /// with what it was given of the others.
+    /// with what it was given of the others. It and the inputs behind it hold what was made from those in front of it.
     pub anchor: String,
     /// `<prefix>-<p>` is the transactional id of partition number p.
     pub transactional_prefix: String,
@@ -55,6 +56,7 @@ pub(crate) struct Members {
     settings: Settings,
     options: PartitionedOptions,
     inputs: Vec<Arc<str>>,
+    hidden: Arc<Hidden>,
     metrics: PartitionedMetrics,
     make_step: MakeStep,
     consumer: OnceLock<Weak<PartitionedConsumer>>,
@@ -221,7 +223,9 @@ impl Members {
             let waits = Arc::new(AtomicBool::new(false));
             let worker = Worker {
                 partition: p,
+                anchor: inputs.iter().position(|topic| **topic == *self.options.anchor).unwrap_or(inputs.len()),
                 inputs,
+                hidden: self.hidden.clone(),
                 settings: self.settings.clone(),
                 transactional_id: format!("{}-{p}", self.options.transactional_prefix),
                 commit_interval: self.options.commit_interval,
@@ -391,6 +395,7 @@ pub fn run_partitioned(
     config.set("statistics.interval.ms", lag::INTERVAL.as_millis().to_string());
     let inputs: Vec<Arc<str>> = options.inputs.iter().map(|topic| Arc::from(topic.as_str())).collect();
     let members = Members {
+        hidden: Arc::new(Hidden::new(settings, &options.group)?),
         lag: Arc::new(Lag::new(&options.group, &inputs, metrics.lag.clone())),
         settings: settings.clone(),
         options,

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::inbox::{Inbox, Taken};
+use crate::hidden::Hidden;
+use crate::inbox::{Inbox, Look, Taken};
 use crate::lag::Lag;
 use crate::metrics::PartitionedMetrics;
 use crate::outcome::{self, Action};
@@ -23,6 +24,9 @@ use crate::{Inbound, Outbox, Settings, Step, Stop, TransactionError};
 pub(crate) struct Worker {
     pub(crate) partition: i32,
     pub(crate) inputs: Vec<Arc<str>>,
+    /// The index of the anchor.
+    pub(crate) anchor: usize,
+    pub(crate) hidden: Arc<Hidden>,
     pub(crate) settings: Settings,
     pub(crate) transactional_id: String,
     pub(crate) commit_interval: Duration,
@@ -97,7 +101,7 @@ impl Worker {
             }
         };
         self.step.restore(&self.settings)?;
-        let mut inbox = Inbox::new(channel, &self.inputs, self.waits.clone());
+        let mut inbox = Inbox::new(channel, &self.inputs, self.waits.clone(), self.anchor, self.look());
         self.expect_unread(&mut inbox)?;
         self.restoring.one_is_done();
         loop {
@@ -114,6 +118,15 @@ impl Worker {
             }
             self.finish(&mut producer, &batch)?;
         }
+    }
+
+    fn look(&self) -> Look {
+        let (hidden, consumer, partition) = (self.hidden.clone(), self.consumer.clone(), self.partition);
+        let in_front: Vec<Arc<str>> = self.inputs.iter().take(self.anchor).cloned().collect();
+        Box::new(move || match consumer.upgrade() {
+            Some(consumer) if !in_front.is_empty() => hidden.ends(&consumer, &in_front, partition),
+            _ => Vec::new(),
+        })
     }
 
     /// Tells the inbox what the predecessor left unread. Only asked after it was fenced.

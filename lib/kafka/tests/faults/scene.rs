@@ -157,6 +157,8 @@ pub struct Role {
     pub client: String,
     pub group: String,
     pub inputs: Vec<String>,
+    /// The index of the input that is the anchor.
+    pub anchor: usize,
     pub label: String,
     pub gates: Vec<Arc<Gate>>,
     /// Time per record.
@@ -207,6 +209,7 @@ impl Scene {
             client: format!("{client}-{}", self.name),
             group: self.name.clone(),
             inputs: vec![self.input.clone()],
+            anchor: 0,
             label: String::new(),
             gates: Vec::new(),
             pace: Duration::ZERO,
@@ -239,7 +242,7 @@ impl Scene {
         PartitionedOptions {
             group: role.group.clone(),
             inputs: role.inputs.clone(),
-            anchor: role.inputs[0].clone(),
+            anchor: role.inputs[role.anchor].clone(),
             transactional_prefix: self.name.clone(),
             commit_interval: Duration::from_millis(50),
             commit_max_records: TRANSACTION_RECORDS,

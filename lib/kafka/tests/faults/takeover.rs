@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hirewire_kafka::{GroupConsumer, GroupEvent, GroupOptions, LagMetrics, Record};
 use hirewire_service::{Health, Shutdown};
 use kafka_protocol::messages::ApiKey;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use crate::Place;
 use crate::broker::wait_for;
@@ -141,6 +143,44 @@ async fn a_backlog_in_two_inputs_is_read_in_the_order_of_time() {
     let expected: Vec<i64> = (0..=RECORDS / 2).chain([RECORDS]).chain(RECORDS / 2 + 1..RECORDS).collect();
     assert_eq!(processed, expected);
     member.end().await;
+}
+
+/// A producer died with an open transaction: what others write behind it is hidden, what was made of something younger is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_open_transaction_hides_goes_before_what_was_made_of_something_younger() {
+    let place = Place::start().await;
+    let scene = place.scene().await;
+    let made = scene.another_input().await;
+    let mut member = scene.role("member");
+    (member.inputs, member.anchor) = (vec![scene.input.clone(), made.clone()], 1);
+    let member = scene.member(member);
+    scene.feed(0..1).await;
+    scene.until_last("0").await;
+    let dead = dead_producer(&scene.input, place.broker.settings.bootstrap_servers());
+    scene.feed(1..2).await;
+    scene.send(vec![record(&made, "2")]).await;
+    // Longer than a record takes that nothing holds, and than an answer to what is hidden is kept.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(member.processed(), ["0"]);
+    dead.abort_transaction(Duration::from_secs(20)).unwrap();
+    scene.until_last("2").await;
+    assert_eq!(member.processed(), ["0", "1", "2"]);
+    member.end().await;
+}
+
+/// It has written one record, and will never commit it.
+fn dead_producer(topic: &str, brokers: &str) -> BaseProducer {
+    let patience = Duration::from_secs(20);
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("transactional.id", format!("dead-of-{topic}"))
+        .create()
+        .unwrap();
+    producer.init_transactions(patience).unwrap();
+    producer.begin_transaction().unwrap();
+    producer.send(BaseRecord::<(), _>::to(topic).payload("never").partition(0)).unwrap();
+    producer.flush(patience).unwrap();
+    producer
 }
 
 /// A member of a plain group leaves in good order, but the broker had refused its last commit, which nobody waited for.

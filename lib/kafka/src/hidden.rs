@@ -1,0 +1,69 @@
+//! Where inputs end behind what an open transaction hides from a reader of committed records.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::client::Logging;
+use crate::{Settings, Stop};
+
+/// Asked between two records: no longer than a broker that is well may need.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// One for all workers of a consumer.
+pub(crate) struct Hidden {
+    /// Sees also what is open.
+    plain: BaseConsumer<Logging>,
+}
+
+impl Hidden {
+    pub(crate) fn new(settings: &Settings, group: &str) -> Result<Self, Stop> {
+        let mut config = settings.consumer(group)?;
+        config.set("isolation.level", "read_uncommitted");
+        let plain = config.create_with_context(Logging).map_err(|error| Stop::kafka("create a consumer", &error))?;
+        Ok(Self { plain })
+    }
+
+    /// Those of `topics` that have records which `committed` cannot see yet, each with the end behind them. None while
+    /// the broker does not answer: then nothing new comes either.
+    pub(crate) fn ends<C: ConsumerContext>(
+        &self,
+        committed: &BaseConsumer<C>,
+        topics: &[Arc<str>],
+        partition: i32,
+    ) -> Vec<(Arc<str>, i64)> {
+        // In this order: what ends in between is not hidden.
+        let asked = ends(&self.plain, topics, partition).and_then(|all| Ok((all, ends(committed, topics, partition)?)));
+        let (all, seen) = match asked {
+            Ok(both) => both,
+            Err(error) => {
+                tracing::debug!(%error, partition, "nobody knows what open transactions hide");
+                return Vec::new();
+            }
+        };
+        let hidden = |topic: &Arc<str>| {
+            let end = |of: &TopicPartitionList| match of.find_partition(topic, partition)?.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            };
+            let (all, seen) = (end(&all)?, end(&seen)?);
+            (all > seen).then(|| (topic.clone(), all))
+        };
+        topics.iter().filter_map(hidden).collect()
+    }
+}
+
+/// The ends as this consumer sees them. One request to each leader.
+fn ends<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topics: &[Arc<str>],
+    partition: i32,
+) -> Result<TopicPartitionList, rdkafka::error::KafkaError> {
+    let mut wanted = TopicPartitionList::new();
+    for topic in topics {
+        wanted.add_partition_offset(topic, partition, Offset::End)?;
+    }
+    consumer.offsets_for_times(wanted, PATIENCE)
+}
