@@ -32,7 +32,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PROGRAMS = HERE / "clients"
 PYTHON = ["confluent-kafka[avro,schemaregistry]==2.16.0", "aiokafka==0.14.0"]
-NODE = ["kafkajs@2.2.4", "@kafkajs/confluent-schema-registry@4.1.0"]
+NODE = ["kafkajs@2.2.4", "@kafkajs/confluent-schema-registry@4.1.0", "lz4js@0.2.0"]
 # What a client writes when a broker's answer is not what it should be, or a broker lacks what the client cannot do without.
 TROUBLE = re.compile(
     r"protocol (parse |read )?(failure|error)|PROTOUFLOW|PROTOERR|buffer underflow|BufferUnderflow|SchemaException|unsupported ?version|UNSUPPORTED_VERSION"
@@ -207,15 +207,20 @@ def embedded(options, work, stack):
         def command(_, at, port):
             return [example, at, str(port)]
 
-    def serve(role):
+    def started(role):
         port = free_ports(1)
-        with open(work / f"{role}.server.log", "w") as log:
-            process = subprocess.Popen(command(role, str(work / f"{role}-data"), port), stdout=log, stderr=log)
-        stack.callback(process.wait, 20)
-        stack.callback(process.terminate)
-        await_port(port, process)
-        return f"127.0.0.1:{port}"
-    return serve("broker"), f"http://{serve('registry')}" if options.hirewire else None
+        return serve(command(role, str(work / f"{role}-data"), port), port, work / f"{role}.server.log", stack)
+    return started("broker"), f"http://{started('registry')}" if options.hirewire else None
+
+
+def serve(command, port, log, stack):
+    """Starts a server that listens on this port; its address."""
+    with open(log, "w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out)
+    stack.callback(process.wait, 20)
+    stack.callback(process.terminate)
+    await_port(port, process)
+    return f"127.0.0.1:{port}"
 
 
 def main():
@@ -291,4 +296,5 @@ def run(names, pairs, registry, work):
     return 1 if failed else 0
 
 
-main()
+if __name__ == "__main__":
+    main()
