@@ -26,21 +26,21 @@ impl Hidden {
         Ok(Self { plain })
     }
 
-    /// Those of `topics` that have records which `committed` cannot see yet, each with the end behind them. None while
-    /// the broker does not answer: then nothing new comes either.
+    /// Those of `topics` that have records which `committed` cannot see yet, each with the end behind them. None when a
+    /// broker does not answer.
     pub(crate) fn ends<C: ConsumerContext>(
         &self,
         committed: &BaseConsumer<C>,
         topics: &[Arc<str>],
         partition: i32,
-    ) -> Vec<(Arc<str>, i64)> {
+    ) -> Option<Vec<(Arc<str>, i64)>> {
         // In this order: what ends in between is not hidden.
         let asked = ends(&self.plain, topics, partition).and_then(|all| Ok((all, ends(committed, topics, partition)?)));
         let (all, seen) = match asked {
             Ok(both) => both,
             Err(error) => {
                 tracing::debug!(%error, partition, "nobody knows what open transactions hide");
-                return Vec::new();
+                return None;
             }
         };
         let hidden = |topic: &Arc<str>| {
@@ -51,7 +51,7 @@ impl Hidden {
             let (all, seen) = (end(&all)?, end(&seen)?);
             (all > seen).then(|| (topic.clone(), all))
         };
-        topics.iter().filter_map(hidden).collect()
+        Some(topics.iter().filter_map(hidden).collect())
     }
 }
 

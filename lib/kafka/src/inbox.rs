@@ -29,6 +29,8 @@ const HELD_RECORDS_WAITING: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How old the answer may be to what is hidden. A dead producer hides for seconds.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// No question for so long after one that was not answered, for asking held the worker up.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// What [`Inbox::take`] found.
 #[derive(Debug)]
@@ -49,11 +51,13 @@ pub(crate) struct Inbox {
     /// The index of the anchor.
     anchor: usize,
     look: Look,
-    looked: Option<Instant>,
+    /// When it is asked next.
+    look_at: Instant,
 }
 
 /// Tells in which inputs in front of the anchor an open transaction hides records, and the offset behind the last of them.
-pub(crate) type Look = Box<dyn FnMut() -> Vec<(Arc<str>, i64)> + Send>;
+/// None: nobody knows at present.
+pub(crate) type Look = Box<dyn FnMut() -> Option<Vec<(Arc<str>, i64)>> + Send>;
 
 struct Input {
     topic: Arc<str>,
@@ -81,7 +85,15 @@ impl Inbox {
             hidden_until: 0,
             patience_ends: None,
         };
-        Self { channel, inputs: topics.iter().map(input).collect(), held: 0, waits, anchor, look, looked: None }
+        Self {
+            channel,
+            inputs: topics.iter().map(input).collect(),
+            held: 0,
+            waits,
+            anchor,
+            look,
+            look_at: Instant::now(),
+        }
     }
 
     /// The predecessor left records of `topic` unread, all before `offset`.
@@ -145,17 +157,18 @@ impl Inbox {
 
     /// Before a record of input `index` goes.
     fn look_for_hidden(&mut self, index: usize) {
-        if index < self.anchor || self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
+        if index < self.anchor || Instant::now() < self.look_at {
             return;
         }
-        for (topic, end) in (self.look)() {
+        let hidden = (self.look)();
+        self.look_at = Instant::now() + if hidden.is_some() { LOOK_EVERY } else { LOOK_AGAIN_AFTER };
+        for (topic, end) in hidden.unwrap_or_default() {
             let input = self.inputs.iter_mut().find(|input| Arc::ptr_eq(&input.topic, &topic));
             // What was waited for in vain is not waited for again, until something comes.
             if let Some(input) = input.filter(|input| input.patience_ends.is_none_or(|ends| ends > Instant::now())) {
                 input.hidden_until = input.hidden_until.max(end);
             }
         }
-        self.looked = Some(Instant::now());
     }
 
     fn hold(&mut self, record: Inbound) {
@@ -221,7 +234,8 @@ mod tests {
             let (consumer, channel) = sync_channel(HELD_RECORDS_WAITING * 2);
             let hidden = Arc::<Mutex<Option<i64>>>::default();
             let (told, first) = (Arc::clone(&hidden), topics[0].clone());
-            let look = Box::new(move || told.lock().unwrap().map(|end| (first.clone(), end)).into_iter().collect());
+            let look =
+                Box::new(move || Some(told.lock().unwrap().map(|end| (first.clone(), end)).into_iter().collect()));
             Self { inbox: Inbox::new(channel, &topics, Arc::default(), 1, look), topics, consumer, hidden }
         }
 
@@ -305,7 +319,7 @@ mod tests {
         assert_eq!(scene.taken(), ["first 3"], "the end of what was hidden is 5");
         scene.hand_over(0, 4, 30);
         assert_eq!(scene.taken(), ["second 0", "first 4"]);
-        scene.inbox.looked = None;
+        scene.inbox.look_at = Instant::now();
         scene.hand_over(1, 1, 40);
         assert_eq!(scene.taken(), ["second 1"]);
     }
@@ -326,15 +340,24 @@ mod tests {
         assert!(scene.taken().is_empty());
         scene.inbox.inputs[0].patience_ends = Some(Instant::now());
         assert_eq!(scene.taken(), ["second 0"]);
-        scene.inbox.looked = None;
+        scene.inbox.look_at = Instant::now();
         scene.hand_over(1, 1, 21);
         assert_eq!(scene.taken(), ["second 1"]);
         // Until something comes.
         scene.hand_over(0, 3, 22);
         assert_eq!(scene.taken(), ["first 3"]);
-        scene.inbox.looked = None;
+        scene.inbox.look_at = Instant::now();
         scene.hand_over(1, 2, 23);
         assert!(scene.taken().is_empty());
+    }
+
+    #[test]
+    fn a_broker_that_does_not_answer_holds_nothing_and_is_not_asked_again_at_once() {
+        let mut scene = Scene::new();
+        scene.inbox.look = Box::new(|| None);
+        scene.hand_over(1, 0, 20);
+        assert_eq!(scene.taken(), ["second 0"]);
+        assert!(scene.inbox.look_at > Instant::now() + LOOK_EVERY);
     }
 
     /// Else the consumer's thread could not hand over what is waited for.

@@ -125,7 +125,7 @@ impl Worker {
         let in_front: Vec<Arc<str>> = self.inputs.iter().take(self.anchor).cloned().collect();
         Box::new(move || match consumer.upgrade() {
             Some(consumer) if !in_front.is_empty() => hidden.ends(&consumer, &in_front, partition),
-            _ => Vec::new(),
+            _ => Some(Vec::new()),
         })
     }
 
