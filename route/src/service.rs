@@ -157,16 +157,23 @@ impl Ground {
     /// Topics of dead letters and of replays, and routes' starts.
     async fn prepare(&self, settings: &Settings) -> Result<StartsByRoute, Stop> {
         let deps = &self.deps;
-        let admin = Admin::new(&deps.kafka)?;
+        let admin = Arc::new(Admin::new(&deps.kafka)?);
         let sinks = settings.sink_names();
         let sinks: Vec<&str> = sinks.iter().map(String::as_str).collect();
         let topics = hirewire_schemas::topics::table().deployed(&deps.names, &[], &sinks);
         let own = ["route", crate::replay::TOPIC, crate::created::TOPIC].map(|name| deps.names.internal(name));
-        let wanted: Vec<NewTopic> = topics
+        // What is there is not asked for again: a principal that may create nothing gets on with topics made by others.
+        let existing = {
+            let admin = Arc::clone(&admin);
+            let looking = tokio::task::spawn_blocking(move || admin.topics());
+            looking.await.map_err(|error| Stop::retryable("worker-panicked", error.to_string()))??
+        };
+        let missing: Vec<NewTopic> = topics
             .into_iter()
             .filter(|(name, _)| {
                 own.contains(name) || sinks.iter().any(|sink| *name == deps.names.route_dead_letter(sink))
             })
+            .filter(|(name, _)| !existing.contains_key(name))
             .map(|(name, topic)| NewTopic {
                 name,
                 partitions: deps.partitions,
@@ -174,7 +181,9 @@ impl Ground {
                 config: topic.settings().into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
             })
             .collect();
-        admin.create_topics(&wanted).await?;
+        if !missing.is_empty() {
+            admin.create_topics(&missing).await?;
+        }
         let starts = Starts::new(&deps.kafka, &deps.names, self.codec.clone(), deps.partitions);
         starts.fix(&self.producer, &from_now(settings)).await
     }

@@ -182,6 +182,16 @@ impl Settings {
     pub fn sink_names(&self) -> Vec<String> {
         self.sinks.iter().map(|sink| sink.name.to_string()).collect()
     }
+
+    /// The topics of other teams, in our own cluster, that sinks write.
+    #[must_use]
+    pub fn topics_of_others(&self) -> Vec<String> {
+        let topic = |sink: &SinkSettings| match &sink.kind {
+            Kind::Topic(topic) if topic.cluster.is_none() => Some(topic.topic.to_string()),
+            _ => None,
+        };
+        self.sinks.iter().filter_map(topic).collect()
+    }
 }
 
 /// `route:` itself.

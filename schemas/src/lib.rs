@@ -4,6 +4,7 @@
 //! [`use_dir`] puts a folder in their place. Everything here is pure: no network, no clock.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod acls;
 mod assemble;
 mod defaults;
 mod entity;

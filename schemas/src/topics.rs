@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use hirewire_yaml::{Map, Node, Problems, parse};
 
+use crate::acls::Service;
 use crate::schema::topics_source;
 use crate::{Entity, Names, schema};
 
@@ -54,6 +55,10 @@ pub struct Topic {
     pub compatibility: Option<String>,
     pub lookup: bool,
     pub max_bytes: Option<u64>,
+    /// The services that write it.
+    pub writers: Vec<Service>,
+    /// The services that read it.
+    pub readers: Vec<Service>,
 }
 
 impl Topic {
@@ -203,6 +208,8 @@ fn read_topic(row: &Node, problems: &mut Problems) -> Option<Topic> {
     };
     let lookup = map.get("lookup").and_then(|node| node.boolean(problems)).unwrap_or(false);
     let max_bytes = map.get("max_bytes").and_then(|node| node.whole(1, problems));
+    let writers = read_services(map.get("write"), problems);
+    let readers = read_services(map.get("read"), problems);
     map.finish(problems);
     Some(Topic {
         name: name?.to_owned(),
@@ -215,7 +222,16 @@ fn read_topic(row: &Node, problems: &mut Problems) -> Option<Topic> {
         compatibility,
         lookup,
         max_bytes,
+        writers: writers?,
+        readers: readers?,
     })
+}
+
+/// A list of services; no list is nobody.
+fn read_services(node: Option<&Node>, problems: &mut Problems) -> Option<Vec<Service>> {
+    let Some(node) = node else { return Some(Vec::new()) };
+    let known = Service::ALL.map(|service| (service.word(), service));
+    node.list(problems)?.iter().map(|word| word.choice(&known, problems)).collect()
 }
 
 /// Outer `None`: not readable. Inner `None`: forever.
@@ -271,11 +287,16 @@ mod tests {
     #[test]
     fn a_wrong_row_is_refused_with_its_line() {
         let text = "partitions: {cluster: 0, embedded: 4}\ntopics:\n  - {name: a.v1, record: Jbo, key: id, partition_by: sefl, \
-                    cleanup: compact, retention: 3w, personal: none, compatibility: FULL_TRANSITIVE, lokup: true}\n";
+                    cleanup: compact, retention: 3w, personal: none, compatibility: FULL_TRANSITIVE, lokup: true, write: [normalise]}\n";
         let problems = Table::read("topics.yaml", text).unwrap_err().to_string();
-        for expected in
-            ["0 is too small", "the record Jbo", "did you mean \"self\"", "\"3w\" is no retention", "\"lokup\""]
-        {
+        for expected in [
+            "0 is too small",
+            "the record Jbo",
+            "did you mean \"self\"",
+            "\"3w\" is no retention",
+            "\"lokup\"",
+            "did you mean \"normalize\"",
+        ] {
             assert!(problems.contains(expected), "{expected} not in {problems}");
         }
     }

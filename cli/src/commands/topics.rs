@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use hirewire_kafka::{Admin, NewTopic, Settings};
+use hirewire_schemas::acls::{self, Resource};
 use hirewire_schemas::{Names, topics};
 
 use crate::config::{Config, ConfigFile, Secrets};
@@ -19,6 +20,8 @@ pub(crate) enum TopicsCommand {
     Apply(TopicsArguments),
     /// Compares and changes nothing; exit code 1 when something differs.
     Check(TopicsArguments),
+    /// Prints the access rules that the services need on a Kafka with an authorizer, as arguments of Kafka's `kafka-acls.sh`.
+    Acls(AclsArguments),
 }
 
 #[derive(Args)]
@@ -27,11 +30,21 @@ pub(crate) struct TopicsArguments {
     config: ConfigFile,
 }
 
+#[derive(Args)]
+pub(crate) struct AclsArguments {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// The principal of each service; `{service}` stands for webhook, poll, normalize, route.
+    #[arg(long, default_value = "User:hirewire-{service}")]
+    principal: String,
+}
+
 impl TopicsCommand {
     pub(crate) async fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
         let (arguments, change) = match self {
             Self::Apply(arguments) => (arguments, true),
             Self::Check(arguments) => (arguments, false),
+            Self::Acls(arguments) => return arguments.run(vendors),
         };
         let config = arguments.config.read(vendors, Secrets::NONE)?;
         let wanted = Wanted::of(&config, vendors);
@@ -42,6 +55,32 @@ impl TopicsCommand {
         out::line(&format!("{} topics, {} differences", wanted.topics().len(), differences.len()));
         Ok(if change || differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+impl AclsArguments {
+    fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
+        let config = self.config.read(vendors, Secrets::NONE)?;
+        let (wanted, others) = (Wanted::of(&config, vendors), config.route.topics_of_others());
+        for rule in
+            acls::rules(topics::table(), &wanted.names, &refs(&wanted.vendors), &refs(&wanted.sinks), &refs(&others))
+        {
+            let resource = match rule.resource {
+                Resource::Topic(name) => format!("--topic {name}"),
+                Resource::Group(name) => format!("--group {name}"),
+                Resource::TransactionalIds(prefix) => {
+                    format!("--resource-pattern-type prefixed --transactional-id {prefix}")
+                }
+            };
+            let (principal, operation) =
+                (self.principal.replace("{service}", rule.service.word()), rule.operation.word());
+            out::line(&format!("--add --allow-principal {principal} --operation {operation} {resource}"));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn refs(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
 }
 
 /// Which topics a deployment has.
@@ -66,10 +105,8 @@ impl Wanted {
     }
 
     pub(crate) fn topics(&self) -> Vec<NewTopic> {
-        let vendors: Vec<&str> = self.vendors.iter().map(String::as_str).collect();
-        let sinks: Vec<&str> = self.sinks.iter().map(String::as_str).collect();
         topics::table()
-            .deployed(&self.names, &vendors, &sinks)
+            .deployed(&self.names, &refs(&self.vendors), &refs(&self.sinks))
             .into_iter()
             .map(|(name, topic)| NewTopic {
                 name,
