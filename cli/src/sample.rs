@@ -46,9 +46,7 @@ impl Sample {
 
     /// A line that sends the signed sample, and the command that shows what came of it.
     pub(crate) fn what_next(&self, webhooks: SocketAddr, broker: &str, registry: &str) -> anyhow::Result<String> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret)?;
-        mac.update(&std::fs::read(&self.body)?);
-        let signature = hex::encode(mac.finalize().into_bytes());
+        let signature = signature(&self.secret, &std::fs::read(&self.body)?)?;
         Ok(format!(
             "\nSend a signed sample webhook:\n  curl -i -H 'Signature: sha256 {signature}' -H 'Greenhouse-Event-ID: sample-1' \\\n    \
              -H 'Content-Type: application/json' --data-binary @{} \\\n    http://{}/v1/webhooks/{CONNECTION}\n\
@@ -60,6 +58,13 @@ impl Sample {
             registry,
         ))
     }
+}
+
+/// As Greenhouse signs a body.
+pub(crate) fn signature(secret: &[u8], body: &[u8]) -> anyhow::Result<String> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret)?;
+    mac.update(body);
+    Ok(hex::encode(mac.finalize().into_bytes()))
 }
 
 fn configuration(secret: &Path, folder: &Path) -> anyhow::Result<String> {

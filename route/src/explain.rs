@@ -37,8 +37,28 @@ pub struct Explained {
     pub place: Place,
     pub entity: Entity,
     pub key: String,
-    /// Sink, route, and what became of the event there.
-    pub routes: Vec<(String, String, String)>,
+    pub routes: Vec<Fate>,
+}
+
+/// What became of an event at one route of a sink.
+#[derive(Debug)]
+pub struct Fate {
+    pub sink: String,
+    pub route: String,
+    pub standing: Standing,
+    /// The same as a sentence.
+    pub what: String,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The route does not want it.
+    NotSent,
+    Delivered,
+    DeadLetter,
+    /// It will be sent, or that is not known yet.
+    Waits,
 }
 
 /// `None`: no topic that a route reads has the event. With `key`, only its records are looked at.
@@ -54,6 +74,28 @@ pub async fn explain(
     let codec = Codec::new(&desk.registry)?;
     let decoder = Decoder::new(codec.clone());
     let Some((inbound, event)) = find(settings, desk, &decoder, event_id, key).await? else { return Ok(None) };
+    Ok(Some(fates(settings, desk, codec, &inbound, &event).await?))
+}
+
+/// The same of a record of the ledger that somebody has already found. `None`: it is a deletion.
+///
+/// # Errors
+/// When Kafka, the registry or the disk cannot be read.
+pub async fn explain_record(settings: &Settings, desk: &Desk, inbound: &Inbound) -> Result<Option<Explained>, Error> {
+    let codec = Codec::new(&desk.registry)?;
+    let value = inbound.value.clone().unwrap_or_default();
+    let event = fence::event(&Decoder::new(codec.clone()), Some(Entity::StageChange), &value).await?;
+    let Some(event) = event else { return Ok(None) };
+    Ok(Some(fates(settings, desk, codec, inbound, &event).await?))
+}
+
+async fn fates(
+    settings: &Settings,
+    desk: &Desk,
+    codec: Codec,
+    inbound: &Inbound,
+    event: &Event,
+) -> Result<Explained, Error> {
     let starts = Starts::new(&desk.kafka, &desk.names, codec, desk.partitions).known().await?;
     let place = Place { topic: inbound.topic.to_string(), partition: inbound.partition, offset: inbound.offset };
     let store = Store::look(&desk.data_dir.join("route").join("context.sqlite"));
@@ -66,12 +108,12 @@ pub async fn explain(
     for sink in &settings.sinks {
         let known = known(desk, &sink.name, &place, &replays).await?;
         for route in sink.routes(&starts) {
-            let what = what_became(sink, &route, &event, &known, store.as_ref(), desk);
-            routes.push((sink.name.to_string(), route.name.to_string(), what));
+            let (standing, what) = what_became(sink, &route, event, &known, store.as_ref(), desk);
+            routes.push(Fate { sink: sink.name.to_string(), route: route.name.to_string(), standing, what });
         }
     }
     let key = String::from_utf8_lossy(inbound.key.as_deref().unwrap_or_default()).into_owned();
-    Ok(Some(Explained { place, entity: event.entity, key, routes }))
+    Ok(Explained { place, entity: event.entity, key, routes })
 }
 
 async fn find(
@@ -200,9 +242,10 @@ fn what_became(
     known: &Known,
     store: Option<&Store>,
     desk: &Desk,
-) -> String {
+) -> (Standing, String) {
+    use Standing::{DeadLetter, Delivered, NotSent, Waits};
     let plan = match route.decide(event) {
-        Decision::Skip(_) => return format!("not sent: {}", route.why_not(event)),
+        Decision::Skip(_) => return (NotSent, format!("not sent: {}", route.why_not(event))),
         Decision::Send(plan) => Some(plan),
         Decision::Store(_) | Decision::Copy => None,
     };
@@ -210,7 +253,7 @@ fn what_became(
     let context = plan.zip(store).map(|(_, store)| compose(store, route, event));
     let context = match context.transpose() {
         Ok(context) => context,
-        Err(error) => return format!("it cannot be told: {error}"),
+        Err(error) => return (Waits, format!("it cannot be told: {error}")),
     };
     let own = |letter: &&Letter| letter.route.is_empty() || letter.route == *route.name;
     let letters: Vec<&Letter> = known.letters.iter().filter(own).collect();
@@ -219,22 +262,22 @@ fn what_became(
         return match known.replays.last() {
             // Each replay that fails adds a dead letter.
             Some((at, true)) if known.replays.len() >= letters.len() => {
-                format!("delivered when it was replayed at {at}; before, {letter}")
+                (Delivered, format!("delivered when it was replayed at {at}; before, {letter}"))
             }
-            Some((at, false)) => format!("waits, replayed at {at}; before, {letter}"),
-            _ => format!("{letter}: `hirewire dlq show {}`", last.id),
+            Some((at, false)) => (Waits, format!("waits, replayed at {at}; before, {letter}")),
+            _ => (DeadLetter, format!("{letter}: `hirewire dlq show {}`", last.id)),
         };
     }
     if known.offset < known.committed {
         return match context {
-            Some(Composed::Needless(skip)) => format!("not sent: {}", skip.reason()),
-            _ => format!("delivered: the sink has settled everything before offset {}", known.committed),
+            Some(Composed::Needless(skip)) => (NotSent, format!("not sent: {}", skip.reason())),
+            _ => (Delivered, format!("delivered: the sink has settled everything before offset {}", known.committed)),
         };
     }
     if desk.held.contains(&*sink.name) {
-        return "waits: the sink is held (its error in the log has the remedy)".to_owned();
+        return (Waits, "waits: the sink is held (its error in the log has the remedy)".to_owned());
     }
-    match context {
+    let what = match context {
         Some(Composed::NotYet(what)) => format!("waits for its context: {what}"),
         Some(Composed::Missing(missing)) => format!("waits for its context: {}", missing.join(", ")),
         Some(Composed::Needless(skip)) => format!("not to be sent: {}", skip.reason()),
@@ -242,5 +285,6 @@ fn what_became(
             "not settled yet: it is under way, or waits behind others; the sink has settled everything before offset {}",
             known.committed
         ),
-    }
+    };
+    (Waits, what)
 }

@@ -18,6 +18,7 @@ mod tail;
 mod topics;
 mod up;
 mod vendor;
+mod walk;
 
 use std::process::ExitCode;
 
@@ -54,6 +55,8 @@ pub(crate) enum Command {
     Check(check::CheckArguments),
     /// Says what is wrong with a deployment, and what to do.
     Doctor(doctor::DoctorArguments),
+    /// Sends a signed webhook through a deployment that runs, and waits for the ledger and every sink.
+    Walk(walk::WalkArguments),
     /// Asks a running process whether it is ready.
     Health(health::HealthArguments),
     /// Maps one vendor file to canonical records.
@@ -93,6 +96,7 @@ impl Command {
             | Self::Map(_)
             | Self::Tail(_)
             | Self::Dlq(_)
+            | Self::Walk(_)
             | Self::Vendor(_) => "error",
         }
     }
@@ -112,6 +116,7 @@ impl Command {
             Self::Topics(command) => command.run(&vendors).await,
             Self::Check(arguments) => arguments.run(&vendors).await,
             Self::Doctor(arguments) => Box::pin(arguments.run(&vendors)).await,
+            Self::Walk(arguments) => Box::pin(arguments.run(&vendors)).await,
             Self::Health(arguments) => arguments.run(&vendors).await,
             Self::Map(arguments) => arguments.run(&vendors),
             Self::Tail(arguments) => arguments.run(&vendors).await,

@@ -139,8 +139,8 @@ impl ExplainArguments {
             return Ok(ExitCode::FAILURE);
         };
         out::line(&format!("{} of key {}, at {}", found.entity.kebab(), found.key, found.place));
-        for (sink, route, what) in found.routes {
-            out::line(&format!("sink {sink}, route {route}: {what}"));
+        for fate in found.routes {
+            out::line(&format!("sink {}, route {}: {}", fate.sink, fate.route, fate.what));
         }
         if held.is_none() {
             out::line("(no route answers at the admin port: whether a sink is held is not known; --admin IP:PORT)");

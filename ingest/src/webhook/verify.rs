@@ -11,7 +11,7 @@ use axum::http::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use hirewire_service::Secret;
+use hirewire_service::{Secret, SecretError};
 use hmac::{Hmac as Keyed, KeyInit, Mac};
 use jiff::Timestamp;
 use subtle::ConstantTimeEq;
@@ -63,6 +63,14 @@ impl Verifier {
     #[must_use]
     pub fn new(secrets: Vec<Secret>) -> Self {
         Self { secrets }
+    }
+
+    /// The secret that the vendor signs with, for trials of our own; of none at all nothing.
+    ///
+    /// # Errors
+    /// When it cannot be read now.
+    pub fn first_secret(&self) -> Result<Vec<u8>, SecretError> {
+        self.secrets.first().map_or(Ok(Vec::new()), Secret::bytes)
     }
 
     /// Checks the vendor's signature by `scheme`. Secrets are read anew each time, so that a changed file counts.
