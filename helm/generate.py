@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Writes values.schema.json and the table of README.md from values.yaml, and the part for `config` from docs/configuration.md.
+"""Writes values.schema.json and the table of README.md from values.yaml, the part for `config` from docs/configuration.md, and topics.yaml from
+schemas/topics.yaml and the folders of vendors/.
 
-    helm/generate.py            writes both          helm/generate.py --check   exit code 1 when they are not up to date
+    helm/generate.py            writes them          helm/generate.py --check   exit code 1 when they are not up to date
 
 Every key of values.yaml has a description; a key without one is an error here. Needs PyYAML.
 """
@@ -38,6 +39,7 @@ def main():
     wanted = {
         "values.schema.json": json.dumps(schema, indent=1, ensure_ascii=False) + "\n",
         "README.md": before + BEGIN + values.table() + END + rest.split(END)[1],
+        "topics.yaml": topics(),
     }
     checking = "--check" in sys.argv
     stale = [name for name, text in wanted.items() if not (HERE / name).exists() or differ((HERE / name).read_text(), text, checking)]
@@ -185,6 +187,21 @@ def settings():
         if (default.startswith("required in") or "required" in shown) and len(parts) > 2:
             at.setdefault("required", []).append(parts[-1])
     return root
+
+
+def topics():
+    """The topic table for Strimzi: names, Kafka's settings as texts, and which services write and read."""
+    rows = yaml.safe_load((HERE.parent / "schemas" / "topics.yaml").read_text())["topics"]
+    lines = ["# Written by generate.py from schemas/topics.yaml and the folders of vendors/.", "vendors:"]
+    lines += [f"  - {folder.name}" for folder in sorted((HERE.parent / "vendors").iterdir()) if (folder / "manifest.yaml").exists()]
+    lines += ["topics:"]
+    for row in rows:
+        retention = "-1" if row["retention"] == "forever" else str(int(row["retention"].removesuffix("d")) * 86_400_000)
+        config = {"cleanup.policy": row["cleanup"], "retention.ms": retention}
+        if "max_bytes" in row:
+            config["max.message.bytes"] = str(row["max_bytes"])
+        lines.append("  - " + json.dumps({"name": row["name"], "config": config, "write": row.get("write", []), "read": row.get("read", [])}))
+    return "\n".join(lines) + "\n"
 
 
 def setting(key, shown):

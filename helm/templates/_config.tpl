@@ -38,6 +38,10 @@
 {{- else if .Values.registry.enabled -}}
 {{- $_ := set $own "registry" (dict "url" (printf "http://%s-registry:%v" (include "hirewire.fullname" .) .Values.ports.registry)) -}}
 {{- end -}}
+{{- if .Values.strimzi.enabled -}}
+{{- $ca := dig "kafka" "tls" "ca_file" (printf "/secrets/%s-cluster-ca-cert/ca.crt" .Values.strimzi.cluster) $config -}}
+{{- $_ := set $own "kafka" (dict "tls" (dict "ca_file" $ca "certificate_file" "/secrets/strimzi-user/user.crt" "key_file" "/secrets/strimzi-user/user.key")) -}}
+{{- end -}}
 {{- toJson (mergeOverwrite $config $own) -}}
 {{- end }}
 
@@ -79,6 +83,7 @@ hirewire.yaml: |
 {{- else -}}
 {{- $used := dict "kafka" (default (dict) $config.kafka) -}}
 {{- if eq .role "route" }}{{ $_ := set $used "sinks" (default (dict) $config.sinks) }}{{ end -}}
+{{- if eq .role "walk" }}{{ $_ := set $used "connections" (list (dig "connections" .root.Values.tests.walk "webhook" (dict) $config)) }}{{ end -}}
 {{- if has .role (list "webhook" "poll") -}}
 {{- $parts := list -}}
 {{- range $connection := default (dict) $config.connections }}{{ $parts = append $parts (dict "part" (index $connection $.role)) }}{{ end -}}

@@ -6,6 +6,9 @@
 {{- $configured := ne $role "registry" -}}
 {{- $job := hasKey . "args" -}}
 {{- $state := $settings.state -}}
+{{- $strimzi := and $configured $root.Values.strimzi.enabled -}}
+{{- $strimziCa := "" -}}
+{{- if not (dig "kafka" "tls" "ca_file" "" $root.Values.config) }}{{ $strimziCa = printf "%s-cluster-ca-cert" $root.Values.strimzi.cluster }}{{ end -}}
 {{- $files := list -}}
 {{- $variables := list -}}
 {{- if $configured -}}
@@ -143,6 +146,12 @@ spec:
         {{- range $index, $secret := $files }}
         - {name: secret-{{ $index }}, mountPath: "/secrets/{{ $secret }}", readOnly: true}
         {{- end }}
+        {{- if $strimzi }}
+        - {name: strimzi-user, mountPath: /secrets/strimzi-user, readOnly: true}
+        {{- if $strimziCa }}
+        - {name: strimzi-ca, mountPath: "/secrets/{{ $strimziCa }}", readOnly: true}
+        {{- end }}
+        {{- end }}
         {{- if and $state (not $job) }}
         - {name: state, mountPath: /var/lib/hirewire}
         {{- end }}
@@ -173,6 +182,14 @@ spec:
     - name: secret-{{ $index }}
       # Readable by the pod's group alone.
       secret: {secretName: {{ $secret | quote }}, defaultMode: 0440}
+    {{- end }}
+    {{- if $strimzi }}
+    - name: strimzi-user
+      secret: {secretName: {{ include "hirewire.fullname" $root }}-{{ $role }}, defaultMode: 0440}
+    {{- if $strimziCa }}
+    - name: strimzi-ca
+      secret: {secretName: {{ $strimziCa }}, items: [{key: ca.crt, path: ca.crt}], defaultMode: 0440}
+    {{- end }}
     {{- end }}
     {{- if and $state (not $job) (eq $state.type "ephemeral") }}
     - name: state

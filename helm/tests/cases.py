@@ -4,6 +4,8 @@ import json
 SMALL, KAFKA, PRODUCTION = ["values-small.yaml"], ["values-kafka.yaml"], ["values-production.yaml"]
 LABEL = "app.kubernetes.io/component"
 
+STRIMZI = {"strimzi": {"enabled": True, "cluster": "main"}}
+
 
 def kinds(found):
     return [each["kind"] for each in found]
@@ -191,9 +193,55 @@ VARIANTS = [
         (equal(each["metadata"]["labels"]["grafana_dashboard"], "1"), equal(each["metadata"]["annotations"]["grafana_folder"], "Hirewire"),
          equal(json.loads(each["data"][f"hirewire-{name}.json"])["uid"], f"hirewire-{name}"))
         for name in ("overview", "connections", "kafka") for each in [one(f, "ConfigMap", f"rel-hirewire-dashboard-{name}")]]),
+    ("Strimzi", KAFKA, STRIMZI, all_of(
+        lambda f: equal(one(f, "KafkaTopic", "rel-hirewire-ats.dlq.route.onboarding.v1")["spec"], {
+            "topicName": "test.ats.dlq.route.onboarding.v1", "partitions": 6,
+            "config": {"cleanup.policy": "delete", "retention.ms": "7776000000", "max.message.bytes": "16777216"}}),
+        lambda f: equal({each["metadata"]["labels"]["strimzi.io/cluster"] for each in f if each["kind"].startswith("Kafka")}, {"main"}),
+        # A topic that went with the release would take its records with it.
+        lambda f: equal({each["metadata"]["annotations"]["helm.sh/resource-policy"] for each in f if each["kind"] == "KafkaTopic"}, {"keep"}),
+        lambda f: equal([each["metadata"]["name"] for each in f if each["kind"] == "KafkaUser"],
+                        [f"rel-hirewire-{user}" for user in ("webhook", "poll", "normalize", "route", "test")]),
+        lambda f: lacks([each["metadata"]["name"] for each in f if each["kind"] == "Job"], "rel-hirewire-bootstrap"),
+        # Each its own certificate, at the same place.
+        lambda f: contains(pod(f, "route")["volumes"], {"name": "strimzi-user", "secret": {"secretName": "rel-hirewire-route", "defaultMode": 0o440}}),
+        lambda f: contains(pod(f, "poll")["volumes"], {"name": "strimzi-ca", "secret": {
+            "secretName": "main-cluster-ca-cert", "items": [{"key": "ca.crt", "path": "ca.crt"}], "defaultMode": 0o440}}),
+        lambda f: contains(config(f), 'certificate_file: "/secrets/strimzi-user/user.crt"'))),
+    ("Strimzi, a CA of one's own, copies, a vendor and a rule more", KAFKA, {
+        "config": {"kafka": {"replication": 3, "tls": {"ca_file": "/secrets/kafka-ca/ca.crt"}}}, "secrets": {"files": ["acme-greenhouse", "onboarding", "trial", "kafka-ca"]}, "strimzi": {
+            "enabled": True, "cluster": "main", "extraVendors": ["own-ats"],
+            "extraAcls": {"route": [{"resource": {"type": "topic", "name": "hr.", "patternType": "prefix"}, "operations": ["Write"]}]}}}, all_of(
+        lambda f: equal(one(f, "KafkaTopic", "rel-hirewire-ats.raw.own-ats.v1")["spec"]["replicas"], 3),
+        lambda f: contains(config(f), 'ca_file: "/secrets/kafka-ca/ca.crt"'),
+        lambda f: lacks([volume["name"] for volume in pod(f, "poll")["volumes"]], "strimzi-ca"),
+        lambda f: equal(one(f, "KafkaUser", "rel-hirewire-route")["spec"]["authorization"]["acls"][-1]["resource"]["name"], "hr."))),
+    ("Strimzi, a sink that is a topic", KAFKA, {**STRIMZI, "config": {
+        "sinks": {"moves": {"system": "stream", "kafka": {"topic": "hr.moves"}}}, "routes": {"moves": {"sink": "moves", "entity": "stage-change"}}}}, lambda f: contains(
+        one(f, "KafkaUser", "rel-hirewire-route")["spec"]["authorization"]["acls"],
+        {"resource": {"type": "topic", "name": "hr.moves", "patternType": "literal"}, "operations": ["Write", "DescribeConfigs"]})),
+    ("sinks of all kinds, and the way to them", KAFKA, {"config": {"sinks": {
+        "mail": {"system": "notice", "smtp": {"host": "smtp.example.com", "from": "a@example.com", "to": ["b@example.com"]}},
+        "direct": {"system": "notice", "smtp": {"host": "smtp.example.com", "tls": "implicit", "from": "a@example.com", "to": ["b@example.com"]}},
+        "other": {"system": "stream", "kafka": {"topic": "x", "cluster": {"bootstrap_servers": "k1.example.com:9192,k2.example.com:9192"}}},
+        "asked": {"system": "onboarding", "http": {"url": "https://hr.example.com", "auth": {"oauth": {
+            "token_url": "https://hr.example.com:8444/token", "client_id": "c", "client_secret": {"file": "/secrets/onboarding/client"}}}}}}}}, lambda f: equal(
+        [port["port"] for port in one(f, "NetworkPolicy", "rel-hirewire-route")["spec"]["egress"][-1]["ports"]], [443, 465, 587, 8444, 9192])),
+    ("files on a volume of one pod", KAFKA, {"route": {"replicas": 1, "state": {"type": "persistent"}}, "config": {"sinks": {
+        "tables": {"system": "analytics", "parquet": {"path": "/var/lib/hirewire/tables"}}, "lines": {"system": "stream", "file": {"path": "/var/lib/hirewire/lines"}}}}}, lambda f: None),
+    ("a walk with helm test", KAFKA, {"networkPolicy": {"webhookFrom": [{"podSelector": {}}]}}, all_of(
+        lambda f: equal(container(f, "test-walk", "Job")["args"], [
+            "walk", "trial", "--config", "/etc/hirewire/hirewire.yaml", "--webhooks", "http://rel-hirewire-webhook:80", "--within", "90s"]),
+        # It knows the secret of its own connection, and no other.
+        lambda f: equal([volume["secret"]["secretName"] for volume in pod(f, "test-walk", "Job")["volumes"] if "secret" in volume], ["trial"]),
+        lambda f: equal(sorted(port["port"] for rule in one(f, "NetworkPolicy", "rel-hirewire-test")["spec"]["egress"] for port in rule["ports"]), [8080, 8081, 9092]),
+        lambda f: contains(one(f, "NetworkPolicy", "rel-hirewire-webhook")["spec"]["ingress"][0]["from"], {"podSelector": {"matchLabels": {
+            "app.kubernetes.io/name": "hirewire", "app.kubernetes.io/instance": "rel", "app.kubernetes.io/component": "test"}}}))),
     ("no bootstrap, no tests", KAFKA, {"bootstrap": {"enabled": False}, "tests": {"enabled": False}}, lambda f: lacks(kinds(f), "Job")),
     ("bootstrap", KAFKA, {}, lambda f: equal(container(f, "bootstrap", "Job")["args"], ["topics", "apply", "--config", "/etc/hirewire/hirewire.yaml"])),
     ("helm test", KAFKA, {}, lambda f: equal(
+        sorted(e["spec"]["template"]["spec"]["containers"][0]["args"][0] for e in f if e["metadata"].get("annotations", {}).get("helm.sh/hook") == "test"), ["check", "topics", "walk"])),
+    ("helm test without a walk", PRODUCTION, {}, lambda f: equal(
         sorted(e["spec"]["template"]["spec"]["containers"][0]["args"][0] for e in f if e["metadata"].get("annotations", {}).get("helm.sh/hook") == "test"), ["check", "topics"])),
     ("accounts of one's own", KAFKA, {"defaults": {"serviceAccount": {"create": False, "name": "mine"}}}, all_of(
         lambda f: equal(pod(f, "webhook")["serviceAccountName"], "mine"),
@@ -283,5 +331,15 @@ REFUSED = [
     (KAFKA, {"webhook": {"enabled": False}, "ingress": {"enabled": True, "hosts": ["a"]}}, "webhook.enabled"),
     (SMALL, {"monitoring": {"scrape": "PodMonitor"}}, "networkPolicy.metricsFrom"),
     (SMALL, {"ports": {"webhook": 9644}}, "ports"),
+    (SMALL, STRIMZI, "strimzi.enabled"),
+    (KAFKA, {"strimzi": {"enabled": True}}, "strimzi.cluster"),
+    (PRODUCTION, STRIMZI, "config.kafka.sasl"),
+    (KAFKA, {**STRIMZI, "existingConfigMap": "mine"}, "strimzi.enabled"),
+    (KAFKA, {**STRIMZI, "config": {"kafka": {"tls": {"certificate_file": "/secrets/onboarding/x"}}}}, "config.kafka.tls.certificate_file"),
+    (KAFKA, {"strimzi": {"extraAcls": {"rout": []}}}, "rout"),
+    (KAFKA, {"tests": {"walk": "nobody"}}, "tests.walk"),
+    (KAFKA, {"tests": {"walk": "acme-lever"}, "config": {"connections": {"acme-lever": {"tenant": "a", "vendor": "lever"}}}}, "tests.walk"),
+    (KAFKA, {"config": {"sinks": {"a": {"parquet": {"path": "/var/lib/hirewire/a"}}}}}, "config.sinks.a.parquet"),
+    (SMALL, {"config": {"sinks": {"a": {"file": {"path": "/tmp/a"}}}}}, "config.sinks.a.file.path"),
     (SMALL, {"ports": {"webhook": 9092}}, "ports"),
 ]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from cases import REFUSED, VARIANTS, one
+from cases import REFUSED, STRIMZI, VARIANTS, one
 from mutations import MUTATIONS
 
 CHART = Path(__file__).resolve().parent.parent
@@ -209,7 +209,7 @@ class Presets(unittest.TestCase):
         self.assertEqual([], list(too_open(objects(self.texts["values-small.yaml"]), small)))
         kafka = {
             "webhook": ({8080}, {9092}), "poll": (set(), {9092, 8081, 443}), "normalize": (set(), {9092, 8081}), "route": (set(), {9092, 8081, 443}),
-            "registry": ({8081}, set()), "bootstrap": (set(), {9092}), "test": (set(), {9092}),
+            "registry": ({8081}, set()), "bootstrap": (set(), {9092}), "test": (set(), {9092, 8081, 8080}),
         }
         self.assertEqual([], list(too_open(objects(self.texts["values-kafka.yaml"]), kafka)))
 
@@ -329,6 +329,25 @@ class Defences(unittest.TestCase):
             self.assertFalse(wrong, "\n" + "\n".join(wrong))
 
 
+class Strimzi(unittest.TestCase):
+    def test_rules_of_users_are_those_that_the_binary_names(self):
+        if not os.environ.get("HIREWIRE"):
+            self.skipTest("HIREWIRE names no binary")
+        found = render(["values-kafka.yaml"], STRIMZI)
+        wanted = set()
+        for line in with_configuration(found, ["topics", "acls", "--principal", "{service}"]).stdout.splitlines():
+            words = line.split()
+            (kind, name), = ((word[2:], words[at + 1]) for at, word in enumerate(words) if word in ("--topic", "--group", "--transactional-id"))
+            pattern = "prefix" if "prefixed" in words else "literal"
+            wanted.add((words[words.index("--allow-principal") + 1], kind.replace("transactional-id", "transactionalId"), name, pattern, words[words.index("--operation") + 1]))
+        made = {
+            (user["metadata"]["labels"]["app.kubernetes.io/component"], *(rule["resource"][key] for key in ("type", "name", "patternType")), operation)
+            for user in of_kind(found, "KafkaUser") for rule in user["spec"]["authorization"]["acls"] for operation in rule["operations"]
+        }
+        self.assertGreater(len(wanted), 50)
+        self.assertEqual(wanted, {rule for rule in made if rule[0] != "test"})
+
+
 class Rules(unittest.TestCase):
     def test_every_alert_is_tried_by_promtool(self):
         # promtool itself runs with --full.
@@ -366,9 +385,15 @@ def copy_chart(to):
 
 def checked_by_the_binary(found):
     """What `hirewire check` says of the rendered configuration, with secrets that are there; empty when it is right."""
+    done = with_configuration(found, ["check"])
+    return done.stderr if done and done.returncode != 0 else ""
+
+
+def with_configuration(found, command):
+    """A command of the binary, done with the rendered configuration; nothing if none is rendered."""
     data = next((each["data"] for each in of_kind(found, "ConfigMap") if "hirewire.yaml" in each.get("data", {})), None)
     if data is None:
-        return ""
+        return None
     text = data["hirewire.yaml"]
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -382,9 +407,8 @@ def checked_by_the_binary(found):
                 (folder / "overlays" / name).write_text(overlay)
         (folder / "hirewire.yaml").write_text(text.replace("/secrets/", f"{folder}/secrets/"))
         variables = {name: "value" for name in re.findall(r"env: \"([A-Z_]+)\"", text)}
-        command = [os.environ["HIREWIRE"], "check", "--config", str(folder / "hirewire.yaml")]
-        done = subprocess.run(command, env=variables, capture_output=True, text=True)
-        return done.stderr if done.returncode != 0 else ""
+        command = [os.environ["HIREWIRE"], *command, "--config", str(folder / "hirewire.yaml")]
+        return subprocess.run(command, env=variables, capture_output=True, text=True)
 
 
 if __name__ == "__main__":

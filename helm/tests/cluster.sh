@@ -11,7 +11,7 @@ k() { "$kubectl" --namespace $ns "$@"; }
 # A namespace that takes only pods of the restricted standard.
 "$kubectl" create namespace $ns >/dev/null
 "$kubectl" label namespace $ns pod-security.kubernetes.io/enforce=restricted >/dev/null
-for secret in acme-greenhouse onboarding payroll analytics-db kafka-ca kafka-user registry-credentials; do k create secret generic $secret --from-literal=password=x >/dev/null; done
+for secret in acme-greenhouse onboarding trial payroll analytics-db kafka-ca kafka-user registry-credentials; do k create secret generic $secret --from-literal=password=x >/dev/null; done
 # Volumes for the claims: there is no provisioner.
 for size in 1 20 20; do
   printf 'apiVersion: v1\nkind: PersistentVolume\nmetadata: {generateName: pv-}\nspec: {capacity: {storage: %sGi}, accessModes: [ReadWriteOnce], hostPath: {path: /x}, persistentVolumeReclaimPolicy: Delete}\n' $size |

@@ -101,6 +101,8 @@ compose_pids+=($!)
 compose_down() {
   composed --profile embedded down --volumes --timeout 40 >"$work/down.log" 2>&1 || true
   kill "${compose_pids[@]}" 2>/dev/null || true
+  # A check of health that is under way writes into the storage that is about to go.
+  wait "${compose_pids[@]}" 2>/dev/null || true
   podman volume prune -f >/dev/null 2>&1 || true
   # What watched over health checks stays for minutes; it is known by our folder.
   local each
@@ -136,6 +138,9 @@ if grep '^WRONG' "$work/queries" >&2; then echo "helm/check: Prometheus refuses 
 # What never happened in a good run has no series: dead letters by code, failures, the embedded broker.
 echo "dashboards: $(wc -l <"$work/queries") queries, $(grep -vc '^0' "$work/queries") of them with data" >&2
 [ "$(grep -vc '^0' "$work/queries")" -ge 55 ] || { grep '^0' "$work/queries" >&2; echo "helm/check: panels are empty" >&2; exit 1; }
+composed exec -T webhook /usr/local/bin/hirewire walk trial --config /etc/hirewire/hirewire.yaml --webhooks http://webhook:8080 --within 90s >"$work/walk" 2>&1 ||
+  { cat "$work/walk" >&2; echo "helm/check: the walk that helm test runs did not arrive" >&2; exit 1; }
+grep '^  sink analytics, route analytics: delivered' "$work/walk" >&2 || { cat "$work/walk" >&2; exit 1; }
 composed down --volumes --timeout 40 >"$work/down.log" 2>&1
 
 step "docker compose up embedded: one container and nothing else"
@@ -158,5 +163,7 @@ for expected in "200 $signature" "401 00"; do
     exit 1
   }
 done
+composed exec -T embedded /usr/local/bin/hirewire walk acme-greenhouse --config /etc/hirewire/hirewire.yaml --within 90s >"$work/walk" 2>&1 ||
+  { cat "$work/walk" >&2; echo "helm/check: a walk through the embedded container did not arrive" >&2; exit 1; }
 compose_down
 trap 'rm -rf "$work"' EXIT

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes tests/crds anew from the Go types of the operators, when a version below changes. Takes some minutes; the outcome is committed.
+# Makes tests/crds anew from the types of the operators, when a version below changes: of Go, and of Strimzi of Java (17 or newer, and Maven). Takes some minutes; the
+# outcome is committed.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=$(mktemp -d)
@@ -17,3 +18,12 @@ for path in "${types[@]}"; do
   bin/controller-gen crd paths="$path" output:crd:dir=out || true
 done
 python3 "$here/crds.py" out/*.yaml
+cat >pom.xml <<'X'
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>hirewire</groupId><artifactId>crds</artifactId><version>1</version>
+  <dependencies><dependency><groupId>io.strimzi</groupId><artifactId>api</artifactId><version>0.51.0</version></dependency></dependencies>
+</project>
+X
+mvn -q -B dependency:copy-dependencies -DoutputDirectory=strimzi
+java -cp 'strimzi/*' "$here/Strimzi.java" "$here/crds"

@@ -1,6 +1,6 @@
 """Defences of the chart, each with what must be said when it is taken away: (file, text, text instead, complaint).
 
-Rendered with values-production.yaml. A defence without a line here was never seen red.
+Rendered with values-production.yaml; what Strimzi's operators are told, with values-kafka.yaml. A defence without a line here was never seen red.
 """
 POD = "templates/_pod.tpl"
 POLICY = "templates/networkpolicy.yaml"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 for file in sorted((Path(__file__).parent.parent / "crds").glob("*.json")):
     names, group, version = file.stem.split("_")
-    proper = {"httproute": "HTTPRoute", "podmonitor": "PodMonitor", "prometheusrule": "PrometheusRule", "scaledobject": "ScaledObject", "servicemonitor": "ServiceMonitor"}[names]
+    proper = {"httproute": "HTTPRoute", "kafkatopic": "KafkaTopic", "kafkauser": "KafkaUser", "podmonitor": "PodMonitor", "prometheusrule": "PrometheusRule", "scaledobject": "ScaledObject", "servicemonitor": "ServiceMonitor"}[names]
     print("---")
     print(json.dumps({
         "apiVersion": "apiextensions.k8s.io/v1",
