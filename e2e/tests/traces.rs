@@ -16,7 +16,7 @@ use serde_json::Value;
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const VENDORS_SPAN: &str = "00f067aa0ba902b7";
 /// What a span may tell. Ids, names of the deployment, words of closed lists.
-const ATTRIBUTES: [&str; 11] = [
+const ATTRIBUTES: [&str; 12] = [
     "hirewire.connection",
     "hirewire.event",
     "hirewire.origin",
@@ -24,6 +24,7 @@ const ATTRIBUTES: [&str; 11] = [
     "hirewire.sink",
     "hirewire.stream",
     "hirewire.vendor",
+    "messaging.batch.message_count",
     "messaging.destination.name",
     "messaging.destination.partition.id",
     "messaging.kafka.offset",
@@ -197,6 +198,36 @@ fn one_trace_holds_webhook_normalize_and_the_deliveries_to_four_sinks() {
         let expected = format!("00-{TRACE}-{}-01", delivery["spanId"].as_str().unwrap());
         assert_eq!(requests.iter().map(|request| &request.headers["traceparent"]).collect::<Vec<_>>(), [&expected]);
     }
+    stop(up);
+}
+
+#[test]
+fn a_request_that_goes_for_many_has_a_span_with_links_to_them() {
+    let (collector, exams) = (Receiver::start(), Receiver::start());
+    let deployment = Deployment::lay(&format!(
+        "traces: {{endpoint: \"http://{}\"}}\n\
+         sinks: {{exams: {{system: assessment, http: {{url: \"http://{}/\", allow: {{networks: [\"127.0.0.0/8\"]}}, \
+         batch: {{requests: 2, linger: 2s}}}}}}}}\nroutes: {{exams: {{sink: exams, from: beginning}}}}\n",
+        collector.address, exams.address
+    ));
+    let up = deployment.up();
+    for application in [1, 2] {
+        let at = "2026-02-09T16:00:00Z";
+        deployment.send(&Moved { application, stage_id: 7, stage: "Assessment", at, traceparent: None });
+    }
+    let named = |name: &str| -> Vec<Value> {
+        let of_route = spans(&collector).into_iter().filter(|(service, _)| service == "hirewire-route");
+        of_route.map(|(_, span)| span).filter(|span| span["name"] == name).collect()
+    };
+    deployment.until("a batch in the collector", || !named("send").is_empty() && named("deliver").len() == 2);
+    let (batch, deliveries) = (named("send"), named("deliver"));
+    let requests = exams.requests();
+    assert_eq!((batch.len(), requests.len()), (1, 1), "{batch:#?}");
+    let ids = |spans: &[Value]| -> BTreeSet<String> { spans.iter().map(|span| span["spanId"].to_string()).collect() };
+    assert_eq!(ids(batch[0]["links"].as_array().unwrap()), ids(&deliveries));
+    let own = format!("00-{}-{}-01", batch[0]["traceId"].as_str().unwrap(), batch[0]["spanId"].as_str().unwrap());
+    assert_eq!(requests[0].headers["traceparent"], own);
+    drop(requests);
     stop(up);
 }
 

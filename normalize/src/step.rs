@@ -201,9 +201,29 @@ impl NormalizeStep {
                 ("hirewire.connection", raw.connection.to_owned()),
                 ("hirewire.origin", raw.origin.to_owned()),
             ],
+            links: Vec::new(),
             failed: None,
         });
         Some(own.to_string())
+    }
+
+    /// The span of a transaction that did the work of many records.
+    fn transaction_span(&self) -> Option<Span> {
+        let links = spans::links(self.spans.iter().map(|span| span.own));
+        let (first, began) = (*links.first()?, self.spans.first()?.began);
+        let partition = ("messaging.destination.partition.id", self.partition.to_string());
+        Some(Span {
+            service: "normalize",
+            name: "transaction",
+            kind: Kind::Internal,
+            own: first.child_of_work(b"transaction"),
+            parent: Some(first),
+            began,
+            ended: began,
+            attributes: vec![("messaging.batch.message_count", self.spans.len().to_string()), partition],
+            links,
+            failed: None,
+        })
     }
 
     /// Maps a payload and places its claims. The reject, if it cannot be mapped.
@@ -384,6 +404,7 @@ impl hirewire_kafka::Step for NormalizeStep {
         self.told.clear();
         self.sent.commit();
         let ended = SystemTime::now();
+        self.spans.extend(self.transaction_span());
         self.spans.drain(..).for_each(|span| spans::record(Span { ended, ..span }));
         let Some(store) = &mut self.store else { return Ok(()) };
         let failed = |error: crate::store::DiskError| Stop::retryable("local-store", error.to_string());

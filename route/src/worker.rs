@@ -331,6 +331,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
                 ("hirewire.sink", self.deliverer.name.to_string()),
                 ("hirewire.route", route.name.to_string()),
             ],
+            links: Vec::new(),
             failed: match end {
                 End::Delivered { .. } => None,
                 End::Dead(failure) => Some(failure.code.name()),

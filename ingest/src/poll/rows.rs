@@ -105,6 +105,7 @@ fn span(connection: &Connection, stream: &Stream, origin: Origin, page: &Page, o
             ("hirewire.stream", stream.name.clone()),
             ("hirewire.origin", origin.as_str().to_owned()),
         ],
+        links: Vec::new(),
         failed: None,
     }
 }

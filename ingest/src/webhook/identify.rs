@@ -57,7 +57,8 @@ impl RawEvent {
         attributes.extend(self.kind.clone().map(|kind| ("hirewire.event", kind)));
         let (own, parent) = (self.trace, self.parent);
         let (service, name, kind) = ("ingest", "webhook", Kind::Server);
-        Some(Span { service, name, kind, own, parent, began, ended: began, attributes, failed: None })
+        let links = Vec::new();
+        Some(Span { service, name, kind, own, parent, began, ended: began, attributes, links, failed: None })
     }
 
     /// What the event names and does not hold.

@@ -63,6 +63,16 @@ impl TraceParent {
         u64::try_from(self.trace_id & u128::from(u64::MAX)).unwrap_or_default()
     }
 
+    /// The trace id as protobuf has it.
+    pub(crate) fn trace_bytes(&self) -> [u8; 16] {
+        self.trace_id.to_be_bytes()
+    }
+
+    /// The span's own id as protobuf has it.
+    pub(crate) fn span_bytes(&self) -> [u8; 8] {
+        self.span_id.to_be_bytes()
+    }
+
     /// The span's own id as 16 hexadecimal digits.
     #[must_use]
     pub fn span_id(&self) -> String {

@@ -6,10 +6,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use hirewire_service::TraceParent;
+use hirewire_service::spans::{self, Kind, Span};
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, oneshot};
@@ -155,7 +156,10 @@ async fn send(way: &Way, plan: &BatchPlan, mut items: Vec<Item>) {
     let request = Request { body: Bytes::from(plan.write(&whole)), ..(*first.request).clone() };
     // The same for the same items; each has its own inside.
     let key = Uuid::new_v5(&KEYS, keys.concat().as_bytes());
-    let (answer, whole) = match Box::pin(exchange(way, plan, key, first.trace, &request)).await {
+    let (began, trace) = (SystemTime::now(), if items.len() > 1 { first.trace.child() } else { first.trace });
+    let exchanged = Box::pin(exchange(way, plan, key, trace, &request)).await;
+    record(&items, trace, began, exchanged.is_err());
+    let (answer, whole) = match exchanged {
         Ok(Told::OfEach { answer, retry_after }) => (Some((answer, retry_after)), Attempt::Unsaid),
         Ok(Told::OfAll(attempt)) | Err(attempt) => (None, attempt),
     };
@@ -171,6 +175,24 @@ async fn send(way: &Way, plan: &BatchPlan, mut items: Vec<Item>) {
         // Who does not listen any more has lost the partition.
         drop(item.answer.send(own.unwrap_or_else(|| whole.clone())));
     }
+}
+
+/// The span of a request that goes for many deliveries.
+fn record(items: &[Item], own: TraceParent, began: SystemTime, failed: bool) {
+    let links = spans::links(items.iter().map(|item| item.trace));
+    let Some(first) = links.first().copied() else { return };
+    spans::record(Span {
+        service: "route",
+        name: "send",
+        kind: Kind::Client,
+        own,
+        parent: Some(first),
+        began,
+        ended: SystemTime::now(),
+        attributes: vec![("messaging.batch.message_count", items.len().to_string())],
+        links,
+        failed: failed.then_some("unreachable"),
+    });
 }
 
 enum Told {
