@@ -15,9 +15,11 @@ mod pace;
 mod place;
 mod process;
 mod receiver;
+mod restore;
 mod route;
 mod startup;
 mod topic;
+mod traces;
 mod transactions;
 
 use std::path::PathBuf;
@@ -41,8 +43,12 @@ enum Which {
     Normalize(normalize::NormalizeArguments),
     /// `hirewire route` alone: one slow sink, three quick ones, and three beside a dead one.
     Route(route::RouteArguments),
+    /// How long normalize and route read their state again when its disk is lost; beside it a raw read.
+    Restore(restore::RestoreArguments),
     /// From `hirewire up` on an empty folder to ready, and to the first row delivered.
     Startup(startup::StartupArguments),
+    /// What traces cost normalize: none, a collector that takes them, one that is away, one that never answers.
+    Traces(traces::TracesArguments),
     /// Transactions of a few records, one after the other; `bench/broker` runs it on both brokers.
     Transactions(transactions::TransactionsArguments),
     /// The raw copy that `normalize` starts as a process of its own.
@@ -86,7 +92,9 @@ fn main() -> ExitCode {
                     Which::Latency(arguments) => arguments.run().await,
                     Which::Normalize(arguments) => arguments.run().await,
                     Which::Route(arguments) => arguments.run().await,
+                    Which::Restore(arguments) => arguments.run().await,
                     Which::Startup(arguments) => arguments.run().await,
+                    Which::Traces(arguments) => arguments.run().await,
                     Which::Transactions(arguments) => arguments.run().await,
                     Which::Copy(arguments) => arguments.run(),
                 }

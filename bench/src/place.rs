@@ -15,6 +15,8 @@ use crate::{Cluster, Common};
 pub(crate) const CONNECTION: &str = "bench-greenhouse";
 pub(crate) const TENANT: &str = "bench";
 pub(crate) const VENDOR: &str = "greenhouse";
+/// Longer than the state of a million applications takes to be read again.
+const READY_WITHIN: Duration = Duration::from_secs(1200);
 
 /// A folder that goes when it was ours.
 pub(crate) struct Folder {
@@ -149,7 +151,7 @@ impl Place {
                 Some(since) if ready => return Ok((process, since)),
                 _ => ready_since = ready.then(|| began.elapsed()),
             }
-            anyhow::ensure!(began.elapsed() < Duration::from_secs(120), "{name} is not ready after 120 s");
+            anyhow::ensure!(began.elapsed() < READY_WITHIN, "{name} is not ready after {} s", READY_WITHIN.as_secs());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
