@@ -94,6 +94,19 @@ pub(crate) fn deliveries(receiver: &Receiver) -> Vec<Delivery> {
     .collect()
 }
 
+/// The longest time without any delivery that began after each of these moments and before the next.
+pub(crate) fn silences(receiver: &Receiver, moments: &[Instant]) -> Vec<Duration> {
+    let times: Vec<Instant> = deliveries(receiver).into_iter().map(|delivery| delivery.at).collect();
+    let gaps: Vec<(Instant, Duration)> = times.windows(2).map(|pair| (pair[0], pair[1] - pair[0])).collect();
+    let within = |number: usize, at: Instant| {
+        let (from, to) = (moments[number], moments.get(number + 1).copied());
+        at + Duration::from_secs(1) >= from && to.is_none_or(|to| at < to)
+    };
+    let longest =
+        |number| gaps.iter().filter(|(at, _)| within(number, *at)).map(|(_, gap)| *gap).max().unwrap_or_default();
+    (0..moments.len()).map(longest).collect()
+}
+
 /// The ledger's moves of each application: when each was, and the stage that it led to.
 fn led(deployment: &Deployment) -> BTreeMap<String, Vec<(String, Value)>> {
     let mut moves: BTreeMap<String, Vec<(String, Value)>> = BTreeMap::new();

@@ -150,8 +150,10 @@ fn the_previous_version_works_beside_this_one_forward_and_back() {
 #[test]
 #[ignore = "minutes, and a Kafka of three nodes: for ci/nightly"]
 fn brokers_that_die_one_after_the_other_lose_double_and_reorder_nothing() {
-    const EVERY: Duration = Duration::from_secs(10);
     const KILLS: usize = 12;
+    // A broker that is killed is missed after its session of 9 s, and is back a second or two later: with 10 s between kills there is
+    // next to no moment in which all are there. Longer pauses show what a single death costs.
+    let every = Duration::from_secs(std::env::var("HIREWIRE_KILL_EVERY").map_or(10, |secs| secs.parse().unwrap()));
     let folder = tempfile::tempdir().unwrap();
     let cluster = Cluster::start(&folder.path().join("kafka"), free_for_three());
     let target = Target::on(cluster.bootstrap.split(',').next().unwrap().parse().unwrap(), folder.path());
@@ -160,11 +162,13 @@ fn brokers_that_die_one_after_the_other_lose_double_and_reorder_nothing() {
     let binary = binary().unwrap();
     let mut replicas = world.pairs(&binary);
     let started = Instant::now();
+    let mut kills = Vec::new();
     let sent = world.under_load(|| {
         for kill in 0..KILLS {
-            let next = Instant::now() + EVERY;
+            kills.push(Instant::now());
+            let next = Instant::now() + every;
             cluster.kill(kill % NODES);
-            std::thread::sleep(EVERY / 4);
+            std::thread::sleep(BACK_AFTER);
             cluster.again(kill % NODES);
             std::thread::sleep(next.saturating_duration_since(Instant::now()));
         }
@@ -172,7 +176,11 @@ fn brokers_that_die_one_after_the_other_lose_double_and_reorder_nothing() {
     let took = started.elapsed();
     replicas.iter_mut().for_each(Replica::stop);
     println!("{KILLS} kills of one of {NODES} brokers in {took:.0?}, {}", world.judge(&sent));
+    println!("longest time without any delivery after each kill: {:.1?}", load::silences(&world.receiver, &kills));
 }
+
+/// How long a broker stays dead before it is started again.
+const BACK_AFTER: Duration = Duration::from_millis(2_500);
 
 /// The first of the ports that three nodes take.
 fn free_for_three() -> u16 {
