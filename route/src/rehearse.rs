@@ -106,7 +106,7 @@ pub fn rehearse(settings: &Settings, sink: &str, fixture: &Value) -> Result<Vec<
 }
 
 /// The change (or the record of another entity) that the route would see.
-fn event(sink: &SinkSettings, fixture: &Value, tree: &Map<String, Value>) -> Result<Event, RehearseError> {
+pub(crate) fn event(sink: &SinkSettings, fixture: &Value, tree: &Map<String, Value>) -> Result<Event, RehearseError> {
     let wrong = |what: &str| RehearseError::Fixture(what.to_owned());
     let mut change =
         tree.get("change").cloned().ok_or_else(|| wrong("it has no \"change\", the record that a route sees"))?;
@@ -220,8 +220,8 @@ fn deliver(sink: &SinkSettings, route: &Route, event: &Event, content: Content) 
 fn json_of(content: &Content) -> Value {
     match content {
         Content::Request(request) => {
-            let text = || String::from_utf8_lossy(&request.body).into_owned().into();
-            serde_json::from_slice(&request.body).unwrap_or_else(|_| text())
+            let text = || String::from_utf8_lossy(request.body.shown()).into_owned().into();
+            serde_json::from_slice(request.body.shown()).unwrap_or_else(|_| text())
         }
         Content::Copy(copied) => copied.event.tree.clone(),
         Content::Row(row) => Value::Object(row.values.clone()),

@@ -12,6 +12,7 @@ use include_dir::{Dir, include_dir};
 
 use crate::event;
 use crate::request::batch::BatchPlan;
+use crate::request::told::Setting;
 use crate::request::{Common, RequestPlan, answer, read_entity};
 use crate::row::TablePlan;
 
@@ -21,8 +22,8 @@ static CARRIED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/sinks");
 pub(crate) struct System {
     pub(crate) name: String,
     pub(crate) takes: Takes,
-    /// What each sink of the system must be told, by name.
-    pub(crate) settings: Vec<String>,
+    /// What each sink of the system must be told.
+    pub(crate) settings: Vec<Setting>,
     /// Whether its requests may go several in one.
     pub(crate) batches: bool,
     migrations: Vec<Migration>,
@@ -96,7 +97,7 @@ impl System {
         let name = map.require("system", problems).and_then(|node| node.text(problems)).map(str::to_owned);
         // For people; that it is there is all that is checked.
         map.require("summary", problems).and_then(|node| node.text(problems));
-        let settings = map.get("settings").map_or(Some(Vec::new()), |node| read_settings(node, problems));
+        let settings = map.get("settings").map_or(Some(Vec::new()), |node| Setting::read_all(node, problems));
         let rules = map.get("answers").map_or(Some(Vec::new()), |node| answer::read_rules(node, problems));
         let batch = map.get("batch");
         let plan = batch.map_or(Some(None), |node| BatchPlan::read(node, problems).map(|plan| Some(Arc::new(plan))));
@@ -118,7 +119,7 @@ impl System {
         if let (Some(node), Some(Takes::WhatActs(requests))) = (batch, &takes) {
             for request in requests.iter().filter(|request| !request.is_for_batches()) {
                 let what = format!(
-                    "the request {} cannot go in a batch: it tells an id, has steps or is not JSON",
+                    "the request {} cannot go in a batch: it tells an id, has steps, holds a secret or is not JSON",
                     request.name
                 );
                 problems.add(node, what, "remove `batch`");
@@ -128,12 +129,6 @@ impl System {
         let batches = common.batch.is_some();
         Some(Self { name: name?, takes: takes?, settings: common.settings, batches, migrations, said })
     }
-}
-
-/// `{name: what it is}`; the text is for people.
-fn read_settings(node: &Node, problems: &mut Problems) -> Option<Vec<String>> {
-    let mut map = node.map(problems)?;
-    map.entries().map(|(_, name, value)| value.name(problems).map(|_| name.to_owned())).collect()
 }
 
 fn read_requests(node: &Node, common: &Common, problems: &mut Problems) -> Option<Vec<RequestPlan>> {

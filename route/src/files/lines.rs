@@ -99,7 +99,7 @@ impl Lines {
         let mut lines = Vec::new();
         for staged in open.positions.new_of(pending) {
             match &staged.delivery.content {
-                Content::Request(request) => lines.extend_from_slice(&request.body),
+                Content::Request(request) => lines.extend_from_slice(request.body.shown()),
                 Content::Copy(copied) => write!(lines, "{}", copied.event.tree)?,
                 Content::Row(row) => serde_json::to_writer(&mut lines, &row.values)?,
             }

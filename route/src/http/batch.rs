@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use hirewire_service::TraceParent;
 use hirewire_service::spans::{self, Kind, Span};
 use reqwest::header::HeaderMap;
@@ -22,6 +21,7 @@ use crate::deliver::outcome::{Attempt, Fault, Understood, Verdict, judge};
 use crate::request::Request;
 use crate::request::answer::rule;
 use crate::request::batch::BatchPlan;
+use crate::request::told::Body;
 
 /// The namespace of a batch's own key: a random UUID, fixed for ever.
 const KEYS: Uuid = Uuid::from_u128(0x2b1d_58f4_0c7e_4f0b_8a51_93d6_1e7c_a40d);
@@ -86,7 +86,7 @@ impl Batches {
     }
 
     fn enter(&self, way: &Arc<Way>, plan: &Arc<BatchPlan>, item: Item) {
-        let (target, bytes) = (Target::of(&item.request), item.request.body.len());
+        let (target, bytes) = (Target::of(&item.request), item.request.body.shown().len());
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(batch) = open.get(&target)
             && batch.bytes + bytes > self.settings.bytes
@@ -151,9 +151,9 @@ async fn send(way: &Way, plan: &BatchPlan, mut items: Vec<Item>) {
     items.retain(|item| !item.answer.is_closed());
     let Some(first) = items.first() else { return };
     let keys: Vec<String> = items.iter().map(|item| item.key.to_string()).collect();
-    let bodies = items.iter().map(|item| serde_json::from_slice(&item.request.body).unwrap_or(Value::Null));
+    let bodies = items.iter().map(|item| serde_json::from_slice(item.request.body.shown()).unwrap_or(Value::Null));
     let whole: Vec<(String, Value)> = keys.iter().cloned().zip(bodies).collect();
-    let request = Request { body: Bytes::from(plan.write(&whole)), ..(*first.request).clone() };
+    let request = Request { body: Body::plain(plan.write(&whole)), ..(*first.request).clone() };
     // The same for the same items; each has its own inside.
     let key = Uuid::new_v5(&KEYS, keys.concat().as_bytes());
     let (began, trace) = (SystemTime::now(), if items.len() > 1 { first.trace.child() } else { first.trace });

@@ -17,6 +17,7 @@ pub(crate) mod tests;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hirewire_service::TraceParent;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Response, Url};
@@ -28,6 +29,7 @@ use crate::deliver::outcome::{Attempt, Fault, Understood};
 use crate::deliver::{Content, Delivery, Transport};
 use crate::request::Request;
 use crate::request::answer::{Answer, Meaning, rule};
+use crate::request::told::Secrets;
 pub(crate) use auth::Auth;
 use auth::{Identity, fingerprint, sensitive};
 use batch::{BatchSettings, Batches};
@@ -57,6 +59,8 @@ pub(crate) struct HttpSettings {
     pub(crate) answer_bytes: u64,
     /// Requests that go as one, where the system says how.
     pub(crate) batch: Option<BatchSettings>,
+    /// What bodies may hold and nothing shows.
+    pub(crate) secrets: Secrets,
 }
 
 pub(crate) const USER_AGENT: &str = concat!("hirewire/", env!("CARGO_PKG_VERSION"));
@@ -91,7 +95,8 @@ impl HttpTransport {
 
     /// `None`: a secret cannot be read.
     pub(crate) fn headers(&self, delivery: &Delivery, request: &Request) -> Option<HeaderMap> {
-        self.way.headers(delivery.idempotency_key, delivery.trace, request)
+        let body = self.way.body(request)?;
+        self.way.headers(delivery.idempotency_key, delivery.trace, request, &body)
     }
 
     /// Asks the sink's own URL by HEAD, with its credentials and nothing else.
@@ -106,7 +111,8 @@ impl HttpTransport {
         let settings = &self.way.settings;
         let signing = settings.signer.iter().flat_map(|signer| signer.secrets());
         let auth = settings.auth.iter().flat_map(Auth::secrets);
-        fingerprint(signing.chain(auth).chain(settings.identity.iter().flat_map(Identity::secrets)))
+        let identity = settings.identity.iter().flat_map(Identity::secrets);
+        fingerprint(signing.chain(auth).chain(identity).chain(settings.secrets.iter()))
     }
 }
 
@@ -127,10 +133,11 @@ impl Way {
     async fn send(&self, key: Uuid, trace: TraceParent, request: &Request) -> Result<Response, Attempt> {
         let url = self.checked_url(&request.path, request.query.as_deref())?;
         let client = self.client()?;
-        let mut headers = self.headers(key, trace, request).ok_or(Attempt::SecretMissing)?;
+        let body = self.body(request).ok_or(Attempt::SecretMissing)?;
+        let mut headers = self.headers(key, trace, request, &body).ok_or(Attempt::SecretMissing)?;
         self.authorized(&client, |header| {
             authorize(&mut headers, header);
-            client.request(request.method.clone(), url.clone()).headers(headers.clone()).body(request.body.clone())
+            client.request(request.method.clone(), url.clone()).headers(headers.clone()).body(body.clone())
         })
         .await
     }
@@ -275,14 +282,19 @@ impl Way {
         (url.origin() == base.origin()).then_some(url)
     }
 
-    fn headers(&self, key: Uuid, trace: TraceParent, request: &Request) -> Option<HeaderMap> {
+    /// With the secrets of now; `None`: one cannot be read.
+    fn body(&self, request: &Request) -> Option<Bytes> {
+        request.body.sent(&self.settings.secrets).ok()
+    }
+
+    fn headers(&self, key: Uuid, trace: TraceParent, request: &Request, body: &[u8]) -> Option<HeaderMap> {
         let key = key.to_string();
         let mut headers = request.headers.clone();
         headers.insert("idempotency-key", HeaderValue::from_str(&key).ok()?);
         headers.insert("traceparent", HeaderValue::from_str(&trace.to_string()).ok()?);
         if let Some(signer) = &self.settings.signer {
             let timestamp_secs = jiff::Timestamp::now().as_second();
-            let signature = signer.sign(&key, timestamp_secs, &request.body).ok()?;
+            let signature = signer.sign(&key, timestamp_secs, body).ok()?;
             headers.insert("webhook-id", HeaderValue::from_str(&key).ok()?);
             headers.insert("webhook-timestamp", HeaderValue::from(timestamp_secs));
             headers.insert("webhook-signature", HeaderValue::from_str(&signature).ok()?);

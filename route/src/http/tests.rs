@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use hirewire_service::TraceParent;
 use reqwest::header::HeaderMap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,6 +19,7 @@ use super::{HttpSettings, HttpTransport};
 use crate::deliver::outcome::{Attempt, Fault};
 use crate::deliver::{Content, Delivery, OnRefusal, Transport};
 use crate::request::Request;
+use crate::request::told::{Body, Secrets};
 
 /// Counts connections to a port, on every local address of both families.
 struct Trap {
@@ -56,7 +56,7 @@ fn delivery() -> Delivery {
         path: String::new(),
         query: None,
         headers: HeaderMap::new(),
-        body: Bytes::from_static(b"{}"),
+        body: Body::plain(&b"{}"[..]),
         rules: Arc::default(),
         created: None,
         batch: None,
@@ -103,6 +103,7 @@ fn settings(url: &str, guard: Guard) -> HttpSettings {
         timeout: Duration::from_millis(500),
         answer_bytes: 64 * 1024,
         batch: None,
+        secrets: Secrets::default(),
     }
 }
 

@@ -108,7 +108,7 @@ impl Transport for MailTransport {
 
 /// `None`: no mail can be made of it.
 pub(crate) fn message(settings: &MailSettings, delivery: &Delivery, request: &Request) -> Option<Message> {
-    let body: Value = serde_json::from_slice(&request.body).ok()?;
+    let body: Value = serde_json::from_slice(request.body.shown()).ok()?;
     let text = |key: &str| body.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
     let id = format!("<{}@{}>", delivery.idempotency_key, settings.from.email.domain());
     // RFC 3834: nobody's out-of-office answers it.

@@ -11,12 +11,12 @@ pub(crate) mod path;
 pub(crate) mod place;
 mod step;
 pub(crate) mod template;
+pub(crate) mod told;
 mod url_path;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hirewire_schemas::Entity;
 use hirewire_yaml::{Node, Problems, did_you_mean};
 use reqwest::header::HeaderMap;
@@ -28,6 +28,7 @@ use batch::BatchPlan;
 use condition::{Condition, read_path};
 use path::{Path, Scope};
 use step::StepPlan;
+use told::{Body, Setting};
 
 use crate::write_back::WritesBack;
 
@@ -41,7 +42,7 @@ pub(crate) struct Request {
     pub(crate) query: Option<String>,
     /// `content-type` and those that the system wants.
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+    pub(crate) body: Body,
     /// What answers mean beyond their status.
     pub(crate) rules: Arc<[Rule]>,
     pub(crate) created: Option<Created>,
@@ -80,8 +81,8 @@ pub(crate) struct RequestPlan {
 /// What all requests of a system share.
 pub(crate) struct Common {
     pub(crate) rules: Arc<[Rule]>,
-    /// The names that `settings` of a sink of the system has.
-    pub(crate) settings: Vec<String>,
+    /// What `settings` of a sink of the system has.
+    pub(crate) settings: Vec<Setting>,
     pub(crate) batch: Option<Arc<BatchPlan>>,
 }
 
@@ -163,9 +164,9 @@ impl RequestPlan {
         self.updates.is_some() || self.steps.iter().any(StepPlan::is_for_http)
     }
 
-    /// Whether it can go with others in one: answers to a batch tell no ids.
+    /// Whether it can go with others in one: answers to a batch tell no ids, and a batch holds no secrets.
     pub(crate) fn is_for_batches(&self) -> bool {
-        !self.is_kept() && self.steps.iter().all(StepPlan::is_json)
+        !self.is_kept() && self.steps.iter().all(|step| step.is_json() && !step.holds_secrets)
     }
 
     /// Whether its body is an object with that field.
@@ -218,12 +219,10 @@ fn see(
 }
 
 fn check_setting(path: &Path, common: &Common, node: &Node, problems: &mut Problems) {
-    let named = match path.steps() {
-        [_, path::Step::Name(name)] => name.as_str(),
-        _ => "",
-    };
-    if !common.settings.iter().any(|setting| setting == named) {
-        let hint = did_you_mean(named, common.settings.iter().map(String::as_str));
+    if !common.settings.iter().any(|setting| setting.is_at(path)) {
+        let named = path.to_string();
+        let named = named.rsplit('.').next().unwrap_or_default();
+        let hint = did_you_mean(named, common.settings.iter().map(|setting| setting.name.as_str()));
         problems.add(node, format!("\"{path}\" is none of the system's `settings`"), hint);
     }
 }

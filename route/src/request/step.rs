@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hirewire_yaml::{Map, Node, Problems};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -16,6 +15,7 @@ use super::batch::BatchPlan;
 use super::body::Format;
 use super::path::{Path, Scope};
 use super::template::Template;
+use super::told::Body;
 use super::url_path::UrlPath;
 use super::{Common, Request};
 use crate::context::Part;
@@ -31,6 +31,8 @@ pub(crate) struct StepPlan {
     headers: HeaderMap,
     format: Format,
     body: Template,
+    /// Whether its body holds a secret that the sink was told.
+    pub(super) holds_secrets: bool,
     /// Its own before the system's.
     rules: Arc<[Rule]>,
     batch: Option<Arc<BatchPlan>>,
@@ -55,21 +57,33 @@ impl StepPlan {
         let own = map.get("answers").map_or(Some(Vec::new()), |node| answer::read_rules(node, problems));
         let body_node = map.require("body", problems);
         let body = body_node.and_then(|node| Template::read(node, problems));
-        let (format, body, own) = (format?, body?, own?);
+        let (format, body, own, path, query, creates) = (format?, body?, own?, path?, query?, creates?);
         format.check(&body, body_node?, problems);
+        let secret = |path: &&Path| common.settings.iter().any(|setting| setting.is_secret && setting.is_at(path));
+        let mut in_urls: Vec<&Path> = path.paths().collect();
+        query.iter().for_each(|query| query.root_paths(false, &mut in_urls));
+        creates.iter().for_each(|creates| creates.root_paths(&mut in_urls));
+        for path in in_urls.into_iter().filter(secret) {
+            let what = format!("\"{path}\" is a secret, and URLs are shown");
+            problems.add(map.node(), what, "only a body may hold it");
+        }
+        let mut in_body = Vec::new();
+        body.root_paths(false, &mut in_body);
+        let holds_secrets = in_body.iter().any(secret);
         let rules = match own.is_empty() {
             true => Arc::clone(&common.rules),
             false => own.into_iter().chain(common.rules.iter().cloned()).collect(),
         };
         Some(Self {
             name: name.map(str::to_owned),
-            creates: creates?,
+            creates,
             method: method?,
-            path: path?,
-            query: query?,
+            path,
+            query,
             headers: headers?,
             format,
             body,
+            holds_secrets,
             rules,
             batch: common.batch.clone(),
         })
@@ -85,7 +99,12 @@ impl StepPlan {
 
     /// Whether more than its body counts, or the body is not JSON.
     pub(super) fn is_for_http(&self) -> bool {
-        self.creates() || self.name.is_some() || !self.is_json() || self.query.is_some() || !self.path.is_empty()
+        self.creates()
+            || self.name.is_some()
+            || self.holds_secrets
+            || !self.is_json()
+            || self.query.is_some()
+            || !self.path.is_empty()
     }
 
     /// Whether its body is an object with that field.
@@ -125,7 +144,7 @@ impl StepPlan {
             path: self.path.render(scope)?,
             query: self.query.as_ref().map(|query| answer::query(query, scope)),
             headers: self.headers.clone(),
-            body: Bytes::from(self.format.write(&self.body, scope)),
+            body: Body::write(&self.format, &self.body, tree, self.holds_secrets),
             rules: Arc::clone(&self.rules),
             created: self.creates.as_ref().map(|creates| creates.render(scope)).transpose()?,
             batch: self.batch.clone(),

@@ -12,6 +12,7 @@ use crate::http::guard::{Guard, Refusal};
 use crate::http::networks::Network;
 use crate::http::signing::Signer;
 use crate::http::{Auth, HttpSettings};
+use crate::request::told::Secrets;
 
 const LONGEST_LINGER: Duration = Duration::from_secs(2);
 
@@ -57,7 +58,9 @@ pub(crate) fn read(node: &Node, problems: &mut Problems) -> Option<HttpSettings>
         }
     }
     let (signer, ca, identity, answer_bytes) = (signer?, ca?, identity?, answer_bytes?);
-    let settings = HttpSettings { url, guard, auth, signer, ca, identity, timeout, answer_bytes, batch };
+    // What the system is told in secret is read beside it.
+    let secrets = Secrets::default();
+    let settings = HttpSettings { url, guard, auth, signer, ca, identity, timeout, answer_bytes, batch, secrets };
     (problems.len() == before).then_some(settings)
 }
 

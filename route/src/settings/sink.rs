@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hirewire_service::Secret;
 use hirewire_yaml::{Map, Node, Problems, did_you_mean};
 
 use super::said::said;
@@ -15,6 +16,7 @@ use crate::files::lines::LinesSettings;
 use crate::files::parquet::TablesSettings;
 use crate::mail::MailSettings;
 use crate::request::RequestPlan;
+use crate::request::told::{SHOWN, Secrets};
 use crate::system::{System, Systems, Takes};
 use crate::topic::TopicSettings;
 
@@ -27,7 +29,10 @@ pub(super) fn read_sink(name: &str, node: &Node, systems: &Systems, problems: &m
     let limits = read_limits(&mut map, problems);
     let window = read_count(&mut map, "window", 1_000, problems);
     map.finish(problems);
-    let (system, kind, told) = (system?, kind?, Arc::new(told?));
+    let (system, mut kind, (told, secrets)) = (system?, kind?, told?);
+    if let Kind::Http(http) = &mut kind {
+        http.secrets = secrets;
+    }
     if let Kind::Http(http) = &kind
         && http.batch.is_some()
         && !system.batches
@@ -42,6 +47,7 @@ pub(super) fn read_sink(name: &str, node: &Node, systems: &Systems, problems: &m
         return None;
     }
     let said = format!("{}\n{}", said(node), system.said);
+    let told = Arc::new(told);
     Some(SinkSettings { name: name.into(), system, kind, told, limits, window, routes: Vec::new(), said })
 }
 
@@ -51,7 +57,7 @@ fn misfit(takes: &Takes, kind: &Kind) -> Option<(&'static str, &'static str)> {
         (Takes::WhatActs(requests), Kind::Topic(_) | Kind::Lines(_)) => {
             let for_http = requests.iter().any(RequestPlan::is_for_http);
             for_http.then_some((
-                "has requests that only HTTP can carry: a path, ids, another format than JSON",
+                "has requests that only HTTP can carry: a path, ids, a secret, another format than JSON",
                 "write `http: {…}`",
             ))
         }
@@ -72,25 +78,37 @@ fn misfit(takes: &Takes, kind: &Kind) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// `settings`: exactly those of the system, each a text.
-fn read_told(map: &mut Map<'_>, system: Option<&System>, problems: &mut Problems) -> Option<serde_json::Value> {
+/// `settings`: exactly those of the system, each a text or a secret. Of secrets the texts are what is shown of them.
+fn read_told(
+    map: &mut Map<'_>,
+    system: Option<&System>,
+    problems: &mut Problems,
+) -> Option<(serde_json::Value, Secrets)> {
     let node = map.get("settings");
     let system = system?;
-    let mut told = serde_json::Map::new();
+    let (mut told, mut secrets) = (serde_json::Map::new(), Secrets::default());
     if let Some(mut given) = node.and_then(|node| node.map(problems)) {
         for (key, name, value) in given.entries() {
-            if !system.settings.iter().any(|setting| setting == name) {
-                let hint = did_you_mean(name, system.settings.iter().map(String::as_str));
+            let known = system.settings.iter().find(|setting| setting.name == name);
+            if known.is_none() {
+                let hint = did_you_mean(name, system.settings.iter().map(|setting| setting.name.as_str()));
                 problems.add(key, format!("the system \"{}\" has no setting \"{name}\"", system.name), hint);
             }
-            told.insert(name.to_owned(), value.name(problems)?.into());
+            let shown = if known.is_some_and(|setting| setting.is_secret) {
+                secrets.0.push((name.to_owned(), Secret::read(value, problems)?));
+                SHOWN
+            } else {
+                value.name(problems)?
+            };
+            told.insert(name.to_owned(), shown.into());
         }
     }
-    for missing in system.settings.iter().filter(|setting| !told.contains_key(*setting)) {
+    let names = system.settings.iter().map(|setting| &setting.name);
+    for missing in names.filter(|name| !told.contains_key(*name)) {
         let what = format!("the system \"{}\" must be told `{missing}`", system.name);
         problems.add(node.unwrap_or(map.node()), what, format!("write `settings: {{{missing}: …}}`"));
     }
-    Some(told.into())
+    Some((told.into(), secrets))
 }
 
 fn read_limits(map: &mut Map<'_>, problems: &mut Problems) -> Limits {

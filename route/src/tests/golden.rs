@@ -27,10 +27,14 @@ pub(super) fn folder(system: &System) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("sinks").join(&system.name)
 }
 
-/// A sink of the system, told what the fixture says.
-fn settings(system: &System, fixture: &Value) -> Settings {
-    let told = fixture.pointer("/tree/settings").cloned().unwrap_or(json!({}));
-    let sink = format!("sinks: {{{}: {{http: {{url: 'https://x.example'}}, settings: {told}}}}}", system.name);
+/// A sink of the system, told what the fixture says, and `secret` of every setting that is one. `more` is of the sink too.
+pub(super) fn settings(system: &System, fixture: &Value, http: &str, more: &str, secret: &str) -> Settings {
+    let mut told = fixture.pointer("/tree/settings").cloned().unwrap_or(json!({}));
+    for setting in system.settings.iter().filter(|setting| setting.is_secret) {
+        told[&setting.name] = "SECRET".into();
+    }
+    let told = told.to_string().replace("\"SECRET\"", secret);
+    let sink = format!("sinks: {{{}: {{http: {http}, settings: {told}{more}}}}}", system.name);
     Ground::settings(&format!("{sink}\nroutes: {{r: {{sink: {}}}}}\n", system.name))
 }
 
@@ -54,7 +58,11 @@ fn every_fixture_makes_its_golden_request() {
         }
         for case in cases(&folder(system).join("fixtures")) {
             let fixture = json_of(&case);
-            let done = rehearse(&settings(system, &fixture), &system.name, &fixture);
+            let done = rehearse(
+                &settings(system, &fixture, "{url: 'https://x.example'}", "", "{env: PATH}"),
+                &system.name,
+                &fixture,
+            );
             let [done] = done.unwrap_or_else(|error| panic!("{}: {error}", case.display())).try_into().unwrap();
             let made = match done.outcome {
                 Outcome::NotSent(why) => json!({"not_sent": why}),

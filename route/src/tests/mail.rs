@@ -11,6 +11,7 @@ use crate::deliver::outcome::{Attempt, Fault};
 use crate::deliver::{Content, Delivery, OnRefusal, Transport};
 use crate::mail::{MailSettings, MailTransport};
 use crate::request::Request;
+use crate::request::told::Body;
 
 /// What the server says to some commands; to all others it says yes.
 #[derive(Clone, Default)]
@@ -109,7 +110,7 @@ fn delivery(subject: &str) -> Delivery {
         path: String::new(),
         query: None,
         headers: reqwest::header::HeaderMap::new(),
-        body: body.into(),
+        body: Body::plain(body),
         rules: Arc::default(),
         created: None,
         batch: None,

@@ -25,6 +25,7 @@ use crate::http::{HttpSettings, HttpTransport};
 use crate::metrics::Metrics;
 use crate::replay::incoming::Replays;
 use crate::request::condition::Condition;
+use crate::request::told::Secrets;
 use crate::route::Route;
 use crate::source::{Arrival, Commit, Head, Slot, Source, SourceEvent};
 use crate::system::System;
@@ -323,7 +324,7 @@ impl Receiver {
 type Parts = (String, HashMap<String, String>, Vec<u8>);
 
 /// Method and path, headers, body.
-async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Parts> {
+pub(super) async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Parts> {
     let head_end = loop {
         if let Some(at) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break at + 4;
@@ -442,6 +443,8 @@ pub(super) struct Options {
     pub(super) drain: Duration,
     /// The `settings` of the sink.
     pub(super) told: Value,
+    /// Those of them that are secret; `told` shows them.
+    pub(super) secrets: Secrets,
     pub(super) batch: Option<crate::http::batch::BatchSettings>,
 }
 
@@ -456,6 +459,7 @@ impl Default for Options {
             on_refusal: OnRefusal::Skip,
             drain: Duration::from_secs(5),
             told: Value::Null,
+            secrets: Secrets::default(),
             batch: None,
         }
     }
@@ -473,6 +477,7 @@ pub(super) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, 
         timeout: options.timeout,
         answer_bytes: 64 * 1024,
         batch: options.batch,
+        secrets: options.secrets,
     };
     let name: Arc<str> = system.name.as_str().into();
     let registry = prometheus::Registry::new();

@@ -12,6 +12,7 @@ use crate::http::networks::Network;
 use crate::http::token::OAuth;
 use crate::http::{Auth, HttpSettings, HttpTransport};
 use crate::request::Request;
+use crate::request::told::{Body, Secrets};
 
 fn transport(receiver: &Receiver, tokens: &Receiver, refresh_token: Option<&str>) -> HttpTransport {
     let oauth = OAuth {
@@ -31,6 +32,7 @@ fn transport(receiver: &Receiver, tokens: &Receiver, refresh_token: Option<&str>
         timeout: Duration::from_secs(5),
         answer_bytes: 64 * 1024,
         batch: None,
+        secrets: Secrets::default(),
     };
     HttpTransport::new(settings).unwrap()
 }
@@ -41,7 +43,7 @@ async fn attempt(transport: &HttpTransport) -> Attempt {
         path: String::new(),
         query: None,
         headers: reqwest::header::HeaderMap::new(),
-        body: bytes::Bytes::from_static(b"{}"),
+        body: Body::plain(&b"{}"[..]),
         rules: std::sync::Arc::default(),
         created: None,
         batch: None,

@@ -104,7 +104,7 @@ impl TopicSettings {
     /// `None`: a row, which the settings give to databases only.
     pub(crate) fn record(&self, delivery: &Delivery) -> Option<Record> {
         let value = match (&delivery.content, self.format) {
-            (Content::Request(request), _) => request.body.clone(),
+            (Content::Request(request), _) => request.body.shown().clone(),
             (Content::Copy(copied), Format::Avro) => copied.framed.clone(),
             (Content::Copy(copied), Format::Json) => Bytes::from(copied.event.tree.to_string()),
             (Content::Row(_), _) => return None,
