@@ -5,43 +5,25 @@ use std::time::Duration;
 
 use hirewire_service::TraceParent;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 
 use super::golden::{cases, folder, json_of};
+use super::receivers::server::{self, Reply};
 use crate::deliver::outcome::{Verdict, judge};
 use crate::deliver::{Content, Delivery, OnRefusal, Transport};
 use crate::http::guard::Guard;
 use crate::http::networks::Network;
 use crate::http::{HttpSettings, HttpTransport};
 use crate::request::Request;
+use crate::request::told::Secrets;
 use crate::system::Systems;
 
 /// Answers a search as the case says under `found`, anything else as under `answer`.
 async fn receiver(case: Value) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let mut head = vec![0; 65_536];
-            let read = stream.read(&mut head).await.unwrap_or_default();
-            let answer = if head[..read].starts_with(b"GET ") { &case["found"] } else { &case["answer"] };
-            let body = match &answer["body"] {
-                Value::Null => String::new(),
-                Value::String(text) => text.clone(),
-                json => json.to_string(),
-            };
-            let headers = answer["headers"].as_object().into_iter().flatten();
-            let headers: String =
-                headers.map(|(name, value)| format!("{name}: {}\r\n", value.as_str().unwrap())).collect();
-            let (status, length) = (&answer["status"], body.len());
-            let whole =
-                format!("HTTP/1.1 {status} x\r\n{headers}connection: close\r\ncontent-length: {length}\r\n\r\n{body}");
-            let _sent = stream.write_all(whole.as_bytes()).await;
-            let _shut = stream.shutdown().await;
-        }
-    });
-    port
+    server::start(move |asked| {
+        let said = if asked.method == "GET" { &case["found"] } else { &case["answer"] };
+        Reply::Says(said.clone())
+    })
+    .await
 }
 
 async fn becomes(request: Request, case: Value) -> Value {
@@ -55,6 +37,7 @@ async fn becomes(request: Request, case: Value) -> Value {
         timeout: Duration::from_secs(10),
         answer_bytes: 64 * 1024,
         batch: None,
+        secrets: Secrets::default(),
     };
     let delivery = Delivery {
         idempotency_key: uuid::Uuid::nil(),
