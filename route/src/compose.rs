@@ -136,6 +136,13 @@ fn make<'a>(
     if let Some(id) = created {
         tree.insert("created".to_owned(), json!({"id": id}));
     }
+    if let (Some(after), Some(application_id)) = (&plan.after, event.kept_by())
+        && let Some(known) = context.created(&after.key(&route.told, application_id))?
+        // What it created of an earlier record is not what this one waits for.
+        && known.event_id == event.event_id()
+    {
+        tree.insert("after".to_owned(), json!({"id": known.id}));
+    }
     let mut tree = whole(tree, route, plan, event);
     for (step, id) in ids.iter().enumerate() {
         told(&mut tree, plan, step, Some(id.as_str()).filter(|id| !id.is_empty()));

@@ -159,6 +159,11 @@ impl Settings {
                 read.insert(name.to_owned(), read_sink(name, value, &systems, problems));
             }
         }
+        for (name, sink) in &read {
+            if let (Some(sink), Some(node)) = (sink, sinks.and_then(|node| node.peek(name))) {
+                check_awaited(sink, &read, node, problems);
+            }
+        }
         if let Some(mut map) = routes.and_then(|node| node.map(problems)) {
             for (key, name, value) in map.entries() {
                 check_name(key, name, problems);
@@ -213,6 +218,26 @@ impl General {
             map.finish(problems);
         }
         general
+    }
+}
+
+/// That the sinks are there whose requests those of `sink` wait for.
+fn check_awaited(
+    sink: &SinkSettings,
+    sinks: &BTreeMap<String, Option<SinkSettings>>,
+    node: &Node,
+    problems: &mut Problems,
+) {
+    for (after, entity) in sink.system.awaited() {
+        let name = after.sink(&sink.told);
+        let what = match sinks.get(name) {
+            None => format!("there is no sink \"{name}\", for which it waits"),
+            // It has mistakes of its own, which were told.
+            Some(None) => continue,
+            Some(Some(other)) if other.system.creates(&after.request, entity) => continue,
+            Some(Some(_)) => format!("the sink \"{name}\" creates no \"{}\" of a {entity}", after.request),
+        };
+        problems.add(node, what, format!("mend `settings: {{{}: …}}`", after.setting));
     }
 }
 

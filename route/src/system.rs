@@ -11,6 +11,7 @@ use hirewire_yaml::{Node, Problems, did_you_mean};
 use include_dir::{Dir, include_dir};
 
 use crate::event;
+use crate::request::after::After;
 use crate::request::batch::BatchPlan;
 use crate::request::told::Setting;
 use crate::request::{Common, RequestPlan, answer, read_entity};
@@ -70,6 +71,25 @@ impl System {
     pub(crate) fn writes_back(&self) -> bool {
         match &self.takes {
             Takes::WhatActs(requests) => requests.iter().any(|request| request.writes_back.is_some()),
+            Takes::Everything(_) | Takes::Copies(_) => false,
+        }
+    }
+
+    /// What its requests wait for at other sinks, and of which entity.
+    pub(crate) fn awaited(&self) -> impl Iterator<Item = (&After, Entity)> {
+        let requests = match &self.takes {
+            Takes::WhatActs(requests) => requests.as_slice(),
+            Takes::Everything(_) | Takes::Copies(_) => &[],
+        };
+        requests.iter().filter_map(|request| Some((request.after.as_ref()?, request.entity)))
+    }
+
+    /// Whether a request of that entity creates what is kept by that name.
+    pub(crate) fn creates(&self, name: &str, entity: Entity) -> bool {
+        match &self.takes {
+            Takes::WhatActs(requests) => {
+                requests.iter().any(|request| request.entity == entity && request.creates_as(name))
+            }
             Takes::Everything(_) | Takes::Copies(_) => false,
         }
     }

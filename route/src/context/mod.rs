@@ -36,6 +36,8 @@ pub(crate) enum Part {
     Cancelled,
     /// The id that the sink gave to what an earlier request created.
     Created,
+    /// The id that another sink gave to what it created of the same record.
+    After,
     /// What the sink was told in the configuration.
     Settings,
     /// The ids that the steps before have told.
@@ -43,7 +45,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Change,
         Self::Delivery,
         Self::Application,
@@ -57,6 +59,7 @@ impl Part {
         Self::Offices,
         Self::Cancelled,
         Self::Created,
+        Self::After,
         Self::Settings,
         Self::Steps,
     ];
@@ -76,6 +79,7 @@ impl Part {
             Self::Offices => "offices",
             Self::Cancelled => "cancelled",
             Self::Created => "created",
+            Self::After => "after",
             Self::Settings => "settings",
             Self::Steps => "steps",
         }
@@ -102,8 +106,8 @@ pub(crate) struct JoinError(pub(crate) String);
 
 /// The join, as deliveries ask for it.
 pub(crate) trait Join: Send + Sync + 'static {
-    /// The parts of `wanted` that are known, by name. `change`, `delivery`, `cancelled`, `created` and `settings` are the
-    /// caller's.
+    /// The parts of `wanted` that are known, by name. `change`, `delivery`, `cancelled`, `created`, `after` and `settings`
+    /// are the caller's.
     ///
     /// # Errors
     /// When the store cannot be read.

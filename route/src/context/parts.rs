@@ -19,7 +19,13 @@ impl Join for Store {
         for part in wanted {
             let value = match part {
                 // The caller's own.
-                Part::Change | Part::Delivery | Part::Cancelled | Part::Created | Part::Settings | Part::Steps => {
+                Part::Change
+                | Part::Delivery
+                | Part::Cancelled
+                | Part::Created
+                | Part::After
+                | Part::Settings
+                | Part::Steps => {
                     continue;
                 }
                 Part::Application => one(self, Entity::Application, ids.application.as_deref())?,

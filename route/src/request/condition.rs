@@ -1,7 +1,7 @@
 //! `when:` of a route or a request: which records it is for.
 //!
 //! `{change_type: [HIRE, UNHIRE], to_stage.category: ASSESSMENT, not: {cause: MERGE}, differs: [from_stage.id,
-//! to_stage.id]}`. All lines must hold; a list is "one of". A condition is checked against the schemas of the entities
+//! to_stage.id], has: result_url}`. All lines must hold; a list is "one of". A condition is checked against the schemas of the entities
 //! that it is for: what could never hold is a mistake.
 
 use hirewire_schemas::Entity;
@@ -21,6 +21,8 @@ pub(crate) struct Condition {
 enum Test {
     OneOf(Path, Vec<String>),
     Differs(Path, Path),
+    /// There is something.
+    Has(Path),
     Not(Condition),
 }
 
@@ -34,6 +36,7 @@ impl Condition {
             let test = match name {
                 "not" => Self::read(value, entities, problems).map(Test::Not),
                 "differs" => differs(value, entities, problems),
+                "has" => has(value, entities, problems),
                 _ => one_of(key, name, value, entities, problems),
             };
             tests.extend(test);
@@ -46,6 +49,7 @@ impl Condition {
         self.tests.iter().all(|test| match test {
             Test::OneOf(path, values) => path.find(scope).and_then(text_of).is_some_and(|text| values.contains(&text)),
             Test::Differs(left, right) => left.find(scope) != right.find(scope),
+            Test::Has(path) => path.find(scope).is_some(),
             Test::Not(condition) => !condition.holds(record),
         })
     }
@@ -65,6 +69,7 @@ impl Condition {
             Test::Differs(left, right) => {
                 (left.find(scope) == right.find(scope)).then(|| format!("`{left}` and `{right}` are the same"))
             }
+            Test::Has(path) => path.find(scope).is_none().then(|| format!("`{path}` is absent")),
             Test::Not(condition) => condition.holds(record).then(|| format!("`not` excludes it: {condition}")),
         })
     }
@@ -75,6 +80,7 @@ impl std::fmt::Display for Condition {
         let shown = self.tests.iter().map(|test| match test {
             Test::OneOf(path, values) => format!("{path} is {}", values.join(" or ")),
             Test::Differs(left, right) => format!("{left} differs from {right}"),
+            Test::Has(path) => format!("{path} is there"),
             Test::Not(condition) => format!("not ({condition})"),
         });
         f.write_str(&shown.collect::<Vec<_>>().join(" and "))
@@ -111,6 +117,14 @@ fn one_of(key: &Node, name: &str, value: &Node, entities: &[Entity], problems: &
         }
     }
     Some(Test::OneOf(path, values.into_iter().map(str::to_owned).collect()))
+}
+
+fn has(value: &Node, entities: &[Entity], problems: &mut Problems) -> Option<Test> {
+    let path = read_path(value, problems)?;
+    for entity in entities {
+        find(*entity, &path, value, problems);
+    }
+    Some(Test::Has(path))
 }
 
 /// What stands there in the entity's record; a path that leads nowhere is a mistake.
@@ -226,6 +240,16 @@ mod tests {
     }
 
     #[test]
+    fn what_must_be_there_may_be_anything_but_null() {
+        let condition = read("{has: to_stage.name}").unwrap();
+        assert!(condition.holds(&json!({"to_stage": {"name": ""}})));
+        for record in [json!({"to_stage": {"name": null}}), json!({})] {
+            assert_eq!(condition.why_not(&record).as_deref(), Some("`to_stage.name` is absent"));
+            assert!(!condition.holds(&record));
+        }
+    }
+
+    #[test]
     fn mistakes_come_at_once() {
         let problems = read("a..b: x\nc: []\ndiffers: [a]\nnot: 7\n").unwrap_err();
         assert_eq!(problems.iter().map(|problem| problem.line).collect::<Vec<_>>(), [1, 2, 3, 4], "{problems}");
@@ -235,7 +259,7 @@ mod tests {
     fn what_could_never_hold_is_refused_with_line_and_hint() {
         let problems = read(
             "change_type:\n  - HIRE\n  - HIRED\nto_stage.categry: OFFER\nto_stage: x\nevidence: x\nsequence_no: one\n\
-             inferred: yes\nnot: {cause: IMPORTED}\ndiffers: [from_stage.id, too_stage.id]\njob_id: anything\n",
+             inferred: yes\nnot: {cause: IMPORTED}\ndiffers: [from_stage.id, too_stage.id]\njob_id: anything\nhas: sequence_nr\n",
         )
         .unwrap_err();
         assert_eq!(
@@ -247,7 +271,8 @@ mod tests {
              w.yaml:7: `sequence_no` is never \"one\" (write a whole number)\n\
              w.yaml:8: `inferred` is never \"yes\" (write true or false)\n\
              w.yaml:9: `cause` is never \"IMPORTED\" (did you mean \"IMPORT\"?)\n\
-             w.yaml:10: stage-change has no field \"too_stage\" (did you mean \"to_stage\"?)"
+             w.yaml:10: stage-change has no field \"too_stage\" (did you mean \"to_stage\"?)\n\
+             w.yaml:12: stage-change has no field \"sequence_nr\" (did you mean \"sequence_no\"?)"
         );
     }
 }

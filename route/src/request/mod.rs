@@ -3,6 +3,7 @@
 //! In: a tree of the change and what was joined to it. Out: a [`Request`], or the list of what is missing: a request
 //! with a hole is never made.
 
+pub(crate) mod after;
 pub(crate) mod answer;
 pub(crate) mod batch;
 mod body;
@@ -23,6 +24,7 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 use crate::context::Part;
+use after::After;
 use answer::{Created, Rule};
 use batch::BatchPlan;
 use condition::{Condition, read_path};
@@ -70,6 +72,8 @@ pub(crate) struct RequestPlan {
     /// The request of the same system, or `request.step`, that created what this one changes: it is made only if the sink
     /// has told an id of it, which it names as `created.id`; else the next request that fits is.
     pub(crate) updates: Option<String>,
+    /// It waits for what another sink has created of the same record, which it names as `after.id`.
+    pub(crate) after: Option<After>,
     /// It is made once for each application, or record, whatever comes later.
     pub(crate) once: bool,
     /// It changes something at the source, which is told before.
@@ -98,6 +102,7 @@ impl RequestPlan {
         let mut other = |key| map.get(key).map_or(Some(None), |node| node.text(problems).map(|n| Some(n.to_owned())));
         let (cancels, updates) = (other("cancels"), other("updates"));
         let once = map.get("once").map_or(Some(false), |node| node.boolean(problems));
+        let after = map.get("after").map(|node| After::read(node, &common.settings, problems));
         let writes_back = map.get("writes_back").map(|node| WritesBack::read(node, problems));
         let steps = match map.get("steps") {
             Some(steps) => step::read_steps(steps, common, problems),
@@ -106,15 +111,12 @@ impl RequestPlan {
         map.finish(problems);
         let (requires, updates, steps) = (requires?, updates?, steps?);
         let mut parts = BTreeSet::new();
-        for path in &requires {
-            see(path, updates.is_some(), &[], common, node, &mut parts, problems);
-        }
-        let writes_back = match writes_back {
-            None => None,
-            Some(read) => Some(read?),
-        };
-        for path in writes_back.iter().flat_map(WritesBack::paths) {
-            see(path, updates.is_some(), &[], common, node, &mut parts, problems);
+        // A part that is there and cannot be read was told.
+        let writes_back = writes_back.map_or(Some(None), |read| read.map(Some))?;
+        let after = after.map_or(Some(None), |read| read.map(Some))?;
+        let around = Around { updates: updates.is_some(), after: after.is_some(), common };
+        for path in requires.iter().chain(writes_back.iter().flat_map(WritesBack::paths)) {
+            around.see(path, &[], node, &mut parts, problems);
         }
         if writes_back.is_some() {
             parts.insert(Part::Application);
@@ -122,7 +124,7 @@ impl RequestPlan {
         for (at, (node, step)) in steps.iter().enumerate() {
             let before = steps.get(..at).unwrap_or_default();
             for path in step.paths() {
-                see(path, updates.is_some(), before, common, node, &mut parts, problems);
+                around.see(path, before, node, &mut parts, problems);
             }
         }
         Some(Self {
@@ -133,6 +135,7 @@ impl RequestPlan {
             parts,
             cancels: cancels?,
             updates,
+            after,
             once: once?,
             writes_back,
             steps: steps.into_iter().map(|(_, step)| step).collect(),
@@ -185,45 +188,60 @@ impl RequestPlan {
         let later = rest.iter().skip(1).flat_map(StepPlan::needs);
         let later = later.filter(|path| Part::of(path.part()) != Some(Part::Steps) && path.find(scope).is_none());
         let missing = self.requires.iter().filter(|path| !is_known(path, scope)).chain(later);
-        let missing: Vec<String> = missing.map(ToString::to_string).collect();
+        let mut missing: Vec<String> = missing.map(ToString::to_string).collect();
+        missing.extend(self.after.as_ref().and_then(|after| after.missing(tree)));
         if missing.is_empty() { first.render(&self.name, tree).map(Some) } else { Err(missing) }
     }
 }
 
-/// Notes the part that a path begins with.
-fn see(
-    path: &Path,
+/// What else is said of a request, for its paths.
+struct Around<'a> {
     updates: bool,
-    before: &[(&Node, StepPlan)],
-    common: &Common,
-    node: &Node,
-    parts: &mut BTreeSet<Part>,
-    problems: &mut Problems,
-) {
-    match Part::of(path.part()) {
-        Some(Part::Settings) => check_setting(path, common, node, problems),
-        Some(Part::Steps) => step::check_ids(path, before, node, problems),
-        Some(Part::Created) if !updates => {
-            let what = format!("\"{path}\" is known to a request that updates another");
-            problems.add(node, what, "write `updates: <request>`");
-        }
-        Some(part) => {
-            parts.insert(part);
-        }
-        None => problems.add(
-            node,
-            format!("\"{path}\" begins with \"{}\", which is not a part of a request's data", path.part()),
-            did_you_mean(path.part(), Part::ALL.iter().map(|part| part.name())),
-        ),
-    }
+    after: bool,
+    common: &'a Common,
 }
 
-fn check_setting(path: &Path, common: &Common, node: &Node, problems: &mut Problems) {
-    if !common.settings.iter().any(|setting| setting.is_at(path)) {
-        let named = path.to_string();
-        let named = named.rsplit('.').next().unwrap_or_default();
-        let hint = did_you_mean(named, common.settings.iter().map(|setting| setting.name.as_str()));
-        problems.add(node, format!("\"{path}\" is none of the system's `settings`"), hint);
+impl Around<'_> {
+    /// Notes the part that a path begins with. `before`: the steps before it; a mistake is told at `node`.
+    fn see(
+        &self,
+        path: &Path,
+        before: &[(&Node, StepPlan)],
+        node: &Node,
+        parts: &mut BTreeSet<Part>,
+        problems: &mut Problems,
+    ) {
+        let lacks = |known: &str, hint: &str, problems: &mut Problems| {
+            problems.add(node, format!("\"{path}\" is known to a request that {known}"), hint);
+        };
+        match Part::of(path.part()) {
+            Some(Part::Settings) => self.check_setting(path, node, problems),
+            Some(Part::Steps) => step::check_ids(path, before, node, problems),
+            Some(Part::Created) if !self.updates => {
+                lacks("updates another", "write `updates: <request>`", problems);
+            }
+            Some(Part::After) if !self.after => {
+                lacks("comes after another sink's", "write `after: {sink: settings.NAME, request: …}`", problems);
+            }
+            Some(part) => {
+                parts.insert(part);
+            }
+            None => problems.add(
+                node,
+                format!("\"{path}\" begins with \"{}\", which is not a part of a request's data", path.part()),
+                did_you_mean(path.part(), Part::ALL.iter().map(|part| part.name())),
+            ),
+        }
+    }
+
+    fn check_setting(&self, path: &Path, node: &Node, problems: &mut Problems) {
+        let settings = &self.common.settings;
+        if !settings.iter().any(|setting| setting.is_at(path)) {
+            let named = path.to_string();
+            let named = named.rsplit('.').next().unwrap_or_default();
+            let hint = did_you_mean(named, settings.iter().map(|setting| setting.name.as_str()));
+            problems.add(node, format!("\"{path}\" is none of the system's `settings`"), hint);
+        }
     }
 }
 

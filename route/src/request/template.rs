@@ -3,7 +3,7 @@
 //! The words are those of the vendors' mapping files, turned round: a scalar is a path; `{const: …}`,
 //! `{fields: {…}}`, `{from: path, fields: {…}}`, `{each: path, fields: {…}}`, `{each: path, value: …}`,
 //! `{first: […]}`, `{join: […], sep: " "}`, `{table: {A: a}, of: path}`, `{escaped: …}` for receivers that read `&`, `<`
-//! and `>` as their own; a list is a list. What is absent, or not in its table, becomes null: that nothing needed is so is the
+//! and `>` as their own, `{in_url: …}` for a value inside a URL; a list is a list. What is absent, or not in its table, becomes null: that nothing needed is so is the
 //! business of `requires`.
 
 use hirewire_yaml::{Map, Node, Problems, Value as Yaml};
@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::condition::read_path;
 use super::path::{Path, Scope, text_of};
+use super::url_path::in_url;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Template {
@@ -25,6 +26,8 @@ pub(crate) enum Template {
     Table(Vec<(String, Value)>, Path),
     /// Text in which `&`, `<` and `>` are written as entities.
     Escaped(Box<Template>),
+    /// Text of which nothing has a meaning in a URL.
+    InUrl(Box<Template>),
     Join {
         parts: Vec<Template>,
         sep: String,
@@ -55,6 +58,9 @@ impl Template {
         if let Some(inside) = map.get("escaped") {
             return Self::read(inside, problems).map(|inside| Self::Escaped(Box::new(inside)));
         }
+        if let Some(inside) = map.get("in_url") {
+            return Self::read(inside, problems).map(|inside| Self::InUrl(Box::new(inside)));
+        }
         if let Some(words) = map.get("table") {
             let of = map.require("of", problems).and_then(|of| read_path(of, problems));
             let mut words = words.map(problems)?;
@@ -74,7 +80,7 @@ impl Template {
             _ => {
                 problems.add(
                     node,
-                    "expected one of: const, escaped, first, join, table, or `fields` (also with `from` or `each`)",
+                    "expected one of: const, escaped, first, in_url, join, table, or `fields` (also with `from` or `each`)",
                     "a scalar is a path; an object is written as {fields: {…}}",
                 );
                 return None;
@@ -121,6 +127,7 @@ impl Template {
                 Some(text) => text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").into(),
                 None => Value::Null,
             },
+            Self::InUrl(inside) => text_of(&inside.render(scope)).map_or(Value::Null, |text| in_url(&text).into()),
             Self::Table(words, of) => {
                 let ours = of.find(scope).and_then(text_of);
                 let theirs = words.iter().find(|(word, _)| ours.as_ref() == Some(word));
@@ -154,7 +161,7 @@ impl Template {
             Self::List(parts) | Self::First(parts) | Self::Join { parts, .. } => {
                 parts.iter().for_each(|part| part.root_paths(nested, found));
             }
-            Self::Escaped(inside) => inside.root_paths(nested, found),
+            Self::Escaped(inside) | Self::InUrl(inside) => inside.root_paths(nested, found),
         }
     }
 
@@ -177,7 +184,12 @@ impl Template {
             }
             Self::From(_, inside) | Self::Each(_, inside) => inside.names(found),
             Self::List(parts) | Self::First(parts) => parts.iter().for_each(|part| part.names(found)),
-            Self::Path(_) | Self::Const(_) | Self::Escaped(_) | Self::Join { .. } | Self::Table(..) => {}
+            Self::Path(_)
+            | Self::Const(_)
+            | Self::Escaped(_)
+            | Self::InUrl(_)
+            | Self::Join { .. }
+            | Self::Table(..) => {}
         }
     }
 }
@@ -227,12 +239,13 @@ mod tests {
   word: {table: {Bob: 1, Ada: one}, of: a.name}
   wordless: {first: [{table: {Bob: 1}, of: a.name}, k]}
   safe: {escaped: {join: [{const: '<!here> &'}, a.name]}}
+  link: {join: [{const: 'https://x.example/?a='}, {in_url: {join: [a.name, {const: '&b=c d/é'}]}}], sep: ''}
 ",
             &root,
         );
         let expected = json!({"type": "hire", "name": "Ada-key", "start": "Ada", "inner": {"name": "Ada", "key": "key"},
             "none": null, "items": [{"n": "1", "key": "key"}, {"n": "2", "key": "key"}], "plain": ["1", "2"],
-            "absent": null, "mixed": ["Ada", 1, {"n": "2"}], "word": "one", "wordless": "key", "safe": "&lt;!here&gt; &amp; Ada"});
+            "absent": null, "mixed": ["Ada", 1, {"n": "2"}], "word": "one", "wordless": "key", "safe": "&lt;!here&gt; &amp; Ada", "link": "https://x.example/?a=Ada%20%26b%3Dc%20d%2F%C3%A9"});
         assert_eq!(body, expected);
     }
 

@@ -65,7 +65,7 @@ impl UrlPath {
                 Piece::Text(text) => url_path.push_str(text),
                 // Parsers of URLs read an encoded `..` as `..`: as a value it is as good as none.
                 Piece::Value(path) => match path.find(scope).and_then(text_of) {
-                    Some(text) if !matches!(text.as_str(), "" | "." | "..") => escape(&text, &mut url_path),
+                    Some(text) if !matches!(text.as_str(), "" | "." | "..") => url_path.push_str(&in_url(&text)),
                     _ => missing.push(path.to_string()),
                 },
             }
@@ -80,14 +80,16 @@ fn plain(text: &str) -> Option<String> {
 }
 
 /// Percent-encodes all but unreserved characters; a dot too, so that no segment can be `.` or `..`.
-fn escape(text: &str, into: &mut String) {
+pub(super) fn in_url(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
-            into.push(char::from(byte));
+            escaped.push(char::from(byte));
         } else {
-            into.push_str(&format!("%{byte:02X}"));
+            escaped.push_str(&format!("%{byte:02X}"));
         }
     }
+    escaped
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::ground::Ground;
 use crate::Settings;
 use crate::rehearse::{Exchange, Outcome, rehearse};
-use crate::system::{System, Systems, Takes};
+use crate::system::{System, Systems, Takes, carried};
 
 pub(super) fn cases(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
@@ -34,7 +34,15 @@ pub(super) fn settings(system: &System, fixture: &Value, http: &str, more: &str,
         told[&setting.name] = "SECRET".into();
     }
     let told = told.to_string().replace("\"SECRET\"", secret);
-    let sink = format!("sinks: {{{}: {{http: {http}, settings: {told}{more}}}}}", system.name);
+    // The sinks that it waits for are there, each of the system of its name.
+    let others = system.awaited().map(|(after, _)| {
+        let name = fixture["tree"]["settings"][&after.setting].as_str().unwrap();
+        let told: serde_json::Map<String, Value> =
+            carried(name).settings.iter().map(|setting| (setting.name.clone(), "x".into())).collect();
+        format!(", {name}: {{http: {{url: 'https://x.example'}}, settings: {}}}", Value::Object(told))
+    });
+    let others: String = others.collect();
+    let sink = format!("sinks: {{{}: {{http: {http}, settings: {told}{more}}}{others}}}", system.name);
     Ground::settings(&format!("{sink}\nroutes: {{r: {{sink: {}}}}}\n", system.name))
 }
 

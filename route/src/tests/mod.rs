@@ -1,5 +1,6 @@
 //! Tests of the whole engine without Kafka: a source, receivers and databases of their own.
 
+mod after;
 mod answers;
 mod batches;
 mod canary;

@@ -69,6 +69,7 @@ fn kind(entity: Entity, template: &Template) -> Kind {
         Template::Const(_)
         | Template::Join { .. }
         | Template::Escaped(_)
+        | Template::InUrl(_)
         | Template::Table(..)
         | Template::Object(_)
         | Template::From(..) => Kind::Text,

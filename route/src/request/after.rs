@@ -1,0 +1,54 @@
+//! A request that waits for what another sink has created of the same record.
+//!
+//! In: `after: {sink: settings.NAME, request: …}`. Out: whose id it waits for, which the request names as `after.id`.
+
+use hirewire_yaml::{Node, Problems};
+use serde_json::Value;
+
+use super::path::Path;
+use super::told::Setting;
+use crate::created::CreatedKey;
+
+#[derive(Debug, Clone)]
+pub(crate) struct After {
+    /// The setting that names the other sink.
+    pub(crate) setting: String,
+    /// The other sink's request, or `request.step`, that creates.
+    pub(crate) request: String,
+}
+
+impl After {
+    pub(super) fn read(node: &Node, settings: &[Setting], problems: &mut Problems) -> Option<Self> {
+        let mut map = node.map(problems)?;
+        let sink = map.require("sink", problems);
+        let setting = sink.and_then(|node| {
+            let text = node.text(problems)?;
+            let path = Path::parse(text);
+            let known = settings.iter().find(|setting| path.as_ref().is_some_and(|path| setting.is_at(path)));
+            if known.is_none_or(|setting| setting.is_secret) {
+                let what = format!("\"{text}\" is none of the system's `settings`");
+                problems.add(node, what, "name the setting that names the other sink: settings.NAME");
+            }
+            known.map(|setting| setting.name.clone())
+        });
+        let request = map.require("request", problems).and_then(|node| node.name(problems)).map(str::to_owned);
+        map.finish(problems);
+        Some(Self { setting: setting?, request: request? })
+    }
+
+    /// The other sink, by what ours was told.
+    pub(crate) fn sink<'a>(&self, told: &'a Value) -> &'a str {
+        told.get(&self.setting).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// What is missing as long as the other has told no id.
+    pub(super) fn missing(&self, tree: &Value) -> Option<String> {
+        let known = tree.pointer("/after/id").is_some_and(|id| !id.is_null());
+        (!known).then(|| format!("after.id (of the other sink's {})", self.request))
+    }
+
+    /// By what the other's id is kept.
+    pub(crate) fn key<'a>(&'a self, told: &'a Value, application_id: &'a str) -> CreatedKey<'a> {
+        CreatedKey { sink: self.sink(told), request: &self.request, application_id }
+    }
+}
