@@ -2,6 +2,8 @@
 //!
 //! In: a change and the wanted [`Part`]s. Out: those that are known. Deleted records are as good as absent.
 
+use std::cell::OnceCell;
+
 use hirewire_schemas::Entity;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
@@ -14,7 +16,7 @@ use crate::request::path::coded;
 
 impl Join for Store {
     fn join(&self, event: &Event, wanted: &[Part]) -> Result<Map<String, Value>, JoinError> {
-        let ids = Ids::of(self, event)?;
+        let ids = Ids::of(self, event);
         let mut parts = Map::new();
         for part in wanted {
             let value = match part {
@@ -25,18 +27,16 @@ impl Join for Store {
                 | Part::Created
                 | Part::After
                 | Part::Settings
-                | Part::Steps => {
-                    continue;
-                }
-                Part::Application => one(self, Entity::Application, ids.application.as_deref())?,
-                Part::Candidate => self.candidate(ids.candidate.as_deref())?,
-                Part::Job => one(self, Entity::Job, ids.job.as_deref())?,
-                Part::Opening => self.opening(ids.application.as_deref())?,
-                Part::Offer => json!({"accepted": self.accepted_offer(ids.application.as_deref())?}),
-                Part::Manager => self.manager(ids.job.as_deref())?,
+                | Part::Steps => continue,
+                Part::Application => ids.record()?.clone(),
+                Part::Candidate => self.candidate(ids.candidate()?)?,
+                Part::Job => one(self, Entity::Job, ids.job()?)?,
+                Part::Opening => self.opening(ids.application)?,
+                Part::Offer => json!({"accepted": self.accepted_offer(ids.application)?}),
+                Part::Manager => self.manager(ids.job()?)?,
                 Part::Documents => self.documents(&ids)?,
-                Part::Departments => self.of_job(Entity::Department, "department_ids", ids.job.as_deref())?,
-                Part::Offices => self.of_job(Entity::Office, "office_ids", ids.job.as_deref())?,
+                Part::Departments => self.of_job(Entity::Department, "department_ids", ids.job()?)?,
+                Part::Offices => self.of_job(Entity::Office, "office_ids", ids.job()?)?,
             };
             parts.insert(part.name().to_owned(), value);
         }
@@ -44,9 +44,9 @@ impl Join for Store {
     }
 
     fn is_gone(&self, event: &Event) -> Result<bool, JoinError> {
-        let ids = Ids::of(self, event)?;
-        let application = one_even_deleted(self, Entity::Application, ids.application.as_deref())?;
-        let candidate = self.last_candidate(ids.candidate.as_deref())?;
+        let ids = Ids::of(self, event);
+        let application = one_even_deleted(self, Entity::Application, ids.application)?;
+        let candidate = self.last_candidate(ids.candidate()?)?;
         Ok(is_deleted(&application) || is_deleted(&candidate))
     }
 
@@ -73,25 +73,41 @@ impl Join for Store {
     }
 }
 
-/// Whom a change is about.
-struct Ids {
-    application: Option<String>,
-    candidate: Option<String>,
-    job: Option<String>,
+/// Whom a change is about: as it says itself, else as its application does, which is read only then.
+struct Ids<'a> {
+    store: &'a Store,
+    event: &'a Event,
+    application: Option<&'a str>,
+    record: OnceCell<Value>,
 }
 
-impl Ids {
-    /// From the change itself, else from its application.
-    fn of(store: &Store, event: &Event) -> Result<Self, JoinError> {
-        let own = |name: &str| event.tree.get(name).and_then(Value::as_str).map(str::to_owned);
-        let application = event.subject().map(str::to_owned);
-        let record = one(store, Entity::Application, application.as_deref())?;
-        let of_application = |name: &str| record.get(name).and_then(Value::as_str).map(str::to_owned);
-        Ok(Self {
-            candidate: own("candidate_id").or_else(|| of_application("candidate_id")),
-            job: own("job_id").or_else(|| of_application("job_id")),
-            application,
-        })
+impl<'a> Ids<'a> {
+    fn of(store: &'a Store, event: &'a Event) -> Self {
+        Self { store, event, application: event.subject(), record: OnceCell::new() }
+    }
+
+    fn candidate(&self) -> Result<Option<&str>, JoinError> {
+        self.id("candidate_id")
+    }
+
+    fn job(&self) -> Result<Option<&str>, JoinError> {
+        self.id("job_id")
+    }
+
+    fn id(&self, name: &str) -> Result<Option<&str>, JoinError> {
+        if let Some(own) = self.event.tree.get(name).and_then(Value::as_str) {
+            return Ok(Some(own));
+        }
+        Ok(self.record()?.get(name).and_then(Value::as_str))
+    }
+
+    /// The application.
+    fn record(&self) -> Result<&Value, JoinError> {
+        if let Some(record) = self.record.get() {
+            return Ok(record);
+        }
+        let record = one(self.store, Entity::Application, self.application)?;
+        Ok(self.record.get_or_init(|| record))
     }
 }
 
@@ -160,12 +176,12 @@ impl Store {
     }
 
     /// The application's files, and those of the candidate that belong to no application.
-    fn documents(&self, ids: &Ids) -> Result<Value, JoinError> {
+    fn documents(&self, ids: &Ids<'_>) -> Result<Value, JoinError> {
         let mut documents = Vec::new();
-        if let Some(application) = &ids.application {
+        if let Some(application) = ids.application {
             documents.extend(self.owned(Entity::Attachment, Owner::Application, application)?);
         }
-        if let Some(candidate) = &ids.candidate {
+        if let Some(candidate) = ids.candidate()? {
             let all = self.owned(Entity::Attachment, Owner::Candidate, candidate)?;
             documents.extend(all.into_iter().filter(|one| one.get("application_id").is_none_or(Value::is_null)));
         }
@@ -233,6 +249,17 @@ mod tests {
     fn hire() -> Event {
         let tree = json!({"meta": {"event_id": "e", "observed_at": "2026-01-01T00:00:00Z"}, "application_id": "a"});
         Event::new(Entity::StageChange, tree).unwrap()
+    }
+
+    /// The store is asked for what is wanted and nothing more: it is the hot path of every sink.
+    #[test]
+    fn what_joins_nothing_reads_nothing() {
+        let (folder, store) = store(&[]);
+        let other = rusqlite::Connection::open(folder.path().join("c.sqlite")).unwrap();
+        other.execute_batch("DROP TABLE record").unwrap();
+        let own = [Part::Change, Part::Delivery, Part::Cancelled, Part::Created, Part::Settings, Part::Steps];
+        assert!(store.join(&hire(), &own).unwrap().is_empty());
+        assert!(store.join(&hire(), &[Part::Job]).is_err(), "whose job it is, its application knows");
     }
 
     #[test]
