@@ -21,7 +21,7 @@ fn told(proof: &Proof) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_vendor_is_read_and_believed_as_it_behaves() {
     let vendors = vendors();
-    assert!(vendors.len() >= 6, "{vendors:?}");
+    assert!(vendors.len() >= 8, "{vendors:?}");
     for folder in vendors {
         let proof = prove(&folder, &Part::All).await.unwrap_or_else(|problems| panic!("{problems}"));
         assert!(proof.findings.is_empty(), "{}{}", folder.path().display(), told(&proof));
@@ -29,6 +29,8 @@ async fn every_vendor_is_read_and_believed_as_it_behaves() {
         // What is left out is left out for a reason that the folder gives, and nothing else is.
         let webhooks = folder.rules(None).unwrap().manifest.webhook.is_some();
         let left_out = |clause| proof.left_out.iter().any(|(left, why)| *left == clause && !why.is_empty());
+        let queue = folder.rules(None).unwrap().manifest.queue.is_some();
+        assert_eq!(left_out(Clause::Queue), !queue, "{}", folder.path().display());
         assert_eq!(left_out(Clause::Signature), !webhooks, "{}", folder.path().display());
         assert!(!left_out(Clause::OneFact) && !left_out(Clause::Coverage), "{}", folder.path().display());
     }
@@ -47,7 +49,7 @@ async fn each_is_found(cases: &[Case], clause: Clause) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_on_the_time_of_creation_is_found() {
-    let cases: [Case; 4] = [
+    let cases: [Case; 5] = [
         (
             "lever",
             "{from: updated_at_start, to: updated_at_end, field: updatedAt,",
@@ -69,6 +71,13 @@ async fn a_cursor_on_the_time_of_creation_is_found() {
             "candidates",
             "after a change of the oldest row: the cursor passed a change of the row",
         ),
+        (
+            "bullhorn",
+            "then: \"dateLastModified > {from}\", field: dateLastModified",
+            "then: \"dateAdded > {from}\", field: dateAdded",
+            "jobs",
+            "after a change of the oldest row: the cursor passed a change of the row",
+        ),
         // The filter is right, and the field of the row is not: two states would be one event.
         ("lever", "field: updatedAt", "field: createdAt", "postings", "two states of a row have one identity"),
     ];
@@ -77,19 +86,23 @@ async fn a_cursor_on_the_time_of_creation_is_found() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_that_runs_ahead_of_what_lists_show_is_found() {
-    let cases: [Case; 1] = [(
-        "lever",
-        "lag: 5m\n  overlap: 10m",
-        "lag: 0s\n  overlap: 0s",
-        "postings",
-        "after a change that shows late: ",
-    )];
+    let cases: [Case; 2] = [
+        ("lever", "lag: 5m\n  overlap: 10m", "lag: 0s\n  overlap: 0s", "postings", "after a change that shows late: "),
+        // What is read as of one moment lacks what the log shows later.
+        (
+            "workday",
+            "lag: 0s\n  overlap: 10m",
+            "lag: 0s\n  overlap: 0s",
+            "Get_Job_Requisitions",
+            "after a change that shows late: ",
+        ),
+    ];
     each_is_found(&cases, Clause::Cursor).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_is_not_narrowed_or_not_paged_or_not_found_is_told() {
-    let cases: [Case; 18] = [
+    let cases: [Case; 29] = [
         ("smartrecruiters", "after: updatedAfter", "after: updatedSince", "candidates", "the list is not narrowed"),
         ("smartrecruiters", "rfc3339_ms", "rfc3339", "jobs", "the list fails with poll-refused"),
         ("smartrecruiters", "header: X-SmartToken", "header: X-Token", "users", "fails with poll-credentials"),
@@ -113,6 +126,60 @@ async fn a_list_that_is_not_narrowed_or_not_paged_or_not_found_is_told() {
         ("lever", "param: offset", "param: page", "postings", "the list fails with poll-circle"),
         ("lever", "rows: data", "rows: date", "stages", "the list fails with poll-broken-answer"),
         ("ashby", "path: job.list", "path: jobs.list", "jobs", "the list fails with poll-refused"),
+        (
+            "workday",
+            "Transaction_Date_Range_Data: {Updated_From: ",
+            "Transaction_Date_Range_Data: {Updated_Since: ",
+            "Get_Job_Requisitions",
+            "the list is not narrowed",
+        ),
+        (
+            "workday",
+            "Results.Total_Pages",
+            "Results.Pages",
+            "Get_Job_Postings",
+            "the list fails with poll-broken-answer",
+        ),
+        // The order of a request's elements counts.
+        (
+            "workday",
+            "Page: \"{page}\", Count: \"100\"}",
+            "Count: \"100\", Page: \"{page}\"}",
+            "Get_Job_Requisitions",
+            "the list fails with poll-soap-fault",
+        ),
+        (
+            "workday",
+            "auth: {username_token: {}}",
+            "auth: {basic_api_key: {password: x}}",
+            "Get_Candidates",
+            "the list fails with poll-credentials",
+        ),
+        (
+            "workday",
+            "Data.Candidate\n",
+            "Data.Candidates\n",
+            "Get_Candidates",
+            "the list fails with poll-broken-answer",
+        ),
+        ("workday", "{from: Updated_From,", "{from: Updated_Since,", "Application_History", "the list is not narrowed"),
+        (
+            "bullhorn",
+            "{after: where, first: \"id > 0\"",
+            "{after: were, first: \"id > 0\"",
+            "jobs",
+            "the list is not narrowed",
+        ),
+        ("bullhorn", "offset: {param: start}", "offset: {param: offset}", "jobs", "3 of 5 rows were not seen"),
+        ("bullhorn", "header: BhRestToken", "header: X-Token", "jobs", "the list fails with poll-credentials"),
+        ("bullhorn", "token: access_token", "token: token", "jobs", "the list fails with poll-credentials"),
+        (
+            "bullhorn",
+            "then: \"dateLastModified > {from}\"",
+            "then: \"dateModified > {from}\"",
+            "jobs",
+            "the list fails with poll-refused",
+        ),
         ("greenhouse", "auth.greenhouse.io/token", "auth.greenhouse.io/oauth", "jobs", "fails with poll-credentials"),
     ];
     each_is_found(&cases, Clause::Cursor).await;
@@ -173,6 +240,24 @@ async fn a_signature_that_is_read_otherwise_than_the_vendor_writes_it_is_found()
     ] {
         let found = Broken::new(vendor, "manifest.yaml", old, new).found(&Part::Deliveries, Clause::Signature).await;
         assert!(found.contains(part), "{vendor}: {new}: {found}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_whose_events_would_be_lost_is_found() {
+    for (old, new, part) in [
+        // What was handed out and not kept is asked for by another parameter, and is the next batch.
+        (
+            "    param: requestId\n",
+            "    param: request\n",
+            "a kill at commit 1, BeforeCommit: 12 of 48 events were not kept",
+        ),
+        ("Note,Placement,Task\"", "Note,Placement\"", "a read: 2 of 44 events were not kept"),
+        ("lastRequestId\", number: result", "lastRequestId\", number: results", "events were not kept"),
+        ("maxEvents: 100", "maxEvents: 500", "a read: 48 of 48 events were not kept"),
+    ] {
+        let found = Broken::new("bullhorn", "manifest.yaml", old, new).found(&Part::Deliveries, Clause::Queue).await;
+        assert!(found.contains(part), "{new}: {found}");
     }
 }
 

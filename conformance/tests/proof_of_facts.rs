@@ -19,7 +19,14 @@ async fn each_is_found(cases: &[Case], part: Part, clause: Clause) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_event_names_and_nobody_reads_is_found() {
     let manifest = "manifest.yaml";
-    let cases: [Case; 8] = [
+    let cases: [Case; 9] = [
+        (
+            "bullhorn",
+            manifest,
+            "    Note: {notes: entityId}\n",
+            "",
+            "thin of Note: it only names what happened, and nothing is read for it",
+        ),
         (
             "smartrecruiters",
             manifest,
@@ -83,7 +90,21 @@ async fn what_an_event_names_and_nobody_reads_is_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_move_that_becomes_several_events_or_another_time_is_found() {
     let mapping = "mapping.yaml";
-    let cases: [Case; 6] = [
+    let cases: [Case; 8] = [
+        (
+            "bullhorn",
+            mapping,
+            "entered_at: {from: dateAdded, format: epoch_ms, required: true}",
+            "entered_at: {from: dateAdded, format: epoch_s, required: true}",
+            "one-fact of submissions: one move, told by queue, is",
+        ),
+        (
+            "workday",
+            mapping,
+            "entered_at: Status_Timestamp\n\n",
+            "entered_at: Job_Application_Date\n\n",
+            "one-fact of Get_Candidates: one move, told by poll, is",
+        ),
         // The history names another stage than the webhook.
         (
             "greenhouse",
@@ -136,7 +157,14 @@ async fn a_move_that_becomes_several_events_or_another_time_is_found() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_that_deletes_nothing_is_found() {
-    let cases: [Case; 4] = [
+    let cases: [Case; 5] = [
+        (
+            "bullhorn",
+            "mapping.yaml",
+            "{from: entityEventType, is: DELETED}]}, completeness: part, delete: true, id: {first: [entityId, id]}",
+            "{from: entityEventType, is: GONE}]}, completeness: part, delete: true, id: {first: [entityId, id]}",
+            "deletes of JobSubmission deleted: a row of submissions is gone, and no record is deleted for it",
+        ),
         (
             "greenhouse",
             "mapping.yaml",

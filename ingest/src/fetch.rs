@@ -9,13 +9,15 @@ use std::time::Duration;
 use hirewire_kafka::Record;
 use hirewire_registry::{Codec, Subject, frame};
 use hirewire_schemas::Names;
-use hirewire_schemas::records::{Fetch, NameValue, Put};
+use hirewire_schemas::records::{Fetch, NameValue, Put, decode};
 use hirewire_service::Shutdown;
 use jiff::Timestamp;
 
 use crate::connection::Connection;
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// In front of a request's Avro bytes stands the registry's framing.
+const FRAME_BYTES: usize = 5;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// What is to be read: a list of the manifest, and the id of a row, or of the parent whose list it is.
@@ -32,6 +34,12 @@ impl Wanted {
     #[must_use]
     pub fn list(&self) -> &str {
         &self.stream
+    }
+
+    /// What a request asks for; `None`: the record is none.
+    pub(crate) fn read(record: &Record) -> Option<Self> {
+        let bytes = record.value.as_ref()?.get(FRAME_BYTES..)?;
+        decode::<Fetch>(hirewire_schemas::schema("Fetch")?, bytes).ok().map(Self::of)
     }
 
     /// As it was asked for.

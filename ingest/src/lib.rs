@@ -23,7 +23,7 @@ pub use credentials::{ClientSecrets, Credentials, RefreshSecrets, ServerUrls, Se
 pub use fetch::{FetchRequests, Wanted};
 pub use metrics::Metrics;
 pub use poll::probe::{Probed, probe};
-pub use poll::rehearsal::{Errands, Http, Kept, Moment, Rehearsal, Round};
+pub use poll::rehearsal::{Errands, Http, Kept, Letterbox, Moment, Rehearsal, Round};
 pub use run::{Deps, Error, Role, run};
 pub use settings::Settings;
 pub use sink::RawSink;

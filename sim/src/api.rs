@@ -164,7 +164,7 @@ async fn list_rows(
             }
             extra.extend(page.link.map(|link| ("Link".to_owned(), link)));
             if cut {
-                return truncated(&extra, page.body, rng.bool());
+                return truncated("application/json", &extra, page.body, rng.bool());
             }
             // Before the answer, so that a killed simulation counts what it told.
             let counting = tokio::task::spawn_blocking(move || api.count_served(page.rows));

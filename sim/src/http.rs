@@ -12,9 +12,14 @@ pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// An answer in JSON, with further headers.
 pub(crate) fn json(status: u16, headers: &[(String, String)], body: String) -> Response {
+    answer(status, "application/json", headers, body)
+}
+
+/// An answer, with further headers.
+pub(crate) fn answer(status: u16, content_type: &str, headers: &[(String, String)], body: String) -> Response {
     let mut builder = Response::builder()
         .status(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
-        .header("Content-Type", "application/json");
+        .header("Content-Type", content_type);
     for (name, value) in headers {
         builder = builder.header(name, value);
     }
@@ -22,15 +27,15 @@ pub(crate) fn json(status: u16, headers: &[(String, String)], body: String) -> R
 }
 
 /// Half of a body: either the connection breaks, or the vendor takes half for the whole.
-pub(crate) fn truncated(headers: &[(String, String)], body: String, breaks: bool) -> Response {
+pub(crate) fn truncated(content_type: &str, headers: &[(String, String)], body: String, breaks: bool) -> Response {
     let cut = body.char_indices().nth(body.chars().count() / 2).map_or(0, |(at, _)| at);
     if breaks {
-        let mut response = json(200, headers, String::new());
+        let mut response = answer(200, content_type, headers, String::new());
         // Promises `cut` bytes and fails before the first.
         *response.body_mut() = Body::new(Limited::new(Full::new(Bytes::from(body)), cut));
         return response;
     }
-    json(200, headers, body.get(..cut).unwrap_or("").to_owned())
+    answer(200, content_type, headers, body.get(..cut).unwrap_or("").to_owned())
 }
 
 /// The parameters of a query, decoded, in their order.

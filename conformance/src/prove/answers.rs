@@ -10,6 +10,9 @@ use super::{Answers, Kit};
 
 /// As long as a whole read.
 const THROUGHOUT: u32 = u32::MAX;
+/// Faults of SOAP: one that may be asked again, and one that gives the same again.
+const SERVER: &str = "Server.processingFault";
+const CLIENT: &str = "Client.validationError";
 /// What a vendor says with `Retry-After`.
 const WAIT_SECS: u64 = 1;
 
@@ -28,7 +31,7 @@ pub(super) async fn prove(kit: &Kit, stream: &Stream, waits: bool) -> Answers {
         // Told by the proof of the cursor.
         return answers;
     }
-    for (fault, times) in faults(kit) {
+    for (fault, times) in faults(kit, stream) {
         for when in [When::FirstPage, When::LaterPage] {
             // A first page names no page before it.
             if when == When::FirstPage && matches!(fault, Fault::Circle | Fault::PagesForgotten) {
@@ -51,7 +54,7 @@ pub(super) async fn prove(kit: &Kit, stream: &Stream, waits: bool) -> Answers {
     answers
 }
 
-fn faults(kit: &Kit) -> Vec<(Fault, u32)> {
+fn faults(kit: &Kit, stream: &Stream) -> Vec<(Fault, u32)> {
     let mut faults = vec![
         (Fault::TokenEnded, 1),
         (Fault::Status(401), THROUGHOUT),
@@ -68,6 +71,9 @@ fn faults(kit: &Kit) -> Vec<(Fault, u32)> {
     if kit.rules.paging.unknown.is_some() {
         faults.push((Fault::PagesForgotten, 1));
     }
+    if stream.request.is_some() {
+        faults.extend([(Fault::Code(SERVER), 1), (Fault::Code(SERVER), THROUGHOUT), (Fault::Code(CLIENT), 1)]);
+    }
     if kit.rules.answer.errors.is_some() {
         faults.extend([(Fault::Code("internal_error"), 1), (Fault::Code("internal_error"), THROUGHOUT)]);
     }
@@ -81,6 +87,7 @@ fn said(fault: &Fault, when: When, times: u32) -> String {
         Fault::TokenEnded => "401 once".to_owned(),
         Fault::Half => "an answer that is cut off".to_owned(),
         Fault::BrokenOff => "a connection that broke off".to_owned(),
+        Fault::Code(code @ (SERVER | CLIENT)) => format!("the SOAP fault {code}"),
         Fault::Code(code) => format!("the error {code} under 200"),
         Fault::Circle => "a page that names itself as the next".to_owned(),
         Fault::PagesForgotten => "a page that is not known any more".to_owned(),

@@ -19,10 +19,7 @@ pub(super) async fn prove(kit: &Kit, folder: &Folder, proof: &mut Proof) {
         answers.ask((report.dead_letters > 0).then(|| "it becomes a dead letter".to_owned()));
         let thin = match &fixture.kind {
             Kind::Poll(stream) => kit.manifest.api.as_ref().is_some_and(|api| api.is_thin(stream)),
-            Kind::Webhook => {
-                let event = fixture.event(&rules, &body).unwrap_or_default();
-                kit.manifest.webhook.as_ref().is_some_and(|webhook| webhook.events.is_thin(&event))
-            }
+            Kind::Webhook => kit.is_thin(&fixture.event(&rules, &body).unwrap_or_default()),
         };
         answers.ask((report.unknown && !thin).then(|| "no rule makes anything of it".to_owned()));
         proof.take(Clause::Coverage, &fixture.name, answers);
@@ -39,14 +36,15 @@ pub(super) async fn prove(kit: &Kit, folder: &Folder, proof: &mut Proof) {
         answers.ask((!known && !thin).then(|| "no rule makes anything of its rows".to_owned()));
         proof.take(Clause::Coverage, &stream.name, answers);
     }
-    let Some((webhook, told)) = kit.manifest.webhook.as_ref().zip(kit.rules.webhook.as_ref()) else { return };
-    for event in &told.events {
+    let of_manifest = || kit.manifest.events();
+    for event in kit.rules.events().filter(|_| of_manifest().next().is_some()) {
         let mut answers = Answers::default();
-        let keyed = webhook.events.subjects.contains_key(&event.name);
-        answers.ask((!keyed).then(|| "`webhook.subjects` does not name the event: it is kept as nobody's".to_owned()));
-        let known = webhook.events.is_thin(&event.name) || kit.plan.events().any(|name| name == event.name);
+        let keyed = of_manifest().any(|events| events.subjects.contains_key(&event.name));
+        let way = if kit.receives() { "webhook" } else { "queue" };
+        answers.ask((!keyed).then(|| format!("`{way}.subjects` does not name the event: it is kept as nobody's")));
+        let known = kit.is_thin(&event.name) || kit.plan.events().any(|name| name == event.name);
         answers.ask((!known).then(|| "no rule makes anything of the event, and nothing is fetched for it".to_owned()));
-        proof.take(Clause::Coverage, &event.name, answers);
+        proof.take(Clause::Coverage, &event.key, answers);
     }
     let mut answers = Answers::default();
     answers.ask(rows_are_taken(kit).await.unwrap_or_else(Some));

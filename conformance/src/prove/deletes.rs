@@ -15,8 +15,9 @@ enum By<'r> {
 
 /// Events first, then lists, in the order of `api.yaml`.
 pub(super) async fn prove(kit: &Kit, desk: Option<&Desk>, proof: &mut Proof) {
-    let events = kit.rules.webhook.iter().filter(|_| desk.is_some()).flat_map(|webhook| &webhook.events);
-    let told = events.filter(|event| event.deletes).map(|event| (event.name.as_str(), By::Event(event)));
+    let reaches = desk.is_some() || kit.queues();
+    let events = kit.rules.events().filter(|event| reaches && event.deletes);
+    let told = events.map(|event| (event.key.as_str(), By::Event(event)));
     let lists = kit.rules.streams.iter().filter_map(|stream| Some((stream.name.as_str(), stream.deletes.as_deref()?)));
     let ways: Vec<(&str, By<'_>)> = told.chain(lists.map(|(name, of)| (name, By::List(name, of)))).collect();
     if ways.is_empty() {
@@ -29,6 +30,11 @@ pub(super) async fn prove(kit: &Kit, desk: Option<&Desk>, proof: &mut Proof) {
     }
 }
 
+/// Whether a record's id is a row's: alone, or behind what tells several lists of one kind of record apart (`note/7`).
+fn names(remote_id: &str, id: &str) -> bool {
+    remote_id.strip_suffix(id).is_some_and(|front| front.is_empty() || front.ends_with('/'))
+}
+
 /// What is wrong once the first row of a list is gone.
 async fn deleted(kit: &Kit, desk: Option<&Desk>, by: By<'_>) -> Result<Option<String>, String> {
     let mut facts = Facts::new(kit, desk).await?;
@@ -39,7 +45,9 @@ async fn deleted(kit: &Kit, desk: Option<&Desk>, by: By<'_>) -> Result<Option<St
     let (id, row) = facts.vendor.with(|account| account.row(of, 0)).ok_or_else(|| format!("no row of {of}"))?;
     facts.poll(of).await?;
     let is_its = |operation| {
-        move |state: &hirewire_normalize::Published, id: &str| state.meta.op == operation && state.meta.remote_id == id
+        move |state: &hirewire_normalize::Published, id: &str| {
+            state.meta.op == operation && names(&state.meta.remote_id, id)
+        }
     };
     if !facts.normalize.states().iter().any(|state| is_its(Operation::Upsert)(state, &id)) {
         return Ok(Some(format!("a row of {of} makes no record with its id")));

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use hirewire_ingest::{Connection, Errands, Kept, Rehearsal};
 use hirewire_normalize::Rehearsal as Normalize;
-use hirewire_sim::Event;
-use hirewire_sim::vendor::{Account, Tamper, Vendor, message, sign};
+use hirewire_sim::vendor::{Account, Vendor};
+use hirewire_sim::{Event, WebhookRules};
 use jiff::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::desk::{Desk, OLD, now_ms};
+use super::carrier::Carrier;
+use super::desk::{Desk, now_ms};
 use super::scene::ROWS;
 use super::{Kit, lists};
 
@@ -26,7 +27,7 @@ const A_BIT: Duration = Duration::from_secs(30);
 
 pub(super) struct Facts<'a> {
     kit: &'a Kit,
-    desk: Option<&'a Desk>,
+    carrier: Option<Carrier<'a>>,
     pub(super) vendor: Vendor,
     connection: Arc<Connection>,
     readers: BTreeMap<String, Rehearsal>,
@@ -48,7 +49,8 @@ impl<'a> Facts<'a> {
             plan: kit.plan.clone(),
         };
         let normalize = Normalize::new(of_ours, folder.path())?;
-        Ok(Self { kit, desk, vendor, connection, readers: BTreeMap::new(), normalize, _folder: folder })
+        let carrier = Carrier::of(kit, desk, &connection).await;
+        Ok(Self { kit, carrier, vendor, connection, readers: BTreeMap::new(), normalize, _folder: folder })
     }
 
     /// Every list is read, in the order of the manifest.
@@ -85,16 +87,11 @@ impl<'a> Facts<'a> {
     /// The event of a row is delivered, and what it names is read. `row` is what the row is, or was; the event happened at
     /// `at_ms` by the vendor's clock.
     pub(super) async fn deliver(&mut self, event: &Event, row: &Value, at_ms: i64) -> Result<(), String> {
-        let Some((desk, rules)) = self.desk.zip(self.kit.rules.webhook.as_ref()) else { return Ok(()) };
-        let base = self.kit.bodies.get(&event.name);
-        let message = message(&self.kit.rules, event, base, row, &self.vendor.origin);
+        let Some(carrier) = &mut self.carrier else { return Ok(()) };
         // Where the body tells when it was sent, it tells when it happened.
-        let sent_at = if rules.body_tells_when_sent() { at_ms } else { now_ms() };
-        let delivery = sign(rules, &message, OLD.as_bytes(), sent_at, Tamper::None);
-        let (status, taken) = desk.bring("kit", &delivery).await?;
-        if taken.events.is_empty() {
-            return Err(format!("the event {} is answered {status}, and should be kept", event.name));
-        }
+        let told = self.kit.rules.webhook.as_ref().is_some_and(WebhookRules::body_tells_when_sent);
+        let sent_at = if told { at_ms } else { now_ms() };
+        let taken = carrier.bring(self.kit, &self.vendor, event, row, sent_at).await?;
         let now = self.now();
         for record in taken.events {
             self.normalize.take(record, now)?;

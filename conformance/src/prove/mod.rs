@@ -3,17 +3,20 @@
 //! The vendor is simulated by `api.yaml` and the fixtures, over HTTP, and knows nothing of the manifest; ingest polls and
 //! receives by the manifest, and knows nothing of `api.yaml`. For each list of the manifest: is every change seen
 //! ([`cursor`]), is none lost to a restart ([`restarts`]) or to a bad answer ([`answers`])? For deliveries: is the
-//! vendor's signature believed, and no other ([`signature`]), and is what they only name read ([`thin`])? For what
+//! vendor's signature believed, and no other ([`signature`])? Is each event of a queue kept ([`queue`]), and is what events
+//! only name read ([`thin`])? For what
 //! normalize makes of it by the mapping: is a move that several tell one event ([`one_fact`]), is a deletion one
 //! ([`deletes`]), is everything accounted for ([`coverage`])?
 
 mod answers;
+mod carrier;
 mod coverage;
 mod cursor;
 mod deletes;
 mod desk;
 mod facts;
 mod one_fact;
+mod queue;
 mod restarts;
 mod scene;
 mod signature;
@@ -24,7 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hirewire_ingest::manifest::{Api, Auth, BaseUrl, Manifest, Stream};
+use hirewire_ingest::manifest::{Api, Auth, BaseUrl, Events, Manifest, Stream};
 use hirewire_ingest::webhook::Verifier;
 use hirewire_ingest::{
     ClientSecrets, Connection, Credentials, Http, Inlet, Poll, RefreshSecrets, ServerUrls, SessionSecrets,
@@ -79,6 +82,8 @@ pub enum Clause {
     Answers,
     /// What the vendor signed is believed, and nothing else.
     Signature,
+    /// No event of the vendor's queue is lost.
+    Queue,
     /// What an event only names is read.
     Thin,
     /// What several tell of is one event.
@@ -97,6 +102,7 @@ impl Clause {
             Self::Restart => "restart",
             Self::Answers => "answers",
             Self::Signature => "signature",
+            Self::Queue => "queue",
             Self::Thin => "thin",
             Self::OneFact => "one-fact",
             Self::Deletes => "deletes",
@@ -146,6 +152,7 @@ pub async fn prove(folder: &Folder, part: &Part) -> Result<Proof, Problems> {
         Part::List(_) | Part::Facts => {}
         Part::All | Part::Deliveries => {
             Box::pin(signature::prove(&kit, folder, &mut proof)).await;
+            Box::pin(queue::prove(&kit, &mut proof)).await;
             Box::pin(thin::prove(&kit, &mut proof)).await;
         }
     }
@@ -224,10 +231,10 @@ impl Kit {
             };
             folder.problem(API, line, what, hint, &mut problems);
         }
-        for event in manifest.webhook.iter().flat_map(|webhook| webhook.events.thin_events()) {
-            if rules.webhook.as_ref().is_none_or(|webhook| webhook.event_named(event).is_none()) {
+        for event in manifest.events().flat_map(Events::thin_events) {
+            if !rules.events().any(|known| known.name == event) {
                 let what = format!("it does not say what the event \"{event}\" is about, and it is fetched for");
-                folder.problem(API, 0, what, "add it to `webhook.events`", &mut problems);
+                folder.problem(API, 0, what, "add it to `webhook.events` or `queue.events`", &mut problems);
             }
         }
         let bodies = bodies(folder, &rules);
@@ -241,6 +248,16 @@ impl Kit {
         self.manifest.webhook.is_some() && self.rules.webhook.is_some()
     }
 
+    /// Whether events wait at the vendor, and are read.
+    fn queues(&self) -> bool {
+        self.manifest.queue.is_some() && self.rules.has_queue()
+    }
+
+    /// Whether what the event names is read in its place.
+    fn is_thin(&self, event: &str) -> bool {
+        self.manifest.events().any(|events| events.is_thin(event))
+    }
+
     /// A connection that polls the vendor at `origin`, by the manifest in all else.
     fn polling(&self, origin: &str) -> Connection {
         let poll = self.manifest.api.as_ref().map(|api| Poll {
@@ -249,7 +266,11 @@ impl Kit {
                 BaseUrl::Shared(url) | BaseUrl::PerConnection(url) => Some(moved(url, origin)),
                 BaseUrl::Session(_) => None,
             },
-            urls: BTreeMap::new(),
+            urls: api
+                .streams
+                .iter()
+                .filter_map(|stream| Some((stream.name.clone(), moved(stream.url.as_ref()?, origin))))
+                .collect(),
             queue: "kit".to_owned(),
             interval: Duration::from_secs(1),
             lag: api.lag,
@@ -282,16 +303,14 @@ impl Kit {
 
 /// A body of each event that has one: of the first fixture, else the example of the rules.
 fn bodies(folder: &Folder, rules: &hirewire_sim::Rules) -> BTreeMap<String, Value> {
-    let Some(webhook) = &rules.webhook else { return BTreeMap::new() };
-    let examples = webhook
-        .events
-        .iter()
+    let examples = rules
+        .events()
         .filter_map(|event| Some((event.name.clone(), serde_json::from_str(event.example.as_ref()?).ok()?)));
     let mut bodies: BTreeMap<String, Value> = examples.collect();
     for fixture in folder.payloads().iter().rev().filter(|fixture| fixture.kind == Kind::Webhook) {
         let body = std::fs::read(&fixture.path).ok().and_then(|body| serde_json::from_slice(&body).ok());
         let Some(body) = body else { continue };
-        if let Some(event) = event_of(webhook, fixture.case(), &body) {
+        if let Some(event) = event_of(rules, fixture.case(), &body) {
             bodies.insert(event, body);
         }
     }

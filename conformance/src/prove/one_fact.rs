@@ -12,6 +12,7 @@ use super::{Answers, Clause, Kit, Proof, lists};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Teller {
     Webhook,
+    Queue,
     Poll,
     History,
 }
@@ -20,6 +21,7 @@ impl Teller {
     fn as_str(self) -> &'static str {
         match self {
             Self::Webhook => "webhook",
+            Self::Queue => "queue",
             Self::Poll => "poll",
             Self::History => "history",
         }
@@ -37,6 +39,7 @@ pub(super) async fn prove(kit: &Kit, desk: Option<&Desk>, proof: &mut Proof) {
     for (stream, (way, moves)) in ways {
         let tellers = [
             (Teller::Webhook, desk.is_some() && moves.event.is_some()),
+            (Teller::Queue, kit.queues() && moves.event.is_some()),
             (Teller::Poll, polled(&stream.name)),
             (Teller::History, moves.history.as_ref().is_some_and(|history| polled(&history.stream))),
         ];
@@ -113,8 +116,8 @@ async fn told(
     let row = facts.vendor.with(|account| account.row(list, 0)).map(|(_, row)| row).unwrap_or_default();
     for teller in order.iter().chain(order) {
         match teller {
-            Teller::Webhook => {
-                let event = moves.event.as_ref().and_then(|name| kit.rules.webhook.as_ref()?.event_named(name));
+            Teller::Webhook | Teller::Queue => {
+                let event = moves.event.as_ref().and_then(|name| kit.rules.event_named(name));
                 if let Some(event) = event {
                     facts.deliver(event, &row, moved_at).await?;
                 }

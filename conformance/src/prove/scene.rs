@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hirewire_ingest::manifest::Stream;
+use hirewire_ingest::manifest::{Stream, Window};
 use hirewire_ingest::{Moment, Rehearsal, Round};
+use hirewire_mapping::xml;
 use hirewire_sim::vendor::{Account, Change, Fault, Planned, Vendor, When};
 use jiff::Timestamp;
 
@@ -14,6 +15,8 @@ use super::Kit;
 pub(super) const ROWS: usize = 5;
 /// The vendor's clock begins this long before ours, so that it can be moved on and never passes ours.
 pub(super) const HOURS_BEFORE: i64 = 400 * 24;
+/// No list here has so many: who reads more reads the same page for ever.
+const MOST_ROWS_OF_A_READ: u64 = 1000;
 /// Beyond lag and delays, for the seconds of the `Date` header.
 const A_BIT_SECS: u64 = 30;
 
@@ -33,6 +36,10 @@ pub(super) struct Scene {
     pub(super) narrowed: Narrowed,
     /// Texts of rows that were committed.
     seen: BTreeSet<String>,
+    /// What ingest takes out of a row of XML.
+    leave_out: Vec<String>,
+    /// Rows show the time that the list is narrowed by.
+    has_versions: bool,
     /// By the identity of their records, where the row's time of change is part of it.
     named: BTreeMap<String, String>,
     /// What was wrong at a read, in words; each once.
@@ -65,6 +72,8 @@ impl Scene {
             list: stream.name.clone(),
             narrowed,
             seen: BTreeSet::new(),
+            leave_out: stream.leave_out.clone(),
+            has_versions: by.and_then(|by| by.window.as_ref()).is_some_and(Window::shows_changes),
             named: BTreeMap::new(),
             wrong: BTreeSet::new(),
             settled_after_secs: api.lag.as_secs() + api.overlap.as_secs() + kit.rules.visible_within_secs + A_BIT_SECS,
@@ -74,10 +83,11 @@ impl Scene {
 
     /// One round of the poller, and a look at what it committed.
     pub(super) async fn read(&mut self) -> Round {
+        self.vendor.with(|account| account.most = account.served + MOST_ROWS_OF_A_READ);
         let ended = self.rehearsal.read().await;
         for row in self.rehearsal.take() {
             let body = String::from_utf8_lossy(&row.body).into_owned();
-            if self.narrowed == Narrowed::Window {
+            if self.has_versions {
                 self.named.insert(body.clone(), row.id);
             }
             self.seen.insert(body);
@@ -96,7 +106,7 @@ impl Scene {
             Narrowed::No => false,
         };
         let rows = self.vendor.with(|account| account.rows(&self.list));
-        let passed = rows.iter().find(|row| !self.seen.contains(&row.body) && lost(row))?;
+        let passed = rows.iter().find(|row| !self.seen.contains(&self.kept(&row.body)) && lost(row))?;
         Some(format!("the cursor passed a change of the row {} that was not seen", passed.id))
     }
 
@@ -169,13 +179,13 @@ impl Scene {
     /// What is wrong now: rows that were not seen, or what was noticed at a read; `after` says what had happened.
     pub(super) fn judge(&mut self, after: &str) -> Option<String> {
         let rows = self.vendor.with(|account| account.rows(&self.list));
-        let unseen = rows.iter().filter(|row| !self.seen.contains(&row.body)).count();
+        let unseen = rows.iter().filter(|row| !self.seen.contains(&self.kept(&row.body))).count();
         let failing = self.rehearsal.failing();
         let mut told: Vec<String> = std::mem::take(&mut self.wrong).into_iter().collect();
         if unseen > 0 {
             told.push(format!("{unseen} of {} rows were not seen as they are", rows.len()));
         }
-        let own = self.vendor.with(|account| account.ever(&self.list));
+        let own = self.vendor.with(|account| account.ever(&self.list)).iter().map(|row| self.kept(row)).collect();
         if !self.seen.is_subset(&own) {
             told.push("rows came that are none of the list's".to_owned());
         }
@@ -183,6 +193,15 @@ impl Scene {
             told.push(format!("the list fails with {}", failing.join(", ")));
         }
         (!told.is_empty()).then(|| format!("{after}: {}", told.join("; ")))
+    }
+
+    /// What is kept of a row's text.
+    fn kept(&self, row: &str) -> String {
+        if self.leave_out.is_empty() {
+            return row.to_owned();
+        }
+        let split = xml::split(row.as_bytes(), &[], &self.leave_out).unwrap_or_default();
+        split.rows.first().map_or_else(|| row.to_owned(), |row| String::from_utf8_lossy(row).into_owned())
     }
 
     /// Two states of a row must not be one event: true where they are.

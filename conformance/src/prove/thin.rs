@@ -3,27 +3,33 @@
 use std::sync::Arc;
 
 use hirewire_ingest::{Errands, Kept};
-use hirewire_sim::vendor::{Account, Change, Fault, Planned, Tamper, Vendor, When, message, sign};
-use hirewire_sim::{Event, WebhookRules};
+use hirewire_sim::Event;
+use hirewire_sim::vendor::{Account, Change, Fault, Planned, Vendor, When};
 
-use super::desk::{Desk, OLD, now_ms};
+use super::carrier::Carrier;
+use super::desk::{Desk, now_ms};
 use super::scene::{HOURS_BEFORE, ROWS};
-use super::{Answers, Clause, Kit, NO_WEBHOOKS, Proof};
+use super::{Answers, Clause, Kit, Proof};
 
+const NO_EVENTS: &str = "no events are received";
 /// Rounds within which what waits is read.
 const ROUNDS: usize = 4;
 
 /// In the order of `api.yaml`.
 pub(super) async fn prove(kit: &Kit, proof: &mut Proof) {
-    let Some((webhook, rules)) = kit.manifest.webhook.as_ref().zip(kit.rules.webhook.as_ref()) else {
-        return proof.leave_out(Clause::Thin, NO_WEBHOOKS);
-    };
-    let thin = |event: &&Event| event.thin || webhook.events.is_thin(&event.name);
-    let events: Vec<&Event> = rules.events.iter().filter(thin).collect();
+    if !kit.receives() && !kit.queues() {
+        return proof.leave_out(Clause::Thin, NO_EVENTS);
+    }
+    let thin = |event: &&Event| event.thin || (kit.is_thin(&event.name) && !event.deletes);
+    let events: Vec<&Event> = kit.rules.events().filter(thin).collect();
     if events.is_empty() {
         return proof.leave_out(Clause::Thin, "its events hold what happened, and nothing is fetched for them");
     }
-    let desk = match Desk::open(kit).await {
+    let desk = match kit.receives() {
+        true => Desk::open(kit).await.map(Some),
+        false => Ok(None),
+    };
+    let desk = match desk {
         Ok(desk) => desk,
         Err(why) => {
             let mut answers = Answers::default();
@@ -33,21 +39,20 @@ pub(super) async fn prove(kit: &Kit, proof: &mut Proof) {
     };
     for event in events {
         let mut answers = Answers::default();
-        if webhook.events.is_thin(&event.name) {
-            Errand { kit, rules, desk: &desk, event }.all(&mut answers).await;
+        if kit.is_thin(&event.name) {
+            Errand { kit, desk: desk.as_ref(), event }.all(&mut answers).await;
         } else {
-            let what = "it only names what happened, and nothing is read for it: `webhook.fetch`";
+            let what = "it only names what happened, and nothing is read for it: `fetch`";
             answers.ask(Some(what.to_owned()));
         }
-        proof.take(Clause::Thin, &event.name, answers);
+        proof.take(Clause::Thin, &event.key, answers);
     }
 }
 
 /// One event, and who brings it.
 struct Errand<'a> {
     kit: &'a Kit,
-    rules: &'a WebhookRules,
-    desk: &'a Desk,
+    desk: Option<&'a Desk>,
     event: &'a Event,
 }
 
@@ -77,60 +82,63 @@ impl Errand<'_> {
 
     /// What is wrong when a row changed, and the first answer to who reads it is a fault.
     async fn after(&self, fault: Option<Fault>) -> Result<Option<String>, String> {
-        let (vendor, mut errands) = self.open().await?;
-        vendor.with(|account| account.change(&self.event.of, 0, Change::default()));
+        let mut at = self.open().await?;
+        at.vendor.with(|account| account.change(&self.event.of, 0, Change::default()));
         let told = fault.as_ref().map_or_else(String::new, |fault| format!(", and was answered {fault:?} first"));
+        let id = self.bring(&mut at).await?;
         if let Some(fault) = fault {
-            vendor.with(|account| account.plan(Planned { fault, when: When::FirstPage, times: 1 }));
+            at.vendor.with(|account| account.plan(Planned { fault, when: When::FirstPage, times: 1 }));
         }
-        let id = self.bring(&vendor, &mut errands).await?;
-        let rows = read(&mut errands).await;
-        let wrong = judge(&vendor, &errands, &id, &rows);
+        let rows = read(&mut at.errands).await;
+        let wrong = judge(&at, &id, &rows);
         Ok(wrong.map(|wrong| format!("what the event names was asked for{told}: {wrong}")))
     }
 
     /// A row that is gone when it is asked for is left alone, and what is asked for after it is read.
     async fn when_it_is_gone(&self) -> Result<Option<String>, String> {
-        let (vendor, mut errands) = self.open().await?;
-        let id = self.bring(&vendor, &mut errands).await?;
-        vendor.with(|account| account.remove(&id));
-        let rows = read(&mut errands).await;
+        let mut at = self.open().await?;
+        let id = self.bring(&mut at).await?;
+        at.vendor.with(|account| account.remove(&id));
+        let rows = read(&mut at.errands).await;
         if !rows.is_empty() {
             return Ok(Some("something is kept of what is gone by the time it is asked for".to_owned()));
         }
-        let id = self.bring(&vendor, &mut errands).await?;
-        let rows = read(&mut errands).await;
-        let wrong = judge(&vendor, &errands, &id, &rows);
+        let id = self.bring(&mut at).await?;
+        let rows = read(&mut at.errands).await;
+        let wrong = judge(&at, &id, &rows);
         Ok(wrong.map(|wrong| format!("after something that was gone when it was asked for: {wrong}")))
     }
 
     /// A vendor of its own, and who reads from it what events name.
-    async fn open(&self) -> Result<(Vendor, Errands), String> {
+    async fn open(&self) -> Result<Place<'_>, String> {
         let account = Account::new(self.kit.rules.clone(), &self.kit.examples, ROWS, HOURS_BEFORE);
         let vendor = Vendor::start(self.kit.rules.clone(), account).await;
         let vendor = vendor.map_err(|error| format!("the simulated vendor cannot listen: {error}"))?;
         let connection = Arc::new(self.kit.polling(&vendor.origin));
         let errands = self.kit.http.as_ref().and_then(|http| Errands::new(http, &connection));
-        Ok((vendor, errands.ok_or("nothing is polled, so nothing can be read")?))
+        let errands = errands.ok_or("nothing is polled, so nothing can be read")?;
+        let carrier = Carrier::of(self.kit, self.desk, &connection).await.ok_or("no event reaches anybody")?;
+        Ok(Place { vendor, errands, carrier })
     }
 
-    /// The event of the oldest row is delivered, and what it names waits. Gives the row's id.
-    async fn bring(&self, vendor: &Vendor, errands: &mut Errands) -> Result<String, String> {
+    /// The event of the oldest row is brought, and what it names waits. Gives the row's id.
+    async fn bring(&self, at: &mut Place<'_>) -> Result<String, String> {
         let of = &self.event.of;
-        let (id, row) = vendor.with(|account| account.row(of, 0)).ok_or_else(|| format!("no row of {of}"))?;
-        let base = self.kit.bodies.get(&self.event.name);
-        let message = message(&self.kit.rules, self.event, base, &row, &vendor.origin);
-        let delivery = sign(self.rules, &message, OLD.as_bytes(), now_ms(), Tamper::None);
-        let (status, taken) = self.desk.bring("kit", &delivery).await?;
-        if taken.events.len() != 1 {
-            return Err(format!("the event is answered {status}, and should be kept"));
-        }
+        let (id, row) = at.vendor.with(|account| account.row(of, 0)).ok_or_else(|| format!("no row of {of}"))?;
+        let taken = at.carrier.bring(self.kit, &at.vendor, self.event, &row, now_ms()).await?;
         if taken.wanted.is_empty() {
             return Err("what the event names is not found in it, and is not asked for".to_owned());
         }
-        errands.ask(taken.wanted);
+        at.errands.ask(taken.wanted);
         Ok(id)
     }
+}
+
+/// A vendor, who brings its events, and who reads what they name.
+struct Place<'a> {
+    vendor: Vendor,
+    errands: Errands,
+    carrier: Carrier<'a>,
 }
 
 async fn read(errands: &mut Errands) -> Vec<Kept> {
@@ -145,9 +153,9 @@ async fn read(errands: &mut Errands) -> Vec<Kept> {
 }
 
 /// What was read must be what is known by the id, or its own, as it is now.
-fn judge(vendor: &Vendor, errands: &Errands, id: &str, rows: &[Kept]) -> Option<String> {
-    let known = vendor.with(|account| account.known_by(id));
-    if !errands.are_done() {
+fn judge(at: &Place<'_>, id: &str, rows: &[Kept]) -> Option<String> {
+    let known = at.vendor.with(|account| account.known_by(id));
+    if !at.errands.are_done() {
         return Some("it is not read, and waits for ever".to_owned());
     }
     if rows.is_empty() {

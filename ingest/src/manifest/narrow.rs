@@ -93,6 +93,12 @@ pub struct Sync {
 }
 
 impl Window {
+    /// Whether a row shows the time that the filter filters.
+    #[must_use]
+    pub fn shows_changes(&self) -> bool {
+        self.field.is_some()
+    }
+
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
         let filter = if node.peek("after").is_some() {

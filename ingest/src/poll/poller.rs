@@ -147,6 +147,18 @@ impl<J: Journal> Poller<J> {
         }
     }
 
+    /// Reads what waits in the vendor's queue, as a round does in front of each list.
+    pub(super) async fn one_queue(&mut self) {
+        if let Some(position) = &mut self.queue {
+            position.hurry();
+        }
+        if let Some(rules) = Rules::of(&self.connection)
+            && let Err(failure) = self.read_queue(&rules).await
+        {
+            tracing::debug!(%failure, "the queue is read in the next round");
+        }
+    }
+
     async fn round(&mut self, rules: &Rules) -> ControlFlow<()> {
         let mut lanes = std::mem::take(&mut self.lanes);
         let mut ended = ControlFlow::Continue(());

@@ -54,6 +54,16 @@ impl Position {
         let kept = cursor.and_then(|cursor| cursor.next_page.as_ref()?.parse().ok());
         Self { kept, sure: false, due: Instant::now(), requests, lane: Lane::named(LANE) }
     }
+
+    /// The code of what failed last, if it fails.
+    pub(super) fn failing(&self) -> Option<&'static str> {
+        self.lane.failing
+    }
+
+    /// It is read the next time that anybody looks.
+    pub(super) fn hurry(&mut self) {
+        self.due = Instant::now();
+    }
 }
 
 impl<J: Journal> Poller<J> {

@@ -1,6 +1,6 @@
 //! One list of a connection, polled as it is in earnest, with what would be committed kept in memory.
 //!
-//! For the proof of a vendor's folder (`hirewire vendor prove`): the poller, its requests and its cursors are those of
+//! Or what events named, or the queue of its events. For the proof of a vendor's folder (`hirewire vendor prove`): the poller, its requests and its cursors are those of
 //! the service; only the journal is another, and can end the poller at any commit, as a kill does.
 
 use std::collections::HashMap;
@@ -21,10 +21,12 @@ use super::fetch::{Fetches, LANE, Queue};
 use super::journal::{CursorCodec, Journal, NotCommitted, key};
 use super::lane::Lane;
 use super::poller::{Poller, TURN};
+use super::queue;
 use crate::connection::Connection;
-use crate::fetch::Wanted;
+use crate::fetch::{FetchRequests, Wanted};
 use crate::metrics::Metrics;
 use crate::topics::Topics;
+use crate::webhook::Taken;
 
 /// Cursors have a partition of their own, rows do not: so they are told apart.
 const PARTITION: i32 = 0;
@@ -69,6 +71,14 @@ pub struct Errands {
     poller: Poller<Memory>,
     queue: Arc<Queue>,
     asked: i64,
+}
+
+/// The queue of a connection, read as it is in earnest.
+pub struct Letterbox {
+    http: Http,
+    connection: Arc<Connection>,
+    memory: Arc<Memory>,
+    poller: Poller<Memory>,
 }
 
 /// Where a poller is killed.
@@ -187,6 +197,60 @@ impl Errands {
     }
 }
 
+impl Letterbox {
+    /// `None`: the connection is not polled, or the vendor has no queue.
+    #[must_use]
+    pub fn new(http: &Http, connection: &Arc<Connection>) -> Option<Self> {
+        connection.manifest.queue.as_ref()?;
+        let memory = Arc::new(Memory::default());
+        let poller = of_queue(http, connection, &memory)?;
+        Some(Self { http: http.clone(), connection: connection.clone(), memory, poller })
+    }
+
+    /// Reads what waits, as one round of the service does. Makes the queue, if there is none.
+    pub async fn read(&mut self) -> Round {
+        let memory = self.memory.clone();
+        let ended = tokio::select! {
+            () = Box::pin(self.poller.one_queue()) => Round::Over,
+            () = memory.killed.notified() => Round::Killed,
+        };
+        if ended == Round::Killed
+            && let Some(poller) = of_queue(&self.http, &self.connection, &self.memory)
+        {
+            self.poller = poller;
+        }
+        ended
+    }
+
+    /// The poller is killed at the commit after `commits` others.
+    pub fn kill_after(&mut self, commits: usize, moment: Moment) {
+        self.memory.with(|state| state.kill = Some((commits, moment)));
+    }
+
+    /// The code of what failed last, if the queue cannot be read.
+    #[must_use]
+    pub fn failing(&self) -> Option<&'static str> {
+        self.poller.queue.as_ref().and_then(queue::Position::failing)
+    }
+
+    /// What was committed since this was asked last, in its order.
+    #[must_use]
+    pub fn take(&mut self) -> Taken {
+        self.memory.with(|state| Taken {
+            events: std::mem::take(&mut state.rows).into_iter().map(|kept| kept.record).collect(),
+            wanted: std::mem::take(&mut state.wanted),
+        })
+    }
+}
+
+fn of_queue(http: &Http, connection: &Arc<Connection>, memory: &Arc<Memory>) -> Option<Poller<Memory>> {
+    let mut poller = of_lanes(http, connection, Vec::new(), memory)?;
+    let kept = memory.with(|state| state.cursors.get(&key(&connection.name, queue::LANE)).cloned());
+    let requests = FetchRequests::ready(poller.topics.fetch.clone(), 0);
+    poller.queue = Some(queue::Position::new(kept.as_ref(), requests));
+    Some(poller)
+}
+
 fn poller(http: &Http, connection: &Arc<Connection>, list: &str, memory: &Arc<Memory>) -> Option<Poller<Memory>> {
     let cursors = memory.with(|state| state.cursors.clone());
     let mut lanes = Lane::all(connection, connection.manifest.api.as_ref()?, &cursors);
@@ -236,6 +300,8 @@ struct Memory {
 #[derive(Default)]
 struct State {
     rows: Vec<Kept>,
+    /// What events asked for.
+    wanted: Vec<Wanted>,
     cursors: HashMap<String, Cursor>,
     /// Commits until the poller is killed.
     kill: Option<(usize, Moment)>,
@@ -276,6 +342,11 @@ impl Journal for Memory {
 impl State {
     fn keep(&mut self, record: &Record) -> Option<()> {
         let value = record.value.as_ref()?;
+        // A request to fetch has no headers.
+        if record.partition.is_none() && record.headers.is_empty() {
+            self.wanted.push(Wanted::read(record)?);
+            return Some(());
+        }
         if record.partition.is_none() {
             let (_, id) = record.headers.iter().find(|(name, _)| &**name == "ce_id")?;
             let id = String::from_utf8_lossy(id).into_owned();

@@ -7,7 +7,6 @@ use axum::Router;
 use bytes::Bytes;
 use hirewire_kafka::{Record, SendError};
 use hirewire_schemas::Names;
-use hirewire_schemas::records::{Fetch, decode};
 
 use super::{ReceiverLimits, router};
 use crate::connection::{Connection, Directory};
@@ -18,14 +17,12 @@ use crate::topics::Topics;
 
 const MEBIBYTE: usize = 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
-/// In front of a request's Avro bytes stands the registry's framing.
-const FRAME_BYTES: usize = 5;
 
 /// The deliveries that were kept, and what they asked for.
 #[derive(Clone, Default)]
 pub struct Inbox(Arc<Mutex<Taken>>);
 
-/// What came into an [`Inbox`].
+/// Events that were kept, delivered or read from a queue.
 #[derive(Default)]
 pub struct Taken {
     /// Raw records, in their order.
@@ -53,18 +50,12 @@ impl RawSink for Inbox {
         let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A request to fetch has no headers.
         if record.headers.is_empty() {
-            taken.wanted.extend(wanted(&record));
+            taken.wanted.extend(Wanted::read(&record));
         } else {
             taken.events.push(record);
         }
         Ok(())
     }
-}
-
-/// What a request to fetch asks for.
-fn wanted(record: &Record) -> Option<Wanted> {
-    let bytes = record.value.as_ref()?.get(FRAME_BYTES..)?;
-    decode::<Fetch>(hirewire_schemas::schema("Fetch")?, bytes).ok().map(Wanted::of)
 }
 
 /// Receives for these connections, at `/v1/webhooks/<connection>`.

@@ -3,9 +3,13 @@
 //! In: the text of that file. Out: [`Rules`], checked. Nothing here knows the manifest: a wrong cursor there must meet
 //! the right filter here.
 
+mod auth;
+mod event;
 mod moves;
 mod paging;
+mod queue;
 mod read;
+mod soap;
 mod stream;
 mod webhook;
 
@@ -13,13 +17,17 @@ use std::collections::BTreeMap;
 
 use hirewire_yaml::{Map, Node, Problem, Problems, parse};
 
+pub(crate) use auth::{Auth, SessionLogin, Token};
+pub use event::Event;
 pub(crate) use moves::Moves;
 pub(crate) use paging::{Next, Order, Paging};
+pub(crate) use queue::QueueRules;
 use read::{optional, section, text};
+pub(crate) use soap::SoapRules;
 pub use stream::Stream;
 pub(crate) use stream::{End, Format, Owner, Times};
 pub(crate) use webhook::{Claim, Part, SentAt, SignatureRules, Signed};
-pub use webhook::{Encoding, Event, WebhookRules};
+pub use webhook::{Encoding, WebhookRules};
 
 /// The file as it stood when the program was built.
 pub const GREENHOUSE_API: &str = include_str!("../../../vendors/greenhouse/api.yaml");
@@ -29,14 +37,20 @@ pub const GREENHOUSE_API: &str = include_str!("../../../vendors/greenhouse/api.y
 pub struct Rules {
     /// In front of each list's path: `/v3`, or nothing.
     pub base_path: String,
-    pub auth: Auth,
+    pub(crate) auth: Auth,
     /// Headers that each request must have, in lower case, and the status of an answer to one that has not.
     pub required_headers: BTreeMap<String, u16>,
     pub send: Send,
+    /// Parameters that each request for rows must have; without them it is answered 400.
+    pub required_params: Vec<String>,
+    /// `None`: nothing is asked for by SOAP.
+    pub(crate) soap: Option<SoapRules>,
     pub paging: Paging,
     pub answer: Answer,
     /// `None`: the vendor gives no tokens for what changed since.
     pub sync: Option<Sync>,
+    /// The parameter that takes conditions on fields of a row (`streams` may be narrowed by it); `None`: there is none.
+    pub conditions: Option<String>,
     /// Most ids that one filter takes.
     pub max_ids: usize,
     pub rate: Rate,
@@ -44,33 +58,10 @@ pub struct Rules {
     pub visible_within_secs: u64,
     /// `None`: the vendor sends none.
     pub webhook: Option<WebhookRules>,
+    /// `None`: no events wait at the vendor.
+    pub(crate) queue: Option<QueueRules>,
     /// In the order of the file: a list stands behind the list of its owners.
     pub streams: Vec<Stream>,
-}
-
-/// How a request proves who asks.
-#[derive(Debug, Clone)]
-pub enum Auth {
-    /// A key as the user of HTTP Basic: without a password, or with any.
-    ApiKey {
-        any_password: bool,
-    },
-    /// A key in a header of its own, behind this text.
-    KeyHeader {
-        header: String,
-        before: String,
-    },
-    ClientCredentials(Token),
-}
-
-/// OAuth 2 client credentials: where a token is asked for, and how long it is good.
-#[derive(Debug, Clone)]
-pub struct Token {
-    pub path: String,
-    pub grant_type: String,
-    pub lifetime_secs: u64,
-    /// Where its answer says until when, as an instant.
-    pub expiry_field: String,
 }
 
 /// How parameters travel.
@@ -141,12 +132,30 @@ impl Rules {
         self.streams.iter().find(|stream| stream.name == name)
     }
 
+    /// What events tell, of those of which it is said: delivered, or left in the queue.
+    pub fn events(&self) -> impl Iterator<Item = &Event> {
+        let delivered = self.webhook.iter().flat_map(|webhook| &webhook.events);
+        delivered.chain(self.queue.iter().flat_map(|queue| &queue.events))
+    }
+
+    /// What is said of an event.
+    #[must_use]
+    pub fn event_named(&self, key: &str) -> Option<&Event> {
+        self.events().find(|event| event.key == key)
+    }
+
+    /// Whether events wait at the vendor until somebody reads them.
+    #[must_use]
+    pub fn has_queue(&self) -> bool {
+        self.queue.is_some()
+    }
+
     /// `None`: requests are not proven by tokens.
     #[must_use]
-    pub fn token(&self) -> Option<&Token> {
+    pub(crate) fn token(&self) -> Option<&Token> {
         match &self.auth {
             Auth::ClientCredentials(token) => Some(token),
-            Auth::ApiKey { .. } | Auth::KeyHeader { .. } => None,
+            Auth::ApiKey { .. } | Auth::KeyHeader { .. } | Auth::SessionLogin(_) | Auth::UsernameToken => None,
         }
     }
 }
@@ -154,50 +163,37 @@ impl Rules {
 fn read_rules(root: &Node, problems: &mut Problems) -> Option<Rules> {
     let mut map = root.map(problems)?;
     let base_path = text(&mut map, "base_path", problems);
-    let auth = map.require("auth", problems).and_then(|node| read_auth(node, problems));
+    let auth = map.require("auth", problems).and_then(|node| Auth::read(node, problems));
     let required_headers = required_headers(&mut map, problems);
     let send = map.require("send", problems);
     let send = send.and_then(|node| node.choice(&[("query", Send::Query), ("json_body", Send::JsonBody)], problems));
+    let required_params = read::texts(&mut map, "required_params", problems);
+    let soap = optional(&mut map, "soap", problems, SoapRules::read);
     let times = section(&mut map, "times", problems, Times::read);
     let paging = section(&mut map, "paging", problems, Paging::read);
     let answer = optional(&mut map, "answer", problems, read_answer);
     let sync = optional(&mut map, "sync", problems, read_sync);
-    let max_ids = section(&mut map, "filters", problems, |m, p| {
+    let filters = section(&mut map, "filters", problems, |m, p| {
         m.require("unknown_params", p)?.choice(&[("ignored", ())], p)?;
         let operators = m.get("operators").map(|node| read::list(node, p));
         if operators.is_some_and(|found| found.is_none_or(|words| words != ["gt", "gte", "lt", "lte"])) {
             p.add(m.node(), "the simulator knows the operators gt, gte, lt, lte only", "");
         }
-        m.get("max_ids").map_or(Some(u64::MAX), |node| node.whole(1, p))
+        let conditions = m.get("conditions").map_or(Some(None), |node| node.text(p).map(|name| Some(name.to_owned())));
+        Some((m.get("max_ids").map_or(Some(u64::MAX), |node| node.whole(1, p))?, conditions?))
     });
     let rate = section(&mut map, "rate_limit", problems, read_rate);
     let lag = section(&mut map, "lag", problems, |m, p| m.require("visible_within_secs", p)?.whole(0, p));
     let webhook = optional(&mut map, "webhook", problems, WebhookRules::read);
+    let queue = optional(&mut map, "queue", problems, QueueRules::read);
     // What only the story of a company needs to know: which of two undocumented ways it takes.
     optional(&mut map, "application_stages", problems, |m, p| m.require("rows", p)?.choice(&[("either", ())], p));
     let streams = map.require("streams", problems).zip(times.as_ref());
     let streams = streams.and_then(|(node, times)| stream::read_all(node, times, problems));
-    for event in webhook.iter().flatten().flat_map(|webhook| &webhook.events) {
-        if streams.as_ref().is_some_and(|streams: &Vec<Stream>| streams.iter().all(|stream| stream.name != event.of)) {
-            let (file, what) = (root.file.to_string(), format!("no list \"{}\"", event.of));
-            problems.push(Problem { file, line: event.line, what, hint: "`of` names one of `streams`".to_owned() });
-        }
-    }
-    for (stream, moves) in
-        streams.iter().flatten().flat_map(|stream| stream.moves.iter().map(move |moves| (stream, moves)))
-    {
-        let known = |name: &String| streams.iter().flatten().any(|stream| stream.name == *name);
-        let events = || webhook.iter().flatten().flat_map(|webhook| &webhook.events);
-        let list = moves.history.as_ref().map(|history| &history.stream).filter(|name| !known(name));
-        let event = moves.event.as_ref().filter(|name| !events().any(|event| event.name == **name));
-        for what in list
-            .map(|name| format!("no list \"{name}\""))
-            .into_iter()
-            .chain(event.map(|name| format!("no event \"{name}\"")))
-        {
-            let hint = "`moves` names a list of `streams` and an event of `webhook.events`".to_owned();
-            problems.push(Problem { file: root.file.to_string(), line: stream.line, what, hint });
-        }
+    let delivered = webhook.iter().flatten().flat_map(|webhook| &webhook.events);
+    let events: Vec<&Event> = delivered.chain(queue.iter().flatten().flat_map(|queue| &queue.events)).collect();
+    if let Some(streams) = &streams {
+        check_names(root, streams, &events, problems);
     }
     map.finish(problems);
     Some(Rules {
@@ -205,38 +201,47 @@ fn read_rules(root: &Node, problems: &mut Problems) -> Option<Rules> {
         auth: auth?,
         required_headers: required_headers?,
         send: send?,
+        required_params: required_params?,
+        soap: soap?,
         paging: paging?,
         answer: answer?.unwrap_or(Answer { rows: None, errors: None }),
         sync: sync?,
-        max_ids: usize::try_from(max_ids?).unwrap_or(usize::MAX),
+        conditions: filters.clone()?.1,
+        max_ids: usize::try_from(filters?.0).unwrap_or(usize::MAX),
         rate: rate?,
         visible_within_secs: lag?,
         webhook: webhook?,
+        queue: queue?,
         streams: streams?,
     })
 }
 
-fn read_auth(node: &Node, problems: &mut Problems) -> Option<Auth> {
-    let (kind, value) = node.tagged(&["api_key", "key_header", "client_credentials"], problems)?;
-    let mut map = value.map(problems)?;
-    let auth = match kind {
-        "api_key" => {
-            let any = map.get("password").map_or(Some(false), |node| node.choice(&[("any", true)], problems));
-            Some(Auth::ApiKey { any_password: any? })
-        }
-        "key_header" => Some(Auth::KeyHeader {
-            header: text(&mut map, "header", problems)?,
-            before: map.get("before").map_or(Some(""), |node| node.text(problems))?.to_owned(),
-        }),
-        _ => Some(Auth::ClientCredentials(Token {
-            path: text(&mut map, "path", problems)?,
-            grant_type: text(&mut map, "grant_type", problems)?,
-            lifetime_secs: map.require("lifetime_secs", problems)?.whole(1, problems)?,
-            expiry_field: text(&mut map, "expiry_field", problems)?,
-        })),
+/// Whatever names a list or an event names one that is there.
+fn check_names(root: &Node, streams: &[Stream], events: &[&Event], problems: &mut Problems) {
+    let known = |name: &String| streams.iter().any(|stream| stream.name == *name);
+    let mut add = |line, what, hint: &str| {
+        problems.push(Problem { file: root.file.to_string(), line, what, hint: hint.to_owned() });
     };
-    map.finish(problems);
-    auth
+    for event in events.iter().filter(|event| !known(&event.of)) {
+        add(event.line, format!("no list \"{}\"", event.of), "`of` names one of `streams`");
+    }
+    for stream in streams {
+        if let Some((of, _)) = stream.part_of.as_ref().filter(|(of, _)| !known(of)) {
+            add(stream.line, format!("no list \"{of}\""), "`part_of` names one of `streams`");
+        }
+        for moves in &stream.moves {
+            let list = moves.history.as_ref().map(|history| &history.stream).filter(|name| !known(name));
+            let event = moves.event.as_ref().filter(|name| !events.iter().any(|event| event.key == **name));
+            let list = list.map(|name| format!("no list \"{name}\""));
+            for what in list.into_iter().chain(event.map(|name| format!("no event \"{name}\""))) {
+                add(
+                    stream.line,
+                    what,
+                    "`moves` names a list of `streams` and an event of `webhook.events` or `queue.events`",
+                );
+            }
+        }
+    }
 }
 
 fn required_headers(map: &mut Map<'_>, problems: &mut Problems) -> Option<BTreeMap<String, u16>> {

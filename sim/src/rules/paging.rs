@@ -56,7 +56,11 @@ pub enum Next {
         url: Option<String>,
         /// The place of the boolean that says whether this is the last page.
         last: Option<String>,
+        /// The place of the number of pages.
+        total: Option<String>,
     },
+    /// The parameter that takes how many rows stand before the page. Nothing says whether one follows.
+    Offset { param: String },
 }
 
 impl Next {
@@ -64,16 +68,19 @@ impl Next {
     #[must_use]
     pub fn param(&self) -> &str {
         match self {
-            Self::Link { param } | Self::Token { param, .. } | Self::Number { param, .. } => param,
+            Self::Link { param } | Self::Token { param, .. } | Self::Number { param, .. } | Self::Offset { param } => {
+                param
+            }
         }
     }
 
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let (kind, value) = node.tagged(&["link", "token", "number"], problems)?;
+        let (kind, value) = node.tagged(&["link", "token", "number", "offset"], problems)?;
         let mut map = value.map(problems)?;
         let param = text(&mut map, "param", problems);
         let next = match kind {
             "link" => Some(Self::Link { param: param? }),
+            "offset" => Some(Self::Offset { param: param? }),
             "token" => {
                 let field = text(&mut map, "field", problems);
                 let more = place(&mut map, "more", problems);
@@ -82,10 +89,12 @@ impl Next {
             }
             _ => {
                 let (url, last) = (place(&mut map, "url", problems)?, place(&mut map, "last", problems)?);
-                if url.is_none() && last.is_none() {
-                    problems.add(node, "nothing says whether a page follows", "name the place of `url` or of `last`");
+                let total = place(&mut map, "total", problems)?;
+                if url.is_none() && last.is_none() && total.is_none() {
+                    let hint = "name the place of `url`, of `last` or of `total`";
+                    problems.add(node, "nothing says whether a page follows", hint);
                 }
-                Some(Self::Number { param: param?, url, last })
+                Some(Self::Number { param: param?, url, last, total })
             }
         };
         map.finish(problems);

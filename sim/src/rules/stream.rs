@@ -42,6 +42,12 @@ pub struct Stream {
     pub keyed: bool,
     /// The answer is one row: it is its owner, told in full, and has the owner's id.
     pub single: bool,
+    /// It is asked for by SOAP: its request is the element `<operation>_Request`, its answer `<operation>_Response`.
+    pub operation: Option<String>,
+    /// Further fields that hold an id of the row's own.
+    pub ids: Vec<String>,
+    /// Its rows are those of another list whose field holds the owner's id.
+    pub part_of: Option<(String, String)>,
     /// How one row is asked for by its id.
     pub by_id: Option<ById>,
     /// Field of a row's id; `None`: rows have none.
@@ -164,9 +170,11 @@ fn read_one(name: &str, line: usize, times: &Times, map: &mut Map<'_>, problems:
         map.get(key).map_or(Some(None), |node| node.text(problems).map(|text| Some(text.to_owned())))
     };
     let (path, id, created, changed) = (word("path")?, word("id")?, word("created")?, word("changed")?);
+    let operation = word("operation")?;
     let (stage, status, signed_anew, example, rows, deletes) =
         (word("stage")?, word("status")?, word("signed_anew")?, word("example")?, word("rows")?, word("deletes")?);
     let moves = Moves::read_all(map.get("moves"), problems)?;
+    let part_of = optional(map, "part_of", problems, |m, p| Some((text(m, "stream", p)?, text(m, "field", p)?)))?;
     let nameless = flag(map, "nameless", problems)?;
     let single = flag(map, "single", problems)?;
     let owner = optional(map, "owner", problems, read_owner)?;
@@ -192,6 +200,9 @@ fn read_one(name: &str, line: usize, times: &Times, map: &mut Map<'_>, problems:
         rows,
         keyed: flag(map, "keyed", problems)?,
         single,
+        operation,
+        ids: texts(map, "ids", problems)?,
+        part_of,
         by_id,
         id: (!nameless).then(|| id.unwrap_or_else(|| "id".to_owned())),
         times: Times {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use hirewire_yaml::{Map, Node, Problems};
 
-use super::read::{flag, list, pairs, section, text, texts};
+use super::event::Event;
+use super::read::{list, pairs, section, text, texts};
 
 #[derive(Debug, Clone)]
 pub struct WebhookRules {
@@ -24,26 +25,6 @@ pub struct WebhookRules {
     pub ping: bool,
     /// What events tell, of those of which it is said.
     pub events: Vec<Event>,
-}
-
-/// An event, and the row that it is about.
-#[derive(Debug, Clone)]
-pub struct Event {
-    pub name: String,
-    /// The list of that row.
-    pub of: String,
-    /// Place in the body → field of the row that stands there.
-    pub body: BTreeMap<String, String>,
-    /// A path behind the base path, with fields of the row in braces: the header `Link` leads there.
-    pub link: Option<String>,
-    /// It names what happened and does not hold it.
-    pub thin: bool,
-    /// The row is gone.
-    pub deletes: bool,
-    /// A body as JSON, of an event of which there is no fixture.
-    pub example: Option<String>,
-    /// Where it stands in the file.
-    pub line: usize,
 }
 
 /// HMAC-SHA256, written as `<prefix><encoded hash>`.
@@ -153,44 +134,6 @@ impl WebhookRules {
     #[must_use]
     pub fn body_tells_when_sent(&self) -> bool {
         matches!(self.signature.sent_at, Some(SentAt::Field(_)))
-    }
-
-    /// What is said of an event.
-    #[must_use]
-    pub fn event_named(&self, name: &str) -> Option<&Event> {
-        self.events.iter().find(|event| event.name == name)
-    }
-}
-
-impl Event {
-    fn read_all(map: &mut Map<'_>, problems: &mut Problems) -> Option<Vec<Self>> {
-        let Some(node) = map.get("events") else { return Some(Vec::new()) };
-        let mut events = Vec::new();
-        for (key, name, body) in node.map(problems)?.entries() {
-            let Some(mut map) = body.map(problems) else { continue };
-            let event = Self::read(name, key.line, &mut map, problems);
-            map.finish(problems);
-            events.extend(event);
-        }
-        Some(events)
-    }
-
-    fn read(name: &str, line: usize, map: &mut Map<'_>, problems: &mut Problems) -> Option<Self> {
-        let of = text(map, "of", problems);
-        let mut word = |key: &'static str| {
-            map.get(key).map_or(Some(None), |node| node.text(problems).map(|text| Some(text.to_owned())))
-        };
-        let (link, example) = (word("link")?, word("example")?);
-        Some(Self {
-            name: name.to_owned(),
-            of: of?,
-            body: pairs(map, "body", problems)?,
-            link,
-            thin: flag(map, "thin", problems)?,
-            deletes: flag(map, "deletes", problems)?,
-            example,
-            line,
-        })
     }
 }
 

@@ -7,9 +7,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::body::{at, at_mut, every, insert as put_or_add, put, scalar};
+use super::body::{at, every, insert as put_or_add, put, scalar};
 use super::fault::{Fault, Planned, When};
 use super::fixtures::Examples;
+use super::login::Logins;
+use super::queue::Queue;
+use super::row::{in_the_form, marked, moved, new_id};
+use super::xml::text;
 use crate::clock::now_ms;
 use crate::rules::{Moves, Owner, Rules, Stream};
 
@@ -35,8 +39,13 @@ pub struct Account {
     fault: Option<Planned>,
     /// Rows in all answers so far.
     pub served: u64,
+    /// Once that many rows were given, requests are answered 503: whoever reads on reads the same for ever.
+    pub most: u64,
     /// When each request for a page came, by our clock.
     pub asked: Vec<std::time::Instant>,
+    pub(super) logins: Logins,
+    /// `None`: nobody made it.
+    pub(super) queue: Option<Queue>,
     /// What is done when the next page was given that another one follows.
     between: Option<(String, usize)>,
 }
@@ -99,10 +108,13 @@ impl Account {
             tokens: 0,
             fault: None,
             served: 0,
+            most: u64::MAX,
             asked: Vec::new(),
+            logins: Logins::default(),
+            queue: None,
             between: None,
         };
-        for stream in &rules.streams {
+        for stream in rules.streams.iter().filter(|stream| stream.part_of.is_none()) {
             account.fill(stream, rows);
         }
         account
@@ -136,6 +148,11 @@ impl Account {
         };
         if let Some(place) = &stream.id {
             put(&mut value, place, id.clone());
+        }
+        for place in &stream.ids {
+            if let Some(own) = at(&value, place).map(|like| new_id(Some(like), list.len())) {
+                put(&mut value, place, own);
+            }
         }
         put(&mut value, &stream.times.created, stream.times.write(created));
         if let Some(place) = &stream.times.changed
@@ -311,7 +328,23 @@ impl Account {
     #[must_use]
     pub fn known_by(&self, id: &str) -> Vec<String> {
         let own = |row: &&Row| row.id == id || row.owner.first().is_some_and(|owner| owner == id);
-        self.lists.values().flatten().filter(own).map(|row| row.newest.value.to_string()).collect()
+        let known = self.rules.streams.iter().flat_map(|stream| {
+            let rows: Vec<&Row> = match &stream.part_of {
+                Some((of, field)) => {
+                    let is_its = |row: &&Row| at(&row.newest.value, field).and_then(scalar).is_some_and(|of| of == id);
+                    self.lists.get(of).into_iter().flatten().filter(is_its).collect()
+                }
+                None => self.lists.get(&stream.name).into_iter().flatten().filter(own).collect(),
+            };
+            rows.into_iter().map(|row| text(&self.rules, stream, &row.newest.value))
+        });
+        known.collect()
+    }
+
+    /// Something happened that the vendor leaves in the queue: its exact text there. `None`: nobody made a queue that takes it.
+    pub fn tell(&mut self, event: Value) -> Option<String> {
+        let rules = self.rules.clone();
+        self.queue.as_mut()?.put(rules.queue.as_ref()?, event)
     }
 
     /// What was shown before this instant, a run that begins with the token will not show; `None`: no token of ours.
@@ -328,9 +361,10 @@ impl Account {
             let id = row.owner.first()?;
             Some(self.lists.get(stream)?.iter().find(|owner| owner.id == *id)?.newest.clone())
         };
+        let Some(stream) = self.rules.stream(list) else { return Vec::new() };
         let shown = |row: &Row| {
             let clock = of_owner(row).unwrap_or_else(|| row.newest.clone());
-            let (id, body) = (row.id.clone(), row.newest.value.to_string());
+            let (id, body) = (row.id.clone(), text(&self.rules, stream, &row.newest.value));
             Shown { id, changed: clock.changed, visible_at: clock.visible_at, body }
         };
         self.lists.get(list).into_iter().flatten().map(shown).collect()
@@ -339,21 +373,35 @@ impl Account {
     /// The texts of all rows that a list has, or ever had.
     #[must_use]
     pub fn ever(&self, list: &str) -> BTreeSet<String> {
+        let Some(stream) = self.rules.stream(list) else { return BTreeSet::new() };
         let rows = self.lists.get(list).into_iter().flatten();
         let versions = rows.flat_map(|row| std::iter::once(&row.newest).chain(&row.older));
-        versions.map(|version| version.value.to_string()).collect()
+        versions.map(|version| text(&self.rules, stream, &version.value)).collect()
     }
 
-    /// The rows of a list, or of one owner's, each in the version that is shown now.
-    pub(super) fn visible(&self, list: &str, owner: &[String]) -> Vec<(&Row, &Version)> {
+    /// The rows of a list, or of one owner's, each in the version that is shown now; of those that happened up to `as_of`.
+    pub(super) fn visible(&self, stream: &Stream, owner: &[String], as_of: i64) -> Vec<(&Row, &Version)> {
+        let (list, field) = match &stream.part_of {
+            Some((of, field)) => (of, Some(field)),
+            None => (&stream.name, None),
+        };
+        let is_its = |row: &&Row| match field {
+            Some(field) => at(&row.newest.value, field).and_then(scalar).as_ref() == owner.first(),
+            None => row.owner == owner,
+        };
+        let rows = self.lists.get(list).into_iter().flatten().filter(is_its);
         let now = self.now();
-        let rows = self.lists.get(list).into_iter().flatten().filter(|row| row.owner == owner);
-        rows.filter_map(|row| Some((row, row.at(now)?))).collect()
+        rows.filter_map(|row| Some((row, row.at(now, as_of)?))).collect()
+    }
+
+    /// Whether any row of a list has this field.
+    pub(super) fn has_field(&self, list: &str, field: &str) -> bool {
+        self.lists.get(list).into_iter().flatten().any(|row| at(&row.newest.value, field).is_some())
     }
 
     /// The row of a list with this id, as it is shown now.
     pub(super) fn one(&self, list: &str, id: &str) -> Option<&Version> {
-        self.lists.get(list)?.iter().find(|row| row.id == id)?.at(self.now())
+        self.lists.get(list)?.iter().find(|row| row.id == id)?.at(self.now(), i64::MAX)
     }
 
     /// Whether a list that is one per row of another one is there for `owner`.
@@ -377,7 +425,10 @@ impl Account {
         planned.times -= 1;
         let fault = planned.fault.clone();
         match fault {
-            Fault::TokenEnded => self.tokens += 1,
+            Fault::TokenEnded => {
+                self.tokens += 1;
+                self.logins.end();
+            }
             Fault::PagesForgotten => self.generation += 1,
             _ => {}
         }
@@ -397,9 +448,10 @@ impl Account {
 }
 
 impl Row {
-    /// The version that is shown at an instant; `None`: the row is not.
-    fn at(&self, instant: i64) -> Option<&Version> {
-        std::iter::once(&self.newest).chain(self.older.iter().rev()).find(|version| version.visible_at <= instant)
+    /// The version that is shown at an instant, of those that happened up to `as_of`; `None`: the row is not.
+    fn at(&self, instant: i64, as_of: i64) -> Option<&Version> {
+        let versions = std::iter::once(&self.newest).chain(self.older.iter().rev());
+        versions.into_iter().find(|version| version.visible_at <= instant && version.changed <= as_of)
     }
 }
 
@@ -410,51 +462,4 @@ fn owners(row: &Row, owner: &Owner) -> Vec<Vec<String>> {
     }
     let values = owner.within.iter().flat_map(|place| every(&row.newest.value, place));
     values.map(|value| vec![row.id.clone(), value]).collect()
-}
-
-/// A row at another stage.
-fn moved(value: &mut Value, moves: &Moves, to: &BTreeMap<String, Value>, time: Value) {
-    for (place, wanted) in to {
-        put_or_add(value, place, wanted.clone());
-    }
-    // Not into what there is none of: a row that is not rejected has no time of that.
-    let none = |place: &str| to.iter().any(|(key, wanted)| wanted.is_null() && place.starts_with(key.as_str()));
-    for place in moves.at.iter().filter(|place| !none(place)) {
-        put_or_add(value, place, time.clone());
-    }
-    if let Some(appends) = &moves.appends {
-        let fields =
-            appends.row.iter().map(|(field, place)| (field.clone(), at(value, place).cloned().unwrap_or_default()));
-        let entry = fields.chain([(appends.at.clone(), time)]).collect();
-        if let Some(Value::Array(entries)) = at_mut(value, &appends.place) {
-            entries.push(Value::Object(entry));
-        }
-    }
-}
-
-/// No two states of a row are the same.
-fn marked(value: &mut Value, mark: u64) {
-    if let Some(object) = value.as_object_mut() {
-        object.insert("changeOfTheKit".to_owned(), mark.into());
-    }
-}
-
-/// An id as a number where `like` is one.
-fn in_the_form(like: Option<&Value>, id: &str) -> Value {
-    match (like, id.parse::<i64>()) {
-        (Some(Value::Number(_)), Ok(number)) => number.into(),
-        _ => id.into(),
-    }
-}
-
-/// An id in the form of `like`, that no other row of a list has.
-fn new_id(like: Option<&Value>, index: usize) -> Value {
-    match like {
-        Some(Value::Number(number)) => {
-            let base = number.as_i64().unwrap_or(1);
-            (base + 1_000_000 * i64::try_from(index).unwrap_or(0)).into()
-        }
-        Some(Value::String(text)) => format!("{text}-{index}").into(),
-        _ => index.to_string().into(),
-    }
 }

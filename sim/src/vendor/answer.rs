@@ -15,24 +15,35 @@ use super::account::Account;
 use super::body::{insert, scalar};
 use super::fault::{Fault, When};
 use super::page::{Page, Params, page};
+use super::queue::{self, Queue};
+use super::xml as soap;
 use super::{CLIENT, KEY, State};
 use crate::clock::iso_ms;
-use crate::http::{json, query_pairs, text, truncated};
+use crate::http::{self, json, query_pairs, text, truncated};
 use crate::rules::{Auth, Next, Refusal, Rules, Send, Stream, Token};
 
 const MAX_BODY: usize = 1024 * 1024;
+const JSON: &str = "application/json";
+const XML: &str = "text/xml;charset=UTF-8";
 
 pub(super) async fn answer(Shared(state): Shared<Arc<State>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, MAX_BODY).await.unwrap_or_default();
+    let mut soap = state.rules.soap.as_ref().and_then(|soap| soap::Request::read(soap, &body));
     let asked = Asked {
         method: parts.method,
         path: parts.uri.path().to_owned(),
-        params: match state.rules.send {
-            Send::Query => query_pairs(parts.uri.query().unwrap_or_default()),
-            Send::JsonBody => fields(&body),
+        params: match (&mut soap, state.rules.send) {
+            (Some(request), _) => std::mem::take(&mut request.params),
+            (None, Send::Query) => {
+                let form = text(&parts.headers, "content-type") == Some("application/x-www-form-urlencoded");
+                let form = String::from_utf8_lossy(if form { &body } else { &[] });
+                [query_pairs(parts.uri.query().unwrap_or_default()), query_pairs(&form)].concat()
+            }
+            (None, Send::JsonBody) => fields(&body),
         },
         headers: parts.headers,
+        soap,
     };
     let (mut response, now) = state.with(|account| (asked.answer(&state, account), account.now()));
     let date = Timestamp::from_millisecond(now).unwrap_or_default().strftime("%a, %d %b %Y %H:%M:%S GMT");
@@ -54,6 +65,8 @@ struct Asked {
     path: String,
     params: Params,
     headers: HeaderMap,
+    /// `None`: it is no request by SOAP.
+    soap: Option<soap::Request>,
 }
 
 impl Asked {
@@ -62,39 +75,53 @@ impl Asked {
         if let Some(token) = rules.token().filter(|token| token.path == self.path) {
             return self.give_token(token, account);
         }
+        if let Auth::SessionLogin(login) = &rules.auth {
+            let base_url = format!("{}{}/", state.origin, rules.base_path);
+            if let Some(answer) = account.logins.answer(login, &self.path, &self.params, &base_url) {
+                return answer;
+            }
+        }
         account.asked.push(std::time::Instant::now());
         if !self.is_proven(&rules.auth, account) {
-            return json(401, &[], "{\"errors\":[\"unauthorized\"]}".to_owned());
+            return match rules.soap.as_ref().filter(|_| self.soap.is_some()) {
+                Some(soap) => soap_fault(&soap.login),
+                None => json(401, &[], "{\"errors\":[\"unauthorized\"]}".to_owned()),
+            };
         }
-        let method = if rules.send == Send::Query { Method::GET } else { Method::POST };
+        if let Some(answer) = self.of_the_queue(rules, account) {
+            return answer;
+        }
+        let method = if rules.send == Send::Query && self.soap.is_none() { Method::GET } else { Method::POST };
         if self.method != method {
             return json(405, &[], String::new());
         }
-        if rules.send == Send::JsonBody && text(&self.headers, "content-type") != Some("application/json") {
+        if rules.send == Send::JsonBody
+            && self.soap.is_none()
+            && text(&self.headers, "content-type") != Some("application/json")
+        {
             return json(415, &[], String::new());
         }
         if let Some((_, status)) = rules.required_headers.iter().find(|(name, _)| !self.headers.contains_key(*name)) {
             return json(*status, &[], "{\"errors\":[\"a header is missing\"]}".to_owned());
         }
         let Some(target) = self.target(rules) else { return json(404, &[], "{}".to_owned()) };
+        if rules.required_params.iter().any(|name| self.param(name).is_none()) {
+            return json(400, &[], "{\"errors\":[\"a parameter is missing\"]}".to_owned());
+        }
+        if self.soap.as_ref().is_some_and(|request| !request.ordered) {
+            return soap_fault("Client.validationError");
+        }
         let later = self.params.iter().any(|(name, _)| name == rules.paging.next.param());
         let fault = account.meet(if later { When::LaterPage } else { When::FirstPage });
-        match fault {
-            Some(Fault::Status(status)) => return json(status, &[], "{\"errors\":[\"a fault\"]}".to_owned()),
-            Some(Fault::RetryAfter(status, secs)) => {
-                let name = rules.rate.retry_header.clone().unwrap_or_else(|| "Retry-After".to_owned());
-                return json(status, &[(name, secs.to_string())], "{}".to_owned());
-            }
-            Some(Fault::TokenEnded) => return json(401, &[], "{}".to_owned()),
-            Some(Fault::Code(code)) => return refused(rules, &Refusal { status: 400, error: code.to_owned() }),
-            Some(Fault::Half | Fault::BrokenOff | Fault::Circle | Fault::PagesForgotten) | None => {}
+        if let Some(refusal) = self.refusing(rules, fault.as_ref()) {
+            return refusal;
         }
         let (streams, owner) = match target {
             Target::Row(streams, id) => {
                 let found = streams.into_iter().find_map(|stream| Some((stream, account.one(&stream.name, &id)?)));
                 let Some((stream, version)) = found else { return json(404, &[], "{}".to_owned()) };
                 let place = stream.by_id.as_ref().and_then(|by_id| by_id.row.as_deref());
-                return told(&[], around(place, version.value.clone()), fault.as_ref());
+                return told(JSON, &[], around(place, version.value.clone()).to_string(), fault.as_ref());
             }
             Target::Lists(streams, owner) => (streams, owner),
         };
@@ -102,14 +129,61 @@ impl Asked {
         if let Some(of) = stream.owner.as_ref().filter(|of| !account.has_lists_of(of, &owner)) {
             return refused(rules, &Refusal { status: 404, error: of.gone.clone() });
         }
+        if account.served > account.most {
+            return json(503, &[], "{}".to_owned());
+        }
         match page(rules, account, &streams, &owner, &self.params) {
             Ok(page) => {
                 account.served += page.rows.len() as u64;
                 account.page_was_given(page.next.is_some());
                 self.give(state, stream, page, fault)
             }
+            Err(_) if self.soap.is_some() => soap_fault("Client.validationError"),
             Err(refusal) => refused(rules, &refusal),
         }
+    }
+
+    /// `None`: the request is for something else. A fault meets the requests for the next batch.
+    fn of_the_queue(&self, rules: &Rules, account: &mut Account) -> Option<Response> {
+        let queue = rules.queue.as_ref()?;
+        let path = self.path.strip_prefix(&rules.base_path)?.strip_prefix('/')?;
+        let is_last = places_in(&queue.last_path, path).is_some();
+        places_in(&queue.path, path).filter(|_| !is_last).map(|_| ()).or(is_last.then_some(()))?;
+        let gone = json(404, &[], "{}".to_owned());
+        let next = !is_last && self.method == Method::GET && self.param(&queue.again).is_none();
+        let fault = if next { account.meet(When::FirstPage) } else { None };
+        let rows = account.page_rows;
+        let answer = match (&self.method, is_last, &mut account.queue) {
+            (&Method::PUT, false, kept) => Queue::make(kept, queue, &self.params),
+            (_, _, None) => return Some(gone),
+            (_, true, Some(kept)) => kept.told_last(queue),
+            // What is refused hands nothing out; what is cut off did.
+            (_, false, Some(_))
+                if matches!(fault, Some(Fault::Status(_) | Fault::RetryAfter(..) | Fault::TokenEnded)) =>
+            {
+                return self.refusing(rules, fault.as_ref());
+            }
+            (_, false, Some(kept)) => kept.hand_out(queue, &self.params, rows),
+        };
+        Some(match answer {
+            queue::Answer::Body(body) => told(JSON, &[], body, fault.as_ref()),
+            queue::Answer::Refused(status) => json(status, &[], "{}".to_owned()),
+        })
+    }
+
+    /// The answer to a request that a fault refuses; `None`: it does not.
+    fn refusing(&self, rules: &Rules, fault: Option<&Fault>) -> Option<Response> {
+        Some(match fault? {
+            Fault::Status(status) => json(*status, &[], "{\"errors\":[\"a fault\"]}".to_owned()),
+            Fault::RetryAfter(status, secs) => {
+                let name = rules.rate.retry_header.clone().unwrap_or_else(|| "Retry-After".to_owned());
+                json(*status, &[(name, secs.to_string())], "{}".to_owned())
+            }
+            Fault::TokenEnded => json(401, &[], "{}".to_owned()),
+            Fault::Code(code) if self.soap.is_some() => soap_fault(code),
+            Fault::Code(code) => refused(rules, &Refusal { status: 400, error: (*code).to_owned() }),
+            Fault::Half | Fault::BrokenOff | Fault::Circle | Fault::PagesForgotten => return None,
+        })
     }
 
     fn give_token(&self, token: &Token, account: &Account) -> Response {
@@ -134,6 +208,11 @@ impl Asked {
                 decoded.is_some_and(|user| user.starts_with(format!("{KEY}:").as_bytes()))
             }
             Auth::KeyHeader { header, before } => text(&self.headers, header) == Some(&format!("{before}{KEY}")),
+            Auth::UsernameToken => match &self.soap {
+                Some(request) => request.login.as_ref().is_some_and(|(name, word)| name == CLIENT && word == KEY),
+                None => given == Some(&format!("Basic {}", STANDARD.encode(format!("{CLIENT}:{KEY}")))),
+            },
+            Auth::SessionLogin(login) => account.logins.is_open(text(&self.headers, &login.header)),
             Auth::ClientCredentials(_) => given == Some(&format!("Bearer t{}", account.tokens)),
         }
     }
@@ -141,7 +220,8 @@ impl Asked {
     /// What is asked for.
     fn target<'r>(&self, rules: &'r Rules) -> Option<Target<'r>> {
         let path = self.path.strip_prefix(&rules.base_path)?.strip_prefix('/')?;
-        let listed = || rules.streams.iter().filter(|stream| stream.listed);
+        let asked = self.soap.as_ref().map(|request| request.operation.as_str());
+        let listed = || rules.streams.iter().filter(|stream| stream.listed && stream.operation.as_deref() == asked);
         // An exact path before one with a place in it: `opportunities/deleted` is no opportunity.
         let exact: Vec<&Stream> = listed().filter(|stream| stream.path == path).collect();
         if let Some(first) = exact.first() {
@@ -180,8 +260,24 @@ impl Asked {
             let link = format!("<{}{}?{param}={}>; rel=\"next\"", state.origin, self.path, encode(next));
             headers.push(("Link".to_owned(), link));
         }
+        if stream.operation.is_some() {
+            return told(XML, &headers, self.envelope(rules, stream, page), fault.as_ref());
+        }
         let body = self.body(state, stream, page, next);
-        told(&headers, body, fault.as_ref())
+        told(JSON, &headers, body.to_string(), fault.as_ref())
+    }
+
+    /// The same by SOAP.
+    fn envelope(&self, rules: &Rules, stream: &Stream, page: Page) -> String {
+        let mut rest = Value::Null;
+        if let Next::Number { total: Some(total), .. } = &rules.paging.next {
+            insert(&mut rest, total, page.pages.into());
+        }
+        if let Some(soap) = &rules.soap {
+            insert(&mut rest, &soap.count, page.rows.len().into());
+        }
+        let rows: Vec<Value> = page.rows.into_iter().map(|(_, row)| row).collect();
+        soap::answer(rules, stream, &rest, &rows)
     }
 
     /// The rows with what stands around them.
@@ -202,7 +298,7 @@ impl Asked {
             insert(&mut body, &errors.flag, true.into());
         }
         match &rules.paging.next {
-            Next::Link { .. } => {}
+            Next::Link { .. } | Next::Offset { .. } => {}
             Next::Token { field, more, encoded, .. } => {
                 if let Some(more) = more {
                     insert(&mut body, more, next.is_some().into());
@@ -211,7 +307,10 @@ impl Asked {
                     insert(&mut body, field, if *encoded { encode(&next) } else { next }.into());
                 }
             }
-            Next::Number { param, url, last } => {
+            Next::Number { param, url, last, total } => {
+                if let Some(total) = total {
+                    insert(&mut body, total, page.pages.into());
+                }
                 if let Some(last) = last {
                     insert(&mut body, last, next.is_none().into());
                 }
@@ -252,12 +351,17 @@ fn around(place: Option<&str>, value: Value) -> Value {
 }
 
 /// An answer, or what a fault makes of it.
-fn told(headers: &[(String, String)], body: Value, fault: Option<&Fault>) -> Response {
+fn told(content_type: &str, headers: &[(String, String)], body: String, fault: Option<&Fault>) -> Response {
     match fault {
-        Some(Fault::Half) => truncated(headers, body.to_string(), false),
-        Some(Fault::BrokenOff) => truncated(headers, body.to_string(), true),
-        _ => json(200, headers, body.to_string()),
+        Some(Fault::Half) => truncated(content_type, headers, body, false),
+        Some(Fault::BrokenOff) => truncated(content_type, headers, body, true),
+        _ => http::answer(200, content_type, headers, body),
     }
+}
+
+/// SOAP 1.1, section 6.2: a fault comes with 500.
+fn soap_fault(code: &str) -> Response {
+    http::answer(500, XML, &[], soap::fault(code))
 }
 
 /// A refusal as the vendor tells it.

@@ -4,14 +4,18 @@ use serde_json::Value;
 
 use super::body::{at, insert, scalar};
 use super::delivery::Message;
-use crate::rules::{Claim, Event, Rules, WebhookRules};
+use crate::rules::{Claim, Event, Rules};
 
 /// The delivery of an event about `row`: `base`, with what stands in the row put where the event has it. Its link leads
 /// to the vendor at `origin`.
 #[must_use]
 pub fn message(rules: &Rules, event: &Event, base: Option<&Value>, row: &Value, origin: &str) -> Message {
     let mut body = base.cloned().unwrap_or_else(|| serde_json::json!({}));
-    if let Some(Claim::Field(place)) = rules.webhook.as_ref().map(|webhook| &webhook.event) {
+    let delivered = rules.webhook.as_ref().and_then(|webhook| match &webhook.event {
+        Claim::Field(place) => Some(place),
+        Claim::Header(_) => None,
+    });
+    if let Some(place) = delivered.or(rules.queue.as_ref().map(|queue| &queue.name)) {
         insert(&mut body, place, event.name.as_str().into());
     }
     for (place, field) in &event.body {
@@ -26,12 +30,14 @@ pub fn message(rules: &Rules, event: &Event, base: Option<&Value>, row: &Value, 
     Message { event: event.name.clone(), body, link }
 }
 
-/// The event that a delivery says it is; `case` is what the header says where a header does.
+/// The event that a body says it is; `case` is what the header says where a header does.
 #[must_use]
-pub fn event_of(rules: &WebhookRules, case: &str, body: &Value) -> Option<String> {
-    match &rules.event {
-        Claim::Header(_) => Some(case.to_owned()),
-        Claim::Field(place) => at(body, place).and_then(scalar),
+pub fn event_of(rules: &Rules, case: &str, body: &Value) -> Option<String> {
+    match (rules.webhook.as_ref().map(|webhook| &webhook.event), &rules.queue) {
+        (Some(Claim::Header(_)), _) => Some(case.to_owned()),
+        (Some(Claim::Field(place)), _) => at(body, place).and_then(scalar),
+        (None, Some(queue)) => at(body, &queue.name).and_then(scalar),
+        (None, None) => None,
     }
 }
 

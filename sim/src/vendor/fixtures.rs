@@ -7,12 +7,13 @@ use hirewire_yaml::{Problem, Problems};
 use serde_json::Value;
 
 use super::body::{at, scalar};
+use super::xml;
 use crate::rules::{Rules, Stream};
 
 /// Rows by the name of their list; none of one that nobody asks for.
 pub type Examples = BTreeMap<String, Vec<Value>>;
 
-/// Reads `poll__<list>.json` and `poll__<list>__<case>.json` of `folder`, whose rows stand where `rules` say.
+/// Reads `poll__<list>.json` and `poll__<list>__<case>.json` (or `.xml`) of `folder`, whose rows stand where `rules` say.
 ///
 /// # Errors
 /// Rows without an id or a place that `rules` name, files that are no such answer. `file` is the name of the rules in messages.
@@ -58,12 +59,14 @@ fn missing_place<'s>(stream: &'s Stream, rows: &[Value]) -> Option<&'s str> {
 }
 
 fn files(folder: &Path, stream: &str) -> Vec<std::path::PathBuf> {
-    let (exact, case) = (format!("poll__{stream}.json"), format!("poll__{stream}__"));
+    let (exact, case) = (format!("poll__{stream}"), format!("poll__{stream}__"));
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut found: Vec<_> = entries
         .filter(|entry| {
             let name = entry.file_name().to_string_lossy().into_owned();
-            name == exact || (name.starts_with(&case) && name.ends_with(".json"))
+            [".json", ".xml"]
+                .iter()
+                .any(|end| name == format!("{exact}{end}") || (name.starts_with(&case) && name.ends_with(end)))
         })
         .map(|entry| entry.path())
         .collect();
@@ -73,7 +76,11 @@ fn files(folder: &Path, stream: &str) -> Vec<std::path::PathBuf> {
 
 /// A row that is given by its id stands alone, as the answer does, or in a list like the others.
 fn rows_of(rules: &Rules, stream: &Stream, path: &Path) -> Option<Vec<Value>> {
-    let answer: Value = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+    let answer = std::fs::read(path).ok()?;
+    if stream.operation.is_some() {
+        return xml::rows(&answer, stream.place(rules).as_deref()?);
+    }
+    let answer: Value = serde_json::from_slice(&answer).ok()?;
     if stream.single || !stream.listed {
         let place = if stream.single { &stream.rows } else { &stream.by_id.as_ref()?.row };
         return place.as_ref().map_or(Some(&answer), |place| at(&answer, place)).map(|row| vec![row.clone()]);

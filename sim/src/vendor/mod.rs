@@ -6,11 +6,16 @@
 mod account;
 mod answer;
 mod body;
+mod condition;
 mod delivery;
 mod event;
 mod fault;
 mod fixtures;
+mod login;
 mod page;
+mod queue;
+mod row;
+mod xml;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::account::{Account, Row, Version};
 use super::body::{at, scalar};
+use super::condition::{self, Condition, Test};
 use crate::clock::parse_ms;
 use crate::rules::{End, Next, Order, Refusal, Rules, Stream};
 
@@ -20,6 +21,8 @@ pub(super) struct Page {
     pub(super) next: Option<String>,
     /// The token of the next run, of a last page that has a row in its run.
     pub(super) sync: Option<String>,
+    /// How many pages there are.
+    pub(super) pages: usize,
 }
 
 /// What the cursor of a page holds.
@@ -52,8 +55,8 @@ pub(super) fn page(
     owner: &[String],
     params: &Params,
 ) -> Result<Page, Refusal> {
-    let Some(first) = streams.first() else { return Ok(Page { rows: Vec::new(), next: None, sync: None }) };
-    let counted = matches!(rules.paging.next, Next::Number { .. });
+    let Some(first) = streams.first() else { return Ok(Page { rows: Vec::new(), next: None, sync: None, pages: 0 }) };
+    let counted = matches!(rules.paging.next, Next::Number { .. } | Next::Offset { .. });
     let cursor = if counted { None } else { cursor_of(rules, account, params)? };
     let run = match &cursor {
         Some(cursor) => cursor.run,
@@ -62,11 +65,14 @@ pub(super) fn page(
     let own = cursor.as_ref().filter(|cursor| !cursor.params.is_empty()).map_or(params, |cursor| &cursor.params);
     let size = if first.paged { size_of(rules, own)?.min(account.page_rows) } else { u64::MAX };
     let order = order_of(rules, own)?;
+    let conditions = conditions(rules, account, streams, own)?;
+    let as_of = as_of(rules, first, own)?;
     let mut fitting = Vec::new();
     for stream in streams {
-        for (row, version) in account.visible(&stream.name, owner) {
+        for (row, version) in account.visible(stream, owner, as_of) {
             let in_run = run.is_none_or(|run| version.visible_at >= run.since);
-            if in_run && fits(stream, own, row, version)? {
+            let meets = conditions.iter().all(|condition| meets(condition, stream, row, version));
+            if in_run && meets && fits(stream, own, row, version)? {
                 fitting.push((key(order, row, version), version));
             }
         }
@@ -77,14 +83,19 @@ pub(super) fn page(
         fitting.retain(|(key, _)| if ascending { *key > cursor.after } else { *key < cursor.after });
     }
     let size = usize::try_from(size).unwrap_or(usize::MAX);
-    let number = if counted { number_of(rules, params)? } else { 1 };
-    fitting.drain(..fitting.len().min(size.saturating_mul(number - 1)));
+    let number = if counted { number_of(rules, params)? } else { 0 };
+    let pages = fitting.len().div_ceil(size);
+    let before = if matches!(rules.paging.next, Next::Offset { .. }) { number } else { size.saturating_mul(number) };
+    fitting.drain(..fitting.len().min(before));
     let more = fitting.len() > size;
     fitting.truncate(size);
     let last = fitting.last().filter(|_| more).map(|(key, _)| key.clone());
     let next = last.map(|after| {
-        if counted {
-            return (number + 1).to_string();
+        match rules.paging.next {
+            // Pages are counted from 1.
+            Next::Number { .. } => return (number + 2).to_string(),
+            Next::Offset { .. } => return (number + size).to_string(),
+            Next::Link { .. } | Next::Token { .. } => {}
         }
         let params = if rules.paging.alone.is_some() { own.clone() } else { Params::new() };
         write(rules, &Cursor { generation: account.generation, after, run, params })
@@ -92,7 +103,7 @@ pub(super) fn page(
     let empty = cursor.is_none() && fitting.is_empty();
     let sync = run.filter(|_| next.is_none() && !empty).map(|run| format!("s{}", run.began));
     let rows = fitting.iter().map(|((_, id), version)| (id.clone(), version.value.clone()));
-    Ok(Page { rows: rows.collect(), next, sync })
+    Ok(Page { rows: rows.collect(), next, sync, pages })
 }
 
 fn value<'p>(params: &'p Params, name: &str) -> Option<&'p str> {
@@ -130,11 +141,49 @@ fn size_of(rules: &Rules, params: &Params) -> Result<u64, Refusal> {
     size.ok_or_else(|| Refusal { status: 400, error: "invalid_page_size".to_owned() })
 }
 
-/// Which page is asked for, where they are counted.
+/// How many pages stand before the one that is asked for; or how many rows, where these are counted.
 fn number_of(rules: &Rules, params: &Params) -> Result<usize, Refusal> {
-    let Some(text) = value(params, rules.paging.next.param()) else { return Ok(1) };
-    let number = text.parse().ok().filter(|number| *number > 0);
+    let Some(text) = value(params, rules.paging.next.param()) else { return Ok(0) };
+    let first = usize::from(matches!(rules.paging.next, Next::Number { .. }));
+    let number = text.parse().ok().and_then(|number: usize| number.checked_sub(first));
     number.ok_or_else(|| Refusal { status: 400, error: "invalid_page".to_owned() })
+}
+
+/// Up to when what happened is shown: always, or until the moment that all pages of a list are of.
+fn as_of(rules: &Rules, stream: &Stream, params: &Params) -> Result<i64, Refusal> {
+    let as_of = rules.soap.as_ref().filter(|_| stream.operation.is_some()).and_then(|soap| soap.as_of.as_ref());
+    let Some(text) = as_of.and_then(|param| value(params, param)) else { return Ok(i64::MAX) };
+    parse_ms(text).ok_or_else(|| Refusal { status: 400, error: "invalid_instant".to_owned() })
+}
+
+/// The conditions that rows must meet. A field that no row has is refused.
+fn conditions(
+    rules: &Rules,
+    account: &Account,
+    streams: &[&Stream],
+    params: &Params,
+) -> Result<Vec<Condition>, Refusal> {
+    let Some(text) = rules.conditions.as_ref().and_then(|param| value(params, param)) else { return Ok(Vec::new()) };
+    let known = |condition: &Condition| {
+        streams.iter().any(|stream| {
+            let times = std::iter::once(&stream.times.created).chain(&stream.times.changed);
+            times.into_iter().any(|time| *time == condition.field) || account.has_field(&stream.name, &condition.field)
+        })
+    };
+    let read = condition::parse(text).filter(|conditions| conditions.iter().all(known));
+    read.ok_or_else(|| Refusal { status: 400, error: "invalid_condition".to_owned() })
+}
+
+fn meets(condition: &Condition, stream: &Stream, row: &Row, version: &Version) -> bool {
+    let found = at(&version.value, &condition.field).filter(|value| !value.is_null());
+    match &condition.test {
+        Test::Null => found.is_none(),
+        Test::Is(text) => found.and_then(scalar).is_some_and(|value| value == *text),
+        Test::Number(compared, than) => {
+            let number = time(stream, row, version, &condition.field).or_else(|| found?.as_i64());
+            number.is_some_and(|number| compared.holds(number, *than))
+        }
+    }
 }
 
 fn order_of(rules: &Rules, params: &Params) -> Result<Order, Refusal> {
@@ -225,14 +274,16 @@ fn write(rules: &Rules, cursor: &Cursor) -> String {
     match rules.paging.next {
         // Of brackets, quotes and commas: what must be encoded shows who forgets it.
         Next::Token { encoded: true, .. } => text,
-        Next::Token { .. } | Next::Link { .. } | Next::Number { .. } => URL_SAFE_NO_PAD.encode(text),
+        Next::Token { .. } | Next::Link { .. } | Next::Number { .. } | Next::Offset { .. } => {
+            URL_SAFE_NO_PAD.encode(text)
+        }
     }
 }
 
 fn read(rules: &Rules, text: &str) -> Option<Cursor> {
     match rules.paging.next {
         Next::Token { encoded: true, .. } => serde_json::from_str(text).ok(),
-        Next::Token { .. } | Next::Link { .. } | Next::Number { .. } => {
+        Next::Token { .. } | Next::Link { .. } | Next::Number { .. } | Next::Offset { .. } => {
             serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
         }
     }
