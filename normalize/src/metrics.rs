@@ -16,6 +16,7 @@ pub struct Metrics {
     pub dead_letters: IntCounterVec,
     pub fragments: Fragments,
     pub unmapped: IntCounterVec,
+    pub drift: IntCounterVec,
     pub leaves: Leaves,
     pub missing_lookups: IntCounterVec,
     pub restored: IntCounter,
@@ -106,7 +107,12 @@ impl Metrics {
             stage_changes: vec("stage_changes_total", "Ledger events published.", &["revision"])?,
             dead_letters,
             fragments: Fragments { sent: outcome("sent"), known: outcome("known"), received: outcome("received") },
-            unmapped: vec("unmapped_values_total", "Coded values that no rule covers.", &["vendor"])?,
+            unmapped: vec("unmapped_values_total", "Coded values that no rule covers.", &["vendor", "rule"])?,
+            drift: vec(
+                "drift_total",
+                "Leaves that were never seen before and fields that came no more, each once.",
+                &["vendor", "rule", "kind"],
+            )?,
             leaves: Leaves {
                 read: leaf("read"),
                 ignored: leaf("ignored"),

@@ -17,6 +17,7 @@ use hirewire_service::{Component, Health, Shutdown};
 
 use crate::catalog::{Catalog, Kind, MissingSchema, subjects};
 use crate::claim::Id;
+use crate::drift::Drift;
 use crate::guard::Guilty;
 use crate::issue::Issues;
 use crate::lookups::{Lookups, RecordShape};
@@ -260,6 +261,7 @@ fn shared(settings: &Settings, deps: Deps, catalog: &Arc<Catalog>, metrics: &Met
         store_dir,
         restricted,
         issues: Issues::default(),
+        drift: Drift::default(),
         guilty: Guilty::default(),
     }
 }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use hirewire_kafka::{Inbound, Outbox, Stop};
+use hirewire_kafka::{Inbound, Outbox, Record, Stop};
 use hirewire_mapping::{Input, Plan, Reject, Scratch};
 use hirewire_service::TraceParent;
 use hirewire_service::spans::{self, Kind, Span};
@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::catalog::Catalog;
 use crate::claim::{Claim, Id, Origin};
 use crate::dead_letter::{Code, Letter};
+use crate::drift::Drift;
 use crate::fragments::Sent;
 use crate::guard::{Guilty, guarded};
 use crate::issue::Issues;
@@ -50,6 +51,7 @@ pub struct Shared {
     /// Topics whose dead letters are restricted too.
     pub restricted: Vec<String>,
     pub issues: Issues,
+    pub drift: Drift,
     pub guilty: Guilty,
 }
 
@@ -287,16 +289,27 @@ impl NormalizeStep {
                     absent_fields: source.absent.get(fact.record).map_or(&[], Vec::as_slice),
                     trace: raw.trace,
                 };
-                for (rule, _) in fact.unmapped() {
-                    shared.metrics.unmapped.with_label_values(&[&source.vendor]).inc();
-                    if let Some((id, record)) = shared.issues.unmapped(&shared.catalog, &fact, rule, &origin) {
-                        self.told.push(id);
-                        out.send(record);
-                    }
+                for value in fact.unmapped() {
+                    shared.metrics.unmapped.with_label_values(&[&source.vendor, fact.rule]).inc();
+                    let told = shared.issues.unmapped(&shared.catalog, &fact, value, &origin);
+                    self.tell(told, out);
+                }
+                for found in shared.drift.note(raw.connection, &fact) {
+                    shared.metrics.drift.with_label_values(&[&source.vendor, fact.rule, found.kind()]).inc();
+                    let told = shared.issues.drifted(&shared.catalog, &fact, &found, &origin);
+                    self.tell(told, out);
                 }
                 self.place(&Claim::of_fact(&fact, origin), out)?;
             }
             return Ok(None);
+        }
+    }
+
+    /// Sends an issue that was not told before.
+    fn tell(&mut self, issue: Option<(Uuid, Record)>, out: &mut Outbox) {
+        if let Some((id, record)) = issue {
+            self.told.push(id);
+            out.send(record);
         }
     }
 
