@@ -185,6 +185,9 @@ pub fn observe_visit(ledger: &mut Ledger, claim: &Claim<'_>, catalog: &Catalog) 
     let job = claim.bytes(fields.job_id).filter(|slice| *slice != [0]).map(|slice| ledger.job(slice, slice));
     let entered = instant(claim.bytes(fields.entered_at));
     let exited = instant(claim.bytes(fields.exited_at));
+    if let (Some(entered), Some(actor)) = (entered, claim.bytes(fields.actor).filter(|slice| *slice != [0])) {
+        ledger.note_actor(stage, entered, actor);
+    }
     let version = claim.version.or(exited).or(entered).unwrap_or(claim.origin.observed_at);
     ledger.facts.add_visit(Visit { stage, job, entered, exited, version, source })
 }

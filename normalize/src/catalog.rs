@@ -52,6 +52,7 @@ pub struct VisitFields {
     pub job_id: usize,
     pub entered_at: usize,
     pub exited_at: usize,
+    pub actor: usize,
 }
 
 /// Positions of the fields of Rejection that the ledger reads.
@@ -171,6 +172,7 @@ impl Catalog {
             job_id: field(visit, "job_id")?,
             entered_at: field(visit, "entered_at")?,
             exited_at: field(visit, "exited_at")?,
+            actor: field(visit, "actor")?,
         };
         Ok(Self {
             kinds,

@@ -63,8 +63,7 @@ pub fn write_change(
     not_before.put(out);
     not_after.put(out);
     event.in_stage_since.map(|since| (what.at - since).max(0) / 1000).put(out);
-    // actor: no source tells it with a change.
-    out.push(0);
+    out.extend_from_slice(ledger.actor_of(what).unwrap_or(&[0]));
     put_int(out, what.cause.index());
     put_int(out, event.revision.index());
     put_int(out, i64::from(event.sequence));

@@ -57,7 +57,39 @@ impl Ledger {
                 not_after: from.option()?,
             })
         })?;
-        Ok(Self { facts, published: Published { effective, last_sequence }, stages, jobs, topics, statuses })
+        Ok(Self {
+            facts,
+            published: Published { effective, last_sequence },
+            stages,
+            jobs,
+            topics,
+            statuses,
+            actors: Vec::new(),
+        })
+    }
+
+    /// Whether there is anything for [`Self::encode_actors`].
+    #[must_use]
+    pub fn has_actors(&self) -> bool {
+        !self.actors.is_empty()
+    }
+
+    /// Appends what stands behind everything else of the state, for states of before have none of it.
+    pub fn encode_actors(&self, out: &mut Vec<u8>) {
+        put_list(out, &self.actors, |out, (stage, entered, bytes)| {
+            put_int(out, i64::from(*stage));
+            put_int(out, *entered);
+            put_bytes(out, bytes);
+        });
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`Damaged`] if these are not such bytes.
+    pub fn decode_actors(&mut self, from: &mut Reader<'_>, share: &dyn Fn(&[u8]) -> Bytes) -> Result<(), Damaged> {
+        self.actors = list(from, |from| Ok((index(from.int()?)?, from.int()?, share(from.bytes()?))))?;
+        Ok(())
     }
 }
 

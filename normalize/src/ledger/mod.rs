@@ -39,7 +39,12 @@ pub struct Ledger {
     topics: Vec<Named>,
     /// The encoded coded status, per symbol, as last seen.
     statuses: Vec<(Status, Bytes)>,
+    /// Who made it enter a stage at an instant, as history rows tell it: the encoded actor.
+    actors: Vec<(StageIx, Micros, Bytes)>,
 }
+
+/// Most actors kept; the earliest entries go first.
+const MOST_ACTORS: usize = 192;
 
 impl Ledger {
     /// Position of a stage. Of its encodings the newest is kept, but none that says less than one before.
@@ -75,6 +80,29 @@ impl Ledger {
             Some((_, old)) => *old = Bytes::copy_from_slice(bytes),
             None => self.statuses.push((status, Bytes::copy_from_slice(bytes))),
         }
+    }
+
+    /// Keeps who made it enter a stage at that instant.
+    pub fn note_actor(&mut self, stage: StageIx, entered: Micros, bytes: &[u8]) {
+        let place = self.actors.binary_search_by_key(&(entered, stage), |(stage, entered, _)| (*entered, *stage));
+        match place {
+            Ok(index) if *self.actors[index].2 == *bytes => {}
+            Ok(index) => self.actors[index].2 = Bytes::copy_from_slice(bytes),
+            Err(index) => {
+                self.actors.insert(index, (stage, entered, Bytes::copy_from_slice(bytes)));
+                if self.actors.len() > MOST_ACTORS {
+                    self.actors.remove(0);
+                }
+            }
+        }
+    }
+
+    /// The encoded actor of a move: of the row that says when the stage was entered that it led to, or in which it ended.
+    #[must_use]
+    pub fn actor_of(&self, what: &Move) -> Option<&[u8]> {
+        let stage = what.to.stage?;
+        let is_its = |(known, entered, _): &&(StageIx, Micros, Bytes)| *known == stage && *entered == what.at;
+        self.actors.iter().find(is_its).map(|(_, _, bytes)| &**bytes)
     }
 
     /// Encoded stage.

@@ -135,10 +135,14 @@ impl EntityState {
         if let Some(ledger) = &self.ledger {
             ledger.encode(out);
         }
-        // Last, and absent where there is none: states of before have none.
-        if !self.intents.is_empty() {
+        // Last, and absent where there are none: states of before have none.
+        let acted = self.ledger.as_ref().filter(|ledger| ledger.has_actors());
+        if !self.intents.is_empty() || acted.is_some() {
             put_len(out, self.intents.len());
             self.intents.iter().for_each(|intent| intent.put(out));
+        }
+        if let Some(ledger) = acted {
+            ledger.encode_actors(out);
         }
     }
 
@@ -186,10 +190,13 @@ impl EntityState {
         for _ in 0..count {
             customs.push((from.text()?.to_owned(), held(stored, from)?));
         }
-        let ledger =
+        let mut ledger =
             if from.flag()? { Some(Box::new(Ledger::decode(from, &|part| share(stored, part))?)) } else { None };
         let count = if from.is_empty() { 0 } else { from.len()? };
         let intents = (0..count).map(|_| Intent::read(from)).collect::<Result<_, _>>()?;
+        if let Some(ledger) = ledger.as_mut().filter(|_| !from.is_empty()) {
+            ledger.decode_actors(from, &|part| share(stored, part))?;
+        }
         if !from.is_empty() {
             return Err(Damaged);
         }
@@ -230,4 +237,27 @@ fn held(stored: &Bytes, from: &mut Reader<'_>) -> Result<Held, Damaged> {
 /// A part of `stored` that keeps it alive instead of copying.
 fn share(stored: &Bytes, part: &[u8]) -> Bytes {
     if part.is_empty() { Bytes::new() } else { stored.slice_ref(part) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_acted_is_kept_and_a_state_of_before_has_nobody() {
+        let mut ledger = Ledger::default();
+        let without = EntityState { ledger: Some(Box::new(ledger.clone())), ..EntityState::new(3, "x") };
+        ledger.note_actor(1, 70, b"somebody");
+        ledger.note_actor(0, 50, b"nobody");
+        ledger.note_actor(1, 70, b"somebody else");
+        let with = EntityState { ledger: Some(Box::new(ledger)), ..EntityState::new(3, "x") };
+        let mut lengths = Vec::new();
+        for state in [&without, &with] {
+            let mut stored = Vec::new();
+            state.encode(&mut stored);
+            lengths.push(stored.len());
+            assert_eq!(EntityState::decode(&stored.into(), 3).as_ref(), Ok(state));
+        }
+        assert!(lengths[1] > lengths[0]);
+    }
 }

@@ -160,9 +160,25 @@ impl Cluster {
 
     /// A delivery of another connection, and what follows from it. `subject`: of whom ingest would take it to be.
     pub(crate) fn deliver(&mut self, connection: &str, event: &str, delivery: &str, subject: (&str, &str), body: &str) {
+        self.told_of(connection, ("webhook", event), delivery, subject, body);
+    }
+
+    /// A row of a list of another connection, and what follows from it.
+    pub(crate) fn read(&mut self, connection: &str, stream: &str, row: &str, subject: (&str, &str), body: &str) {
+        self.told_of(connection, ("poll", stream), row, subject, body);
+    }
+
+    fn told_of(
+        &mut self,
+        connection: &str,
+        (origin, what): (&str, &str),
+        delivery: &str,
+        subject: (&str, &str),
+        body: &str,
+    ) {
         let source = &self.shared.sources[connection];
         let (topic, tenant) = (Names::new("").raw(&source.vendor), source.tenant.clone());
-        let mut input = self.input("webhook", event, delivery, subject, body, jiff::Timestamp::now());
+        let mut input = self.input(origin, what, delivery, subject, body, jiff::Timestamp::now());
         let key = ids::canonical_id(&tenant, connection, subject.0, subject.1).to_string();
         input.topic = topic.into();
         input.partition = partition_for(key.as_bytes(), PARTITIONS);
