@@ -29,7 +29,7 @@ use crate::reconcile::{Deleted, EntityState, Merged, merge, put_state_record, wr
 use crate::store::Store;
 use crate::wire::{Damaged, Reader};
 pub use home::Waiting;
-use touched::{Touched, Untold, decode_state, unreadable};
+use touched::{Learnt, Touched, decode_state, unreadable};
 
 /// A deletion of something never seen is remembered that long.
 const REMEMBER_DELETION: Micros = 24 * 3600 * crate::ledger::SECOND;
@@ -253,8 +253,7 @@ impl Work {
                     state,
                     existed,
                     merged: Merged::default(),
-                    ledger_news: false,
-                    untold: None,
+                    learnt: Learnt::Nothing,
                     told: Vec::new(),
                     intended: false,
                     trace: Bytes::copy_from_slice(claim.origin.trace),
@@ -267,8 +266,10 @@ impl Work {
     /// on what was read with it. What one delivery says is told together, and so is what came late.
     fn tell_before(&mut self, application: &Id, version: Micros, delivery: u64) {
         let Some(touched) = self.touched.get_mut(application) else { return };
-        let is_older = |untold: &Untold| untold.until < version && untold.delivery != delivery;
-        if touched.untold.is_some_and(|untold| is_older(&untold)) {
+        if let Learnt::Untold { until, delivery: of } = touched.learnt
+            && until < version
+            && of != delivery
+        {
             tell(touched, &self.catalog, &self.lookups);
         }
     }
@@ -302,7 +303,7 @@ impl Work {
                 out.send(self.record(&catalog.stage_change.topic, &name, self.written(), &touched.trace));
             }
         }
-        if !changed && !touched.merged.state && !touched.ledger_news && !touched.intended {
+        if !changed && !touched.merged.state && touched.learnt == Learnt::Nothing && !touched.intended {
             return None;
         }
         if changed && touched.state.forget_after.is_none() {
@@ -387,8 +388,10 @@ impl Work {
 
 /// Tells what the ledger has learnt.
 fn tell(touched: &mut Touched, catalog: &Catalog, lookups: &Lookups) {
-    if touched.untold.take().is_none() && !touched.intended {
-        return;
+    match touched.learnt {
+        Learnt::Untold { .. } => touched.learnt = Learnt::Told,
+        Learnt::Nothing | Learnt::Told if touched.intended => {}
+        Learnt::Nothing | Learnt::Told => return,
     }
     if let Some(ledger) = &mut touched.state.ledger {
         ask_lookups(ledger, catalog, lookups);

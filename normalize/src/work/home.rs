@@ -5,6 +5,7 @@
 use hirewire_kafka::Stop;
 
 use super::Work;
+use super::touched::Learnt;
 use crate::claim::{Claim, Fields, Id};
 use crate::moved::{self, Notice, STATEMENT};
 use crate::reconcile::{RowState, merge};
@@ -85,7 +86,7 @@ impl Work {
     /// The store cannot be read.
     pub fn knows(&self, store: &mut Store, id: &Id) -> Result<bool, Stop> {
         if let Some(touched) = self.touched.get(id) {
-            return Ok(touched.existed || touched.merged.content || touched.ledger_news);
+            return Ok(touched.existed || touched.merged.content || touched.learnt != Learnt::Nothing);
         }
         let stored = store.get(id).map_err(|error| Stop::retryable("local-store", error.to_string()))?;
         Ok(stored.is_some())

@@ -22,21 +22,24 @@ pub(super) struct Touched {
     /// It was in the store.
     pub(super) existed: bool,
     pub(super) merged: Merged,
-    pub(super) ledger_news: bool,
-    /// What the ledger has learnt and not told.
-    pub(super) untold: Option<Untold>,
-    /// What it has told; written with everything else.
+    pub(super) learnt: Learnt,
+    /// What the ledger has told; written with everything else.
     pub(super) told: Vec<Event>,
     /// What we are about to change is news.
     pub(super) intended: bool,
     pub(super) trace: Bytes,
 }
 
-/// The newest of what was learnt, and the delivery that told of it; rows of the past are older than everything.
-#[derive(Clone, Copy)]
-pub(super) struct Untold {
-    pub(super) until: Micros,
-    pub(super) delivery: u64,
+/// What the ledger has learnt in this transaction.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Learnt {
+    Nothing,
+    /// The newest that it has not told of, and the delivery that it came with; rows of the past are older than everything.
+    Untold {
+        until: Micros,
+        delivery: u64,
+    },
+    Told,
 }
 
 impl Touched {
@@ -63,8 +66,7 @@ impl Touched {
             state,
             existed: true,
             merged: Merged::default(),
-            ledger_news: false,
-            untold: None,
+            learnt: Learnt::Nothing,
             told: Vec::new(),
             intended: false,
             trace: Bytes::new(),
@@ -72,9 +74,11 @@ impl Touched {
     }
 
     pub(super) fn learns(&mut self, until: Micros, claim: &Claim<'_>) {
-        let until = self.untold.map_or(until, |known| known.until.max(until));
-        self.untold = Some(Untold { until, delivery: claim.origin.delivery });
-        self.ledger_news = true;
+        let until = match self.learnt {
+            Learnt::Untold { until: known, .. } => known.max(until),
+            Learnt::Nothing | Learnt::Told => until,
+        };
+        self.learnt = Learnt::Untold { until, delivery: claim.origin.delivery };
     }
 
     pub(super) fn ids<'a>(&'a self, id: &'a Id) -> Ids<'a> {
