@@ -9,7 +9,8 @@ use hirewire_ingest::manifest::{Manifest, Signature, Signed};
 use hirewire_yaml::{Node, Problems, Value, did_you_mean};
 
 use crate::fixture::{Fixture, Kind};
-use crate::folder::{Folder, Rules};
+use crate::folder::Folder;
+use crate::rules::Rules;
 use crate::vectors;
 
 /// What was found.

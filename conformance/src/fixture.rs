@@ -13,7 +13,7 @@ use hirewire_mapping::{Input, Reject, RejectCode};
 use hirewire_schemas::avro_schema;
 use hirewire_schemas::ids::{canonical_id, record_key};
 
-use crate::folder::Rules;
+use crate::rules::Rules;
 
 /// What golden files have in the place of what is another each time.
 const TENANT: &str = "acme";

@@ -9,6 +9,7 @@ use hirewire_schemas::avro_schema;
 use hirewire_yaml::{Node, Problem, Problems, parse};
 
 use crate::fixture::Fixture;
+use crate::rules::Rules;
 
 /// The folders below `folder`, each of which is a vendor's; `folder` itself, if it is one.
 ///
@@ -35,13 +36,6 @@ pub fn vendors_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 #[derive(Debug, Clone)]
 pub struct Folder {
     path: PathBuf,
-}
-
-/// What ingest and normalize read of a folder.
-#[derive(Debug)]
-pub struct Rules {
-    pub manifest: Arc<Manifest>,
-    pub plan: Plan,
 }
 
 impl Folder {

@@ -8,8 +8,9 @@ use hirewire_yaml::Problems;
 use similar::TextDiff;
 
 use crate::fixture::Fixture;
-use crate::folder::{Folder, Rules, files};
+use crate::folder::{Folder, files};
 use crate::layout::pretty;
+use crate::rules::Rules;
 use crate::vectors;
 
 /// Words that invalid fixtures have in the place of what is personal: a dead letter must not repeat them.
