@@ -6,11 +6,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use hirewire_service::settings::duration_or_zero;
 use hirewire_yaml::{Map, Node, Problems, Value};
 
-use super::auth::{Auth, header_value};
+use super::Rows;
+use super::auth::Auth;
 use super::narrow::Narrowed;
 use super::soap::Soap;
-use super::stream::{Before, Stream, flag, pairs};
-use super::{Rows, header, optional, path, required_path, required_text};
+use super::stream::{Before, Stream};
+use super::values::{flag, header, header_value, optional, pairs, path, required_path, required_text, url};
 use crate::json::Path;
 
 /// Headers that a request has by itself.
@@ -361,21 +362,4 @@ impl RateLimit {
         map.finish(problems);
         Some(limit)
     }
-}
-
-/// An `https` address, without a slash at its end. `http` only on this machine: a token must not travel in the clear.
-pub(crate) fn url(node: &Node, problems: &mut Problems) -> Option<String> {
-    let text = node.text(problems)?;
-    let Ok(parsed) = reqwest::Url::parse(text) else {
-        problems.add(node, "not a URL", "write https://host/path");
-        return None;
-    };
-    let here = matches!(parsed.host_str(), Some("127.0.0.1" | "[::1]" | "localhost"));
-    let usable = parsed.scheme() == "https" || (parsed.scheme() == "http" && here);
-    if !usable || parsed.port() == Some(0) || parsed.query().is_some() || !parsed.username().is_empty() {
-        let hint = "https, or http to this machine; without user name and query";
-        problems.add(node, "a URL that cannot be used here", hint);
-        return None;
-    }
-    Some(text.trim_end_matches('/').to_owned())
 }

@@ -1,11 +1,8 @@
 //! How a request proves who asks: the `auth:` part of an API.
 
-use axum::http::HeaderValue;
 use hirewire_yaml::{Map, Node, Problems};
 
-use super::api::url;
-use super::stream::{list_path, pairs};
-use super::{header, optional, path, required_path, required_text};
+use super::values::{header, header_value, list_path, optional, pairs, path, required_path, required_text, url};
 use crate::json::Path;
 
 /// How a request proves who asks.
@@ -248,14 +245,4 @@ fn domain(node: &Node, problems: &mut Problems) -> Option<String> {
         return None;
     }
     Some(text.to_ascii_lowercase())
-}
-
-/// A text that a header can hold.
-pub(super) fn header_value<'a>(node: &'a Node, problems: &mut Problems) -> Option<&'a str> {
-    let text = node.name(problems)?;
-    if HeaderValue::from_str(text).is_err() {
-        problems.add(node, "a text that no header can hold", "write it in one line, without control characters");
-        return None;
-    }
-    Some(text)
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use axum::http::HeaderMap;
 use hirewire_yaml::{Map, Node, Problems, Value};
 
-use super::{Place, Subject, header, path};
+use super::values::{header, path};
+use super::{Place, Subject};
 use crate::json::Path;
 
 /// How events are named, keyed, and read on.

@@ -11,13 +11,14 @@ mod queue;
 mod signature;
 mod soap;
 mod stream;
+mod subject;
+mod values;
 mod webhook;
 
 use std::sync::Arc;
 
-use hirewire_yaml::{Map, Node, Problems, Value, did_you_mean};
+use hirewire_yaml::{Node, Problems, Value, did_you_mean};
 
-pub(crate) use api::url;
 pub use api::{Api, BaseUrl, Errors, LastPage, NextLink, NextToken, PageNumber, Paging, RateLimit, Send};
 pub use auth::{Auth, ClientCredentials, RefreshToken, Servers, SessionLogin};
 pub(crate) use auth::{ClientIn, Life, TokenRules};
@@ -31,36 +32,13 @@ pub(crate) use signature::TimePlace;
 pub use signature::{Algorithm, Encoding, Hmac, Part, SentAt, Signature, Signed, Token};
 pub(crate) use soap::escaped;
 pub use soap::{Element, Soap};
-pub(crate) use stream::param_of;
 pub use stream::{One, Per, Repeats, Stream};
+pub use subject::Subject;
+use values::optional;
+pub(crate) use values::{param_of, url};
 pub use webhook::{Handshake, Webhook};
 
 pub use crate::json::Path;
-
-/// Records that a raw event can be about: the ones that own a partition, and those of which an event may name nothing else.
-const SUBJECTS: &[&str] = &[
-    "Application",
-    "Candidate",
-    "Job",
-    "Opening",
-    "JobPosting",
-    "Department",
-    "Office",
-    "User",
-    "Stage",
-    "Source",
-    "Reason",
-    "Label",
-    "Interview",
-    "Scorecard",
-    "Offer",
-    "Attachment",
-    "Activity",
-    "AssessmentOrder",
-    "AssessmentResult",
-    "BackgroundCheck",
-    "SignatureEnvelope",
-];
 
 /// The moment that answers in fixtures are of.
 const FIXTURES_ARE_OF: &str = "2026-03-08T20:00:00Z";
@@ -77,10 +55,6 @@ pub struct Manifest {
     /// `None` when the vendor has none. Read by the rules of `api`.
     pub queue: Option<Queue>,
 }
-
-/// Where the remote id of the thing that a payload is about stands: the first place that has one counts.
-#[derive(Debug, Clone)]
-pub struct Subject(Vec<(&'static str, Vec<Path>)>);
 
 impl Manifest {
     /// Parses and checks a manifest. `file` is the name that messages show.
@@ -220,81 +194,6 @@ fn fetchable(at: &Node, stream: &Stream, streams: &[&Stream], by_link: bool, pro
         }
         _ => {}
     }
-}
-
-impl Subject {
-    /// The record, if the remote id is looked for at `path` first.
-    pub(crate) fn at(&self, path: &Path) -> Option<&'static str> {
-        self.0.first().filter(|(_, places)| places.first() == Some(path)).map(|(record, _)| *record)
-    }
-
-    /// Reads `{Application: payload.application.id, Candidate: [a.id, b.id]}`, looked up in the order written.
-    fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let entries: Vec<_> = node.map(problems)?.entries().collect();
-        if entries.is_empty() {
-            problems.add(node, "no place of a remote id", "write for example {Application: payload.application.id}");
-        }
-        let mut places = Vec::new();
-        for (key, record, at) in entries {
-            match SUBJECTS.iter().find(|known| **known == record) {
-                None => problems.add(
-                    key,
-                    format!("\"{record}\" is no record that an event can be about"),
-                    did_you_mean(record, SUBJECTS.iter().copied()),
-                ),
-                Some(record) => {
-                    let list =
-                        if let Value::List(items) = &at.value { items.as_slice() } else { std::slice::from_ref(at) };
-                    let found = list.iter().map(|place| path(place, problems)).collect::<Option<Vec<_>>>();
-                    places.extend(found.map(|found| (*record, found)));
-                }
-            }
-        }
-        Some(Self(places))
-    }
-
-    /// The record's name and the remote id, if `body` holds one.
-    #[must_use]
-    pub fn find(&self, body: &[u8]) -> Option<(&'static str, String)> {
-        let at = |places: &[Path]| places.iter().find_map(|place| crate::json::scalar(body, place));
-        self.0.iter().find_map(|(record, places)| Some((*record, at(places)?)))
-    }
-}
-
-/// `Some(None)` for what is absent, `None` for what is there and wrong.
-#[expect(clippy::option_option, reason = "absent, wrong and good are three things")]
-fn optional<T>(read: Option<Option<T>>) -> Option<Option<T>> {
-    match read {
-        None => Some(None),
-        Some(None) => None,
-        Some(good) => Some(good),
-    }
-}
-
-fn path(node: &Node, problems: &mut Problems) -> Option<Path> {
-    let path = Path::parse(node.text(problems)?);
-    if path.is_none() {
-        problems.add(node, "a path with an empty key", "write keys separated by dots: payload.application.id");
-    }
-    path
-}
-
-fn required_path(map: &mut Map<'_>, key: &'static str, problems: &mut Problems) -> Option<Path> {
-    map.require(key, problems).and_then(|node| path(node, problems))
-}
-
-fn required_text(map: &mut Map<'_>, key: &'static str, problems: &mut Problems) -> Option<String> {
-    Some(map.require(key, problems)?.text(problems)?.to_owned())
-}
-
-/// A header's name, in lower case.
-fn header(node: &Node, problems: &mut Problems) -> Option<String> {
-    let text = node.text(problems)?;
-    let name = axum::http::HeaderName::try_from(text).ok();
-    if name.is_none() {
-        problems.add(node, format!("\"{text}\" is not the name of a header"), "");
-    }
-    Some(name?.as_str().to_owned())
 }
 
 #[cfg(test)]

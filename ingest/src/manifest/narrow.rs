@@ -3,8 +3,7 @@
 use hirewire_yaml::{Map, Node, Problems};
 use jiff::Timestamp;
 
-use super::stream::{Before, flag};
-use super::{optional, path, required_path, required_text};
+use super::values::{flag, optional, path, required_path, required_text};
 use crate::json::Path;
 
 /// How a list is narrowed to what changed in `(from, to]`.
@@ -145,12 +144,12 @@ pub(super) enum Narrowed {
     Sync(Sync),
 }
 
-/// What narrows the list: its own window or token, that of all, or nothing.
+/// What narrows the list: its own window or token, `shared` by all that have none, or nothing.
 #[expect(clippy::option_option, reason = "wrong, none and one are three things")]
 pub(super) fn narrowed(
     name: &str,
     map: &mut Map<'_>,
-    before: &Before<'_>,
+    shared: Option<&Option<Narrowed>>,
     problems: &mut Problems,
 ) -> Option<Option<Narrowed>> {
     let node = map.node();
@@ -170,7 +169,7 @@ pub(super) fn narrowed(
         problems.add(wrong, format!("`{key}` beside `window`, `sync` or `whole`"), hint);
         return None;
     }
-    match (own, before.narrowed, whole) {
+    match (own, shared, whole) {
         (None, _, true) => Some(None),
         (Some(_), _, false) => Narrowed::read(window, sync, problems).map(Some),
         // Its mistakes were told.

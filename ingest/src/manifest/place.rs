@@ -3,7 +3,7 @@
 use axum::http::HeaderMap;
 use hirewire_yaml::{Node, Problems, Value};
 
-use super::{header, path};
+use super::values::{header, path};
 use crate::json::{self, Path};
 
 /// Where a delivery says something.

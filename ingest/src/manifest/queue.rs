@@ -2,8 +2,8 @@
 
 use hirewire_yaml::{Node, Problems};
 
-use super::stream::{list_path, pairs};
-use super::{DeliveryId, EventName, Events, Place, required_path, required_text};
+use super::values::{list_path, pairs, required_path, required_text};
+use super::{DeliveryId, EventName, Events, Place};
 use crate::json::Path;
 
 /// The part of a path that stands for the queue's name.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use hirewire_service::settings::duration;
 use hirewire_yaml::{Map, Node, Problems, Value};
 
+use super::Place;
 use super::narrow::TimeFormat;
-use super::{Place, header, optional, path};
+use super::values::{header, optional, path};
 use crate::json::Path;
 
 /// How a delivery proves its sender.

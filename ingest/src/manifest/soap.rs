@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hirewire_mapping::xml::Forms;
 use hirewire_yaml::{Map, Node, Problems, Value, did_you_mean};
 
-use super::{optional, required_path};
+use super::values::{list_path, optional, required_path};
 use crate::json::Path;
 
 /// What all requests by SOAP have in common.
@@ -45,7 +45,7 @@ impl Soap {
     pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
         let namespace = map.require("namespace", problems).and_then(|node| node.name(problems));
-        let at = map.require("path", problems).and_then(|node| super::stream::list_path(node, &[], problems));
+        let at = map.require("path", problems).and_then(|node| list_path(node, &[], problems));
         let count = required_path(&mut map, "count", problems);
         let as_of = map.get("as_of").map(|node| node.name(problems).map(str::to_owned));
         let keyed = map.get("keyed").map_or(Some(BTreeMap::new()), |node| keyed(node, problems));

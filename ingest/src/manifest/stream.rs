@@ -1,13 +1,11 @@
 //! A list of the `api:` part: what narrows it, what it is a list of, and whose.
 
-use std::collections::BTreeMap;
-
 use hirewire_yaml::{Map, Node, Problems, Value, did_you_mean};
 
-use super::api::url;
 use super::narrow::{Narrowed, Sync, Window, narrowed};
 use super::soap::{Asked, Element, Soap};
-use super::{Rows, Subject, path};
+use super::values::{flag, list_path, pairs, param_of, path, url};
+use super::{Rows, Subject};
 use crate::json::Path;
 
 /// One list.
@@ -130,7 +128,7 @@ impl Stream {
             }
             Some(node) => each(node, problems).map(Some),
         };
-        let narrowed = narrowed(name, &mut map, before, problems);
+        let narrowed = narrowed(name, &mut map, before.narrowed, problems);
         let one = match map.get("one") {
             None => Some(None),
             Some(node) => One::read(node, params.as_deref().unwrap_or_default(), problems).map(Some),
@@ -328,32 +326,6 @@ fn node_has(map: &Map<'_>, key: &str) -> bool {
     map.node().peek(key).is_some()
 }
 
-/// The `param` of a part `{param}` of a list's path.
-pub(crate) fn param_of(part: &str) -> Option<&str> {
-    part.strip_prefix('{')?.strip_suffix('}')
-}
-
-/// `opportunities/deleted`: a path behind the base URL that cannot lead elsewhere. A part of it may be one of `{params}`.
-pub(super) fn list_path<'a>(node: &'a Node, params: &[&str], problems: &mut Problems) -> Option<&'a str> {
-    let text = node.text(problems)?;
-    let is_param = |part: &str| param_of(part).is_some_and(|param| params.contains(&param));
-    let plain = |part: &str| {
-        !part.is_empty()
-            && part != "."
-            && part != ".."
-            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.~".contains(&b))
-    };
-    if !text.split('/').all(|part| plain(part) || is_param(part)) {
-        problems.add(node, format!("\"{text}\" is not the path of a list"), "write a/b, without slashes at its ends");
-        return None;
-    }
-    Some(text)
-}
-
-pub(super) fn flag(map: &mut Map<'_>, key: &'static str, problems: &mut Problems) -> bool {
-    map.get(key).and_then(|node| node.boolean(problems)).unwrap_or(false)
-}
-
 /// `{active: [true, false]}`: one parameter and its values.
 fn each(node: &Node, problems: &mut Problems) -> Option<(String, Vec<String>)> {
     let (name, values) = one_param(node, "{active: [true, false]}", problems)?;
@@ -379,14 +351,4 @@ fn one_param<'a>(node: &'a Node, example: &str, problems: &mut Problems) -> Opti
 fn first_key(node: &Node) -> Option<&str> {
     let Value::Map(entries) = &node.value else { return None };
     entries.first()?.0.scalar()
-}
-
-pub(super) fn pairs(node: Option<&Node>, problems: &mut Problems) -> Option<Vec<(String, String)>> {
-    let Some(node) = node else { return Some(Vec::new()) };
-    let mut map = node.map(problems)?;
-    let pairs: BTreeMap<String, String> = map
-        .entries()
-        .filter_map(|(_, name, value)| Some((name.to_owned(), value.text(problems)?.to_owned())))
-        .collect();
-    Some(pairs.into_iter().collect())
 }

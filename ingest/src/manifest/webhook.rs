@@ -2,7 +2,8 @@
 
 use hirewire_yaml::{Node, Problems};
 
-use super::{Events, Signature, header};
+use super::values::header;
+use super::{Events, Signature};
 
 /// How the vendor's deliveries are proven, and what they are.
 #[derive(Debug)]
