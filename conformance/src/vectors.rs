@@ -119,7 +119,7 @@ impl Vector {
             body: self.body.clone().into(),
             received_at: self.received_at,
         };
-        let secrets = self.secrets.iter().map(|secret| Secret::from_value(secret.clone())).collect();
-        Ok(Verifier::new(secrets).verify(&webhook.signature, delivery).is_ok())
+        let secrets: Vec<Secret> = self.secrets.iter().map(|secret| Secret::from_value(secret.clone())).collect();
+        Ok(Verifier::new(&secrets).verify(&webhook.signature, delivery).is_ok())
     }
 }

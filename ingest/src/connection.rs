@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use hirewire_service::Secret;
 use hirewire_service::settings::{duration, duration_or_zero};
+use hirewire_service::{Secret, SecretError};
 use hirewire_yaml::{Map, Node, Problems, did_you_mean};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -15,7 +15,6 @@ use jiff::civil::Date;
 use crate::Role;
 use crate::credentials::Credentials;
 use crate::manifest::{Api, BaseUrl, Manifest, Signature, Webhook, url};
-use crate::webhook::Verifier;
 
 /// One connection. Built at start, then read only.
 #[derive(Debug)]
@@ -29,11 +28,12 @@ pub struct Connection {
     pub poll: Option<Poll>,
 }
 
-/// The receiving side: the vendor's rules, and what proves a delivery to this connection.
+/// The receiving side: the vendor's rules, and the secrets that prove a delivery to this connection.
 #[derive(Debug)]
 pub struct Inlet {
     pub rules: Arc<Manifest>,
-    pub verifier: Verifier,
+    /// One, or two while a new one is brought in; none where the vendor signs nothing.
+    pub secrets: Vec<Secret>,
 }
 
 impl Connection {
@@ -58,6 +58,14 @@ impl Inlet {
     #[must_use]
     pub fn webhook(&self) -> Option<&Webhook> {
         self.rules.webhook.as_ref()
+    }
+
+    /// The secret that the vendor signs with, for trials of our own; of none at all nothing.
+    ///
+    /// # Errors
+    /// When it cannot be read now.
+    pub fn first_secret(&self) -> Result<Vec<u8>, SecretError> {
+        self.secrets.first().map_or(Ok(Vec::new()), Secret::bytes)
     }
 }
 
@@ -137,7 +145,7 @@ fn read_inlet(node: &Node, manifest: &Arc<Manifest>, rules: &Webhook, problems: 
         }),
     };
     map.finish(problems);
-    Some(Inlet { rules: manifest.clone(), verifier: Verifier::new(secrets?) })
+    Some(Inlet { rules: manifest.clone(), secrets: secrets? })
 }
 
 impl Poll {

@@ -97,7 +97,7 @@ impl Trial {
         let id = now.as_microsecond();
         let (_, example) = vendors.read(VENDOR, EXAMPLE)?;
         let body = made_up(&example, id, now)?;
-        let signature = signature(&inlet.verifier.first_secret()?, body.as_bytes())?;
+        let signature = signature(&inlet.first_secret()?, body.as_bytes())?;
         let application_key = ids::canonical_id(&connection.ingest.tenant, name, "Application", &id.to_string());
         Ok(Self { application_key, id: format!("walk-{id}"), body, signature })
     }

@@ -28,7 +28,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hirewire_ingest::manifest::{Api, Auth, BaseUrl, Events, Manifest, Stream};
-use hirewire_ingest::webhook::Verifier;
 use hirewire_ingest::{
     ClientSecrets, Connection, Credentials, Http, Inlet, Poll, RefreshSecrets, ServerUrls, SessionSecrets,
 };
@@ -286,7 +285,7 @@ impl Kit {
     /// A connection that receives, with these secrets.
     fn receiving(&self, name: &str, secrets: &[&str]) -> Connection {
         let secrets = secrets.iter().map(|secret| Secret::from_value(*secret)).collect();
-        let inlet = Inlet { rules: self.manifest.clone(), verifier: Verifier::new(secrets) };
+        let inlet = Inlet { rules: self.manifest.clone(), secrets };
         self.connection(name, Some(inlet), None)
     }
 

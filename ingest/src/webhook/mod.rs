@@ -150,10 +150,11 @@ impl<S: RawSink> Receiver<S> {
         let body = body::read(stream, &parts.headers, &self.limits).await.map_err(Refusal::Unread)?;
         let delivery =
             Delivery { connection: connection.clone(), headers: parts.headers, body: body.bytes.clone(), received_at };
-        let request = inlet.verifier.verify(&rules.signature, delivery).map_err(|unproven| match unproven {
-            Unproven::Forged(why) => Refusal::Forged(why),
-            Unproven::SecretNotLoaded(which) => Refusal::SecretNotLoaded(which),
-        })?;
+        let request =
+            Verifier::new(&inlet.secrets).verify(&rules.signature, delivery).map_err(|unproven| match unproven {
+                Unproven::Forged(why) => Refusal::Forged(why),
+                Unproven::SecretNotLoaded(which) => Refusal::SecretNotLoaded(which),
+            })?;
         let event = identify(&request, rules, &self.topics);
         if !event.is_identified() {
             self.metrics.webhook_unidentified(&connection.manifest.vendor);

@@ -11,7 +11,7 @@ use axum::http::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use hirewire_service::{Secret, SecretError};
+use hirewire_service::Secret;
 use hmac::{Hmac as Keyed, KeyInit, Mac};
 use jiff::Timestamp;
 use subtle::ConstantTimeEq;
@@ -53,24 +53,16 @@ pub enum Unproven {
     SecretNotLoaded(String),
 }
 
-/// The secrets of one connection: one, or two while a new one is brought in.
-#[derive(Debug, Clone)]
-pub struct Verifier {
-    secrets: Vec<Secret>,
+/// Judges by the secrets of one connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Verifier<'a> {
+    secrets: &'a [Secret],
 }
 
-impl Verifier {
+impl<'a> Verifier<'a> {
     #[must_use]
-    pub fn new(secrets: Vec<Secret>) -> Self {
+    pub fn new(secrets: &'a [Secret]) -> Self {
         Self { secrets }
-    }
-
-    /// The secret that the vendor signs with, for trials of our own; of none at all nothing.
-    ///
-    /// # Errors
-    /// When it cannot be read now.
-    pub fn first_secret(&self) -> Result<Vec<u8>, SecretError> {
-        self.secrets.first().map_or(Ok(Vec::new()), Secret::bytes)
     }
 
     /// Checks the vendor's signature by `scheme`. Secrets are read anew each time, so that a changed file counts.
@@ -109,7 +101,7 @@ impl Verifier {
     /// Whether one of the secrets does it. `nothing`: there is nothing that it could prove.
     fn prove(&self, proves: impl Fn(&[u8]) -> bool, nothing: bool) -> Result<(), Unproven> {
         let mut unread = None;
-        for secret in &self.secrets {
+        for secret in self.secrets {
             match secret.bytes() {
                 Ok(key) if key.is_empty() => unread = Some("an empty secret".to_owned()),
                 Ok(key) if proves(&key) => return Ok(()),
@@ -271,8 +263,8 @@ mod tests {
             body: Bytes::from_static(b"{}"),
             received_at: Timestamp::from_second(1000).unwrap(),
         };
-        let verifier = Verifier::new(vec![Secret::from_value("key".to_owned())]);
-        verifier.verify(&manifest.webhook.as_ref().unwrap().signature, delivery).is_ok()
+        let secrets = [Secret::from_value("key".to_owned())];
+        Verifier::new(&secrets).verify(&manifest.webhook.as_ref().unwrap().signature, delivery).is_ok()
     }
 
     #[test]
