@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{Response, StatusCode};
-use tokio::net::TcpListener;
+use axum::extract::Request;
+use axum::http::Response;
+
+use super::serving::{plain, serve};
 
 /// A user's session, a queue, a list of jobs and their history. `HOME` is the house's address.
 pub(super) const SESSIONS: &str = r#"
@@ -113,13 +113,8 @@ pub(super) struct House {
 
 impl House {
     pub(super) async fn open() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
         let rooms = Rooms { gives_refresh: true, token_life: 600, ..Rooms::default() };
-        let house = Self { rooms: Arc::new(Mutex::new(rooms)), address };
-        let router = Router::new().fallback(answer).with_state(house.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        house
+        serve(|address| Self { rooms: Arc::new(Mutex::new(rooms)), address }, answer).await
     }
 
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut Rooms) -> T) -> T {
@@ -151,7 +146,7 @@ impl House {
     }
 }
 
-async fn answer(State(house): State<House>, request: Request) -> Response<Body> {
+async fn answer(house: House, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 65536).await.unwrap();
     let query = parts.uri.query().unwrap_or_default().to_owned();
@@ -192,7 +187,7 @@ impl Rooms {
         let is = |name: &str, value: &str| params.get(name).is_some_and(|given| given == value);
         match (method, path) {
             ("GET", "/loginInfo") if is("username", "api.user") => {
-                plain(200, &format!("{{\"oauthUrl\":\"{home}/oauth\",\"restUrl\":\"{home}/services\"}}"))
+                plain(200, format!("{{\"oauthUrl\":\"{home}/oauth\",\"restUrl\":\"{home}/services\"}}"))
             }
             ("GET", "/oauth/authorize") => {
                 let known = is("username", "api.user") && is("password", "password") && is("client_id", "client");
@@ -211,7 +206,7 @@ impl Rooms {
                 }
                 let key = self.next("session");
                 self.sessions.insert(key.clone());
-                plain(200, &format!("{{\"key\":\"{key}\",\"restUrl\":\"{home}/rest/\"}}"))
+                plain(200, format!("{{\"key\":\"{key}\",\"restUrl\":\"{home}/rest/\"}}"))
             }
             _ => match self.is_proven(proof.as_deref().unwrap_or_default()) {
                 true => self.data(method, path.strip_prefix("/rest/").unwrap_or("none"), params),
@@ -236,7 +231,7 @@ impl Rooms {
         self.tokens.insert(token.clone());
         self.refresh = self.gives_refresh.then(|| self.next("refresh"));
         let refresh = self.refresh.as_ref().map(|token| format!(",\"refresh_token\":\"{token}\"")).unwrap_or_default();
-        plain(200, &format!("{{\"access_token\":\"{token}\",\"expires_in\":{}{refresh}}}", self.token_life))
+        plain(200, format!("{{\"access_token\":\"{token}\",\"expires_in\":{}{refresh}}}", self.token_life))
     }
 
     fn is_proven(&mut self, proof: &str) -> bool {
@@ -264,17 +259,17 @@ impl Rooms {
                     .take(params["count"].parse().unwrap())
                     .map(|(id, changed)| format!("{{\"id\":{id},\"changed\":{changed}}}"))
                     .collect();
-                plain(200, &format!("{{\"start\":{start},\"data\":[{}]}}", rows.join(",")))
+                plain(200, format!("{{\"start\":{start},\"data\":[{}]}}", rows.join(",")))
             }
             // The last row as its only answer, without anything around it.
             ("GET", "job/7") => plain(200, "{\"id\":7,\"t\":\"bare\"}"),
             ("GET", "job/8") => plain(200, "{\"data\":{\"id\":8,\"t\":\"inside\"}}"),
             ("PUT", "events/acme") if params.contains_key("names") => {
                 let queue = self.queue.get_or_insert_default();
-                plain(200, &format!("{{\"last\":{}}}", queue.last))
+                plain(200, format!("{{\"last\":{}}}", queue.last))
             }
             ("GET", "events/acme/last") => match &self.queue {
-                Some(queue) => plain(200, &format!("{{\"result\":{}}}", queue.last)),
+                Some(queue) => plain(200, format!("{{\"result\":{}}}", queue.last)),
                 None => plain(404, "{}"),
             },
             ("GET", "events/acme") => self.hand_out(params.get("batch").map(|number| number.parse().unwrap())),
@@ -294,7 +289,7 @@ impl Rooms {
             queue.last
         });
         match queue.handed.get(&number) {
-            Some(events) => plain(200, &format!("{{\"batch\":{number},\"events\":[{}]}}", events.join(" , "))),
+            Some(events) => plain(200, format!("{{\"batch\":{number},\"events\":[{}]}}", events.join(" , "))),
             None if again.is_some() => plain(404, "{}"),
             None => plain(200, ""),
         }
@@ -304,12 +299,6 @@ impl Rooms {
         self.serial += 1;
         format!("{kind}-{}", self.serial)
     }
-}
-
-fn plain(status: u16, body: &str) -> Response<Body> {
-    let mut response = Response::new(Body::from(body.to_owned()));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap();
-    response
 }
 
 fn led(status: u16, to: &str) -> Response<Body> {

@@ -11,6 +11,7 @@ mod queues;
 mod refreshing;
 mod requests;
 mod rpc;
+mod serving;
 mod sessions;
 mod shapes;
 mod soap;
@@ -152,7 +153,6 @@ fn connection(vendor: &Vendor, more: &str) -> Arc<Connection> {
 }
 
 fn connection_by(manifest: &str, vendor: &Vendor, more: &str) -> Arc<Connection> {
-    let manifest = Manifest::parse("manifest.yaml", manifest).unwrap();
     let folder = tempfile::tempdir().unwrap().keep();
     std::fs::write(folder.join("id"), "client").unwrap();
     std::fs::write(folder.join("secret"), "password").unwrap();
@@ -162,10 +162,16 @@ fn connection_by(manifest: &str, vendor: &Vendor, more: &str) -> Arc<Connection>
         folder.display(),
         vendor.address
     );
-    let node = hirewire_yaml::parse("hirewire.yaml", &text).unwrap();
+    connection_of(manifest, &text)
+}
+
+/// What polls by these settings.
+fn connection_of(manifest: &str, settings: &str) -> Arc<Connection> {
+    let manifest = Manifest::parse("manifest.yaml", manifest).unwrap();
+    let node = hirewire_yaml::parse("hirewire.yaml", settings).unwrap();
     let mut problems = Problems::new();
-    let connection =
-        Connection::read("acme", "tenant", &manifest, None, Some(&node), Some(crate::Role::Poll), &mut problems);
+    let role = Some(crate::Role::Poll);
+    let connection = Connection::read("acme", "tenant", &manifest, None, Some(&node), role, &mut problems);
     Arc::new(problems.into_result(connection).unwrap())
 }
 

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::Response;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
+use super::serving::{plain, serve};
 use super::*;
 
 const MANIFEST: &str = r#"
@@ -52,12 +51,7 @@ struct Rpc {
 
 impl Rpc {
     async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let rpc = Self { address, ..Self::default() };
-        let router = Router::new().fallback(answer).with_state(rpc.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        rpc
+        serve(|address| Self { address, ..Self::default() }, answer).await
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut Account) -> T) -> T {
@@ -78,7 +72,6 @@ impl Rpc {
     }
 
     fn connection(&self) -> Arc<Connection> {
-        let manifest = Manifest::parse("manifest.yaml", MANIFEST).unwrap();
         let folder = tempfile::tempdir().unwrap().keep();
         std::fs::write(folder.join("key"), "k3y").unwrap();
         let text = format!(
@@ -86,15 +79,11 @@ impl Rpc {
             folder.display(),
             self.address
         );
-        let node = hirewire_yaml::parse("hirewire.yaml", &text).unwrap();
-        let mut problems = Problems::new();
-        let role = Some(crate::Role::Poll);
-        let read = Connection::read("acme", "tenant", &manifest, None, Some(&node), role, &mut problems);
-        Arc::new(problems.into_result(read).unwrap())
+        connection_of(MANIFEST, &text)
     }
 }
 
-async fn answer(State(rpc): State<Rpc>, request: Request) -> Response<Body> {
+async fn answer(rpc: Rpc, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let proven = parts.headers.get("authorization").is_some_and(|value| value == "Basic azN5Og==");
@@ -104,7 +93,7 @@ async fn answer(State(rpc): State<Rpc>, request: Request) -> Response<Body> {
     let mut account = rpc.account.lock().unwrap();
     account.asked.push((path.clone(), body.clone()));
     if let Some(at) = account.answers.iter().position(|(to, _)| path == *to) {
-        return Response::new(Body::from(account.answers.remove(at).1.to_string()));
+        return plain(200, account.answers.remove(at).1.to_string());
     }
     let answer = match path.as_str() {
         "/job.list" => list(&account, &body),
@@ -114,7 +103,7 @@ async fn answer(State(rpc): State<Rpc>, request: Request) -> Response<Body> {
         }
         other => panic!("{other}"),
     };
-    Response::new(Body::from(answer.to_string()))
+    plain(200, answer.to_string())
 }
 
 fn error(code: &str) -> Value {

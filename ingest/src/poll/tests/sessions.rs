@@ -13,7 +13,6 @@ pub(super) fn user_of(house: &House, more: &str) -> Arc<Connection> {
 }
 
 pub(super) fn connected(manifest: &str, more: &str) -> Arc<Connection> {
-    let manifest = Manifest::parse("manifest.yaml", manifest).unwrap();
     let folder = tempfile::tempdir().unwrap().keep();
     for (name, value) in [
         ("id", "client"),
@@ -28,12 +27,7 @@ pub(super) fn connected(manifest: &str, more: &str) -> Arc<Connection> {
         "client_id: {{file: FOLDER/id}}\nclient_secret: {{file: FOLDER/secret}}\ninterval: 10ms\nretry_first: 1ms\n\
          retry_most: 5ms\nattempts: 3\n{more}"
     );
-    let text = text.replace("FOLDER", &folder.display().to_string());
-    let node = hirewire_yaml::parse("hirewire.yaml", &text).unwrap();
-    let mut problems = Problems::new();
-    let role = Some(crate::Role::Poll);
-    let connection = Connection::read("acme", "tenant", &manifest, None, Some(&node), role, &mut problems);
-    Arc::new(problems.into_result(connection).unwrap())
+    connection_of(manifest, &text.replace("FOLDER", &folder.display().to_string()))
 }
 
 async fn house_with(jobs: u64) -> House {

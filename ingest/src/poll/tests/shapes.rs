@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::Response;
-use tokio::net::TcpListener;
 
+use super::serving::{plain, serve};
 use super::*;
 
 /// Name and value of a header.
@@ -28,12 +27,8 @@ pub(super) struct Shapes {
 
 impl Shapes {
     pub(super) async fn start(manifest: &'static str, demands: impl IntoIterator<Item = Header>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let shapes = Self { manifest, demands: demands.into_iter().collect(), address, ..Self::default() };
-        let router = Router::new().fallback(answer).with_state(shapes.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        shapes
+        let demands = demands.into_iter().collect();
+        serve(|address| Self { manifest, demands, address, ..Self::default() }, answer).await
     }
 
     pub(super) fn put(&self, path: &str, body: &str) {
@@ -51,36 +46,30 @@ impl Shapes {
     }
 
     pub(super) fn connection(&self, more: &str) -> Arc<Connection> {
-        let manifest = Manifest::parse("manifest.yaml", self.manifest).unwrap();
         let key = tempfile::tempdir().unwrap().keep().join("key");
         std::fs::write(&key, "k3y").unwrap();
         let text =
             format!("api_key: {{file: {}}}\nretry_first: 1ms\nretry_most: 2ms\nattempts: 2\n{more}", key.display());
-        let node = hirewire_yaml::parse("hirewire.yaml", &text).unwrap();
-        let mut problems = Problems::new();
-        let role = Some(crate::Role::Poll);
-        let read = Connection::read("acme", "tenant", &manifest, None, Some(&node), role, &mut problems);
-        Arc::new(problems.into_result(read).unwrap())
+        connection_of(self.manifest, &text)
     }
 }
 
-async fn answer(State(shapes): State<Shapes>, request: Request) -> Response<Body> {
+async fn answer(shapes: Shapes, request: Request) -> Response<Body> {
     let query = request.uri().query().unwrap_or_default();
     let path = request.uri().path().trim_start_matches("/v3/");
     shapes.asked.lock().unwrap().push(format!("{path}?{query}"));
-    let status = |status: u16, body: String| Response::builder().status(status).body(Body::from(body)).unwrap();
     for (name, value) in &shapes.demands {
         let given: Vec<_> = request.headers().get_all(*name).iter().collect();
         if given != [value] {
-            return status(401, String::new());
+            return plain(401, "");
         }
     }
     let page = query.split('&').find_map(|pair| pair.strip_prefix("page=").or(pair.strip_prefix("page%5Bnumber%5D=")));
     let key = page.map_or(path.to_owned(), |page| format!("{path} page {page}"));
     let Some((headers, body)) = shapes.answers.lock().unwrap().get(&key).cloned() else {
-        return status(404, String::new());
+        return plain(404, "");
     };
-    let mut response = status(200, body);
+    let mut response = plain(200, body);
     for (name, value) in headers {
         response.headers_mut().insert(name, value.parse().unwrap());
     }

@@ -8,14 +8,9 @@ const WORKDAY: &str = include_str!("../../../../vendors/workday/manifest.yaml");
 const JOBS: &str = "Get_Job_Requisitions";
 
 fn connection(soap: &Soap, more: &str) -> Arc<Connection> {
-    let manifest = Manifest::parse("manifest.yaml", WORKDAY).unwrap();
     let folder = tempfile::tempdir().unwrap().keep();
     let text = format!("{}attempts: 2\n{more}", soap.settings(&folder));
-    let node = hirewire_yaml::parse("hirewire.yaml", &text).unwrap();
-    let mut problems = Problems::new();
-    let role = Some(crate::Role::Poll);
-    let read = Connection::read("acme", "tenant", &manifest, None, Some(&node), role, &mut problems);
-    Arc::new(problems.into_result(read).unwrap())
+    connection_of(WORKDAY, &text)
 }
 
 /// The ids of the rows that were kept of a list.

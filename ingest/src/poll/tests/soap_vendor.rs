@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, Response};
 use jiff::Timestamp;
-use tokio::net::TcpListener;
+
+use super::serving::{plain, serve};
 
 pub(super) const USER: &str = "isu@acme";
 pub(super) const PASSWORD: &str = "p<ss&word";
@@ -55,17 +55,14 @@ pub(super) struct Soap {
 
 impl Soap {
     pub(super) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let soap = Self { account: Arc::new(Mutex::new(Account { per_page: 2, ..Account::default() })), address };
+        let account = Account { per_page: 2, ..Account::default() };
+        let soap = serve(|address| Self { account: Arc::new(Mutex::new(account)), address }, answer).await;
         soap.with(|account| {
             account.lists.insert("Get_Job_Requisitions", ("Job_Requisition", Vec::new()));
             account.lists.insert("Get_Evergreen_Requisitions", ("Evergreen_Job_Requsition", Vec::new()));
             account.lists.insert("Get_Job_Postings", ("Job_Posting", Vec::new()));
             account.lists.insert("Get_Candidates", ("Candidate", Vec::new()));
         });
-        let router = Router::new().fallback(answer).with_state(soap.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
         soap
     }
 
@@ -125,7 +122,7 @@ fn text_of<'a>(body: &'a str, element: &str) -> Option<&'a str> {
     rest.split_once(&format!("</r:{element}>")).map(|(text, _)| text)
 }
 
-async fn answer(State(soap): State<Soap>, request: Request) -> Response<Body> {
+async fn answer(soap: Soap, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let body = String::from_utf8(to_bytes(body, 1_000_000).await.unwrap().to_vec()).unwrap();
     let mut account = soap.account.lock().unwrap();
@@ -207,14 +204,10 @@ fn report(account: &mut Account, query: &str, headers: &HeaderMap) -> Response<B
     account.reports.push(query.to_owned());
     // isu@acme:p<ss&word
     if headers.get("authorization").is_none_or(|value| value != "Basic aXN1QGFjbWU6cDxzcyZ3b3Jk") {
-        return plain(401, String::new());
+        return plain(401, "");
     }
     plain(
         200,
         "{\"Report_Entry\":[{\"Event_WID\":\"e1\",\"Application_WID\":\"a1\",\"Updated_At\":\"2026-01-02T03:04:05Z\"}]}".to_owned(),
     )
-}
-
-fn plain(status: u16, body: String) -> Response<Body> {
-    Response::builder().status(status).body(Body::from(body)).unwrap()
 }

@@ -3,14 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{Response, StatusCode};
+use axum::extract::Request;
+use axum::http::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use tokio::net::TcpListener;
 
+use super::serving::{plain, serve};
 use super::*;
 
 const SHAPE: &str = r#"
@@ -47,12 +46,7 @@ struct Account {
 
 impl Account {
     async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let account = Self { address, ..Self::default() };
-        let router = Router::new().fallback(answer).with_state(account.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        account
+        serve(|address| Self { address, ..Self::default() }, answer).await
     }
 
     fn put(&self, list: &'static str, id: u64, changed: Timestamp) {
@@ -67,7 +61,6 @@ impl Account {
     }
 
     fn poller(&self, key: &str, ledger: &Arc<Ledger>) -> Poller<Ledger> {
-        let manifest = Manifest::parse("manifest.yaml", SHAPE).unwrap();
         let file = tempfile::NamedTempFile::new().unwrap().into_temp_path().keep().unwrap();
         std::fs::write(&file, key).unwrap();
         let text = format!(
@@ -75,28 +68,18 @@ impl Account {
             file.display(),
             self.address
         );
-        let node = hirewire_yaml::parse("hirewire.yaml", &text).unwrap();
-        let mut problems = Problems::new();
-        let role = Some(crate::Role::Poll);
-        let connection = Connection::read("acme", "tenant", &manifest, None, Some(&node), role, &mut problems);
-        let connection = Arc::new(problems.into_result(connection).unwrap());
-        poller(&connection, ledger, &HashMap::new())
+        poller(&connection_of(SHAPE, &text), ledger, &HashMap::new())
     }
 }
 
-async fn answer(State(account): State<Account>, request: Request) -> Response<Body> {
+async fn answer(account: Account, request: Request) -> Response<Body> {
     let query = request.uri().query().unwrap_or_default();
     let list = request.uri().path().trim_start_matches("/v1/").to_owned();
     account.requests.lock().unwrap().push(format!("{list}?{query}"));
-    let plain = |status: u16, body: String| {
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = StatusCode::from_u16(status).unwrap();
-        response
-    };
     // The key is the user, and there is no password.
     let expected = format!("Basic {}", BASE64.encode("the-key:"));
     if request.headers().get("authorization").is_none_or(|value| *value != expected) {
-        return plain(401, "{\"code\":\"Unauthorized\"}".to_owned());
+        return plain(401, "{\"code\":\"Unauthorized\"}");
     }
     let url = reqwest::Url::parse(&format!("http://x/?{query}")).unwrap();
     let params: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
@@ -113,7 +96,7 @@ async fn answer(State(account): State<Account>, request: Request) -> Response<Bo
         None => 0,
         Some(token) => match token.strip_prefix('[').and_then(|rest| rest.strip_suffix(",\"~&\"]")) {
             Some(first) => first.parse().unwrap(),
-            None => return plain(400, "{\"code\":\"BadParameters\"}".to_owned()),
+            None => return plain(400, "{\"code\":\"BadParameters\"}"),
         },
     };
     let field = if list.ends_with("deleted") { "deletedAt" } else { "updatedAt" };

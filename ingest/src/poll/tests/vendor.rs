@@ -5,16 +5,16 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{Response, StatusCode};
+use axum::extract::Request;
+use axum::http::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use hyper::body::Frame;
 use jiff::{SignedDuration, Timestamp};
-use tokio::net::TcpListener;
+
+use super::serving::{plain, serve};
 
 /// What a request to a list meets, once.
 #[derive(Debug, Clone)]
@@ -83,18 +83,13 @@ pub(super) struct Vendor {
 
 impl Vendor {
     pub(super) async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
         let account = Account {
             per_page: 3,
             good_token: Some(1),
             token_life: SignedDuration::from_hours(1),
             ..Account::default()
         };
-        let vendor = Self { account: Arc::new(Mutex::new(account)), address };
-        let router = Router::new().fallback(answer).with_state(vendor.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        vendor
+        serve(|address| Self { account: Arc::new(Mutex::new(account)), address }, answer).await
     }
 
     /// Changes what the vendor has or does.
@@ -124,7 +119,7 @@ impl Vendor {
     }
 }
 
-async fn answer(State(vendor): State<Vendor>, request: Request) -> Response<Body> {
+async fn answer(vendor: Vendor, request: Request) -> Response<Body> {
     let mut account = vendor.account.lock().unwrap();
     let mut response = if request.uri().path() == "/token" {
         token(&mut account, &request)
@@ -144,7 +139,7 @@ fn token(account: &mut Account, request: &Request) -> Response<Body> {
     let expected = format!("Basic {}", BASE64.encode("client:password"));
     let proven = request.headers().get("authorization").is_some_and(|value| *value == expected);
     if !proven || account.good_token.is_none() {
-        return plain(401, "{\"error\":\"invalid_client\"}".into());
+        return plain(401, "{\"error\":\"invalid_client\"}");
     }
     account.tokens += 1;
     account.good_token = Some(account.tokens);
@@ -161,18 +156,18 @@ fn list(account: &mut Account, address: &str, request: &Request) -> Response<Bod
     account.requests.push(format!("{list}?{query}"));
     let token = account.good_token.map(|token| format!("Bearer t{token}"));
     if request.headers().get("authorization").and_then(|value| value.to_str().ok()).map(str::to_owned) != token {
-        return plain(401, "{}".into());
+        return plain(401, "{}");
     }
     let fault = account.broken.get(&list).cloned().or_else(|| account.faults.pop_front()).unwrap_or(Fault::None);
     match &fault {
         Fault::Status(status, headers) => {
-            let mut response = plain(*status, "{\"errors\":[\"a fault\"]}".into());
+            let mut response = plain(*status, "{\"errors\":[\"a fault\"]}");
             for (name, value) in headers {
                 response.headers_mut().insert(*name, value.parse().unwrap());
             }
             return response;
         }
-        Fault::Body(body) => return plain(200, (*body).to_owned()),
+        Fault::Body(body) => return plain(200, *body),
         Fault::CutBody | Fault::CutConnection | Fault::Circle | Fault::None => {}
     }
     let url = reqwest::Url::parse(&format!("http://x/?{query}")).unwrap();
@@ -180,12 +175,12 @@ fn list(account: &mut Account, address: &str, request: &Request) -> Response<Bod
     // A page cursor is the generation, the windows and the last id given.
     let (window, created, below) = match params.get("cursor") {
         Some(_) if params.len() > 1 => {
-            return plain(422, "{\"errors\":[\"When passing a cursor, do not include other query params.\"]}".into());
+            return plain(422, "{\"errors\":[\"When passing a cursor, do not include other query params.\"]}");
         }
         Some(cursor) => {
             let parts: Vec<&str> = cursor.split('~').collect();
             if parts[0] != account.generation.to_string() {
-                return plain(422, "{\"errors\":[\"unknown cursor\"]}".into());
+                return plain(422, "{\"errors\":[\"unknown cursor\"]}");
             }
             (parts[1].to_owned(), parts[2].to_owned(), parts[3].parse().unwrap())
         }
@@ -233,10 +228,4 @@ fn holds(window: &str, at: Timestamp) -> bool {
             other => panic!("{other}"),
         }
     })
-}
-
-fn plain(status: u16, body: String) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = StatusCode::from_u16(status).unwrap();
-    response
 }
