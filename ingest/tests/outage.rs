@@ -3,6 +3,8 @@
 
 #[path = "support/broker.rs"]
 mod broker;
+#[path = "support/member.rs"]
+mod member;
 mod support;
 
 use std::collections::BTreeSet;
@@ -10,8 +12,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use broker::TestBroker;
-use hirewire_ingest::{Deps, Role, Settings, run};
-use hirewire_service::{Health, Shutdown};
+use hirewire_ingest::Role;
+use member::Member;
 use support::{SECRET, sign};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -31,17 +33,7 @@ async fn of_ten_thousand_deliveries_each_200_is_in_the_raw_topic_and_all_else_wa
         support::connection(Some(&format!("secrets: [{{file: {}/secret}}]", folder.path().display())), None);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1/webhooks/acme-greenhouse", listener.local_addr().unwrap());
-    let shutdown = Shutdown::new();
-    let deps = Deps {
-        kafka: broker.settings(),
-        names: broker.names.clone(),
-        registry: hirewire_registry::Access::plain(&broker.registry_url),
-        metrics: prometheus::Registry::new(),
-        health: Health::new(),
-        shutdown: shutdown.clone(),
-    };
-    let service =
-        tokio::spawn(run(Settings::default(), Role::Webhook, Some(listener), vec![Arc::new(connection)], deps));
+    let service = Member::start_as(&broker, &Arc::new(connection), Role::Webhook, Some(listener));
 
     let done = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let mut senders = JoinSet::new();
@@ -87,8 +79,7 @@ async fn of_ten_thousand_deliveries_each_200_is_in_the_raw_topic_and_all_else_wa
     while let Some(bodies) = senders.join_next().await {
         kept.extend(bodies.unwrap());
     }
-    shutdown.request();
-    service.await.unwrap().unwrap();
+    service.stop().await;
     let records = broker.read(broker.names.raw("greenhouse")).await;
     let there: BTreeSet<String> =
         records.iter().map(|record| String::from_utf8(record.value.clone().unwrap().to_vec()).unwrap()).collect();

@@ -3,6 +3,10 @@
 
 #[path = "support/broker.rs"]
 mod broker;
+#[path = "support/member.rs"]
+mod member;
+#[path = "../src/poll/tests/serving.rs"]
+mod serving;
 #[allow(dead_code)]
 #[path = "../src/poll/tests/soap_vendor.rs"]
 mod soap_vendor;
@@ -15,14 +19,13 @@ use std::sync::Arc;
 
 use broker::{TestBroker, wait_for};
 use hirewire_ingest::manifest::{Manifest, Signature};
-use hirewire_ingest::{Connection, Deps, Role, Settings, run};
+use hirewire_ingest::{Connection, Role};
 use hirewire_kafka::{Inbound, TransactionalWriter, partition_for};
-use hirewire_service::{Health, Shutdown};
 use hirewire_yaml::Problems;
 use jiff::Timestamp;
+use member::Member;
 use soap_vendor::Soap;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use vendor::Vendor;
 
 const CONNECTION: &str = "acme-greenhouse";
@@ -52,38 +55,6 @@ fn connection_by(manifest: &str, vendor: &Vendor, folder: &std::path::Path) -> A
     let mut problems = Problems::new();
     let connection = Connection::read(CONNECTION, "acme", &manifest, webhook, Some(&node), Some(role), &mut problems);
     Arc::new(problems.into_result(connection).unwrap())
-}
-
-/// A process that polls, as far as the broker can tell.
-struct Member {
-    shutdown: Shutdown,
-    health: Health,
-    task: JoinHandle<Result<(), hirewire_ingest::Error>>,
-}
-
-impl Member {
-    fn start(broker: &TestBroker, connection: &Arc<Connection>) -> Self {
-        Self::start_as(broker, connection, Role::Poll, None)
-    }
-
-    fn start_as(broker: &TestBroker, connection: &Arc<Connection>, role: Role, listener: Option<TcpListener>) -> Self {
-        let (shutdown, health) = (Shutdown::new(), Health::new());
-        let deps = Deps {
-            kafka: broker.settings(),
-            names: broker.names.clone(),
-            registry: hirewire_registry::Access::plain(&broker.registry_url),
-            metrics: prometheus::Registry::new(),
-            health: health.clone(),
-            shutdown: shutdown.clone(),
-        };
-        let task = tokio::spawn(run(Settings::default(), role, listener, vec![connection.clone()], deps));
-        Self { shutdown, health, task }
-    }
-
-    async fn stop(self) {
-        self.shutdown.request();
-        self.task.await.unwrap().unwrap();
-    }
 }
 
 fn texts(records: &[Inbound]) -> Vec<String> {

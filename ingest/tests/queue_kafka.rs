@@ -6,19 +6,22 @@ mod broker;
 #[allow(dead_code)]
 #[path = "../src/poll/tests/house.rs"]
 mod house;
+#[path = "support/member.rs"]
+mod member;
+#[path = "../src/poll/tests/serving.rs"]
+mod serving;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use broker::{TestBroker, wait_for};
 use hirewire_ingest::manifest::Manifest;
-use hirewire_ingest::{Connection, Deps, Role, Settings, run};
+use hirewire_ingest::{Connection, Role};
 use hirewire_kafka::Inbound;
 use hirewire_schemas::records::{Cursor, decode};
-use hirewire_service::{Health, Shutdown};
 use hirewire_yaml::Problems;
 use house::{House, REFRESHING, SESSIONS};
-use tokio::task::JoinHandle;
+use member::Member;
 
 fn connection(manifest: &str, folder: &std::path::Path, more: &str) -> Arc<Connection> {
     let manifest = Manifest::parse("manifest.yaml", manifest).unwrap();
@@ -42,36 +45,6 @@ fn connection(manifest: &str, folder: &std::path::Path, more: &str) -> Arc<Conne
     Arc::new(problems.into_result(connection).unwrap())
 }
 
-/// A process that polls, as far as the broker can tell.
-struct Process {
-    shutdown: Shutdown,
-    task: JoinHandle<()>,
-}
-
-impl Process {
-    fn start(broker: &TestBroker, connection: &Arc<Connection>) -> Self {
-        let shutdown = Shutdown::new();
-        let deps = Deps {
-            kafka: broker.settings(),
-            names: broker.names.clone(),
-            registry: hirewire_registry::Access::plain(&broker.registry_url),
-            metrics: prometheus::Registry::new(),
-            health: Health::new(),
-            shutdown: shutdown.clone(),
-        };
-        let connections = vec![connection.clone()];
-        let task = tokio::spawn(async move {
-            drop(run(Settings::default(), Role::Poll, None, connections, deps).await);
-        });
-        Self { shutdown, task }
-    }
-
-    async fn stop(self) {
-        self.shutdown.request();
-        self.task.await.unwrap();
-    }
-}
-
 fn texts(records: &[Inbound], with: &str) -> Vec<String> {
     let text = |record: &Inbound| String::from_utf8(record.value.clone().unwrap().to_vec()).unwrap();
     records.iter().map(text).filter(|text| text.contains(with)).collect()
@@ -93,7 +66,7 @@ async fn events_are_kept_once_over_restarts_and_what_they_name_is_read() {
     let more = "username: {file: FOLDER/user}\npassword: {file: FOLDER/password}";
     let connection = connection(&house.manifest(SESSIONS), folder.path(), more);
     let raw = broker.names.raw("greenhouse");
-    let first = Process::start(&broker, &connection);
+    let first = Member::start(&broker, &connection);
     wait_for("the queue to be made", async || cursor(&broker, "@queue").await.is_some()).await;
     let mut all = vec![house.event(1, "Job", 7), house.event(2, "Person", 2), house.event(3, "Person", 3)];
     wait_for("the events", async || texts(&broker.read(raw.clone()).await, "eventId").len() == 3).await;
@@ -108,7 +81,7 @@ async fn events_are_kept_once_over_restarts_and_what_they_name_is_read() {
         queue.last += 1;
         queue.handed.insert(queue.last, lost);
     });
-    let second = Process::start(&broker, &connection);
+    let second = Member::start(&broker, &connection);
     wait_for("what was handed out", async || texts(&broker.read(raw.clone()).await, "eventId").len() == 4).await;
     second.stop().await;
     let records = broker.read(raw.clone()).await;
@@ -130,7 +103,7 @@ async fn a_process_that_ends_anywhere_leaves_a_refresh_token_that_works_or_none_
     });
     let connection = connection(&house.manifest(REFRESHING), folder.path(), "refresh_token: {file: FOLDER/refresh}");
     for round in 1..=3 {
-        let process = Process::start(&broker, &connection);
+        let process = Member::start(&broker, &connection);
         let before = house.count("GET /rest/jobs");
         wait_for("a list", async || house.count("GET /rest/jobs") > before + 3).await;
         process.stop().await;
