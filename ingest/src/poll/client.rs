@@ -73,21 +73,36 @@ pub(super) struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
+    /// Of what stands at this path, by REST, all on one page.
+    fn at(path: &'a str) -> Self {
+        Self {
+            path,
+            params: Vec::new(),
+            own: Vec::new(),
+            fill: Vec::new(),
+            narrowed: None,
+            sync: None,
+            page: None,
+            pages: None,
+            put: false,
+            soap: None,
+            as_of: None,
+            elsewhere: None,
+        }
+    }
+
     /// For a page of a list, narrowed to `window`.
     pub(super) fn list(api: &'a Api, stream: &'a Stream, params: &'a [(String, String)], window: &'a Window) -> Self {
         Self {
-            path: &stream.path,
             params: first_page(api, stream).chain(texts(params)).collect(),
-            own: Vec::new(),
-            fill: Vec::new(),
             narrowed: stream.window.as_ref().map(|rules| (rules, window)),
             sync: stream.sync.as_ref().map(|rules| (rules, window.sync.as_deref())),
             page: window.page.as_deref(),
             pages: stream.paged.then(|| api.rows_of(stream)),
-            put: false,
             soap: by_soap(api, stream),
             as_of: stream.request.as_ref().and_then(|_| Some((api.soap.as_ref()?.as_of.as_deref()?, window.to))),
             elsewhere: elsewhere(stream),
+            ..Self::at(&stream.path)
         }
     }
 
@@ -102,18 +117,14 @@ impl<'a> Question<'a> {
         let params = first_page(api, stream).chain(texts(&stream.params)).collect();
         let (fill, own) = texts(ids).partition(in_path);
         Self {
-            path: &stream.path,
             params,
             own,
             fill,
-            narrowed: None,
-            sync: None,
             page,
             pages: stream.paged.then(|| api.rows_of(stream)),
-            put: false,
             soap: by_soap(api, stream),
-            as_of: None,
             elsewhere: elsewhere(stream),
+            ..Self::at(&stream.path)
         }
     }
 
@@ -128,20 +139,7 @@ impl<'a> Question<'a> {
             Some(param) => (vec![(param.as_str(), id)], Vec::new()),
             None => (Vec::new(), vec![("id", id)]),
         };
-        Self {
-            path: &rules.path,
-            params: texts(&rules.params).collect(),
-            own,
-            fill,
-            narrowed: None,
-            sync: None,
-            page: None,
-            pages: None,
-            put: false,
-            soap: None,
-            as_of: None,
-            elsewhere: None,
-        }
+        Self { params: texts(&rules.params).collect(), own, fill, ..Self::at(&rules.path) }
     }
 
     /// About the queue of this name.
@@ -151,20 +149,8 @@ impl<'a> Question<'a> {
         params: &'a [(String, String)],
         number: Option<(&'a str, &'a str)>,
     ) -> Self {
-        Self {
-            path,
-            params: texts(params).collect(),
-            own: number.into_iter().collect(),
-            fill: vec![(QUEUE, name)],
-            narrowed: None,
-            sync: None,
-            page: None,
-            pages: None,
-            put: false,
-            soap: None,
-            as_of: None,
-            elsewhere: None,
-        }
+        let (params, own) = (texts(params).collect(), number.into_iter().collect());
+        Self { params, own, fill: vec![(QUEUE, name)], ..Self::at(path) }
     }
 
     /// To make what is at this place.
