@@ -1,11 +1,10 @@
 //! `hirewire normalize` alone: idle, draining a full raw topic, and at a steady rate; beside it a raw copy of the same topic.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use hirewire_kafka::{Admin, NewTopic, Producer, ProducerOptions};
+use hirewire_kafka::{Admin, NewTopic};
 use serde_json::json;
 
 use crate::bodies::Bodies;
@@ -16,7 +15,7 @@ use crate::machine::Machine;
 use crate::pace::paced;
 use crate::place::{Place, VENDOR};
 use crate::process::Process;
-use crate::topic::{count, event, fill, now_secs, raw_record};
+use crate::topic::{Sender, count, event, fill, now_secs};
 use crate::{Cluster, Common};
 
 #[derive(Args)]
@@ -124,31 +123,18 @@ impl NormalizeArguments {
         }
         note(&format!("{} events a second for {} s", self.rate, self.paced_seconds));
         let ledger = Ledger::follow(place, self.applications).await?;
-        let options =
-            ProducerOptions { max_in_flight: 8192, delivery_timeout: Duration::from_secs(60), linger: Duration::ZERO };
-        let producer = Producer::new(&place.kafka, &options)?;
-        let topic: Arc<str> = place.names.raw(VENDOR).into();
-        let failed = Arc::new(Mutex::new(None));
+        let sender = Sender::new(place)?;
         let mut sent: Vec<(usize, Instant)> = Vec::with_capacity(warm_up + events);
         paced(self.rate, warm_up + events, |index| {
             // The rounds go on where the drained ones ended, so that each event is a move.
             let index = self.events.next_multiple_of(self.applications) + index;
             let event = event(index, self.applications, first_at);
-            let record = raw_record(&topic, bodies, &event, index)?;
-            let (producer, failed) = (producer.clone(), Arc::clone(&failed));
             sent.push((event.application, Instant::now()));
-            tokio::spawn(async move {
-                if let Err(error) = producer.send(record).await {
-                    failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                }
-            });
-            Ok(())
+            sender.send(bodies, &event, index)
         })
         .await?;
         until_quiet(warm_up + events, || ledger.records()).await;
-        if let Some(error) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(error.into());
-        }
+        sender.check()?;
         let read = ledger.times();
         let mut turn = vec![0; self.applications];
         let mut times = Vec::with_capacity(events);

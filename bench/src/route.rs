@@ -8,14 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::post;
 use bytes::Bytes;
 use clap::Args;
-use hirewire_kafka::{Producer, ProducerOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -27,7 +25,7 @@ use crate::machine::Machine;
 use crate::pace::paced;
 use crate::place::{Place, VENDOR};
 use crate::process::Process;
-use crate::topic::{count, event, fill, now_secs, raw_record};
+use crate::topic::{Sender, count, event, fill, now_secs};
 use crate::{Cluster, Common};
 
 #[derive(Args)]
@@ -321,35 +319,22 @@ impl Load<'_> {
     async fn steady(&self, turns: &mut usize) -> anyhow::Result<Vec<((usize, u64), Instant)>> {
         let RouteArguments { applications, rate, paced_seconds, .. } = *self.arguments;
         let (warm_up, events) = (rate as usize, (rate * paced_seconds) as usize);
-        let options =
-            ProducerOptions { max_in_flight: 8192, delivery_timeout: Duration::from_secs(60), linger: Duration::ZERO };
-        let producer = Producer::new(&self.place.kafka, &options)?;
-        let topic: Arc<str> = self.place.names.raw(VENDOR).into();
-        let failed = Arc::new(Mutex::new(None));
+        let sender = Sender::new(self.place)?;
         let mut sent = Vec::with_capacity(events);
         let first = *turns;
         paced(rate, warm_up + events, |index| {
             let turn = first + index;
             let event = event(turn, applications, self.first_at);
-            let record = raw_record(&topic, self.bodies, &event, turn)?;
             if index >= warm_up {
                 let number = u64::try_from(turn / applications).unwrap_or_default() + 1;
                 sent.push(((event.application, number), Instant::now()));
             }
-            let (producer, failed) = (producer.clone(), Arc::clone(&failed));
-            tokio::spawn(async move {
-                if let Err(error) = producer.send(record).await {
-                    failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                }
-            });
-            Ok(())
+            sender.send(self.bodies, &event, turn)
         })
         .await?;
         *turns += warm_up + events;
-        match failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            None => Ok(sent),
-            Some(error) => Err(error).context("the raw topic does not take records"),
-        }
+        sender.check()?;
+        Ok(sent)
     }
 }
 

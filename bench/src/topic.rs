@@ -1,11 +1,11 @@
 //! Raw records as ingest writes them, put into the raw topic without ingest; and what the topics hold afterwards.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use bytes::Bytes;
-use hirewire_kafka::{Admin, Isolation, Producer, ProducerOptions, Record, read_table};
+use hirewire_kafka::{Admin, Isolation, Producer, ProducerOptions, Record, SendError, read_table};
 use hirewire_service::TraceParent;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
@@ -28,7 +28,7 @@ pub(crate) fn event(index: usize, applications: usize, first_at: i64) -> Event {
 }
 
 /// The record that ingest makes of a webhook: the same key, headers and bytes (`ingest/src/envelope.rs`).
-pub(crate) fn raw_record(topic: &Arc<str>, bodies: &Bodies, event: &Event, delivery: usize) -> anyhow::Result<Record> {
+fn raw_record(topic: &Arc<str>, bodies: &Bodies, event: &Event, delivery: usize) -> anyhow::Result<Record> {
     let delivery = format!("{delivery:08}-bench");
     let headers = [
         ("ce_specversion", "1.0".to_owned()),
@@ -97,6 +97,42 @@ pub(crate) async fn fill(
         sent?.context("the raw topic cannot be filled")?;
     }
     Ok(bytes / events.max(1))
+}
+
+/// Writes events one by one, at the caller's pace: what the brokers do not take is told at the end.
+pub(crate) struct Sender {
+    producer: Producer,
+    topic: Arc<str>,
+    failed: Arc<Mutex<Option<SendError>>>,
+}
+
+impl Sender {
+    pub(crate) fn new(place: &Place) -> anyhow::Result<Self> {
+        let options =
+            ProducerOptions { max_in_flight: 8192, delivery_timeout: Duration::from_secs(60), linger: Duration::ZERO };
+        let producer = Producer::new(&place.kafka, &options)?;
+        Ok(Self { producer, topic: place.names.raw(VENDOR).into(), failed: Arc::default() })
+    }
+
+    /// Sends event number `index` and waits for nothing.
+    pub(crate) fn send(&self, bodies: &Bodies, event: &Event, index: usize) -> anyhow::Result<()> {
+        let record = raw_record(&self.topic, bodies, event, index)?;
+        let (producer, failed) = (self.producer.clone(), Arc::clone(&self.failed));
+        tokio::spawn(async move {
+            if let Err(error) = producer.send(record).await {
+                failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            }
+        });
+        Ok(())
+    }
+
+    /// The first failure so far.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        match self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            None => Ok(()),
+            Some(error) => Err(error).context("the raw topic does not take records"),
+        }
+    }
 }
 
 /// The ends of all partitions.
