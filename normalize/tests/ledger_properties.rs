@@ -295,6 +295,17 @@ fn late_and_repeated_deliveries_between_polls_end_in_the_true_history() {
     }
 }
 
+/// Of what sinks act on.
+fn each_is_live_as_often_as_it_was(consumer: &Consumer, world: &World, seed: u64) {
+    for change in
+        [ChangeType::Hire, ChangeType::Unhire, ChangeType::Rejection, ChangeType::Unrejection, ChangeType::Deleted]
+    {
+        let truly = world.truth.iter().filter(|t| t.change == change).count();
+        let live = consumer.events.values().filter(|e| e.revision == Revision::Live && e.what.change == change).count();
+        assert_eq!(live, truly, "seed {seed} {change:?}");
+    }
+}
+
 #[test]
 fn a_stage_learnt_late_before_a_hire_does_not_hire_again() {
     for seed in 0..1000 {
@@ -308,15 +319,7 @@ fn a_stage_learnt_late_before_a_hire_does_not_hire_again() {
         }
         all.extend(late);
         all.extend(closing(&mut world, Rows::Visits));
-        let consumer = play(&all);
-        for change in
-            [ChangeType::Hire, ChangeType::Unhire, ChangeType::Rejection, ChangeType::Unrejection, ChangeType::Deleted]
-        {
-            let truly = world.truth.iter().filter(|t| t.change == change).count();
-            let live =
-                consumer.events.values().filter(|e| e.revision == Revision::Live && e.what.change == change).count();
-            assert_eq!(live, truly, "seed {seed} {change:?}");
-        }
+        each_is_live_as_often_as_it_was(&play(&all), &world, seed);
     }
 }
 
@@ -371,14 +374,6 @@ fn what_came_and_went_beside_a_correction_is_told_live() {
         }
         all.push(batch);
         all.extend(closing(&mut world, Rows::Visits));
-        let consumer = play(&all);
-        for change in
-            [ChangeType::Hire, ChangeType::Unhire, ChangeType::Rejection, ChangeType::Unrejection, ChangeType::Deleted]
-        {
-            let truly = world.truth.iter().filter(|t| t.change == change).count();
-            let live =
-                consumer.events.values().filter(|e| e.revision == Revision::Live && e.what.change == change).count();
-            assert_eq!(live, truly, "seed {seed} {change:?}");
-        }
+        each_is_live_as_often_as_it_was(&play(&all), &world, seed);
     }
 }

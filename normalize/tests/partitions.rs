@@ -5,7 +5,8 @@
 mod cluster;
 
 use apache_avro::types::Value;
-use cluster::{Cluster, at, fixture, id, text};
+use cluster::tree::at;
+use cluster::{Cluster, fixture, id, text};
 use hirewire_schemas::Entity;
 
 const APPLICATION: (&str, &str) = ("Application", "265277");

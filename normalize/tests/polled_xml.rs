@@ -5,7 +5,8 @@
 mod cluster;
 
 use apache_avro::types::Value;
-use cluster::{Cluster, at, connection, fixture_of, id, text};
+use cluster::tree::at;
+use cluster::{Cluster, connection, fixture_of, id, text};
 use hirewire_mapping::xml;
 use hirewire_normalize::step::Source;
 use hirewire_schemas::Entity;

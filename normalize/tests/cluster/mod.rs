@@ -1,5 +1,8 @@
 //! Normalize's steps of all partitions without Kafka: what one sends to another goes round, everything else is collected.
 
+#[path = "../tree/mod.rs"]
+pub(crate) mod tree;
+
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +22,8 @@ use hirewire_normalize::metrics::Metrics;
 use hirewire_normalize::step::{NormalizeStep, Shared, Source};
 use hirewire_normalize::store::Store;
 use hirewire_schemas::{Entity, Names, ids};
+
+pub(crate) use tree::text;
 
 pub(crate) const TENANT: &str = "acme";
 pub(crate) const CONNECTION: &str = "acme-greenhouse";
@@ -302,33 +307,5 @@ impl Cluster {
 
     pub(crate) fn topic(&self, name: &str) -> Vec<&Record> {
         self.published.iter().filter(|record| *record.topic == *name).collect()
-    }
-}
-
-/// A field by its dotted path; unions are looked through.
-pub(crate) fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
-    let mut value = value;
-    for part in path.split('.') {
-        let Value::Record(fields) = plain(value) else { panic!("{part}: no record in {value:?}") };
-        value = &fields.iter().find(|(name, _)| name == part).unwrap_or_else(|| panic!("no field {part}")).1;
-    }
-    plain(value)
-}
-
-fn plain(value: &Value) -> &Value {
-    match value {
-        Value::Union(_, inner) => plain(inner),
-        other => other,
-    }
-}
-
-pub(crate) fn text(value: &Value, path: &str) -> String {
-    match at(value, path) {
-        Value::String(text) | Value::Enum(_, text) => text.clone(),
-        Value::Null => "null".to_owned(),
-        Value::Long(n) | Value::TimestampMicros(n) => n.to_string(),
-        Value::Boolean(b) => b.to_string(),
-        Value::Array(items) => items.len().to_string(),
-        other => panic!("{path}: {other:?}"),
     }
 }

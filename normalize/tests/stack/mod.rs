@@ -1,5 +1,8 @@
 //! Broker, registry and normalize for a test, and a reader of what it published.
 
+#[path = "../tree/mod.rs"]
+mod tree;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +16,7 @@ use hirewire_normalize::{Connection, Deps};
 use hirewire_registry::{Access, Codec, Registry, server};
 use hirewire_schemas::{Names, ids, topics};
 use hirewire_service::{Health, Shutdown};
+pub(crate) use tree::text;
 
 pub(crate) const PARTITIONS: i32 = 4;
 pub(crate) const TENANT: &str = "acme";
@@ -200,31 +204,5 @@ impl Stack {
             assert!(Instant::now() < until, "waited 30 s for {least} records in {topic}, there are {}", all.len());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-    }
-}
-
-/// A field by its dotted path; unions are looked through.
-pub(crate) fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
-    let mut value = value;
-    for part in path.split('.') {
-        let Value::Record(fields) = plain(value) else { panic!("{part}: no record in {value:?}") };
-        value = &fields.iter().find(|(name, _)| name == part).unwrap_or_else(|| panic!("no field {part}")).1;
-    }
-    plain(value)
-}
-
-pub(crate) fn plain(value: &Value) -> &Value {
-    match value {
-        Value::Union(_, inner) => plain(inner),
-        other => other,
-    }
-}
-
-pub(crate) fn text(value: &Value, path: &str) -> String {
-    match at(value, path) {
-        Value::String(text) | Value::Enum(_, text) => text.clone(),
-        Value::Null => "null".to_owned(),
-        Value::Long(n) | Value::TimestampMicros(n) => n.to_string(),
-        other => panic!("{path}: {other:?}"),
     }
 }
