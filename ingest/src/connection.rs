@@ -12,9 +12,9 @@ use hirewire_yaml::{Map, Node, Problems, did_you_mean};
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use crate::Role;
 use crate::credentials::Credentials;
 use crate::manifest::{Api, BaseUrl, Manifest, Signature, Webhook, url};
+use crate::process::Role;
 
 /// One connection. Built at start, then read only.
 #[derive(Debug)]

@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use hirewire_kafka::{Producer, ProducerOptions, Stop};
 use hirewire_registry::Codec;
-use hirewire_schemas::Names;
-use hirewire_service::{Health, Shutdown};
 use tokio::net::TcpListener;
 
 use crate::connection::{Connection, Directory};
@@ -13,27 +11,10 @@ use crate::fetch::FetchRequests;
 use crate::manifest::Signature;
 use crate::metrics::Metrics;
 use crate::poll;
+use crate::process::{Deps, Role};
 use crate::settings::Settings;
 use crate::topics::Topics;
 use crate::webhook;
-
-/// What one process does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    Webhook,
-    Poll,
-    All,
-}
-
-/// What the process gives to the service.
-pub struct Deps {
-    pub kafka: hirewire_kafka::Settings,
-    pub names: Names,
-    pub registry: hirewire_registry::Access,
-    pub metrics: prometheus::Registry,
-    pub health: Health,
-    pub shutdown: Shutdown,
-}
 
 /// The service cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]

@@ -13,6 +13,7 @@ use reqwest::{StatusCode, Url};
 use super::access::{Access, Pass, Vault};
 use super::failure::Failure;
 use super::journal::Journal;
+use super::page::Page;
 use super::paging;
 use super::retry;
 use super::soap;
@@ -29,22 +30,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(130);
 const MAX_PAGE_BYTES: usize = 64 * 1024 * 1024;
 /// The `Date` header has seconds only, and an answer takes a while: less than this is no difference of clocks.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_millis(1500);
-
-/// A page as it came.
-#[derive(Debug)]
-pub(super) struct Page {
-    /// Of a page by SOAP what is around its rows, as JSON.
-    pub(super) body: Bytes,
-    /// Of a page by SOAP.
-    pub(super) rows: Option<Vec<soap::Row>>,
-    /// The vendor's cursor of the next page.
-    pub(super) next: Option<String>,
-    /// The token of the list's next run.
-    pub(super) sync: Option<String>,
-    pub(super) received_at: Timestamp,
-    /// From when on the vendor will not answer this list any more, if it says so.
-    pub(super) sunset: Option<Timestamp>,
-}
 
 /// What is asked for.
 #[derive(Debug, Clone)]

@@ -10,10 +10,11 @@ use std::time::Instant;
 use hirewire_schemas::records::Cursor;
 use jiff::Timestamp;
 
-use super::client::{Page, Question};
+use super::client::Question;
 use super::failure::{Failure, Remedy};
 use super::journal::Journal;
 use super::lane::Lane;
+use super::page::Page;
 use super::poller::{Poller, Rules};
 use super::retry::Tries;
 use crate::envelope::Origin;

@@ -14,8 +14,8 @@ use hirewire_service::TraceParent;
 use hirewire_service::spans::{self, Kind, Span};
 use jiff::Timestamp;
 
-use super::client::Page;
 use super::failure::Failure;
+use super::page::Page;
 use super::repeats::{Mark, Seen, mark};
 use super::window::Window;
 use crate::connection::Connection;
