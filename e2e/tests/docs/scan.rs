@@ -118,7 +118,7 @@ fn block<'a>(text: &'a str, start: &str, path: &str) -> &'a str {
 pub(crate) fn codes() -> BTreeSet<String> {
     let mut codes = BTreeSet::new();
     for (path, text) in sources() {
-        for call in ["Stop::retryable(", "Stop::permanent(", "Action::End { code: "] {
+        for call in ["Stop::retryable(", "Stop::permanent("] {
             for after in text.split(call).skip(1) {
                 let first = after.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next());
                 codes.insert(first.unwrap_or_else(|| panic!("{path}: a code that is no literal")).to_owned());

@@ -1,5 +1,6 @@
-//! What an error of a transaction means, and what to do after it: two pure tables, so that each row can be read and
-//! tested without a broker. The code in comes from librdkafka; the action out is carried out by `worker.rs`.
+//! What an error of a transaction means, what to do after it, and how work ends with it: pure tables, so that each row
+//! can be read and tested without a broker. The code in comes from librdkafka; the action out is carried out by
+//! `worker.rs`, the end told by it and by `group/transactions.rs`.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
@@ -18,7 +19,16 @@ pub(crate) enum From {
     Abort,
 }
 
-/// What to do next about one piece of work.
+/// Who works in transactions, for what a fresh start is worth to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// A partition's worker: begun again it makes the same records of the same inputs.
+    Worker { partition: i32, attempt: u32 },
+    /// A group's member: its caller looks anew at what the topic takes before it begins again.
+    Member,
+}
+
+/// What a worker does next about one piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Abort, then do the same work again with this producer.
@@ -27,9 +37,12 @@ pub(crate) enum Action {
     /// whether the work is still to be done.
     ReplaceAndLook,
     /// This worker must do nothing more.
-    End { code: &'static str, retryable: bool },
+    End,
 }
 
+/// What a person can do.
+const LARGER: &str = "; raise the broker's message.max.bytes";
+const RIGHTS: &str = "; give this principal WRITE on the topic and the transactional id, READ on the group";
 /// How often the same work is tried before the partition gives up and says so.
 pub(crate) const MAX_ATTEMPTS: u32 = 20;
 
@@ -71,34 +84,28 @@ fn class(from: From, code: Option<RDKafkaErrorCode>) -> fn(String) -> Transactio
 /// What to do after the `attempt`th failure (from 1) of the same work.
 pub(crate) fn after(error: &TransactionError, attempt: u32) -> Action {
     match error {
-        TransactionError::Fenced(_) => Action::End { code: "fenced", retryable: true },
-        TransactionError::Refused(_) => Action::End { code: "record-refused", retryable: false },
-        TransactionError::Forbidden(_) => Action::End { code: "not-authorized", retryable: true },
-        TransactionError::Aborted(_) | TransactionError::Indefinite(_) if attempt > MAX_ATTEMPTS => {
-            Action::End { code: "transaction-failed", retryable: true }
-        }
+        TransactionError::Fenced(_) | TransactionError::Refused(_) | TransactionError::Forbidden(_) => Action::End,
+        TransactionError::Aborted(_) | TransactionError::Indefinite(_) if attempt > MAX_ATTEMPTS => Action::End,
         TransactionError::Aborted(_) => Action::AbortAndRepeat,
         TransactionError::Indefinite(_) => Action::ReplaceAndLook,
     }
 }
 
-/// The reason of a worker that ends, for the log and for `docs/errors.md`.
-pub(crate) fn stop(
-    code: &'static str,
-    retryable: bool,
-    partition: i32,
-    error: &TransactionError,
-    attempt: u32,
-) -> Stop {
-    let advice = match error {
-        TransactionError::Fenced(_) => String::new(),
-        TransactionError::Refused(_) => "; raise the broker's message.max.bytes".to_owned(),
-        TransactionError::Forbidden(_) => {
-            "; give this principal WRITE on the topic and the transactional id, READ on the group".to_owned()
-        }
-        TransactionError::Aborted(_) | TransactionError::Indefinite(_) => format!(", {attempt} times"),
+/// The reason of whoever ends with this error, for the log and for `docs/errors.md`.
+pub(crate) fn stop(who: Who, error: &TransactionError) -> Stop {
+    let what = |advice: &str| match who {
+        Who::Worker { partition, attempt } => format!("partition {partition}, attempt {attempt}: {error}{advice}"),
+        Who::Member => format!("{error}{advice}"),
     };
-    Stop { code, what: format!("partition {partition}: {error}{advice}"), retryable }
+    match (error, who) {
+        (TransactionError::Fenced(_), _) => Stop::retryable("fenced", what("")),
+        (TransactionError::Refused(_), Who::Worker { .. }) => Stop::permanent("record-refused", what(LARGER)),
+        (TransactionError::Refused(_), Who::Member) => Stop::retryable("record-refused", what(LARGER)),
+        (TransactionError::Forbidden(_), _) => Stop::retryable("not-authorized", what(RIGHTS)),
+        (TransactionError::Aborted(_) | TransactionError::Indefinite(_), _) => {
+            Stop::retryable("transaction-failed", what(""))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -172,27 +179,42 @@ mod tests {
 
     #[test]
     fn each_class_has_its_action() {
-        let end = |code, retryable| Action::End { code, retryable };
         for (error, attempt, wanted) in [
             (TransactionError::Aborted as fn(String) -> TransactionError, 1, Action::AbortAndRepeat),
             (TransactionError::Aborted, MAX_ATTEMPTS, Action::AbortAndRepeat),
-            (TransactionError::Aborted, MAX_ATTEMPTS + 1, end("transaction-failed", true)),
+            (TransactionError::Aborted, MAX_ATTEMPTS + 1, Action::End),
             (TransactionError::Indefinite, 1, Action::ReplaceAndLook),
             (TransactionError::Indefinite, MAX_ATTEMPTS, Action::ReplaceAndLook),
-            (TransactionError::Indefinite, MAX_ATTEMPTS + 1, end("transaction-failed", true)),
-            (TransactionError::Fenced, 1, end("fenced", true)),
-            (TransactionError::Fenced, MAX_ATTEMPTS + 1, end("fenced", true)),
-            (TransactionError::Refused, 1, end("record-refused", false)),
-            (TransactionError::Refused, MAX_ATTEMPTS + 1, end("record-refused", false)),
-            (TransactionError::Forbidden, 1, end("not-authorized", true)),
-            (TransactionError::Forbidden, MAX_ATTEMPTS + 1, end("not-authorized", true)),
+            (TransactionError::Indefinite, MAX_ATTEMPTS + 1, Action::End),
+            (TransactionError::Fenced, 1, Action::End),
+            (TransactionError::Fenced, MAX_ATTEMPTS + 1, Action::End),
+            (TransactionError::Refused, 1, Action::End),
+            (TransactionError::Refused, MAX_ATTEMPTS + 1, Action::End),
+            (TransactionError::Forbidden, 1, Action::End),
+            (TransactionError::Forbidden, MAX_ATTEMPTS + 1, Action::End),
         ] {
             let error = error("why".to_owned());
             assert_eq!(after(&error, attempt), wanted, "{error} at attempt {attempt}");
-            if let Action::End { code, retryable } = wanted {
-                let stop = stop(code, retryable, 3, &error, attempt);
-                assert!(stop.what.starts_with("partition 3: ") && stop.what.contains("why"), "{stop}");
-            }
+        }
+    }
+
+    /// A record that is refused is refused again, unless somebody looks before at what is taken.
+    #[test]
+    fn each_class_has_its_code_and_only_a_refused_record_tells_a_worker_from_a_member() {
+        let worker = Who::Worker { partition: 3, attempt: 1 };
+        for (error, code, of_worker, of_member) in [
+            (TransactionError::Aborted as fn(String) -> TransactionError, "transaction-failed", true, true),
+            (TransactionError::Indefinite, "transaction-failed", true, true),
+            (TransactionError::Fenced, "fenced", true, true),
+            (TransactionError::Refused, "record-refused", false, true),
+            (TransactionError::Forbidden, "not-authorized", true, true),
+        ] {
+            let error = error("why".to_owned());
+            let (worker, member) = (stop(worker, &error), stop(Who::Member, &error));
+            assert_eq!((worker.code, worker.retryable), (code, of_worker), "{worker}");
+            assert_eq!((member.code, member.retryable), (code, of_member), "{member}");
+            assert!(worker.what.starts_with("partition 3, attempt 1: ") && worker.what.contains("why"), "{worker}");
+            assert!(member.what.contains("why"), "{member}");
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::hidden::Hidden;
 use crate::inbox::{Inbox, Look, Taken};
 use crate::lag::Lag;
 use crate::metrics::PartitionedMetrics;
-use crate::outcome::{self, Action};
+use crate::outcome::{self, Action, Who};
 use crate::partitioned::{PartitionedConsumer, Restoring, ToWorker};
 use crate::transaction::TransactionalProducer;
 use crate::{Inbound, Outbox, Settings, Step, Stop, TransactionError};
@@ -131,23 +131,17 @@ impl Worker {
 
     /// Tells the inbox what the predecessor left unread. Only asked after it was fenced.
     fn expect_unread(&self, inbox: &mut Inbox) -> Result<(), Stop> {
-        let consumer = self.consumer()?;
         let mut positions = TopicPartitionList::new();
         for topic in &self.inputs {
             positions.add_partition(topic, self.partition);
         }
-        let committed = consumer
-            .committed_offsets(positions, Duration::from_secs(30))
-            .map_err(|error| Stop::kafka("read committed offsets", &error))?;
+        let consumer = self.consumer()?;
+        let committed = self.committed_offsets(positions)?;
         for topic in &self.inputs {
             let (low, high) = consumer
                 .fetch_watermarks(topic, self.partition, Duration::from_secs(30))
                 .map_err(|error| Stop::kafka("read an input's end", &error))?;
-            let read = match committed.find_partition(topic, self.partition).map(|element| element.offset()) {
-                Some(Offset::Offset(offset)) => offset,
-                _ => low,
-            };
-            if high > read {
+            if high > offset_of(&committed, topic, self.partition).unwrap_or(low) {
                 inbox.expect(topic, high);
             }
         }
@@ -207,9 +201,9 @@ impl Worker {
                     self.replace(producer)?;
                     if self.was_committed(&batch.inputs)? { Ok(0) } else { self.again(producer, &batch.inputs) }
                 }
-                Action::End { code, retryable } => {
+                Action::End => {
                     self.step.aborted()?;
-                    return Err(outcome::stop(code, retryable, self.partition, &error, attempt));
+                    return Err(outcome::stop(Who::Worker { partition: self.partition, attempt }, &error));
                 }
             };
             attempt += 1;
@@ -230,12 +224,10 @@ impl Worker {
     fn again(&mut self, producer: &mut TransactionalProducer, inputs: &[Inbound]) -> Result<usize, Failure> {
         self.step.aborted()?;
         std::thread::sleep(Duration::from_millis(20));
-        let mut outbox = Outbox::default();
         producer.begin()?;
         let mut sent = 0;
         for input in inputs {
-            self.step.process(input, &mut outbox)?;
-            sent += flush(&mut outbox, producer)?;
+            sent += process(input, &mut *self.step, producer)?;
         }
         Ok(sent + self.commit(producer, inputs)?)
     }
@@ -244,7 +236,7 @@ impl Worker {
     fn commit(&mut self, producer: &mut TransactionalProducer, inputs: &[Inbound]) -> Result<usize, Failure> {
         let mut outbox = Outbox::default();
         self.step.before_commit(&mut outbox).map_err(Failure::of_step)?;
-        let sent = flush(&mut outbox, producer)?;
+        let sent = send(&outbox, producer)?;
         self.still_ours()?;
         let started = Instant::now();
         let offsets = offsets_after(&self.inputs, inputs)?;
@@ -288,14 +280,18 @@ impl Worker {
     /// Whether the group's committed offsets stand after `inputs`. Only asked when no transaction is open any more.
     fn was_committed(&self, inputs: &[Inbound]) -> Result<bool, Stop> {
         let offsets = offsets_after(&self.inputs, inputs)?;
-        let committed = self
-            .consumer()?
-            .committed_offsets(offsets.clone(), Duration::from_secs(30))
-            .map_err(|error| Stop::kafka("read committed offsets", &error))?;
-        Ok(offsets.elements().iter().all(|wanted| {
-            let found = committed.find_partition(wanted.topic(), wanted.partition()).map(|element| element.offset());
-            matches!((found, wanted.offset()), (Some(Offset::Offset(found)), Offset::Offset(wanted)) if found >= wanted)
-        }))
+        let committed = self.committed_offsets(offsets)?;
+        let stands_after = |last: &Inbound| {
+            offset_of(&committed, &last.topic, last.partition).is_some_and(|offset| offset > last.offset)
+        };
+        Ok(last_of_each(&self.inputs, inputs).all(stands_after))
+    }
+
+    /// What the group committed of these partitions.
+    fn committed_offsets(&self, partitions: TopicPartitionList) -> Result<TopicPartitionList, Stop> {
+        self.consumer()?
+            .committed_offsets(partitions, Duration::from_secs(30))
+            .map_err(|error| Stop::kafka("read committed offsets", &error))
     }
 }
 
@@ -317,11 +313,10 @@ impl Batch {
 
     fn take(&mut self, input: Inbound, step: &mut dyn Step, producer: &mut TransactionalProducer) -> Result<(), Stop> {
         if self.failed.is_none() {
-            let mut outbox = Outbox::default();
-            step.process(&input, &mut outbox)?;
-            match flush(&mut outbox, producer) {
+            match process(&input, step, producer) {
                 Ok(sent) => self.sent += sent,
-                Err(error) => self.failed = Some(error),
+                Err(Failure::Transaction(error)) => self.failed = Some(error),
+                Err(Failure::Stop(stop)) => return Err(stop),
             }
         }
         self.inputs.push(input);
@@ -329,13 +324,26 @@ impl Batch {
     }
 }
 
-fn flush(outbox: &mut Outbox, producer: &mut TransactionalProducer) -> Result<usize, TransactionError> {
+/// Sends what the step makes of one input. How many records it was.
+fn process(input: &Inbound, step: &mut dyn Step, producer: &mut TransactionalProducer) -> Result<usize, Failure> {
+    let mut outbox = Outbox::default();
+    step.process(input, &mut outbox)?;
+    Ok(send(&outbox, producer)?)
+}
+
+fn send(outbox: &Outbox, producer: &mut TransactionalProducer) -> Result<usize, TransactionError> {
     for record in &outbox.records {
         producer.send(record, false)?;
     }
-    let sent = outbox.records.len();
-    outbox.records.clear();
-    Ok(sent)
+    Ok(outbox.records.len())
+}
+
+/// `None`: nothing was committed of it.
+fn offset_of(offsets: &TopicPartitionList, topic: &str, partition: i32) -> Option<i64> {
+    match offsets.find_partition(topic, partition)?.offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    }
 }
 
 /// The last input of each topic that has one. All are of one partition number.

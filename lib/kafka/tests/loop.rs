@@ -366,7 +366,7 @@ async fn heads_and_what_came_of_their_records_are_committed_together_or_not_at_a
                         shutdown.request();
                     }
                 }
-                GroupEvent::Failed(stop) => return Some(stop.code),
+                GroupEvent::Failed(stop) => return Some((stop.code, stop.retryable)),
                 GroupEvent::Record(_) | GroupEvent::Revoked(_) | GroupEvent::Assigned(_) => {}
             }
         }
@@ -379,7 +379,7 @@ async fn heads_and_what_came_of_their_records_are_committed_together_or_not_at_a
 
     // The second record of it is larger than the producer takes: the first one must not be seen either.
     let broken = |value: &str| vec![record(&out, 0, value), record(&out, 0, &"x".repeat(17_000_000))];
-    assert_eq!(member(6, &broken).await, Some("record-refused"));
+    assert_eq!(member(6, &broken).await, Some(("record-refused", true)));
     assert_eq!(copied(&broker.settings, &out, &group, &topic).await, (first, Some(5)));
 
     assert_eq!(member(5, &whole).await, None);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 
+use crate::outcome::{self, Who};
 use crate::transaction::TransactionalProducer;
 use crate::{Record, Settings, Stop, TransactionError};
 
@@ -42,7 +43,7 @@ impl Transactions {
         if offsets.count() == 0 {
             return Ok(());
         }
-        let done = self.transaction(consumer, offsets, records).map_err(|error| stop(&error));
+        let done = self.transaction(consumer, offsets, records).map_err(|error| outcome::stop(Who::Member, &error));
         self.last = Instant::now();
         done
     }
@@ -64,18 +65,5 @@ impl Transactions {
             self.producer.send(record, false)?;
         }
         self.producer.commit(Some((offsets, &group)))
-    }
-}
-
-fn stop(error: &TransactionError) -> Stop {
-    let what = error.to_string();
-    match error {
-        TransactionError::Fenced(_) => Stop::retryable("fenced", what),
-        TransactionError::Refused(_) => Stop::retryable("record-refused", what),
-        TransactionError::Forbidden(_) => {
-            let advice = "give this principal WRITE on the topic and the transactional id, READ on the group";
-            Stop::retryable("not-authorized", format!("{what}; {advice}"))
-        }
-        TransactionError::Aborted(_) | TransactionError::Indefinite(_) => Stop::retryable("transaction-failed", what),
     }
 }
