@@ -170,6 +170,39 @@ fn however_a_payload_is_mutated_what_is_accepted_is_whole_and_counted() {
     assert!(accepted > 1_000 && rejected > 100, "{accepted} {rejected}");
 }
 
+/// For other libraries (`e2e/avro/check`): records of varied payloads, each behind its length in four bytes, big end first,
+/// in `<record>.bin` of the folder `HIREWIRE_AVRO_OUT`, with the schema in `<record>.avsc`. `HIREWIRE_AVRO_COUNT` of them.
+#[test]
+#[ignore = "writes files for e2e/avro/check"]
+fn records_for_other_libraries_to_read() {
+    let out = std::path::PathBuf::from(std::env::var("HIREWIRE_AVRO_OUT").expect("HIREWIRE_AVRO_OUT"));
+    let count: usize = std::env::var("HIREWIRE_AVRO_COUNT").map_or(2_000, |count| count.parse().unwrap());
+    let mut random = fastrand::Rng::with_seed(11);
+    let (mut scratch, inputs) = (Scratch::default(), inputs());
+    let mut files: std::collections::BTreeMap<String, Vec<u8>> = std::collections::BTreeMap::new();
+    let mut written = 0;
+    while written < count {
+        for (rules, case) in inputs.iter().flat_map(|(rules, cases)| cases.iter().map(move |case| (rules, case))) {
+            let mut value = case.value.clone();
+            (0..random.usize(0..4)).for_each(|_| mutate(&mut value, &mut random));
+            let body = value.to_string().into_bytes();
+            let Ok(mapped) = rules.plan.apply(&mut scratch, &case.input(&body), &mut World) else { continue };
+            for fact in mapped.facts() {
+                agrees_with_apache_avro(&fact);
+                let bytes = record_bytes(&fact);
+                let file = files.entry(fact.record.to_owned()).or_default();
+                file.extend_from_slice(&u32::try_from(bytes.len()).unwrap().to_be_bytes());
+                file.extend_from_slice(&bytes);
+                written += 1;
+            }
+        }
+    }
+    for (record, bytes) in files {
+        std::fs::write(out.join(format!("{record}.bin")), bytes).unwrap();
+        std::fs::write(out.join(format!("{record}.avsc")), &*hirewire_schemas::schema(&record).unwrap().text).unwrap();
+    }
+}
+
 /// Changes one place of the tree: another scalar, another shape, a missing or an added member.
 fn mutate(value: &mut Json, random: &mut fastrand::Rng) {
     match value {
