@@ -202,6 +202,8 @@ fn live_of(old: &[Effective], moves: &[Move], tail: usize, replaced: &[Effective
     if replaced.is_empty() {
         return all(tail);
     }
+    // To learn the job that it is for moves nothing.
+    let present = State { job: present.job.or(last.to.job), ..present };
     if last.to == present {
         return all(behind_told(moves, tail, replaced).unwrap_or(moves.len()));
     }
@@ -293,4 +295,47 @@ fn stage_since(before: &[Effective], what: &Move) -> Option<Micros> {
         return None;
     }
     before.iter().rev().find(|e| e.to.stage == what.from.stage && e.from.stage != e.to.stage).map(|e| e.at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::value::{Cause, Status};
+    use super::*;
+
+    /// An event told a stage and no job; then the list tells the job, and what was before that stage.
+    #[test]
+    fn what_was_told_without_its_job_is_not_told_live_again() {
+        let state = |stage, job| State { stage: Some(stage), status: Status::Active, job };
+        let told = Effective {
+            sequence: 1,
+            change: ChangeType::Created,
+            from: State::NONE,
+            to: state(1, None),
+            at: 10 * SECOND,
+            precision: Precision::Observed,
+            not_before: None,
+            not_after: Some(10 * SECOND),
+        };
+        let step = |change, from, to, at| Move {
+            change,
+            from,
+            to,
+            at,
+            precision: Precision::Exact,
+            not_before: None,
+            not_after: None,
+            inferred: false,
+            cause: Cause::Unknown,
+            sources: Vec::new(),
+        };
+        let (first, second) = (state(0, Some(0)), state(1, Some(0)));
+        let moves = vec![
+            step(ChangeType::Created, State::NONE, first, 8 * SECOND),
+            step(ChangeType::Stage, first, second, 10 * SECOND),
+        ];
+        let mut published = Published { effective: vec![told], last_sequence: 1 };
+        let events = publish(&mut published, moves);
+        let revisions: Vec<Revision> = events.iter().map(|event| event.revision).collect();
+        assert_eq!(revisions, [Revision::Correction, Revision::Correction]);
+    }
 }
