@@ -57,6 +57,18 @@ impl Vendors {
         names
     }
 
+    /// A vendor's folder on disk; what the binary carries is written below `into` first.
+    pub(crate) fn on_disk(&self, vendor: &str, into: &Path) -> anyhow::Result<PathBuf> {
+        self.read(vendor, "manifest.yaml")?;
+        if let Some(folder) = &self.folder {
+            return Ok(folder.join(vendor));
+        }
+        let carried = CARRIED.get_dir(vendor).with_context(|| format!("{vendor} is not carried"))?;
+        let written = std::fs::create_dir_all(into.join(vendor)).and_then(|()| carried.extract(into));
+        written.with_context(|| format!("{} cannot be written", into.display()))?;
+        Ok(into.join(vendor))
+    }
+
     /// A file of a vendor's folder: the name to show in messages, and its text.
     pub(crate) fn read(&self, vendor: &str, file: &str) -> anyhow::Result<(String, String)> {
         let path = Path::new(vendor).join(file);

@@ -12,7 +12,7 @@ use crate::rows::{application_custom, attachment_url, candidate_custom, offer_cu
 use crate::world::World;
 
 pub(crate) fn webhook(action: &'static str, payload: &Value) -> Webhook {
-    Webhook { action, body: json!({"action": action, "payload": payload}) }
+    Webhook { action: action.to_owned(), body: json!({"action": action, "payload": payload}) }
 }
 
 /// The actions whose payload is the application as it stands.

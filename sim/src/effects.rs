@@ -17,14 +17,14 @@ pub(crate) struct RowWrite {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Webhook {
-    pub(crate) action: &'static str,
+    pub(crate) action: String,
     pub(crate) body: Value,
 }
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Effects {
     /// The vendor's id of the application that the webhooks are about.
-    pub(crate) application: Option<i64>,
+    pub(crate) application: Option<String>,
     pub(crate) rows: Vec<RowWrite>,
     /// The first is the one whose fate the plan decides.
     pub(crate) webhooks: Vec<Webhook>,
@@ -34,7 +34,8 @@ pub(crate) struct Effects {
 /// A stage as the vendor names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TrueStage {
-    pub id: i64,
+    /// The vendor's.
+    pub id: String,
     pub name: String,
 }
 
@@ -58,7 +59,7 @@ pub enum ChangeKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrueChange {
     /// The vendor's id of the application.
-    pub application: i64,
+    pub application: String,
     /// Milliseconds since 1970.
     pub at: i64,
     pub kind: ChangeKind,
@@ -67,8 +68,8 @@ pub struct TrueChange {
     /// `ACTIVE`, `REJECTED`, `WITHDRAWN`, `HIRED`, `CONVERTED`; `None` before creation and after deletion.
     pub from_status: Option<String>,
     pub to_status: Option<String>,
-    pub from_job: Option<i64>,
-    pub to_job: Option<i64>,
+    pub from_job: Option<String>,
+    pub to_job: Option<String>,
     /// Happened before the simulation began; no webhook told of it.
     pub past: bool,
     /// The webhook that told of it, if there was one to send: its `Greenhouse-Event-ID` before any retry.

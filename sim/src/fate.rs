@@ -30,7 +30,8 @@ pub(crate) fn decide(script: &Script, scenario: &Scenario, rng: &mut Rng) -> Vec
         if rng.f64() < faults.doubled {
             fate.copies = 1 + rng.u8(..2);
         }
-        let may_wait = !gone && may_wait(step);
+        // What comes late where nothing tells of former stages is told by nobody.
+        let may_wait = !gone && may_wait(step) && scenario.history_rows != HistoryRows::Never;
         if rng.f64() < faults.permuted && may_wait {
             if let Some(gap) = gap_to_next_move(script, n) {
                 fate.delay_ms = gap + rng.i64(40..300);
@@ -92,6 +93,7 @@ fn row_survives(script: &Script, n: usize, stage: usize, rows: HistoryRows) -> b
         HistoryRows::PerVisit => true,
         HistoryRows::PerStageLatest => !after.contains(&stage),
         HistoryRows::PerStageFirst => !before.contains(&stage),
+        HistoryRows::Never => script.steps.iter().skip(n + 1).all(|(_, step)| !step.moves()),
     }
 }
 

@@ -9,6 +9,11 @@ use crate::settings::Scenario;
 use crate::sign::uuid_like;
 use crate::store::{self, StoreError};
 
+/// The id of the nth event of a step.
+pub(crate) fn event_id(seed: u64, step: usize, n: usize) -> String {
+    uuid_like(seed, &format!("event/{step}/{n}"))
+}
+
 /// Puts the webhooks of a step into the outbox, each with its fate, and notes in the truth which one tells of it.
 pub(crate) fn enqueue(
     tx: &Transaction<'_>,
@@ -19,7 +24,7 @@ pub(crate) fn enqueue(
     effects: &mut Effects,
     rng: &mut Rng,
 ) -> Result<(), StoreError> {
-    let application = effects.application;
+    let application = effects.application.clone();
     for (n, webhook) in effects.webhooks.iter().enumerate() {
         // Only the first tells of the step; the rest is told by rows too.
         let fate = if n == 0 {
@@ -30,7 +35,7 @@ pub(crate) fn enqueue(
             Fate { dropped, ..Fate::default() }
         };
         let body = store::escape(&webhook.body.to_string(), escaped);
-        let event_id = uuid_like(scenario.seed, &format!("event/{}/{n}", planned.index));
+        let event_id = event_id(scenario.seed, planned.index, n);
         let due = at + rng.i64(2..40) + fate.delay_ms;
         let state = if fate.dropped { "dropped" } else { "pending" };
         let insert = |event_id: &str, copy: i64, due: i64, state: &str| -> Result<(), StoreError> {

@@ -139,6 +139,8 @@ pub(crate) enum Status {
 #[derive(Debug, Clone)]
 pub(crate) struct Visit {
     pub(crate) id: i64,
+    /// The end that was entered, at a vendor where ends are stages; `stage` is the one before it then.
+    pub(crate) end: Option<Status>,
     /// Index of the job and of its stage.
     pub(crate) stage: (usize, usize),
     pub(crate) created_at: i64,
@@ -186,6 +188,7 @@ pub(crate) struct Application {
     pub(crate) created_at: i64,
     pub(crate) updated_at: i64,
     pub(crate) rejected_at: Option<i64>,
+    pub(crate) hired_at: Option<i64>,
     pub(crate) reason: Option<usize>,
     pub(crate) rejected_by: Option<usize>,
     /// Row id and creation of `rejection_details`, kept when the application is rejected again.

@@ -8,6 +8,7 @@ use fastrand::Rng;
 use crate::company::Job;
 use crate::company_steps::{CompanyStep, STORY};
 use crate::fate;
+use crate::rules::Story;
 use crate::script::{self, Script};
 use crate::settings::Scenario;
 
@@ -123,11 +124,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(scenario: &Scenario, jobs: &[Job]) -> Self {
+    pub(crate) fn new(scenario: &Scenario, told: Option<&Story>, jobs: &[Job]) -> Self {
         let mut rng = Rng::with_seed(scenario.seed ^ 0x5eed_0001);
-        let mut scripts = script::live(scenario, jobs, &mut rng);
+        let mut scripts = script::live(scenario, told, jobs, &mut rng);
         place(&mut scripts, scenario.pace.play_ms, &mut rng);
-        let past = script::past(scenario, jobs, scripts.len(), &mut rng);
+        let past = script::past(scenario, told, jobs, scripts.len(), &mut rng);
 
         let mut steps = Vec::new();
         for script in &past {
@@ -137,7 +138,8 @@ impl Plan {
             let fates = fate::decide(script, scenario, &mut rng);
             push(&mut steps, script, &fates);
         }
-        if scenario.applications >= 8 {
+        // Of the company itself only Greenhouse tells.
+        if scenario.applications >= 8 && told.is_none() {
             for (n, step) in (1_i64..).zip(STORY) {
                 let offset_ms = scenario.pace.play_ms * n / 12;
                 let fate = Fate { copies: u8::from(rng.f64() < scenario.faults.doubled), ..Fate::default() };
@@ -205,7 +207,7 @@ mod tests {
     fn plan(seed: u64, applications: usize) -> (Plan, Company) {
         let scenario = Scenario::new(seed, applications);
         let company = Company::new(seed, applications, 1_700_000_000_000);
-        (Plan::new(&scenario, &company.jobs), company)
+        (Plan::new(&scenario, None, &company.jobs), company)
     }
 
     #[test]

@@ -20,10 +20,15 @@ use crate::outbox;
 use crate::plan::{Plan, Planned, Step};
 use crate::settings::Scenario;
 use crate::store::{self, StoreError};
+use crate::story::Narrator;
+use crate::vendor::Account;
 use crate::world::World;
 
 /// Never less than this between two steps of one application.
 const APART_MS: i64 = 1_001;
+
+/// What is now is read within this time, or never.
+const READ_WITHIN_MS: i64 = 30_000;
 
 /// Shared with whoever watches.
 #[derive(Debug, Default)]
@@ -39,6 +44,8 @@ pub(crate) struct Player {
     connection: Connection,
     scenario: Scenario,
     escaped: Vec<char>,
+    /// Tells it in another vendor's words than Greenhouse's.
+    narrator: Option<Narrator>,
     world: World,
     /// By place in the plan.
     waiting: BTreeMap<usize, Planned>,
@@ -54,6 +61,7 @@ impl Player {
         data_dir: &Path,
         wanted: &Scenario,
         escaped: &[char],
+        narrator: Option<Narrator>,
         position: Arc<Position>,
     ) -> Result<Self, StoreError> {
         std::fs::create_dir_all(data_dir).map_err(StoreError::Folder)?;
@@ -67,11 +75,14 @@ impl Player {
         }
         let scenario = stored.clone().unwrap_or_else(|| wanted.clone());
         let start = store::meta_number(&connection, "start_ms")?.unwrap_or_else(now_ms);
-        let (world, rows) = World::new(&scenario, start);
-        let plan = Plan::new(&scenario, &world.company.jobs);
+        let story = narrator.as_ref().map(|narrator| Arc::clone(&narrator.story));
+        let (world, rows) = World::new(&scenario, story.clone(), start);
+        let plan = Plan::new(&scenario, story.as_deref(), &world.company.jobs);
+        let rows = if narrator.is_none() { rows } else { Vec::new() };
         let mut player = Self {
             connection,
             escaped: escaped.to_vec(),
+            narrator,
             world,
             waiting: plan.steps.into_iter().map(|step| (step.index, step)).collect(),
             last_of: HashMap::new(),
@@ -80,6 +91,9 @@ impl Player {
             position,
             scenario,
         };
+        if let Some(narrator) = &player.narrator {
+            narrator.open(&player.world, start);
+        }
         if stored.is_none() {
             player.make(start, &rows)?;
         } else {
@@ -107,7 +121,10 @@ impl Player {
         // Of the past only what rows came to is left to be seen.
         let mut last: BTreeMap<(&'static str, i64), RowWrite> = BTreeMap::new();
         for planned in &past {
-            let effects = self.world.apply(planned, start + planned.offset_ms);
+            let mut effects = self.world.apply(planned, start + planned.offset_ms);
+            if self.narrator.is_some() {
+                effects.rows.clear();
+            }
             last.extend(effects.rows.into_iter().map(|row| ((row.stream, row.id), row)));
             for change in &effects.truth {
                 store::write_truth(&tx, change)?;
@@ -119,6 +136,7 @@ impl Player {
         store::set_meta(&tx, "start_ms", &start.to_string())?;
         store::set_meta(&tx, "scenario", &serde_json::to_string(&self.scenario)?)?;
         tx.commit()?;
+        self.show_past(&past, start);
         self.position.last_write_ms.store(start, Ordering::SeqCst);
         self.write_truth_file()
     }
@@ -132,9 +150,11 @@ impl Player {
 
     /// Builds the world again from what was played, at the instants at which it was played.
     fn replay(&mut self, start: i64) -> Result<(), StoreError> {
-        for planned in self.take_past() {
-            self.world.apply(&planned, start + planned.offset_ms);
+        let past = self.take_past();
+        for planned in &past {
+            self.world.apply(planned, start + planned.offset_ms);
         }
+        self.show_past(&past, start);
         let mut played: Vec<(usize, i64)> = Vec::new();
         {
             let mut statement = self.connection.prepare("SELECT step, at FROM played ORDER BY ord")?;
@@ -147,6 +167,7 @@ impl Player {
         for (step, at) in &played {
             if let Some(planned) = self.waiting.remove(step) {
                 self.world.apply(&planned, *at);
+                self.show(&planned, *at);
                 self.stamp(&planned, *at);
             }
         }
@@ -193,7 +214,7 @@ impl Player {
                 break;
             }
             let rested = self.last_of.get(&planned.app).is_none_or(|last| now >= last + APART_MS);
-            let free = !busy.contains(&planned.app) && rested;
+            let free = !busy.contains(&planned.app) && rested && self.may_go_on(planned, now);
             // Later steps of this application wait behind it.
             busy.insert(planned.app);
             if let Step::Convert { into, .. } = planned.step {
@@ -206,14 +227,36 @@ impl Player {
         due.iter().filter_map(|index| self.waiting.remove(index)).collect()
     }
 
+    /// Where only the present is told, and before a deletion, the story waits until what is now was read: what nobody could
+    /// read nobody can know. Not for ever, or who never reads would not be found.
+    fn may_go_on(&self, planned: &Planned, now: i64) -> bool {
+        let Some(narrator) = &self.narrator else { return true };
+        let deletes = matches!(planned.step, Step::DeleteApplication | Step::DeleteCandidate);
+        let waited = self.last_of.get(&planned.app).is_none_or(|last| now >= last + READ_WITHIN_MS);
+        waited || !(narrator.story.forgets || deletes) || narrator.is_told(&self.world, planned.app)
+    }
+
     fn play(&mut self, due: Vec<Planned>, base: i64) -> Result<(), StoreError> {
+        match self.narrator.as_ref().map(|narrator| Arc::clone(&narrator.vendor)) {
+            // Nobody is answered between a change and the instant at which it shows.
+            Some(vendor) => vendor.with(|account| self.play_before(due, base, Some(account))),
+            None => self.play_before(due, base, None),
+        }
+    }
+
+    /// Plays what is due; the rows of a narrator go to `account` as soon as everything else is kept for good.
+    fn play_before(&mut self, due: Vec<Planned>, base: i64, account: Option<&mut Account>) -> Result<(), StoreError> {
         let at = now_ms();
         let mut truth = Vec::new();
         let tx = store::begin(&mut self.connection)?;
         for planned in &due {
+            let before = self.narrator.as_ref().map(|narrator| narrator.facts(&self.world, planned.app));
             let mut effects = self.world.apply(planned, at);
-            let seed = self.scenario.seed ^ u64::try_from(planned.index).unwrap_or(0).wrapping_mul(0x0123_4567_89ab);
-            let mut rng = Rng::with_seed(seed);
+            if let Some((narrator, before)) = self.narrator.as_ref().zip(before) {
+                effects.rows.clear();
+                effects.webhooks = narrator.webhooks(&self.world, planned, &before, at);
+            }
+            let mut rng = dice(&self.scenario, planned);
             let (low, high) = self.scenario.pace.visible_lag_ms;
             for row in &effects.rows {
                 store::write_row(&tx, row, at + rng.i64(low..=high.max(low)), &self.escaped)?;
@@ -229,12 +272,34 @@ impl Player {
         self.position_ms = at - base;
         store::set_meta(&tx, "position_ms", &self.position_ms.to_string())?;
         tx.commit()?;
+        if let Some((narrator, account)) = self.narrator.as_ref().zip(account) {
+            for planned in &due {
+                let rows = narrator.rows(&self.world, planned.app, at, &mut dice(&self.scenario, planned));
+                rows.into_iter().for_each(|row| account.write(row));
+            }
+        }
         for planned in &due {
             self.stamp(planned, at);
         }
         self.position.played.fetch_add(due.len(), Ordering::SeqCst);
         self.position.last_write_ms.store(at, Ordering::SeqCst);
         self.append_truth(&truth)
+    }
+
+    /// The rows of a narrator are in memory: what was committed is shown again.
+    fn show(&self, planned: &Planned, at: i64) {
+        if let Some(narrator) = &self.narrator {
+            narrator.show_again(&self.world, planned.app, at, &mut dice(&self.scenario, planned));
+        }
+    }
+
+    fn show_past(&self, past: &[Planned], start: i64) {
+        let applications: HashSet<usize> = past.iter().map(|planned| planned.app).collect();
+        for app in applications {
+            let Some(narrator) = &self.narrator else { return };
+            let at = self.world.applications.get(&app).map_or(start, |app| app.updated_at);
+            narrator.show_again(&self.world, app, at, &mut Rng::with_seed(self.scenario.seed));
+        }
     }
 
     fn write_truth_file(&self) -> Result<(), StoreError> {
@@ -256,4 +321,9 @@ impl Player {
             OpenOptions::new().append(true).create(true).open(&self.truth_file).map_err(StoreError::Folder)?;
         file.write_all(text.as_bytes()).map_err(StoreError::Folder)
     }
+}
+
+/// What chance decides about a step, the same whenever it is played.
+fn dice(scenario: &Scenario, planned: &Planned) -> Rng {
+    Rng::with_seed(scenario.seed ^ u64::try_from(planned.index).unwrap_or(0).wrapping_mul(0x0123_4567_89ab))
 }

@@ -7,6 +7,7 @@ use fastrand::Rng;
 
 use crate::company::Job;
 use crate::plan::{MIN_GAP_MS, Step};
+use crate::rules::{Can, Story as Told};
 use crate::settings::{HistoryRows, Scenario};
 
 #[derive(Debug, Clone)]
@@ -36,6 +37,23 @@ enum Story {
     Anonymise,
 }
 
+impl Story {
+    /// What becomes of it at a vendor that cannot tell all of it.
+    fn as_told(self, told: Option<&Told>) -> Self {
+        let Some(told) = told else { return self };
+        match self {
+            Self::HireUnhire if !told.can(Can::Unhire) => Self::Hire,
+            Self::RejectUnreject if !told.can(Can::Unreject) => Self::Reject,
+            Self::Transfer if !told.can(Can::Transfer) => Self::Progress,
+            Self::DeleteApplication if !told.can(Can::DeleteApplication) => Self::Reject,
+            Self::DeleteCandidate if !told.can(Can::DeleteCandidate) => Self::Reject,
+            Self::Anonymise => Self::Reject,
+            Self::Prospect | Self::Merge => Self::Progress,
+            other => other,
+        }
+    }
+}
+
 /// What every seed has from 40 applications on; and the order below that.
 const QUOTA: &[Story] = &[
     Story::HireUnhire,
@@ -55,9 +73,10 @@ const QUOTA: &[Story] = &[
 ];
 
 /// The scripts of the applications that live while the clock runs.
-pub(crate) fn live(scenario: &Scenario, jobs: &[Job], rng: &mut Rng) -> Vec<Script> {
+pub(crate) fn live(scenario: &Scenario, told: Option<&Told>, jobs: &[Job], rng: &mut Rng) -> Vec<Script> {
     let mut stories: Vec<Story> =
         (0..scenario.applications).map(|n| QUOTA.get(n).copied().unwrap_or_else(|| any_story(rng))).collect();
+    stories.iter_mut().for_each(|story| *story = story.as_told(told));
     rng.shuffle(&mut stories);
     let mut scripts: Vec<Script> = Vec::new();
     let mut app = 0;
@@ -69,10 +88,12 @@ pub(crate) fn live(scenario: &Scenario, jobs: &[Job], rng: &mut Rng) -> Vec<Scri
         );
         // Now and then a person applies for a second job.
         let again = lasting && !winners.is_empty() && rng.u8(..100) < 8;
+        let again = again && told.is_none_or(|told| !told.apply_once);
         let candidate = if again { winners.get(rng.usize(..winners.len())).copied().unwrap_or(n) } else { n };
         let mut teller = Teller::new(jobs, rng);
         let converted_at = teller.tell(story, candidate, app, winners.last().copied());
-        let steps = teller.steps;
+        let mut steps = teller.steps;
+        limit(&mut steps, told);
         if lasting && candidate == n {
             winners.push(n);
         }
@@ -82,8 +103,23 @@ pub(crate) fn live(scenario: &Scenario, jobs: &[Job], rng: &mut Rng) -> Vec<Scri
     scripts
 }
 
+/// Who cannot step back is rejected.
+fn limit(steps: &mut [(i64, Step)], told: Option<&Told>) {
+    for (_, step) in steps {
+        if let Step::Reject { by_candidate } = step {
+            *by_candidate &= told.is_none_or(|told| told.can(Can::Withdraw));
+        }
+    }
+}
+
 /// Scripts of the years before the start. Only what rows still show of them: no cycles that later rows overwrite.
-pub(crate) fn past(scenario: &Scenario, jobs: &[Job], scripts: usize, rng: &mut Rng) -> Vec<Script> {
+pub(crate) fn past(
+    scenario: &Scenario,
+    told: Option<&Told>,
+    jobs: &[Job],
+    scripts: usize,
+    rng: &mut Rng,
+) -> Vec<Script> {
     let first = scripts * 2 + 1;
     let mut found = Vec::new();
     for n in 0..scenario.past_applications {
@@ -92,6 +128,7 @@ pub(crate) fn past(scenario: &Scenario, jobs: &[Job], scripts: usize, rng: &mut 
         let story = if teller.rng.u8(..100) < 30 { Story::Hire } else { Story::Reject };
         teller.tell(story, first + n, first + n, None);
         let mut steps = teller.steps;
+        limit(&mut steps, told);
         for (gap, _) in steps.iter_mut().skip(1) {
             *gap = rng.i64(3_600_000..12 * 86_400_000);
         }

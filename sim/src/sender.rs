@@ -15,6 +15,7 @@ use crate::rules::{Claim, WebhookRules};
 use crate::settings::Scenario;
 use crate::sign::{hmac_hex, uuid_like};
 use crate::store::{self, StoreError};
+use crate::vendor::{Message, Tamper, sign};
 
 /// Requests at once.
 const AT_ONCE: usize = 24;
@@ -23,6 +24,7 @@ struct Due {
     id: i64,
     event_id: String,
     attempts: i64,
+    happened_at: i64,
     body: Vec<u8>,
 }
 
@@ -34,6 +36,8 @@ struct Outcome {
 
 pub(crate) struct Sender {
     pub(crate) rules: WebhookRules,
+    /// Bodies are messages, which are signed as they go; else they are written already, as Greenhouse's are.
+    pub(crate) signs: bool,
     pub(crate) scenario: Scenario,
     pub(crate) secret: Vec<u8>,
     /// Where to; nothing is sent while it is unknown.
@@ -86,6 +90,9 @@ impl Sender {
     }
 
     fn request(&self, client: &reqwest::Client, url: &str, due: &Due) -> reqwest::RequestBuilder {
+        if self.signs {
+            return self.signed(client, url, due);
+        }
         let signature = format!("{}{}", self.rules.signature.prefix, hmac_hex(&self.secret, &due.body));
         // Whether a retry keeps the id is not documented: the seed chooses.
         let event_id = if due.attempts > 0 && self.scenario.seed % 2 == 1 {
@@ -105,6 +112,23 @@ impl Sender {
             request = request.header(name, signature);
         }
         request
+    }
+
+    /// A message as the vendor signs it, each time anew.
+    fn signed(&self, client: &reqwest::Client, url: &str, due: &Due) -> reqwest::RequestBuilder {
+        let told: serde_json::Value = serde_json::from_slice(&due.body).unwrap_or_default();
+        let text = |key: &str| told.get(key).and_then(serde_json::Value::as_str).map(str::to_owned);
+        let message = Message {
+            event: text("event").unwrap_or_default(),
+            body: told.get("body").cloned().unwrap_or_default(),
+            link: text("link"),
+            id: Some(due.event_id.clone()),
+        };
+        // Where the body tells when it was sent, it tells when it happened.
+        let sent_at = if self.rules.body_tells_when_sent() { due.happened_at } else { now_ms() };
+        let delivery = sign(&self.rules, &message, &self.secret, sent_at, Tamper::None);
+        let request = client.post(url).body(delivery.body);
+        delivery.headers.iter().fold(request, |request, (name, value)| request.header(name, value))
     }
 
     /// Writes outcomes and reads what is due next.
@@ -172,11 +196,17 @@ fn settle(connection: &mut Connection, settled: &[Outcome], waits: &[i64]) -> Re
 
 fn due(connection: &Connection, busy: &[i64], room: usize) -> Result<Vec<Due>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, event_id, attempts, body FROM outbox WHERE state = 'pending' AND due_at <= ?1 ORDER BY due_at LIMIT ?2",
+        "SELECT id, event_id, attempts, happened_at, body FROM outbox WHERE state = 'pending' AND due_at <= ?1 ORDER BY due_at LIMIT ?2",
     )?;
     let limit = i64::try_from(room + busy.len()).unwrap_or(0);
     let found = statement.query_map(params![now_ms(), limit], |row| {
-        Ok(Due { id: row.get(0)?, event_id: row.get(1)?, attempts: row.get(2)?, body: row.get(3)? })
+        Ok(Due {
+            id: row.get(0)?,
+            event_id: row.get(1)?,
+            attempts: row.get(2)?,
+            happened_at: row.get(3)?,
+            body: row.get(4)?,
+        })
     })?;
     let mut list = Vec::new();
     for due in found {

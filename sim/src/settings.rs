@@ -21,6 +21,8 @@ pub struct SimSettings {
     pub webhook_url: Option<String>,
     /// Another `api.yaml` than the built-in one.
     pub rules: Option<PathBuf>,
+    /// The folder of another vendor than Greenhouse, who tells the story by the section `story` of its `api.yaml`.
+    pub vendor: Option<PathBuf>,
 }
 
 impl SimSettings {
@@ -35,6 +37,7 @@ impl SimSettings {
             receivers_listen: any,
             webhook_url: None,
             rules: None,
+            vendor: None,
         }
     }
 }
@@ -77,6 +80,8 @@ pub enum HistoryRows {
     PerStageLatest,
     /// A row for every stage, which keeps the first `entered_at`; `exited_at` is null again on return.
     PerStageFirst,
+    /// None: only the present stage is told.
+    Never,
 }
 
 impl HistoryRows {

@@ -19,13 +19,16 @@ use crate::api::{self, Api};
 use crate::clock::now_ms;
 use crate::effects::TrueChange;
 use crate::judge::Evidence;
+use crate::lists::{Access, Lists, rows_kept};
 use crate::player::{Player, Position};
 use crate::receivers::{self, RECEIVERS, Received, Receivers};
 use crate::rules::{GREENHOUSE_API, Rules};
 use crate::sender::Sender;
-use crate::settings::{Scenario, SimSettings};
+use crate::settings::{HistoryRows, Scenario, SimSettings};
 use crate::sign::{secret, uuid_like, whsec};
 use crate::store::{self, StoreError, WebhookLog};
+use crate::story::Narrator;
+use crate::vendor::{Account, Vendor};
 
 #[derive(Debug, thiserror::Error)]
 pub enum SimError {
@@ -33,7 +36,9 @@ pub enum SimError {
     Rules(hirewire_yaml::Problems),
     #[error("cannot read {path}")]
     RulesFile { path: PathBuf, source: std::io::Error },
-    #[error("the story needs a vendor with `auth: {{client_credentials: …}}` and `webhook`: take Greenhouse's rules")]
+    #[error(
+        "nothing says how this vendor tells a story: its api.yaml has no section `story`, and it is not Greenhouse"
+    )]
     NoStory,
     #[error("cannot listen on {address}")]
     Listen { address: SocketAddr, source: std::io::Error },
@@ -65,17 +70,16 @@ pub struct Progress {
 
 /// A simulation that runs.
 pub struct Running {
-    pub api_url: String,
-    pub token_url: String,
-    pub client_id: String,
-    pub client_secret: String,
+    pub access: Access,
     pub webhook_secret: String,
     pub receivers: Vec<Receiver>,
     scenario: Scenario,
     /// Whether the vendor pings a webhook that is set up.
     pings: bool,
+    /// What the account adds to the vendor's mapping.
+    pub overlay: Option<String>,
     file: PathBuf,
-    api: Arc<Api>,
+    lists: Lists,
     url: Arc<Mutex<Option<String>>>,
     position: Arc<Position>,
     stop: Arc<AtomicBool>,
@@ -93,57 +97,71 @@ impl Simulator {
     /// # Errors
     /// Wrong rules, a folder that cannot be written, an address that cannot be listened on.
     pub async fn start(settings: SimSettings) -> Result<Running, SimError> {
-        let rules = read_rules(&settings)?;
-        let (Some(token), Some(webhook)) = (rules.token().cloned(), rules.webhook.clone()) else {
-            return Err(SimError::NoStory);
-        };
-        let position = Arc::new(Position::default());
-        let (dir, wanted) = (settings.data_dir.clone(), settings.scenario.clone());
-        let (escaped, watched) = (webhook.escaped.clone(), Arc::clone(&position));
-        let made = tokio::task::spawn_blocking(move || Player::open(&dir, &wanted, &escaped, watched)).await;
-        let player = made.map_err(|error| StoreError::Folder(std::io::Error::other(error)))??;
-        let scenario = player.scenario().clone();
+        let rules = Arc::new(read_rules(&settings)?);
+        std::fs::create_dir_all(&settings.data_dir).map_err(StoreError::Folder)?;
         let file = store::file(&settings.data_dir);
-
-        let client_id = format!("sim-{}", scenario.seed);
-        let client_secret = hex::encode(secret(scenario.seed, "client"));
-        let webhook_secret = hex::encode(secret(scenario.seed, "webhook"));
-        let api =
-            Arc::new(Api::open(&file, rules.clone(), token.clone(), scenario.clone(), [&client_id, &client_secret])?);
-        let receiving = Arc::new(Receivers::open(&file, scenario.clone())?);
-
         let (closing, closed) = watch::channel(false);
-        let connection = store::connect(&file)?;
-        let api_listener = listen(&connection, "api_address", settings.api_listen).await?;
-        let receivers_listener = listen(&connection, "receivers_address", settings.receivers_listen).await?;
-        drop(connection);
-        let api_address = serve(api_listener, api::router(Arc::clone(&api)), closed.clone());
-        let receivers_address = serve(receivers_listener, receivers::router(receiving), closed);
+        let position = Arc::new(Position::default());
+        let mut wanted = settings.scenario.clone();
+        let (player, lists, access) = match &settings.vendor {
+            Some(folder) => {
+                let story = rules.story.clone().ok_or(SimError::NoStory)?;
+                wanted.history_rows = if story.forgets { HistoryRows::Never } else { HistoryRows::PerVisit };
+                let account = Account::of_story(rules.clone(), wanted.seed, &wanted.faults);
+                let bound = listen(&store::connect(&file)?, "api_address", settings.api_listen).await?;
+                let (address, failed) =
+                    (bound.address, |source| SimError::Listen { address: settings.api_listen, source });
+                let vendor = Arc::new(Vendor::listen(rules.clone(), account, bound.listener).map_err(failed)?);
+                let words = (rules.clone(), Arc::new(story));
+                let narrator = Narrator::new(words, folder, vendor.clone(), wanted.pace.visible_lag_ms);
+                let narrator = narrator.map_err(SimError::Rules)?;
+                let (access, roots) = (Lists::access(&vendor, &rules.base_path), narrator.roots());
+                let player = open(&settings, wanted, &rules, Some(narrator), &position).await?;
+                // Made anew, the file does not know it yet.
+                store::set_meta(&store::connect(&file)?, "api_address", &address.to_string())?;
+                let served_before = rows_kept(&store::connect(&file)?)?;
+                (player, Lists::Told { vendor, roots, served_before }, access)
+            }
+            None => {
+                let Some(token) = rules.token().cloned() else { return Err(SimError::NoStory) };
+                let player = open(&settings, wanted, &rules, None, &position).await?;
+                let seed = player.scenario().seed;
+                let (client_id, client_secret) = (format!("sim-{seed}"), hex::encode(secret(seed, "client")));
+                let known = [&client_id, &client_secret].map(String::as_str);
+                let api = Api::open(&file, (*rules).clone(), token.clone(), player.scenario().clone(), known)?;
+                let api = Arc::new(api);
+                let bound = listen(&store::connect(&file)?, "api_address", settings.api_listen).await?;
+                let address = serve(bound, api::router(Arc::clone(&api)), closed.clone());
+                let access = Access {
+                    api_url: format!("http://{address}{}", rules.base_path),
+                    token_url: format!("http://{address}{}", token.path),
+                    client_id,
+                    client_secret,
+                };
+                (player, Lists::Greenhouse(api), access)
+            }
+        };
+        let scenario = player.scenario().clone();
+        let webhook_secret = hex::encode(secret(scenario.seed, "webhook"));
+        let receiving = Arc::new(Receivers::open(&file, scenario.clone())?);
+        let bound = listen(&store::connect(&file)?, "receivers_address", settings.receivers_listen).await?;
+        let receivers_address = serve(bound, receivers::router(receiving), closed);
 
         let url = Arc::new(Mutex::new(settings.webhook_url.clone()));
         let stop = Arc::new(AtomicBool::new(false));
-        let sender = Sender {
-            rules: webhook.clone(),
-            scenario: scenario.clone(),
-            secret: webhook_secret.clone().into_bytes(),
-            url: Arc::clone(&url),
-            stop: Arc::clone(&stop),
-        };
-        let (outbox, failed) = (file.clone(), Arc::clone(&position));
-        tokio::spawn(async move {
-            if let Err(error) = sender.run(&outbox).await {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the simulated vendor sends no more webhooks"
-                );
-                failed.failed.store(true, Ordering::SeqCst);
-            }
-        });
+        if let Some(webhook) = &rules.webhook {
+            let sender = Sender {
+                rules: webhook.clone(),
+                signs: settings.vendor.is_some(),
+                scenario: scenario.clone(),
+                secret: webhook_secret.clone().into_bytes(),
+                url: Arc::clone(&url),
+                stop: Arc::clone(&stop),
+            };
+            send(sender, file.clone(), Arc::clone(&position));
+        }
         Ok(Running {
-            api_url: format!("http://{api_address}{}", rules.base_path),
-            token_url: format!("http://{api_address}{}", token.path),
-            client_id,
-            client_secret,
+            access,
             webhook_secret,
             receivers: RECEIVERS
                 .iter()
@@ -154,9 +172,11 @@ impl Simulator {
                 })
                 .collect(),
             scenario,
-            pings: webhook.ping,
+            // Of the others nobody says what a ping holds.
+            pings: settings.vendor.is_none() && rules.webhook.as_ref().is_some_and(|webhook| webhook.ping),
+            overlay: rules.story.as_ref().and_then(|story| story.overlay.clone()),
             file,
-            api,
+            lists,
             url,
             position,
             stop,
@@ -167,11 +187,36 @@ impl Simulator {
     }
 }
 
+/// Opens the player, which blocks.
+async fn open(
+    settings: &SimSettings,
+    wanted: Scenario,
+    rules: &Rules,
+    narrator: Option<Narrator>,
+    position: &Arc<Position>,
+) -> Result<Player, SimError> {
+    let escaped = rules.webhook.as_ref().map(|webhook| webhook.escaped.clone()).unwrap_or_default();
+    let (dir, watched) = (settings.data_dir.clone(), Arc::clone(position));
+    let made = tokio::task::spawn_blocking(move || Player::open(&dir, &wanted, &escaped, narrator, watched)).await;
+    Ok(made.map_err(|error| StoreError::Folder(std::io::Error::other(error)))??)
+}
+
+/// Sends webhooks until told to stop.
+fn send(sender: Sender, outbox: PathBuf, position: Arc<Position>) {
+    tokio::spawn(async move {
+        if let Err(error) = sender.run(&outbox).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the simulated vendor sends no more webhooks");
+            position.failed.store(true, Ordering::SeqCst);
+        }
+    });
+}
+
 fn read_rules(settings: &SimSettings) -> Result<Rules, SimError> {
-    let read = match &settings.rules {
+    let file = settings.vendor.as_ref().map(|folder| folder.join("api.yaml"));
+    let read = match file.or_else(|| settings.rules.clone()) {
         Some(path) => {
             let text =
-                std::fs::read_to_string(path).map_err(|source| SimError::RulesFile { path: path.clone(), source })?;
+                std::fs::read_to_string(&path).map_err(|source| SimError::RulesFile { path: path.clone(), source })?;
             Rules::read(&path.to_string_lossy(), &text)
         }
         None => Rules::read("vendors/greenhouse/api.yaml", GREENHOUSE_API),
@@ -272,7 +317,7 @@ impl Running {
             total: self.position.total.load(Ordering::SeqCst),
             outstanding: count("pending")?,
             acknowledged: count("acked")?,
-            rows_served: u64::try_from(store::meta_number(&connection, api::ROWS_SERVED)?.unwrap_or(0)).unwrap_or(0),
+            rows_served: self.lists.rows_served(&connection)?,
         })
     }
 
@@ -290,18 +335,24 @@ impl Running {
         self.position.failed.load(Ordering::SeqCst)
     }
 
-    /// Whether each of `streams` was listed, completely and over a window that reaches past the last write.
+    /// The lists that tell what no webhook did.
     #[must_use]
-    pub fn polled_past_the_end(&self, streams: &[&str]) -> bool {
-        let last = self.position.last_write_ms.load(Ordering::SeqCst);
-        let told = self.api.told_until();
-        streams.iter().all(|stream| told.get(*stream).is_some_and(|until| *until >= last))
+    pub fn lists_that_tell(&self) -> Vec<String> {
+        self.lists.that_tell()
+    }
+
+    /// Whether each of these was listed, completely and over a window that reaches past the last write.
+    #[must_use]
+    pub fn polled_past_the_end(&self, lists: &[String]) -> bool {
+        let last = self.lists.all_told_at(self.position.last_write_ms.load(Ordering::SeqCst));
+        let told = self.lists.told_until();
+        lists.iter().all(|list| told.get(list).is_some_and(|until| *until >= last))
     }
 
     /// Per stream that was listed: up to which `updated_at` a complete answer was given.
     #[must_use]
     pub fn polled_until(&self) -> BTreeMap<String, i64> {
-        self.api.told_until()
+        self.lists.told_until()
     }
 
     /// # Errors
@@ -328,12 +379,17 @@ impl Running {
     /// The simulation's file cannot be read.
     pub fn evidence(&self) -> Result<Evidence, StoreError> {
         let connection = store::connect(&self.file)?;
+        let mut webhooks = store::webhooks(&connection)?;
+        for (log, body) in webhooks.iter_mut().zip(store::bodies(&connection)?) {
+            log.acked_at = log.acked_at.and_then(|taken| self.lists.known_at(&body, taken));
+        }
         Ok(Evidence {
             truth: store::truth(&connection)?,
-            webhooks: store::webhooks(&connection)?,
+            webhooks,
             received: receivers::received(&connection)?,
             start_ms: store::meta_number(&connection, "start_ms")?.unwrap_or(0),
-            least_lag_ms: self.scenario.pace.visible_lag_ms.0,
+            least_lag_ms: self.lists.least_lag_ms(self.scenario.pace.visible_lag_ms.0),
+            not_applicable: BTreeMap::new(),
         })
     }
 

@@ -30,11 +30,11 @@ CREATE TABLE IF NOT EXISTS row (stream TEXT NOT NULL, id INTEGER NOT NULL, versi
 CREATE INDEX IF NOT EXISTS row_updated ON row (stream, updated_at);
 CREATE TABLE IF NOT EXISTS played (ord INTEGER PRIMARY KEY, step INTEGER NOT NULL UNIQUE, at INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY, event_id TEXT NOT NULL, action TEXT NOT NULL,
-  application INTEGER, step INTEGER NOT NULL, copy INTEGER NOT NULL, body BLOB NOT NULL, happened_at INTEGER NOT NULL,
+  application TEXT, step INTEGER NOT NULL, copy INTEGER NOT NULL, body BLOB NOT NULL, happened_at INTEGER NOT NULL,
   due_at INTEGER NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, state TEXT NOT NULL,
   first_sent_at INTEGER, acked_at INTEGER);
 CREATE INDEX IF NOT EXISTS outbox_due ON outbox (state, due_at);
-CREATE TABLE IF NOT EXISTS truth (id INTEGER PRIMARY KEY, application INTEGER NOT NULL, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS truth (id INTEGER PRIMARY KEY, application TEXT NOT NULL, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS received (id INTEGER PRIMARY KEY, sink TEXT NOT NULL, webhook_id TEXT NOT NULL,
   at INTEGER NOT NULL, status INTEGER NOT NULL, note TEXT NOT NULL, headers TEXT NOT NULL, body BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS received_id ON received (sink, webhook_id);
@@ -148,7 +148,7 @@ pub struct WebhookLog {
     pub event_id: String,
     pub action: String,
     /// The vendor's id of the application it is about, if it is about one.
-    pub application: Option<i64>,
+    pub application: Option<String>,
     /// Of the step that it tells of: grows with the plan, not with time.
     pub step: i64,
     /// 0 for the first of several identical ones.
@@ -180,6 +180,13 @@ pub(crate) fn webhooks(connection: &Connection) -> Result<Vec<WebhookLog>, Store
         })
     })?;
     logs.map(|log| Ok(log?)).collect()
+}
+
+/// The bodies of all webhooks, in the order of [`webhooks`].
+pub(crate) fn bodies(connection: &Connection) -> Result<Vec<Vec<u8>>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT body FROM outbox ORDER BY id")?;
+    let bodies = statement.query_map([], |row| row.get(0))?;
+    bodies.map(|body| Ok(body?)).collect()
 }
 
 #[cfg(test)]

@@ -4,17 +4,22 @@
 //! steps at the same instants builds the same world, which is how a killed simulation goes on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::company::{Company, Stage};
 use crate::company_rows;
 use crate::effects::{ChangeKind, Effects, RowWrite, TrueChange, TrueHire, TrueStage};
-use crate::people::{Application, Candidate, Status};
+use crate::people::{Application, Candidate, Visit};
 use crate::plan::{Planned, Step};
+use crate::rules::Story;
 use crate::settings::{HistoryRows, Scenario};
 use crate::steps;
+use crate::story::{Facts, status_word};
 
 pub(crate) struct World {
     pub(crate) company: Company,
+    /// In whose words the truth is told; `None`: Greenhouse's, which this world is made of.
+    pub(crate) story: Option<Arc<Story>>,
     pub(crate) history_rows: HistoryRows,
     pub(crate) seed: u64,
     pub(crate) candidates: BTreeMap<usize, Candidate>,
@@ -24,11 +29,12 @@ pub(crate) struct World {
 
 impl World {
     /// The world before its first step, and the rows that show it.
-    pub(crate) fn new(scenario: &Scenario, start: i64) -> (Self, Vec<RowWrite>) {
+    pub(crate) fn new(scenario: &Scenario, story: Option<Arc<Story>>, start: i64) -> (Self, Vec<RowWrite>) {
         let company = Company::new(scenario.seed, scenario.applications, start);
         let rows = company_rows::all(&company, start);
         let world = Self {
             company,
+            story,
             history_rows: scenario.history_rows,
             seed: scenario.seed,
             candidates: BTreeMap::new(),
@@ -42,6 +48,7 @@ impl World {
         let mut effects = Effects::default();
         let before = self.side(planned.app);
         steps::apply(self, planned, at, &mut effects);
+        self.follow_ends(planned.app, at);
         let kind = match planned.step {
             Step::Apply { .. } | Step::Prospect { .. } => Some(ChangeKind::Created),
             Step::Move { .. } => Some(ChangeKind::Stage),
@@ -59,33 +66,87 @@ impl World {
             Step::Convert { into, .. } => into,
             _ => planned.app,
         };
-        effects.application = self.applications.get(&about).map(|app| app.id);
+        effects.application = self.applications.get(&about).map(|app| self.application_id(app));
         if let Some(kind) = kind {
-            effects.truth.extend(self.change(planned, planned.app, kind, &before, at));
+            effects.truth = self.changes(planned, kind, &before, at);
         }
         if let Step::Convert { into, .. } = planned.step {
-            effects.truth.extend(self.change(planned, into, ChangeKind::Created, &Side::default(), at));
+            let after = self.side(into);
+            effects.truth.extend(self.change(planned, into, ChangeKind::Created, [&Side::default(), &after], at));
         }
         effects
     }
 
-    fn change(&self, planned: &Planned, app: usize, kind: ChangeKind, before: &Side, at: i64) -> Option<TrueChange> {
-        let after = self.side(app);
+    /// What a step changed. An end that is a stage is entered and then ends; to take it back, it is left at last.
+    fn changes(&self, planned: &Planned, kind: ChangeKind, before: &Side, at: i64) -> Vec<TrueChange> {
+        let after = self.side(planned.app);
+        let moves = before.stage != after.stage;
+        let (ends, goes_on) = match kind {
+            ChangeKind::Hire | ChangeKind::Rejection | ChangeKind::Withdrawal => (moves, false),
+            ChangeKind::Unhire | ChangeKind::Unrejection => (false, moves),
+            _ => (false, false),
+        };
+        let middle = if ends {
+            Side { status: before.status, ..after.clone() }
+        } else {
+            Side { stage: before.stage.clone(), ..after.clone() }
+        };
+        let parts = match (ends, goes_on) {
+            (true, _) => vec![(ChangeKind::Stage, [before, &middle]), (kind, [&middle, &after])],
+            (_, true) => vec![(kind, [before, &middle]), (ChangeKind::Stage, [&middle, &after])],
+            _ => vec![(kind, [before, &after])],
+        };
+        parts.into_iter().filter_map(|(kind, sides)| self.change(planned, planned.app, kind, sides, at)).collect()
+    }
+
+    fn change(
+        &self,
+        planned: &Planned,
+        app: usize,
+        kind: ChangeKind,
+        [before, after]: [&Side; 2],
+        at: i64,
+    ) -> Option<TrueChange> {
         Some(TrueChange {
-            application: self.applications.get(&app)?.id,
+            application: self.application_id(self.applications.get(&app)?),
             at,
             kind,
             from_stage: before.stage.clone(),
-            to_stage: after.stage,
+            to_stage: after.stage.clone(),
             from_status: before.status.map(str::to_owned),
             to_status: after.status.map(str::to_owned),
-            from_job: before.job,
-            to_job: after.job,
+            from_job: before.job.clone(),
+            to_job: after.job.clone(),
             past: planned.offset_ms < 0,
             webhook: None,
             unobservable_if_lost: planned.fate.unobservable_if_lost,
             hire: if kind == ChangeKind::Hire { self.hire(app) } else { None },
         })
+    }
+
+    /// Where ends are stages, who is hired or rejected has left the stage before, and comes back to it.
+    fn follow_ends(&mut self, index: usize, at: i64) {
+        let Some(story) = self.story.clone() else { return };
+        let Some(app) = self.applications.get(&index) else { return };
+        let end = Some(app.status).filter(|status| story.ends.contains_key(status_word(*status)));
+        if app.visits.last().is_none_or(|visit| visit.end == end) {
+            return;
+        }
+        let id = self.id(Range::Other);
+        let Some(app) = self.applications.get_mut(&index) else { return };
+        let stage = (app.job.unwrap_or(0), app.stage.unwrap_or(0));
+        for visit in app.visits.iter_mut().filter(|visit| visit.exited_at.is_none()) {
+            visit.exited_at = Some(at);
+        }
+        app.visits.push(Visit { id, end, stage, created_at: at, entered_at: at, exited_at: None });
+    }
+
+    /// The vendor's id of an application.
+    fn application_id(&self, app: &Application) -> String {
+        match &self.story {
+            Some(story) => Facts::of_application(self, story, app).word("application.id"),
+            None => app.id.to_string(),
+        }
     }
 
     fn hire(&self, app: usize) -> Option<TrueHire> {
@@ -101,17 +162,19 @@ impl World {
 
     fn side(&self, app: usize) -> Side {
         let Some(app) = self.applications.get(&app).filter(|app| !app.gone) else { return Side::default() };
-        Side {
-            stage: self.stage(app).map(|stage| TrueStage { id: stage.id, name: stage.name.to_owned() }),
-            status: Some(match app.status {
-                Status::Active => "ACTIVE",
-                Status::Rejected { by_candidate: false } => "REJECTED",
-                Status::Rejected { by_candidate: true } => "WITHDRAWN",
-                Status::Hired => "HIRED",
-                Status::Converted => "CONVERTED",
-            }),
-            job: app.job.filter(|_| !app.prospect).and_then(|job| self.company.jobs.get(job)).map(|job| job.id),
-        }
+        let own = |stage: &Stage| TrueStage { id: stage.id.to_string(), name: stage.name.to_owned() };
+        let (stage, job) = match &self.story {
+            Some(story) => {
+                let facts = Facts::of_application(self, story, app);
+                let stage = TrueStage { id: facts.word("stage.id"), name: facts.word("stage.name") };
+                (Some(stage).filter(|stage| !stage.id.is_empty()), Some(facts.word("job.id")))
+            }
+            None => {
+                let job = app.job.and_then(|job| self.company.jobs.get(job));
+                (self.stage(app).map(own), job.map(|job| job.id.to_string()))
+            }
+        };
+        Side { stage, status: Some(status_word(app.status)), job: job.filter(|_| !app.prospect) }
     }
 
     pub(crate) fn candidate(&self, index: usize) -> Option<&Candidate> {
@@ -146,5 +209,5 @@ pub(crate) enum Range {
 struct Side {
     stage: Option<TrueStage>,
     status: Option<&'static str>,
-    job: Option<i64>,
+    job: Option<String>,
 }

@@ -84,14 +84,15 @@ async fn lists_obey_the_rules_of_the_vendor() {
     let sim = Simulator::start(settings).await.unwrap();
     let client = reqwest::Client::new();
 
-    let refused = client.get(format!("{}/users", sim.api_url)).send().await.unwrap();
+    let refused = client.get(format!("{}/users", sim.access.api_url)).send().await.unwrap();
     assert_eq!(refused.status(), 401, "no token");
-    let wrong = client.post(&sim.token_url).basic_auth("x", Some("y")).send().await.unwrap();
+    let wrong = client.post(&sim.access.token_url).basic_auth("x", Some("y")).send().await.unwrap();
     assert_eq!(wrong.status(), 401);
 
     let token = token(&sim).await;
-    let get =
-        |query: &str| client.get(format!("{}/job_interview_stages?{query}", sim.api_url)).bearer_auth(&token).send();
+    let get = |query: &str| {
+        client.get(format!("{}/job_interview_stages?{query}", sim.access.api_url)).bearer_auth(&token).send()
+    };
     let first = get("per_page=2").await.unwrap();
     let link = first.headers()["link"].to_str().unwrap().to_owned();
     let cursor = link.split("cursor=").nth(1).unwrap().split('>').next().unwrap().to_owned();
@@ -101,7 +102,10 @@ async fn lists_obey_the_rules_of_the_vendor() {
     let body: Value = both.json().await.unwrap();
     assert_eq!(body["errors"][0], "When passing a cursor, do not include other query params.");
     assert_eq!(get("per_page=501").await.unwrap().status(), 422);
-    assert_eq!(client.get(format!("{}/nothing", sim.api_url)).bearer_auth(&token).send().await.unwrap().status(), 404);
+    assert_eq!(
+        client.get(format!("{}/nothing", sim.access.api_url)).bearer_auth(&token).send().await.unwrap().status(),
+        404
+    );
     let service = list(&sim, &token, "users", "show_service_accounts=true").await;
     assert_eq!(service.len(), list(&sim, &token, "users", "").await.len() + 1);
 
@@ -147,8 +151,8 @@ async fn a_window_shows_what_changed_in_it_after_the_lag() {
     let lower = list(&sim, &token, "applications", &format!("updated_at=lt%7C{middle}")).await;
     assert_eq!(upper.len() + lower.len(), all.len());
     assert!(upper.iter().all(|row| row["updated_at"].as_str().unwrap() >= middle.as_str()));
-    assert!(sim.polled_past_the_end(&["applications"]));
-    assert!(!sim.polled_past_the_end(&["applications", "offers"]));
+    assert!(sim.polled_past_the_end(&["applications".to_owned()]));
+    assert!(!sim.polled_past_the_end(&["applications", "offers"].map(str::to_owned)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,7 +215,7 @@ async fn the_api_fails_in_every_way_that_it_should() {
     let client = reqwest::Client::new();
     let mut seen: BTreeSet<String> = BTreeSet::new();
     for _ in 0..200 {
-        let Ok(answer) = client.get(format!("{}/jobs", sim.api_url)).bearer_auth(&token).send().await else {
+        let Ok(answer) = client.get(format!("{}/jobs", sim.access.api_url)).bearer_auth(&token).send().await else {
             seen.insert("broken connection".to_owned());
             continue;
         };
@@ -246,7 +250,7 @@ async fn a_token_ends_at_the_instant_it_names() {
     let sim = Simulator::start(settings).await.unwrap();
     let token = token(&sim).await;
     let client = reqwest::Client::new();
-    let get = || client.get(format!("{}/jobs", sim.api_url)).bearer_auth(&token).send();
+    let get = || client.get(format!("{}/jobs", sim.access.api_url)).bearer_auth(&token).send();
     assert_eq!(get().await.unwrap().status(), 200);
     tokio::time::sleep(Duration::from_millis(400)).await;
     assert_eq!(get().await.unwrap().status(), 401);

@@ -7,7 +7,7 @@ use hirewire_sim::judge::{Evidence, LedgerEntry, LedgerStage, Verdict, judge};
 use hirewire_sim::{ChangeKind, Received, TrueChange, TrueHire, TrueStage, WebhookLog};
 use serde_json::{Value, json};
 
-const APPLICATION: i64 = 5_000_000_006;
+const APPLICATION: &str = "5000000006";
 
 fn canonical(entity: &str, id: &str) -> String {
     format!("{entity}/{id}")
@@ -15,10 +15,10 @@ fn canonical(entity: &str, id: &str) -> String {
 
 /// Applied, tested, offered, hired, unhired: ten seconds apart, each told by a webhook acknowledged after a moment.
 fn evidence() -> Evidence {
-    let stage = |id: i64, name: &str| Some(TrueStage { id, name: name.to_owned() });
-    let review = stage(1, "Application Review");
-    let test = stage(2, "Assessment");
-    let offer = stage(3, "Offer");
+    let stage = |id: &str, name: &str| Some(TrueStage { id: id.to_owned(), name: name.to_owned() });
+    let review = stage("1", "Application Review");
+    let test = stage("2", "Assessment");
+    let offer = stage("3", "Offer");
     let steps = [
         (ChangeKind::Created, None, review.clone(), None, "ACTIVE"),
         (ChangeKind::Stage, review, test.clone(), Some("ACTIVE"), "ACTIVE"),
@@ -33,7 +33,7 @@ fn evidence() -> Evidence {
         found.webhooks.push(WebhookLog {
             event_id: event_id.clone(),
             action: "x".to_owned(),
-            application: Some(APPLICATION),
+            application: Some(APPLICATION.to_owned()),
             step: n,
             copy: 0,
             happened_at: at,
@@ -43,15 +43,15 @@ fn evidence() -> Evidence {
             acked_at: Some(at + 20),
         });
         found.truth.push(TrueChange {
-            application: APPLICATION,
+            application: APPLICATION.to_owned(),
             at,
             kind,
             from_stage,
             to_stage,
             from_status: from_status.map(str::to_owned),
             to_status: Some(to_status.to_owned()),
-            from_job: (n > 0).then_some(9),
-            to_job: Some(9),
+            from_job: (n > 0).then(|| "9".to_owned()),
+            to_job: Some("9".to_owned()),
             past: false,
             webhook: Some(event_id),
             unobservable_if_lost: true,
@@ -93,10 +93,9 @@ fn receive(evidence: &mut Evidence, receiver: &str, body: &Value) {
 
 fn faithful(evidence: &Evidence) -> Vec<LedgerEntry> {
     let stage = |stage: &Option<TrueStage>| {
-        stage.as_ref().map(|stage| LedgerStage {
-            id: Some(canonical("Stage", &stage.id.to_string())),
-            name: Some(stage.name.clone()),
-        })
+        stage
+            .as_ref()
+            .map(|stage| LedgerStage { id: Some(canonical("Stage", &stage.id)), name: Some(stage.name.clone()) })
     };
     let words = ["CREATED", "STAGE", "STAGE", "HIRE", "UNHIRE"];
     evidence
@@ -104,8 +103,8 @@ fn faithful(evidence: &Evidence) -> Vec<LedgerEntry> {
         .iter()
         .zip(1_i64..)
         .map(|(change, n)| LedgerEntry {
-            application_id: canonical("Application", &change.application.to_string()),
-            application_remote_id: change.application.to_string(),
+            application_id: canonical("Application", &change.application),
+            application_remote_id: change.application.clone(),
             event_id: format!("ledger-{n}"),
             sequence_no: n,
             supersedes: Vec::new(),
@@ -115,8 +114,8 @@ fn faithful(evidence: &Evidence) -> Vec<LedgerEntry> {
             to_stage: stage(&change.to_stage),
             from_status: change.from_status.clone().unwrap_or("UNKNOWN".to_owned()),
             to_status: change.to_status.clone().unwrap(),
-            from_job_id: change.from_job.map(|id| canonical("Job", &id.to_string())),
-            to_job_id: change.to_job.map(|id| canonical("Job", &id.to_string())),
+            from_job_id: change.from_job.as_deref().map(|id| canonical("Job", id)),
+            to_job_id: change.to_job.as_deref().map(|id| canonical("Job", id)),
             occurred_at_micros: Some(change.at * 1000),
             precision: "EXACT".to_owned(),
             not_before_micros: None,

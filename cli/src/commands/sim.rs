@@ -53,10 +53,10 @@ impl SimCommand {
         let shutdown = Shutdown::new();
         shutdown.on_signal()?;
         let running = Simulator::start(settings).await?;
-        out::line(&format!("API             {}", running.api_url));
-        out::line(&format!("token           {}", running.token_url));
-        out::line(&format!("client id       {}", running.client_id));
-        out::line(&format!("client secret   {}", running.client_secret));
+        out::line(&format!("API             {}", running.access.api_url));
+        out::line(&format!("token           {}", running.access.token_url));
+        out::line(&format!("client id       {}", running.access.client_id));
+        out::line(&format!("client secret   {}", running.access.client_secret));
         out::line(&format!("webhook secret  {}", running.webhook_secret));
         for receiver in &running.receivers {
             out::line(&format!("{:<15} {}  {}", receiver.name, receiver.url, receiver.secret));

@@ -33,11 +33,10 @@ use hirewire_ingest::{
 };
 use hirewire_mapping::Plan;
 use hirewire_service::Secret;
-use hirewire_sim::vendor::{CLIENT, Examples, KEY, event_of, examples};
+use hirewire_sim::vendor::{CLIENT, Examples, KEY, bodies, examples};
 use hirewire_yaml::Problems;
 use serde_json::Value;
 
-use crate::fixture::Kind;
 use crate::folder::Folder;
 
 use desk::Desk;
@@ -236,7 +235,7 @@ impl Kit {
                 folder.problem(API, 0, what, "add it to `webhook.events` or `queue.events`", &mut problems);
             }
         }
-        let bodies = bodies(folder, &rules);
+        let bodies = bodies(&rules, fixtures);
         let (rules, http) = (Arc::new(rules), Http::new());
         let kit = found.map(|examples| Self { manifest, plan, rules, examples, bodies, http });
         problems.into_result(kit)
@@ -298,22 +297,6 @@ impl Kit {
     fn rules_of(&self, stream: &Stream) -> Option<&hirewire_sim::Stream> {
         self.rules.stream(&stream.name)
     }
-}
-
-/// A body of each event that has one: of the first fixture, else the example of the rules.
-fn bodies(folder: &Folder, rules: &hirewire_sim::Rules) -> BTreeMap<String, Value> {
-    let examples = rules
-        .events()
-        .filter_map(|event| Some((event.name.clone(), serde_json::from_str(event.example.as_ref()?).ok()?)));
-    let mut bodies: BTreeMap<String, Value> = examples.collect();
-    for fixture in folder.payloads().iter().rev().filter(|fixture| fixture.kind == Kind::Webhook) {
-        let body = std::fs::read(&fixture.path).ok().and_then(|body| serde_json::from_slice(&body).ok());
-        let Some(body) = body else { continue };
-        if let Some(event) = event_of(rules, fixture.case(), &body) {
-            bodies.insert(event, body);
-        }
-    }
-    bodies
 }
 
 /// The lists that are polled.

@@ -30,7 +30,7 @@ pub(super) async fn prove(kit: &Kit, folder: &Folder, proof: &mut Proof) {
         let body = std::fs::read(&fixture.path).ok().and_then(|body| serde_json::from_slice(&body).ok());
         let Some(body) = body else { continue };
         let mut answers = Answers::default();
-        let message = Message { event: fixture.case().to_owned(), body, link: None };
+        let message = Message { event: fixture.case().to_owned(), body, link: None, id: None };
         let signer = Signer { rules, message: &message };
         if serial == 0 {
             answers.ask(asker.greet().await);

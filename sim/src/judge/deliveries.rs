@@ -39,6 +39,7 @@ pub fn deliveries(input: &DeliveryInput<'_>, findings: &mut Vec<String>) -> BTre
     for receiver in RECEIVERS {
         let mut counts = receiver_counts(input, receiver, findings);
         counts.dead = input.dead.get(receiver).copied().unwrap_or(0);
+        counts.not_applicable = input.evidence.not_applicable.get(receiver).cloned();
         found.insert(receiver.to_owned(), counts);
     }
     let mut analytics = analytics(input, findings);
@@ -78,7 +79,7 @@ fn receiver_counts(input: &DeliveryInput<'_>, receiver: &str, findings: &mut Vec
     counts.resent = resent;
     let truth_of = by_canonical(input);
     let logs = input.evidence.webhooks.iter().filter(|log| log.action == "candidate_anonymized");
-    let anonymised: HashSet<i64> = logs.filter_map(|log| log.application).collect();
+    let anonymised: HashSet<&str> = logs.filter_map(|log| log.application.as_deref()).collect();
     let none = Vec::new();
     for (application, mut entries) in entries {
         entries.sort_by_key(|entry| entry.sequence_no);
@@ -86,7 +87,7 @@ fn receiver_counts(input: &DeliveryInput<'_>, receiver: &str, findings: &mut Vec
         let truth = truth_of.get(application).unwrap_or(&none);
         let wanted = wanted(input, receiver, &entries, truth);
         // What was on its way when the application or its person vanished may never arrive.
-        let vanished = truth.first().is_some_and(|change| anonymised.contains(&change.application));
+        let vanished = truth.first().is_some_and(|change| anonymised.contains(change.application.as_str()));
         let gone = vanished || truth.iter().any(|change| change.kind == ChangeKind::Deleted);
         // People find an application by the vendor's id.
         let label =
@@ -105,12 +106,11 @@ fn receiver_counts(input: &DeliveryInput<'_>, receiver: &str, findings: &mut Vec
 
 /// Truth by canonical application id.
 fn by_canonical<'a>(input: &DeliveryInput<'a>) -> HashMap<String, Vec<&'a TrueChange>> {
-    let mut known: HashMap<i64, String> = HashMap::new();
+    let mut known: HashMap<&str, String> = HashMap::new();
     let mut found: HashMap<String, Vec<&TrueChange>> = HashMap::new();
     for change in &input.evidence.truth {
-        let id = known
-            .entry(change.application)
-            .or_insert_with(|| (input.canonical)("Application", &change.application.to_string()));
+        let id =
+            known.entry(&change.application).or_insert_with(|| (input.canonical)("Application", &change.application));
         found.entry(id.clone()).or_default().push(change);
     }
     found
@@ -167,12 +167,15 @@ fn wanted(input: &DeliveryInput<'_>, receiver: &str, entries: &[&LedgerEntry], t
         _ => ("pay", "pay_cancelled"),
     };
     let mut list = Vec::new();
+    if input.evidence.not_applicable.contains_key(receiver) {
+        return list;
+    }
     let mut open_hires = 0;
     let assessments: HashSet<String> = truth
         .iter()
         .filter_map(|change| change.to_stage.as_ref())
         .filter(|stage| is_assessment(&stage.name))
-        .map(|stage| (input.canonical)("Stage", &stage.id.to_string()))
+        .map(|stage| (input.canonical)("Stage", &stage.id))
         .collect();
     for entry in entries.iter().filter(|entry| entry.is_live() && !is_history(input.evidence, entry)) {
         if receiver == "assessment" {

@@ -76,9 +76,9 @@ pub fn stage_changes(
     findings: &mut Vec<String>,
 ) -> StageChangeCounts {
     let mut counts = StageChangeCounts::default();
-    let mut true_by: BTreeMap<String, Vec<&TrueChange>> = BTreeMap::new();
+    let mut true_by: BTreeMap<&str, Vec<&TrueChange>> = BTreeMap::new();
     for change in &evidence.truth {
-        true_by.entry(change.application.to_string()).or_default().push(change);
+        true_by.entry(&change.application).or_default().push(change);
     }
     let mut found_by: BTreeMap<&str, Vec<&LedgerEntry>> = BTreeMap::new();
     for entry in ledger {
@@ -86,12 +86,12 @@ pub fn stage_changes(
     }
     let logs: HashMap<&str, &WebhookLog> =
         evidence.webhooks.iter().filter(|log| log.copy == 0).map(|log| (log.event_id.as_str(), log)).collect();
-    let mut logs_of: HashMap<i64, Vec<&WebhookLog>> = HashMap::new();
+    let mut logs_of: HashMap<&str, Vec<&WebhookLog>> = HashMap::new();
     for log in &evidence.webhooks {
-        logs_of.entry(log.application.unwrap_or(0)).or_default().push(log);
+        logs_of.entry(log.application.as_deref().unwrap_or_default()).or_default().push(log);
     }
 
-    let all: HashSet<&str> = true_by.keys().map(String::as_str).chain(found_by.keys().copied()).collect();
+    let all: HashSet<&str> = true_by.keys().copied().chain(found_by.keys().copied()).collect();
     let mut all: Vec<&str> = all.into_iter().collect();
     all.sort_unstable();
     let none = Vec::new();
@@ -101,7 +101,7 @@ pub fn stage_changes(
         counts.sequence_gaps += gaps(application, entries, findings);
         let one = One { application, truth, entries, canonical, logs: &logs, evidence };
         one.compare(&mut counts, findings);
-        let own = truth.first().and_then(|change| logs_of.get(&change.application));
+        let own = truth.first().and_then(|change| logs_of.get(change.application.as_str()));
         counts.live_expected_but_correction += one.not_live(own.map_or(&[][..], Vec::as_slice), findings);
     }
     counts
@@ -214,8 +214,8 @@ impl One<'_> {
         if change.kind == ChangeKind::Created {
             return entry.from_stage.is_none();
         }
-        let jobs =
-            change.kind != ChangeKind::JobTransfer || self.job_fits(change.from_job, entry.from_job_id.as_deref());
+        let jobs = change.kind != ChangeKind::JobTransfer
+            || self.job_fits(change.from_job.as_deref(), entry.from_job_id.as_deref());
         self.stage_fits(change.from_stage.as_ref(), entry.from_stage.as_ref())
             && status_fits(change.from_status.as_deref(), &entry.from_status)
             && jobs
@@ -231,24 +231,22 @@ impl One<'_> {
     /// Stage and job.
     fn place_fits(&self, change: &TrueChange, entry: &LedgerEntry) -> bool {
         let must_name = change.kind == ChangeKind::JobTransfer;
-        let jobs = match (&entry.to_job_id, change.to_job) {
+        let jobs = match (&entry.to_job_id, &change.to_job) {
             (None, _) => !must_name,
             (Some(_), None) => true,
-            (Some(found), Some(_)) => self.job_fits(change.to_job, Some(found)),
+            (Some(found), Some(_)) => self.job_fits(change.to_job.as_deref(), Some(found)),
         };
         self.stage_fits(change.to_stage.as_ref(), entry.to_stage.as_ref()) && jobs
     }
 
-    fn job_fits(&self, wanted: Option<i64>, found: Option<&str>) -> bool {
-        wanted.map(|id| (self.canonical)("Job", &id.to_string())).as_deref() == found
+    fn job_fits(&self, wanted: Option<&str>, found: Option<&str>) -> bool {
+        wanted.map(|id| (self.canonical)("Job", id)).as_deref() == found
     }
 
     fn stage_fits(&self, wanted: Option<&TrueStage>, found: Option<&super::LedgerStage>) -> bool {
         match (wanted, found) {
             (None, None) => true,
-            (Some(wanted), Some(found)) => {
-                found.id.as_deref() == Some((self.canonical)("Stage", &wanted.id.to_string()).as_str())
-            }
+            (Some(wanted), Some(found)) => found.id.as_deref() == Some((self.canonical)("Stage", &wanted.id).as_str()),
             _ => false,
         }
     }

@@ -32,6 +32,8 @@ pub struct Evidence {
     pub start_ms: i64,
     /// The shortest time after which a list may show a write.
     pub least_lag_ms: i64,
+    /// Receivers that this vendor cannot feed, and why: nothing may arrive there.
+    pub not_applicable: BTreeMap<String, String>,
 }
 
 /// The verdict on the ledger and on all receivers.

@@ -5,11 +5,13 @@
 
 mod auth;
 mod event;
+mod facts;
 mod moves;
 mod paging;
 mod queue;
 mod read;
 mod soap;
+mod story;
 mod stream;
 mod webhook;
 
@@ -19,11 +21,13 @@ use hirewire_yaml::{Map, Node, Problem, Problems, parse};
 
 pub(crate) use auth::{Auth, SessionLogin, Token};
 pub use event::Event;
+pub(crate) use facts::Said;
 pub(crate) use moves::Moves;
 pub(crate) use paging::{Next, Order, Paging};
 pub(crate) use queue::QueueRules;
 use read::{optional, section, text};
 pub(crate) use soap::SoapRules;
+pub(crate) use story::{Can, Ending, Ids, Of, Show, Story};
 pub use stream::Stream;
 pub(crate) use stream::{End, Format, Owner, Times};
 pub(crate) use webhook::{Claim, Part, SentAt, SignatureRules, Signed};
@@ -62,6 +66,8 @@ pub struct Rules {
     pub(crate) queue: Option<QueueRules>,
     /// In the order of the file: a list stands behind the list of its owners.
     pub streams: Vec<Stream>,
+    /// `None`: the demo does not play this vendor, or has words of its own for it.
+    pub story: Option<Story>,
 }
 
 /// How parameters travel.
@@ -190,10 +196,14 @@ fn read_rules(root: &Node, problems: &mut Problems) -> Option<Rules> {
     optional(&mut map, "application_stages", problems, |m, p| m.require("rows", p)?.choice(&[("either", ())], p));
     let streams = map.require("streams", problems).zip(times.as_ref());
     let streams = streams.and_then(|(node, times)| stream::read_all(node, times, problems));
+    let story = optional(&mut map, "story", problems, Story::read);
     let delivered = webhook.iter().flatten().flat_map(|webhook| &webhook.events);
     let events: Vec<&Event> = delivered.chain(queue.iter().flatten().flat_map(|queue| &queue.events)).collect();
     if let Some(streams) = &streams {
         check_names(root, streams, &events, problems);
+        if let Some(story) = story.as_ref().and_then(Option::as_ref) {
+            story.check_names(root, streams, &events, problems);
+        }
     }
     map.finish(problems);
     Some(Rules {
@@ -213,6 +223,7 @@ fn read_rules(root: &Node, problems: &mut Problems) -> Option<Rules> {
         webhook: webhook?,
         queue: queue?,
         streams: streams?,
+        story: story?,
     })
 }
 

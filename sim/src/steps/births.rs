@@ -41,6 +41,7 @@ pub(super) fn create(
         created_at: at,
         updated_at: at,
         rejected_at: None,
+        hired_at: None,
         reason: None,
         rejected_by: None,
         rejection_row: None,

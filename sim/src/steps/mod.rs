@@ -66,7 +66,10 @@ pub(crate) fn apply(world: &mut World, planned: &Planned, at: i64, out: &mut Eff
         }
         Step::Hire => hire(world, app, at, out),
         Step::Unhire => {
-            edit(world, app, at, |app| app.status = Status::Active);
+            edit(world, app, at, |app| {
+                app.status = Status::Active;
+                app.hired_at = None;
+            });
             // What becomes of the accepted offer is not documented: it stays as it was.
             reopen(world, app, at, out);
             show(world, app, out);
@@ -147,7 +150,7 @@ fn enter(world: &mut World, index: usize, stage: usize, at: i64, out: &mut Effec
             touched.push(visit.clone());
         }
         let known = match keep {
-            HistoryRows::PerVisit => None,
+            HistoryRows::PerVisit | HistoryRows::Never => None,
             HistoryRows::PerStageLatest | HistoryRows::PerStageFirst => {
                 app.visits.iter_mut().find(|visit| visit.stage == place)
             }
@@ -159,7 +162,7 @@ fn enter(world: &mut World, index: usize, stage: usize, at: i64, out: &mut Effec
             visit.exited_at = None;
             touched.push(visit.clone());
         } else {
-            let visit = Visit { id: fresh, stage: place, created_at: at, entered_at: at, exited_at: None };
+            let visit = Visit { id: fresh, end: None, stage: place, created_at: at, entered_at: at, exited_at: None };
             touched.push(visit.clone());
             app.visits.push(visit);
         }

@@ -77,7 +77,10 @@ pub(super) fn offer(world: &mut World, index: usize, revised: bool, at: i64, rng
 }
 
 pub(super) fn hire(world: &mut World, index: usize, at: i64, out: &mut Effects) {
-    edit(world, index, at, |app| app.status = Status::Hired);
+    edit(world, index, at, |app| {
+        app.status = Status::Hired;
+        app.hired_at = Some(at);
+    });
     touch_offer(world, index, at, |offer| {
         offer.status = "Accepted";
         offer.resolved_at = Some(at);

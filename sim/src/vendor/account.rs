@@ -13,6 +13,7 @@ use super::fixtures::Examples;
 use super::login::Logins;
 use super::queue::Queue;
 use super::row::{in_the_form, marked, moved, new_id};
+use super::written::Weather;
 use super::xml::text;
 use crate::clock::now_ms;
 use crate::rules::{Moves, Owner, Rules, Stream};
@@ -24,7 +25,7 @@ const HOUR_MS: i64 = 3_600_000;
 /// One account at the vendor.
 pub struct Account {
     rules: Arc<Rules>,
-    lists: BTreeMap<String, Vec<Row>>,
+    pub(super) lists: BTreeMap<String, Vec<Row>>,
     examples: Examples,
     /// The vendor's clock minus ours.
     ahead_ms: i64,
@@ -48,6 +49,13 @@ pub struct Account {
     pub(super) queue: Option<Queue>,
     /// What is done when the next page was given that another one follows.
     between: Option<(String, usize)>,
+    /// `None`: only what is planned goes wrong.
+    pub(super) weather: Option<Weather>,
+    /// Per list: when its last run began, and until when all was told.
+    pub(super) began: BTreeMap<String, i64>,
+    pub(super) told: BTreeMap<String, i64>,
+    /// When a list told of a row to who asked by its id.
+    pub(super) reads: BTreeMap<(String, String), Vec<i64>>,
 }
 
 pub(super) struct Row {
@@ -57,15 +65,16 @@ pub(super) struct Row {
     pub(super) created: i64,
     /// It shows only to who asks for such rows.
     pub(super) hidden: bool,
-    newest: Version,
+    pub(super) newest: Version,
     /// Those before it, in the order of their changes.
-    older: Vec<Version>,
+    pub(super) older: Vec<Version>,
 }
 
 #[derive(Clone)]
 pub(super) struct Version {
     pub(super) changed: i64,
     pub(super) visible_at: i64,
+    /// Null: the row is gone.
     pub(super) value: Value,
 }
 
@@ -113,6 +122,10 @@ impl Account {
             logins: Logins::default(),
             queue: None,
             between: None,
+            weather: None,
+            began: BTreeMap::new(),
+            told: BTreeMap::new(),
+            reads: BTreeMap::new(),
         };
         for stream in rules.streams.iter().filter(|stream| stream.part_of.is_none()) {
             account.fill(stream, rows);
@@ -390,8 +403,9 @@ impl Account {
             None => row.owner == owner,
         };
         let rows = self.lists.get(list).into_iter().flatten().filter(is_its);
-        let now = self.now();
-        rows.filter_map(|row| Some((row, row.at(now, as_of)?))).collect()
+        let now = if owner.is_empty() { self.now() } else { self.now_by_id() };
+        let shown = rows.filter_map(|row| Some((row, row.at(now, as_of)?)));
+        shown.filter(|(_, version)| !version.value.is_null()).collect()
     }
 
     /// Whether any row of a list has this field.
@@ -401,7 +415,8 @@ impl Account {
 
     /// The row of a list with this id, as it is shown now.
     pub(super) fn one(&self, list: &str, id: &str) -> Option<&Version> {
-        self.lists.get(list)?.iter().find(|row| row.id == id)?.at(self.now(), i64::MAX)
+        let version = self.lists.get(list)?.iter().find(|row| row.id == id)?.at(self.now_by_id(), i64::MAX)?;
+        Some(version).filter(|version| !version.value.is_null())
     }
 
     /// Whether a list that is one per row of another one is there for `owner`.
@@ -421,7 +436,8 @@ impl Account {
 
     /// The fault that this request meets.
     pub(super) fn meet(&mut self, when: When) -> Option<Fault> {
-        let planned = self.fault.as_mut().filter(|planned| planned.when == when && planned.times > 0)?;
+        let planned = self.fault.as_mut().filter(|planned| planned.when == when && planned.times > 0);
+        let Some(planned) = planned else { return self.weather.as_mut().and_then(Weather::fault) };
         planned.times -= 1;
         let fault = planned.fault.clone();
         match fault {
@@ -457,6 +473,9 @@ impl Row {
 
 /// Whose lists there are of one row: its own, or one for each value within it.
 fn owners(row: &Row, owner: &Owner) -> Vec<Vec<String>> {
+    if row.newest.value.is_null() {
+        return Vec::new();
+    }
     if owner.within.is_empty() {
         return vec![vec![row.id.clone()]];
     }

@@ -118,10 +118,14 @@ impl Asked {
         }
         let (streams, owner) = match target {
             Target::Row(streams, id) => {
-                let found = streams.into_iter().find_map(|stream| Some((stream, account.one(&stream.name, &id)?)));
+                let found = streams.iter().find_map(|stream| Some((stream, account.one(&stream.name, &id)?)));
                 let Some((stream, version)) = found else { return json(404, &[], "{}".to_owned()) };
                 let place = stream.by_id.as_ref().and_then(|by_id| by_id.row.as_deref());
-                return told(JSON, &[], around(place, version.value.clone()).to_string(), fault.as_ref());
+                let body = around(place, version.value.clone());
+                if fault.is_none() {
+                    account.was_read(&streams, &id);
+                }
+                return told(JSON, &[], body.to_string(), fault.as_ref());
             }
             Target::Lists(streams, owner) => (streams, owner),
         };
@@ -136,6 +140,10 @@ impl Asked {
             Ok(page) => {
                 account.served += page.rows.len() as u64;
                 account.page_was_given(page.next.is_some());
+                if let Some(id) = owner.first().filter(|_| fault.is_none()) {
+                    account.was_read(&streams, id);
+                }
+                account.heard(&streams, !later, page.next.is_none() && fault.is_none(), &self.params);
                 self.give(state, stream, page, fault)
             }
             Err(_) if self.soap.is_some() => soap_fault("Client.validationError"),

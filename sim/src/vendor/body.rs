@@ -6,7 +6,7 @@ use crate::clock::{iso_ms, parse_ms};
 use crate::rules::{Format, Times};
 
 /// The value at `path`: keys joined by dots; in a list a key is a number, from 0 on.
-pub(super) fn at<'v>(row: &'v Value, path: &str) -> Option<&'v Value> {
+pub(crate) fn at<'v>(row: &'v Value, path: &str) -> Option<&'v Value> {
     path.split('.').try_fold(row, |value, key| match value {
         Value::Array(items) => items.get(key.parse::<usize>().ok()?),
         other => other.get(key),
@@ -29,7 +29,7 @@ pub(super) fn at_mut<'v>(row: &'v mut Value, path: &str) -> Option<&'v mut Value
 }
 
 /// Puts `value` at `path` of an object, and makes the objects on the way.
-pub(super) fn insert(object: &mut Value, path: &str, value: Value) {
+pub(crate) fn insert(object: &mut Value, path: &str, value: Value) {
     if let Some(place) = at_mut(object, path) {
         *place = value;
         return;
@@ -61,6 +61,11 @@ pub(super) fn every(row: &Value, path: &str) -> Vec<String> {
     found.into_iter().filter_map(scalar).collect()
 }
 
+/// The text or number at `path` as a text.
+pub(crate) fn text_of(row: &Value, path: &str) -> Option<String> {
+    at(row, path).and_then(scalar)
+}
+
 /// A text or number as a text; everything else is none.
 pub(super) fn scalar(value: &Value) -> Option<String> {
     match value {
@@ -71,7 +76,7 @@ pub(super) fn scalar(value: &Value) -> Option<String> {
 }
 
 impl Times {
-    pub(super) fn write(&self, ms: i64) -> Value {
+    pub(crate) fn write(&self, ms: i64) -> Value {
         match self.format {
             Format::EpochMs => ms.into(),
             Format::Rfc3339 | Format::Rfc3339Ms => iso_ms(ms).into(),

@@ -76,6 +76,8 @@ pub struct Message {
     pub body: Value,
     /// In the place of the header `link`.
     pub link: Option<String>,
+    /// What names it, in the header that does; `None`: made of the body.
+    pub id: Option<String>,
 }
 
 /// A delivery of `message`, signed with `secret` and sent at `sent_at_ms`.
@@ -138,7 +140,8 @@ pub fn greeting(rules: &WebhookRules) -> Option<Delivery> {
 fn headers(rules: &WebhookRules, message: &Message, body: &str, secret: &[u8]) -> Vec<(String, String)> {
     let mut headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
     if let Some(name) = &rules.event_id_header {
-        headers.push((name.clone(), hex::encode(hmac(secret, &[body.as_bytes()]))));
+        let made = || hex::encode(hmac(secret, &[body.as_bytes()]));
+        headers.push((name.clone(), message.id.clone().unwrap_or_else(made)));
     }
     for (name, value) in &rules.headers {
         let own = message.link.as_ref().filter(|_| name.eq_ignore_ascii_case("link"));

@@ -27,7 +27,7 @@ pub fn message(rules: &Rules, event: &Event, base: Option<&Value>, row: &Value, 
         insert(&mut body, place, value.unwrap_or_default());
     }
     let link = event.link.as_ref().map(|path| format!("<{origin}{}/{}>; rel=self", rules.base_path, filled(path, row)));
-    Message { event: event.name.clone(), body, link }
+    Message { event: event.name.clone(), body, link, id: None }
 }
 
 /// The event that a body says it is; `case` is what the header says where a header does.

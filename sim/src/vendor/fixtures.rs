@@ -7,6 +7,7 @@ use hirewire_yaml::{Problem, Problems};
 use serde_json::Value;
 
 use super::body::{at, scalar};
+use super::event::event_of;
 use super::xml;
 use crate::rules::{Rules, Stream};
 
@@ -90,4 +91,26 @@ fn rows_of(rules: &Rules, stream: &Stream, path: &Path) -> Option<Vec<Value>> {
         Value::Object(members) if stream.keyed => Some(members.values().cloned().collect()),
         other => other.as_array().cloned(),
     }
+}
+
+/// A body of each event that has one: of its first fixture, else the example of the rules.
+#[must_use]
+pub fn bodies(rules: &Rules, folder: &Path) -> BTreeMap<String, Value> {
+    let examples = rules
+        .events()
+        .filter_map(|event| Some((event.name.clone(), serde_json::from_str(event.example.as_ref()?).ok()?)));
+    let mut bodies: BTreeMap<String, Value> = examples.collect();
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    for name in names.iter().rev() {
+        let Some(case) = name.strip_prefix("webhook__").and_then(|name| name.strip_suffix(".json")) else { continue };
+        let body = std::fs::read(folder.join(name)).ok().and_then(|body| serde_json::from_slice(&body).ok());
+        let Some(body) = body else { continue };
+        let case = case.split("__").next().unwrap_or(case);
+        if let Some(event) = event_of(rules, case, &body) {
+            bodies.insert(event, body);
+        }
+    }
+    bodies
 }

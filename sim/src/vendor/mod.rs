@@ -15,6 +15,7 @@ mod login;
 mod page;
 mod queue;
 mod row;
+mod written;
 mod xml;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,10 +26,12 @@ use tokio::task::JoinHandle;
 
 use crate::rules::Rules;
 pub use account::{Account, Change, Shown};
+pub(crate) use body::{at as field, insert as put_or_add, text_of};
 pub use delivery::{Courier, Delivery, Message, Tamper, greeting, sign};
 pub use event::{event_of, message};
 pub use fault::{Fault, Planned, When};
-pub use fixtures::{Examples, examples};
+pub use fixtures::{Examples, bodies, examples};
+pub(crate) use written::Written;
 
 /// The API key of the one account, and the secret of the client `kit`.
 pub const KEY: &str = "key-of-the-kit";
@@ -61,7 +64,11 @@ impl Vendor {
     /// # Errors
     /// When nothing can listen there.
     pub async fn start(rules: Arc<Rules>, account: Account) -> std::io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::listen(rules, account, TcpListener::bind("127.0.0.1:0").await?)
+    }
+
+    /// Serves `account` there.
+    pub(crate) fn listen(rules: Arc<Rules>, account: Account, listener: TcpListener) -> std::io::Result<Self> {
         let origin = format!("http://{}", listener.local_addr()?);
         let state = Arc::new(State { rules, origin: origin.clone(), account: Mutex::new(account) });
         let router = Router::new().fallback(answer::answer).with_state(state.clone());

@@ -57,7 +57,9 @@ pub async fn until(what: &str, limit: Duration, mut done: impl FnMut() -> bool) 
 }
 
 pub async fn token(sim: &Running) -> String {
-    let request = reqwest::Client::new().post(&sim.token_url).basic_auth(&sim.client_id, Some(&sim.client_secret));
+    let request = reqwest::Client::new()
+        .post(&sim.access.token_url)
+        .basic_auth(&sim.access.client_id, Some(&sim.access.client_secret));
     let answer: Value =
         request.form(&[("grant_type", "client_credentials")]).send().await.unwrap().json().await.unwrap();
     answer["access_token"].as_str().unwrap().to_owned()
@@ -66,7 +68,7 @@ pub async fn token(sim: &Running) -> String {
 /// All rows of a list, page by page.
 pub async fn list(sim: &Running, token: &str, stream: &str, query: &str) -> Vec<Value> {
     let mut rows = Vec::new();
-    let mut url = format!("{}/{stream}?{query}", sim.api_url);
+    let mut url = format!("{}/{stream}?{query}", sim.access.api_url);
     loop {
         let answer = reqwest::Client::new().get(&url).bearer_auth(token).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{url}");

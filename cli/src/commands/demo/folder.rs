@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// `demo.json`: what a resumed run must know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Plan {
+    pub(super) vendor: String,
     pub(super) seed: u64,
     pub(super) applications: usize,
     pub(super) past_applications: usize,
@@ -90,7 +91,8 @@ impl Folder {
 }
 
 /// Everything that a demo puts into its folder.
-const MADE_HERE: [&str; 13] = [
+const MADE_HERE: [&str; 14] = [
+    "vendors",
     "metrics.prom",
     "demo.json",
     "demo.part",

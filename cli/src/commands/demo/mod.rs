@@ -9,6 +9,7 @@ mod readback;
 mod report;
 mod run;
 mod setup;
+mod sinks;
 mod verdict;
 
 use std::path::PathBuf;
@@ -18,8 +19,14 @@ use clap::{Args, ValueEnum};
 
 use crate::vendors::Vendors;
 
+/// The vendor whose words the simulator has by itself.
+const GREENHOUSE: &str = "greenhouse";
+
 #[derive(Args)]
 pub(crate) struct DemoArguments {
+    /// Whose API and webhooks the company uses: one of `vendors/` whose `api.yaml` has a section `story`, or greenhouse.
+    #[arg(long, default_value = GREENHOUSE)]
+    vendor: String,
     /// Applications that are played.
     #[arg(long, default_value_t = 300)]
     applications: usize,

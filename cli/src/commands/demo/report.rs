@@ -35,7 +35,8 @@ fn table(summary: &Summary, kept: &str) -> String {
     let mut lines = vec![
         String::new(),
         format!(
-            "seed {}, {} applications, {:.1} s",
+            "{}seed {}, {} applications, {:.1} s",
+            summary.vendor.as_ref().map_or_else(String::new, |vendor| format!("{vendor}, ")),
             summary.seed,
             summary.applications,
             summary.elapsed_ms as f64 / 1000.0
@@ -79,7 +80,7 @@ fn table(summary: &Summary, kept: &str) -> String {
             counts.resent,
             counts.out_of_order,
             counts.dead,
-            counts.not_applicable.as_deref().unwrap_or_default()
+            counts.not_applicable.as_ref().map_or_else(String::new, |why| format!("not applicable: {why}"))
         ));
     }
     if !kept.is_empty() {

@@ -1,5 +1,6 @@
 //! One demo from start to verdict.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -17,8 +18,8 @@ use hirewire_sim::{Running, Scenario, SimSettings, Simulator};
 use super::folder::{Folder, Outcome, Plan};
 use super::processes::Processes;
 use super::readback::Readback;
-use super::setup::{self, Place};
-use super::{DemoArguments, Faults, report, verdict};
+use super::setup::{self, Account, Place};
+use super::{DemoArguments, Faults, GREENHOUSE, report, sinks, verdict};
 use crate::commands::topics::{self, Wanted};
 use crate::config::{Config, ConfigFile, Secrets};
 use crate::out;
@@ -51,6 +52,7 @@ fn plan(arguments: &DemoArguments, folder: &Folder) -> anyhow::Result<Plan> {
     }
     let foreign = arguments.brokers.is_some();
     let plan = Plan {
+        vendor: arguments.vendor.clone(),
         seed: arguments.seed,
         applications: arguments.applications,
         past_applications: arguments.past_applications,
@@ -73,7 +75,7 @@ fn now_ms() -> anyhow::Result<i64> {
 async fn play(arguments: &DemoArguments, plan: &Plan, folder: &Folder, vendors: &Vendors) -> anyhow::Result<Outcome> {
     let interrupt = Shutdown::new();
     interrupt.on_signal()?;
-    let simulator = simulator(arguments, plan, folder.path()).await?;
+    let simulator = simulator(arguments, plan, folder.path(), vendors).await?;
     let mut stack = Stack::default();
     let (brokers, registry) = match (&arguments.brokers, &arguments.registry) {
         (Some(brokers), Some(registry)) => (brokers.clone(), registry.clone()),
@@ -93,8 +95,12 @@ async fn play(arguments: &DemoArguments, plan: &Plan, folder: &Folder, vendors: 
         webhooks: free_address()?,
         postgres: arguments.postgres.as_deref(),
     };
-    let config_file = setup::write(folder.path(), &place, &simulator)?;
-    let config = ConfigFile { config: config_file.clone() }.read(vendors, Secrets::ALL)?;
+    let account = Account::of(&plan.vendor, vendors)?;
+    let config_file = setup::write(folder.path(), &place, &account, &simulator, &BTreeMap::new())?;
+    let read = || ConfigFile { config: config_file.clone() }.read(vendors, Secrets::ALL);
+    let not_applicable = sinks::not_applicable(&read()?);
+    setup::write(folder.path(), &place, &account, &simulator, &not_applicable)?;
+    let config = read()?;
     let mut demo = Demo {
         plan,
         simulator,
@@ -104,6 +110,7 @@ async fn play(arguments: &DemoArguments, plan: &Plan, folder: &Folder, vendors: 
         arguments,
         last_line: Instant::now(),
         folder: folder.path(),
+        not_applicable,
     };
     let played = tokio::select! {
         played = demo.play(&config_file, vendors) => played,
@@ -127,7 +134,12 @@ async fn play(arguments: &DemoArguments, plan: &Plan, folder: &Folder, vendors: 
     Ok(outcome)
 }
 
-async fn simulator(arguments: &DemoArguments, plan: &Plan, folder: &Path) -> anyhow::Result<Running> {
+async fn simulator(
+    arguments: &DemoArguments,
+    plan: &Plan,
+    folder: &Path,
+    vendors: &Vendors,
+) -> anyhow::Result<Running> {
     let mut scenario = Scenario::new(plan.seed, plan.applications);
     scenario.past_applications = plan.past_applications;
     scenario.faults = match arguments.faults {
@@ -137,6 +149,9 @@ async fn simulator(arguments: &DemoArguments, plan: &Plan, folder: &Path) -> any
     };
     let mut settings = SimSettings::local(folder.join("simulator"), plan.seed, plan.applications);
     settings.scenario = scenario;
+    if plan.vendor != GREENHOUSE {
+        settings.vendor = Some(vendors.on_disk(&plan.vendor, &folder.join("vendors"))?);
+    }
     Ok(Simulator::start(settings).await?)
 }
 
@@ -155,6 +170,8 @@ struct Demo<'a> {
     arguments: &'a DemoArguments,
     last_line: Instant,
     folder: &'a Path,
+    /// Sinks that the vendor cannot feed, and why.
+    not_applicable: BTreeMap<String, String>,
 }
 
 /// After a faultless verdict nothing may change for this long: a late double would still show.
@@ -195,7 +212,7 @@ impl Demo<'_> {
             self.stack.route(config, None);
             self.stack.wait_until_ready(START).await?;
         }
-        let webhooks = format!("http://{}/v1/webhooks/{}", config.ingest.listen, setup::CONNECTION);
+        let webhooks = format!("http://{}/v1/webhooks/{}", config.ingest.listen, setup::connection(&self.plan.vendor));
         self.simulator.set_webhook_url(&webhooks);
         self.wait_for_first_load().await?;
         self.simulator.play()?;
@@ -208,8 +225,8 @@ impl Demo<'_> {
         let mut still_since = Instant::now();
         loop {
             let listed = self.simulator.polled_until();
-            let unread: Vec<&str> =
-                STREAMS_OF_HISTORY.into_iter().filter(|stream| !listed.contains_key(*stream)).collect();
+            let unread: Vec<String> =
+                self.simulator.lists_that_tell().into_iter().filter(|list| !listed.contains_key(list)).collect();
             if unread.is_empty() {
                 return Ok(());
             }
@@ -255,12 +272,13 @@ impl Demo<'_> {
             }
             let elapsed = Duration::from_millis(u64::try_from(now_ms()? - self.plan.started_ms)?);
             let postgres = self.arguments.postgres.as_deref();
-            let verdict = verdict::of(self.plan, &self.simulator, readback, self.folder, postgres, elapsed).await?;
+            let (without, kept) = (&self.not_applicable, (self.folder, postgres));
+            let verdict = verdict::of(self.plan, &self.simulator, readback, without, kept, elapsed).await?;
             let state = (readback.counts().records, self.simulator.received()?.len());
             if state != last_state {
                 (last_state, still_since) = (state, Instant::now());
             }
-            let good = verdict.is_good() && self.simulator.polled_past_the_end(&STREAMS_OF_HISTORY);
+            let good = verdict.is_good() && self.simulator.polled_past_the_end(&self.simulator.lists_that_tell());
             let calm = if good { good_since.get_or_insert_with(Instant::now).elapsed() > CALM } else { false };
             if !good {
                 good_since = None;
@@ -317,9 +335,6 @@ impl Demo<'_> {
         self.stack.stop().await
     }
 }
-
-/// The lists that tell what no webhook did.
-const STREAMS_OF_HISTORY: [&str; 4] = ["applications", "application_stages", "rejection_details", "offers"];
 
 /// Topics, groups and subjects with our prefix; nothing else.
 async fn remove(config: &Config, prefix: &str) -> anyhow::Result<()> {

@@ -1,13 +1,72 @@
 //! The configuration that a demo runs with: the same file that a deployment writes, with its own secrets and overlay.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
-use hirewire_sim::Running;
+use hirewire_ingest::manifest::{Auth, Manifest};
+use hirewire_sim::{HistoryRows, Running};
 
-/// The demo's one connection.
-pub(super) const CONNECTION: &str = "acme-greenhouse";
+use super::GREENHOUSE;
+use crate::vendors::Vendors;
+
+/// The name of the demo's one connection.
+pub(super) fn connection(vendor: &str) -> String {
+    format!("acme-{vendor}")
+}
+
+/// How the vendor is received and polled, as far as it decides what a connection must have.
+pub(super) struct Account {
+    vendor: String,
+    manifest: Arc<Manifest>,
+}
+
+impl Account {
+    pub(super) fn of(vendor: &str, vendors: &Vendors) -> anyhow::Result<Self> {
+        let (shown, text) = vendors.read(vendor, "manifest.yaml")?;
+        let manifest = Manifest::parse(&shown, &text).map_err(|problems| anyhow::anyhow!("{problems}"))?;
+        Ok(Self { vendor: vendor.to_owned(), manifest })
+    }
+
+    /// `webhook` and `poll` of the connection.
+    fn sections(&self, folder: &Path, simulator: &Running) -> anyhow::Result<String> {
+        let secret = |name: &str| quoted(&folder.join("secrets").join(name));
+        let Some(api) = &self.manifest.api else {
+            anyhow::bail!("{} is not polled: there is nothing to play", self.vendor)
+        };
+        let access = &simulator.access;
+        let credentials = match &api.auth {
+            Auth::Oauth2ClientCredentials(_) => format!(
+                "client_id: {{file: {}}}\n      client_secret: {{file: {}}}\n      base_url: \"{}\"\n      token_url: \"{}\"",
+                secret("client-id"),
+                secret("client-secret"),
+                access.api_url,
+                access.token_url,
+            ),
+            Auth::BasicApiKey { .. } | Auth::ApiKeyHeader { .. } => {
+                format!("api_key: {{file: {}}}\n      base_url: \"{}\"", secret("client-secret"), access.api_url)
+            }
+            Auth::Oauth2RefreshToken(_) | Auth::SessionLogin(_) | Auth::UsernameToken => {
+                anyhow::bail!("the simulator takes keys and client credentials, and {} logs in otherwise", self.vendor)
+            }
+        };
+        let webhook = match &self.manifest.webhook {
+            Some(_) => format!("webhook: {{secrets: [{{file: {}}}]}}\n    ", secret("webhook")),
+            None => String::new(),
+        };
+        // What is not read in time is not told any more.
+        let forgets = simulator.scenario().history_rows == HistoryRows::Never;
+        let interval = if forgets { "500ms" } else { "2s" };
+        let lag = if api.lag.is_zero() { "" } else { "lag: 1s\n      overlap: 3s\n      " };
+        Ok(format!(
+            "{webhook}poll:\n      {credentials}\n      \
+             # The vendor's minutes are seconds here: the simulator scales its lag and its retries alike.\n      \
+             interval: {interval}\n      {lag}retry_first: 200ms\n      retry_most: 2s\n"
+        ))
+    }
+}
 
 /// What the configuration must name.
 pub(super) struct Place<'a> {
@@ -21,10 +80,17 @@ pub(super) struct Place<'a> {
     pub(super) postgres: Option<&'a str>,
 }
 
-/// Writes configuration, overlay and secrets into `folder`. Returns the configuration's path.
-pub(super) fn write(folder: &Path, place: &Place<'_>, simulator: &Running) -> anyhow::Result<PathBuf> {
-    secret(folder, "client-id", &simulator.client_id)?;
-    secret(folder, "client-secret", &simulator.client_secret)?;
+/// Writes configuration, overlay and secrets into `folder`, without the sinks `without`. Returns the configuration's path.
+pub(super) fn write(
+    folder: &Path,
+    place: &Place<'_>,
+    account: &Account,
+    simulator: &Running,
+    without: &BTreeMap<String, String>,
+) -> anyhow::Result<PathBuf> {
+    let receivers = || simulator.receivers.iter().filter(|receiver| !without.contains_key(&receiver.name));
+    secret(folder, "client-id", &simulator.access.client_id)?;
+    secret(folder, "client-secret", &simulator.access.client_secret)?;
     secret(folder, "webhook", &simulator.webhook_secret)?;
     for receiver in &simulator.receivers {
         secret(folder, &receiver.name, &receiver.secret)?;
@@ -39,9 +105,7 @@ pub(super) fn write(folder: &Path, place: &Place<'_>, simulator: &Running) -> an
         }
         None => format!("sqlite: {{path: {}}}", quoted(&folder.join("analytics.sqlite"))),
     };
-    let sinks: Vec<String> = simulator
-        .receivers
-        .iter()
+    let sinks: Vec<String> = receivers()
         .map(|receiver| {
             format!(
                 "  {}:\n    http: {{url: \"{}\", signing: {{secrets: [{{file: {}}}]}}, allow: {{networks: [\"127.0.0.0/8\"]}}, timeout: 2s}}\n    \
@@ -52,12 +116,9 @@ pub(super) fn write(folder: &Path, place: &Place<'_>, simulator: &Running) -> an
             )
         })
         .collect();
-    let routes: Vec<String> = simulator
-        .receivers
-        .iter()
+    let routes: Vec<String> = receivers()
         .map(|receiver| format!("  {0}: {{sink: {0}, from: now, requires_within: 60s}}", receiver.name))
         .collect();
-    let secrets = folder.join("secrets");
     let text = format!(
         "# Written by `hirewire demo`.\n\
          kafka: {{bootstrap_servers: \"{brokers}\", topic_prefix: \"{prefix}\", partitions: {partitions}}}\n\
@@ -65,12 +126,7 @@ pub(super) fn write(folder: &Path, place: &Place<'_>, simulator: &Running) -> an
          data_dir: state\n\
          admin: {{listen: \"127.0.0.1:0\"}}\n\
          ingest: {{listen: \"{webhooks}\"}}\n\
-         connections:\n  {CONNECTION}:\n    tenant: acme\n    vendor: greenhouse\n    overlay: overlay.yaml\n    \
-         webhook: {{secrets: [{{file: {webhook}}}]}}\n    \
-         poll:\n      client_id: {{file: {id}}}\n      client_secret: {{file: {client_secret}}}\n      \
-         base_url: \"{api}\"\n      token_url: \"{token}\"\n      \
-         # The vendor's minutes are seconds here: the simulator scales its lag and its retries alike.\n      \
-         interval: 2s\n      lag: 1s\n      overlap: 3s\n      retry_first: 200ms\n      retry_most: 2s\n\
+         connections:\n  {connection}:\n    tenant: acme\n    vendor: {vendor}\n    overlay: overlay.yaml\n    {sections}\
          sinks:\n  analytics: {{{analytics}}}\n{sinks}\n\
          routes:\n  analytics: {{sink: analytics, from: beginning}}\n{routes}\n",
         brokers = place.brokers,
@@ -78,15 +134,14 @@ pub(super) fn write(folder: &Path, place: &Place<'_>, simulator: &Running) -> an
         partitions = place.partitions,
         registry = place.registry,
         webhooks = place.webhooks,
-        webhook = quoted(&secrets.join("webhook")),
-        id = quoted(&secrets.join("client-id")),
-        client_secret = quoted(&secrets.join("client-secret")),
-        api = simulator.api_url,
-        token = simulator.token_url,
+        connection = connection(&account.vendor),
+        vendor = account.vendor,
+        sections = account.sections(folder, simulator)?,
         sinks = sinks.join("\n"),
         routes = routes.join("\n"),
     );
-    std::fs::write(folder.join("overlay.yaml"), OVERLAY)?;
+    let overlay = if account.vendor == GREENHOUSE { Some(OVERLAY) } else { simulator.overlay.as_deref() };
+    std::fs::write(folder.join("overlay.yaml"), overlay.unwrap_or("version: demo.1\n"))?;
     let path = folder.join("hirewire.yaml");
     std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
     Ok(path)

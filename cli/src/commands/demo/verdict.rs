@@ -1,5 +1,6 @@
 //! The outcome: what the simulator's judge says of the ledger, the receivers' logs and the analytics tables.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,9 +10,10 @@ use hirewire_schemas::records::{Provenance, StageChange, StageRef};
 use hirewire_sim::Running;
 use hirewire_sim::judge::{LedgerEntry, LedgerStage, Summary, judge, webhook_counts};
 
+use super::GREENHOUSE;
 use super::folder::Plan;
 use super::readback::Readback;
-use super::setup::CONNECTION;
+use super::setup::connection;
 
 /// The tenant of the demo's connection.
 const TENANT: &str = "acme";
@@ -33,8 +35,8 @@ pub(super) async fn of(
     plan: &Plan,
     simulator: &Running,
     readback: &mut Readback,
-    folder: &Path,
-    postgres: Option<&str>,
+    not_applicable: &BTreeMap<String, String>,
+    (folder, postgres): (&Path, Option<&str>),
     elapsed: Duration,
 ) -> anyhow::Result<Verdict> {
     let ledger: Vec<LedgerEntry> = readback.ledger().await?.iter().map(entry).collect();
@@ -43,10 +45,13 @@ pub(super) async fn of(
         Some(url) => postgres_rows(url).await?,
         None => sqlite_rows(&folder.join("analytics.sqlite"))?,
     };
-    let evidence = simulator.evidence()?;
-    let canonical = |entity: &str, remote_id: &str| canonical_id(TENANT, CONNECTION, entity, remote_id).to_string();
+    let mut evidence = simulator.evidence()?;
+    evidence.not_applicable = not_applicable.clone();
+    let connection = connection(&plan.vendor);
+    let canonical = |entity: &str, remote_id: &str| canonical_id(TENANT, &connection, entity, remote_id).to_string();
     let verdict = judge(&evidence, &ledger, &canonical, &analytics, &counts.undelivered);
     let summary = Summary {
+        vendor: (plan.vendor != GREENHOUSE).then(|| plan.vendor.clone()),
         seed: plan.seed,
         applications: u64::try_from(plan.applications)?,
         webhooks: webhook_counts(&evidence.webhooks),
