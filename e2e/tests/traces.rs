@@ -73,12 +73,16 @@ fn up(folder: &Path, traces: &str) -> (Running, SocketAddr, String) {
     );
     std::fs::write(folder.join("hirewire.yaml"), text).unwrap();
     let mut command = hirewire(&["up", "--data"]).unwrap();
-    let command = command.arg(folder).stdout(Stdio::piped()).stderr(Stdio::null());
+    let log = folder.join("log");
+    let command = command.arg(folder).stdout(Stdio::piped()).stderr(std::fs::File::create(&log).unwrap());
     let mut up = Running(command.spawn().unwrap());
     let lines = BufReader::new(up.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let signature =
         lines.into_iter().find_map(|line| Some(line.split_once("sha256 ")?.1.split('\'').next()?.to_owned()));
-    (up, webhooks, signature.expect("it ended before it told the sample"))
+    let told = |signature| (up, webhooks, signature);
+    signature
+        .map(told)
+        .unwrap_or_else(|| panic!("it ended before it told the sample:\n{}", std::fs::read_to_string(log).unwrap()))
 }
 
 fn send(webhooks: SocketAddr, signature: &str, body: &[u8]) {
