@@ -229,6 +229,13 @@ impl Drop for Ends<'_> {
     }
 }
 
+/// As the vendor writes it.
+#[must_use]
+pub fn now() -> String {
+    let output = Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
 /// SIGTERM, and its end.
 pub fn stop(mut process: Running) {
     assert!(Command::new("kill").arg("-TERM").arg(process.0.id().to_string()).status().unwrap().success());

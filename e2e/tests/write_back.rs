@@ -2,7 +2,7 @@
 //! way through all services, with a kill between intent and request.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use hirewire_e2e::deployment::{Deployment, Moved, stop};
+use hirewire_e2e::deployment::{Deployment, Moved, now, stop};
 use hirewire_e2e::http::Receiver;
 use hirewire_e2e::{free, http};
 use serde_json::Value;
@@ -18,11 +18,6 @@ fn result(deployment: &Deployment, application: u64) {
     let headers = format!("authorization: Bearer {SECRET}\r\n");
     let answer = http::post(deployment.webhooks, "/v1/webhooks/acme-tests", &headers, body.as_bytes()).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-}
-
-fn now() -> String {
-    let output = std::process::Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// Of each change: the stage it leads to, and its cause.
