@@ -264,7 +264,7 @@ async fn a_queue_whose_events_would_be_lost_is_found() {
 #[tokio::test]
 async fn what_the_vendor_does_not_say_is_a_mistake_and_not_a_proof() {
     for (vendor, file, old, new, part) in [
-        ("lever", "api.yaml", "  postings:", "  adverts:", "it does not say how the list \"postings\" behaves"),
+        ("lever", "api.yaml", "  requisitions:", "  demands:", "it does not say how the list \"requisitions\" behaves"),
         ("lever", "api.yaml", "  sources: {id: text}", "  sources: {}", "rows have no `id`"),
         (
             "ashby",

@@ -235,11 +235,7 @@ async fn what_nothing_is_made_of_is_found() {
 #[tokio::test]
 async fn an_event_that_api_yaml_does_not_know_is_a_mistake_and_not_a_proof() {
     for (old, new, part) in [
-        (
-            "    candidateArchiveChange:",
-            "    candidateArchived:",
-            "it does not say what the event \"candidateArchiveChange\" is about",
-        ),
+        ("    interviewCreated:", "    interviewMade:", "it does not say what the event \"interviewCreated\" is about"),
         (
             "{of: opportunities, body: {data.opportunityId: id}, thin",
             "{of: people, body: {data.opportunityId: id}, thin",
