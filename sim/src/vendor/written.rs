@@ -13,6 +13,9 @@ use crate::settings::Faults;
 /// Rows of a page: few, so that a story of some dozen rows has pages.
 const PAGE_ROWS: u64 = 25;
 
+/// An answer arrives within this time: a row without a clock of its own is true as of then for who gets it.
+const ARRIVES_WITHIN_MS: i64 = 1_000;
+
 /// A row as it is from now on.
 #[derive(Debug, Clone)]
 pub(crate) struct Written {
@@ -125,7 +128,11 @@ impl Account {
         let found = rows.into_iter().find(|known| known.id == row.id && known.owner == row.owner);
         let Some(newest) = found.map(|known| &known.newest) else { return true };
         match row.owner.first() {
-            Some(owner) => self.read_after(&row.list, owner, newest.changed).is_some(),
+            Some(owner) => {
+                let arrived = self.now() - ARRIVES_WITHIN_MS;
+                let last = self.reads.get(&(row.list.clone(), owner.clone())).and_then(|reads| reads.last());
+                last.is_some_and(|last| *last >= newest.changed && *last <= arrived)
+            }
             None => self.told.get(&row.list).is_some_and(|until| *until >= newest.visible_at),
         }
     }
