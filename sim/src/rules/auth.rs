@@ -50,8 +50,8 @@ pub(crate) struct SessionLogin {
 
 impl Auth {
     pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let kinds = ["api_key", "key_header", "client_credentials", "session_login", "username_token"];
-        let (kind, value) = node.tagged(&kinds, problems)?;
+        let (kind, value) =
+            node.tagged(&["api_key", "key_header", "client_credentials", "session_login", "username_token"], problems)?;
         let mut map = value.map(problems)?;
         let auth = match kind {
             "api_key" => {
