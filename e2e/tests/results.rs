@@ -41,8 +41,14 @@ fn an_assessment_is_ordered_at_hackerrank_and_its_result_is_a_note_in_greenhouse
     std::fs::write(&file, text.replace("connections: {", second)).unwrap();
 
     let up = deployment.up();
-    let at = now();
-    deployment.send(&Moved { application: 7, stage_id: 71416, stage: "Take Home Test", at: &at, traceparent: None });
+    // Applied long ago; the move is what happens now.
+    for (before, (stage_id, stage)) in
+        [(71415, "Application Review"), (71416, "Take Home Test")].into_iter().enumerate()
+    {
+        deployment.send(&Moved { application: 7, stage_id, stage, at: &now(), traceparent: None });
+        deployment.until("the change", || deployment.tail("stage-change").len() > before);
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
     deployment.until("the invitation", || !hackerrank.requests().is_empty());
     let invitation = hackerrank.requests()[0].json();
     assert_eq!(hackerrank.requests()[0].path(), "/tests/t1/candidates");
