@@ -27,6 +27,8 @@ const BATCH: usize = 512;
 const LINKS: usize = 128;
 /// A batch that is not full goes after this long.
 const EVERY: Duration = Duration::from_secs(1);
+/// No attempt for so long after one that failed.
+const AWAY: Duration = Duration::from_secs(2);
 /// For the collector's answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -261,6 +263,13 @@ impl Exporter {
             }
             self.send(&batch).await;
             batch.clear();
+            if self.away {
+                // Meanwhile the queue fills, and what it does not take costs nothing.
+                tokio::select! {
+                    () = tokio::time::sleep(AWAY) => {}
+                    () = stop.requested() => {}
+                }
+            }
         }
     }
 
