@@ -57,6 +57,14 @@ pub(crate) fn start_at_beginning(offsets: &mut TopicPartitionList) -> Result<(),
     missing.iter().try_for_each(|(topic, partition)| offsets.set_partition_offset(topic, *partition, Offset::Beginning))
 }
 
+/// `None`: there is none of this partition.
+pub(crate) fn offset_of(offsets: &TopicPartitionList, topic: &str, partition: i32) -> Option<i64> {
+    match offsets.find_partition(topic, partition)?.offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    }
+}
+
 /// librdkafka goes on by itself after most errors; what it cannot mend stops the member, loudly.
 pub(crate) fn on_consumer_error(error: &KafkaError) -> Result<(), Stop> {
     match error.rdkafka_error_code() {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::client::Logging;
+use crate::client::{Logging, offset_of};
+use crate::table::uncommitted;
 use crate::{Settings, Stop};
 
 /// Asked between two records: no longer than a broker that is well may need.
@@ -19,11 +20,8 @@ pub(crate) struct Hidden {
 }
 
 impl Hidden {
-    pub(crate) fn new(settings: &Settings, group: &str) -> Result<Self, Stop> {
-        let mut config = settings.consumer(group)?;
-        config.set("isolation.level", "read_uncommitted");
-        let plain = config.create_with_context(Logging).map_err(|error| Stop::kafka("create a consumer", &error))?;
-        Ok(Self { plain })
+    pub(crate) fn new(settings: &Settings) -> Result<Self, Stop> {
+        Ok(Self { plain: uncommitted(settings)? })
     }
 
     /// Those of `topics` that have records which `committed` cannot see yet, each with the end behind them. None when a
@@ -44,11 +42,7 @@ impl Hidden {
             }
         };
         let hidden = |topic: &Arc<str>| {
-            let end = |of: &TopicPartitionList| match of.find_partition(topic, partition)?.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => None,
-            };
-            let (all, seen) = (end(&all)?, end(&seen)?);
+            let (all, seen) = (offset_of(&all, topic, partition)?, offset_of(&seen, topic, partition)?);
             (all > seen).then(|| (topic.clone(), all))
         };
         Some(topics.iter().filter_map(hidden).collect())

@@ -395,7 +395,7 @@ pub fn run_partitioned(
     config.set("statistics.interval.ms", lag::INTERVAL.as_millis().to_string());
     let inputs: Vec<Arc<str>> = options.inputs.iter().map(|topic| Arc::from(topic.as_str())).collect();
     let members = Members {
-        hidden: Arc::new(Hidden::new(settings, &options.group)?),
+        hidden: Arc::new(Hidden::new(settings)?),
         lag: Arc::new(Lag::new(&options.group, &inputs, metrics.lag.clone())),
         settings: settings.clone(),
         options,

@@ -47,6 +47,11 @@ fn consumer(settings: &Settings, isolation: Isolation, pace: Pace) -> Result<Bas
     config.create_with_context(Logging).map_err(|error| Stop::kafka("create a consumer", &error))
 }
 
+/// One that sees also what is open.
+pub(crate) fn uncommitted(settings: &Settings) -> Result<BaseConsumer<Logging>, Stop> {
+    consumer(settings, Isolation::Uncommitted, Pace::CatchUp)
+}
+
 /// How long a partition may take to be read to its end without any record in between.
 const QUIET_LIMIT: Duration = Duration::from_secs(60);
 
@@ -114,7 +119,7 @@ fn stable_end(
     if isolation == Isolation::Uncommitted {
         return Ok(watermarks(reader, topic, partition)?.1);
     }
-    let plain = consumer(settings, Isolation::Uncommitted, Pace::CatchUp)?;
+    let plain = uncommitted(settings)?;
     let (_, high) = watermarks(&plain, topic, partition)?;
     let until = Instant::now() + QUIET_LIMIT;
     loop {

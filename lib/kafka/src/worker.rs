@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::client::offset_of;
 use crate::hidden::Hidden;
 use crate::inbox::{Inbox, Look, Taken};
 use crate::lag::Lag;
@@ -336,14 +337,6 @@ fn send(outbox: &Outbox, producer: &mut TransactionalProducer) -> Result<usize, 
         producer.send(record, false)?;
     }
     Ok(outbox.records.len())
-}
-
-/// `None`: nothing was committed of it.
-fn offset_of(offsets: &TopicPartitionList, topic: &str, partition: i32) -> Option<i64> {
-    match offsets.find_partition(topic, partition)?.offset() {
-        Offset::Offset(offset) => Some(offset),
-        _ => None,
-    }
 }
 
 /// The last input of each topic that has one. All are of one partition number.
