@@ -11,9 +11,8 @@ use std::collections::{HashMap, HashSet};
 use std::hash::Hasher;
 use std::sync::{Mutex, PoisonError};
 
+use hirewire_mapping::avro::{read_bytes, read_long};
 use hirewire_mapping::{Fact, Slice};
-
-use crate::wire::{Damaged, Reader};
 
 /// Facts of a rule that say what is usual.
 pub const LEARNT: u64 = 200;
@@ -44,10 +43,11 @@ impl Found {
     }
 }
 
+/// What is usual of one connection.
 #[derive(Default)]
 pub struct Drift {
-    /// Connection → rule → what is usual.
-    habits: Mutex<HashMap<String, HashMap<String, Habit>>>,
+    /// By rule.
+    habits: Mutex<HashMap<String, Habit>>,
 }
 
 #[derive(Default)]
@@ -67,16 +67,16 @@ struct Field {
 
 impl Drift {
     /// Takes the fact in. What is new in it, if anything is.
-    pub fn note(&self, connection: &str, fact: &Fact<'_>) -> Vec<Found> {
+    pub fn note(&self, fact: &Fact<'_>) -> Vec<Found> {
         // A deletion says nothing, a row of an array one thing.
         if fact.delete || fact.element.is_some() {
             return Vec::new();
         }
         let mut habits = self.habits.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(habit) = habits.get_mut(connection).and_then(|rules| rules.get_mut(fact.rule)) {
+        if let Some(habit) = habits.get_mut(fact.rule) {
             return habit.note(fact);
         }
-        habits.entry(connection.to_owned()).or_default().entry(fact.rule.to_owned()).or_default().note(fact)
+        habits.entry(fact.rule.to_owned()).or_default().note(fact)
     }
 }
 
@@ -99,21 +99,24 @@ impl Habit {
                 found.push(Found::Gone(index));
             }
         }
+        // Where keys are values nothing is told any more: they need not be read.
+        let customs = fact.custom_fields.filter(|_| self.usual.len() <= MOST_USUAL);
         // What cannot be read back is the mapping's own writing: nothing to tell a person.
-        let leaves = fact.custom_fields.map(|bytes| self.note_leaves(bytes, learnt, &mut found));
-        debug_assert!(leaves.is_none_or(|read| read.is_ok()));
+        let read = customs.is_none_or(|bytes| self.note_leaves(bytes, learnt, &mut found).is_some());
+        debug_assert!(read);
         found
     }
 
-    fn note_leaves(&mut self, customs: &[u8], learnt: bool, found: &mut Vec<Found>) -> Result<(), Damaged> {
-        let mut reader = Reader::new(customs);
-        while let count @ 1.. = reader.len()? {
+    fn note_leaves(&mut self, customs: &[u8], learnt: bool, found: &mut Vec<Found>) -> Option<()> {
+        let mut rest = customs;
+        while let count @ 1.. = read_long(&mut rest)? {
             for _ in 0..count {
-                reader.bytes()?;
-                let path = reader.text()?;
+                let _name = read_bytes(&mut rest)?;
+                let path = std::str::from_utf8(read_bytes(&mut rest)?).ok()?;
+                // Type and value, of which either may be null.
                 for _ in 0..2 {
-                    if reader.option_index()? {
-                        reader.bytes()?;
+                    if read_long(&mut rest)? != 0 {
+                        let _text = read_bytes(&mut rest)?;
                     }
                 }
                 if self.is_new(hash(path), learnt) {
@@ -121,7 +124,7 @@ impl Habit {
                 }
             }
         }
-        Ok(())
+        Some(())
     }
 
     /// Whether a leaf is none of the usual ones. While they are learnt it becomes one.
@@ -130,7 +133,7 @@ impl Habit {
             self.usual.insert(leaf);
             return false;
         }
-        if self.usual.contains(&leaf) || self.usual.len() > MOST_USUAL {
+        if self.usual.contains(&leaf) {
             return false;
         }
         self.new.contains(&leaf) || (self.new.len() < MOST_NEW && self.new.insert(leaf))

@@ -110,7 +110,7 @@ impl Metrics {
             unmapped: vec("unmapped_values_total", "Coded values that no rule covers.", &["vendor", "rule"])?,
             drift: vec(
                 "drift_total",
-                "Leaves that were never seen before and fields that came no more, each once.",
+                "Leaves that were never seen before and fields that come no more, each time.",
                 &["vendor", "rule", "kind"],
             )?,
             leaves: Leaves {

@@ -17,7 +17,6 @@ use serde::Deserialize;
 
 use crate::catalog::{Catalog, KindInfo};
 use crate::claim::Id;
-use crate::drift::Drift;
 use crate::guard::Guilty;
 use crate::issue::Issues;
 use crate::lookups::{Lookups, RecordShape};
@@ -79,7 +78,6 @@ impl Rehearsal {
             cache_bytes: CACHE_BYTES,
             store_dir: folder.to_owned(),
             issues: Issues::default(),
-            drift: Drift::default(),
             guilty: Guilty::default(),
         });
         let step = |partition: i32| {

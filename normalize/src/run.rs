@@ -261,7 +261,6 @@ fn shared(settings: &Settings, deps: Deps, catalog: &Arc<Catalog>, metrics: &Met
         store_dir,
         restricted,
         issues: Issues::default(),
-        drift: Drift::default(),
         guilty: Guilty::default(),
     }
 }
@@ -273,7 +272,13 @@ impl From<Connection> for Source {
             .records()
             .map(|record| (record.to_owned(), string_array(connection.plan.absent_fields(record))))
             .collect();
-        Self { tenant: connection.tenant, vendor: connection.vendor, absent, plan: connection.plan }
+        Self {
+            tenant: connection.tenant,
+            vendor: connection.vendor,
+            absent,
+            plan: connection.plan,
+            drift: Drift::default(),
+        }
     }
 }
 

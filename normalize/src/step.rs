@@ -36,6 +36,7 @@ pub struct Source {
     pub plan: Arc<Plan>,
     /// Encoded `meta.absent_fields` by record.
     pub absent: HashMap<String, Vec<u8>>,
+    pub drift: Drift,
 }
 
 /// What all partitions of a process share.
@@ -51,7 +52,6 @@ pub struct Shared {
     /// Topics whose dead letters are restricted too.
     pub restricted: Vec<String>,
     pub issues: Issues,
-    pub drift: Drift,
     pub guilty: Guilty,
 }
 
@@ -294,7 +294,7 @@ impl NormalizeStep {
                     let told = shared.issues.unmapped(&shared.catalog, &fact, value, &origin);
                     self.tell(told, out);
                 }
-                for found in shared.drift.note(raw.connection, &fact) {
+                for found in source.drift.note(&fact) {
                     shared.metrics.drift.with_label_values(&[&source.vendor, fact.rule, found.kind()]).inc();
                     let told = shared.issues.drifted(&shared.catalog, &fact, &found, &origin);
                     self.tell(told, out);

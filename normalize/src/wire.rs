@@ -112,18 +112,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether a value follows, of a union whose first branch is null.
-    ///
-    /// # Errors
-    /// [`Damaged`] for another index than 0 and 1.
-    pub fn option_index(&mut self) -> Result<bool, Damaged> {
-        match self.int()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(Damaged),
-        }
-    }
-
     /// Eight bytes, big end first.
     ///
     /// # Errors

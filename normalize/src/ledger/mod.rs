@@ -82,10 +82,14 @@ impl Ledger {
         }
     }
 
+    /// Where the entry of a stage at an instant stands among the actors, or would stand.
+    fn actor_place(&self, stage: StageIx, entered: Micros) -> Result<usize, usize> {
+        self.actors.binary_search_by_key(&(entered, stage), |(stage, entered, _)| (*entered, *stage))
+    }
+
     /// Keeps who made it enter a stage at that instant.
     pub fn note_actor(&mut self, stage: StageIx, entered: Micros, bytes: &[u8]) {
-        let place = self.actors.binary_search_by_key(&(entered, stage), |(stage, entered, _)| (*entered, *stage));
-        match place {
+        match self.actor_place(stage, entered) {
             Ok(index) if *self.actors[index].2 == *bytes => {}
             Ok(index) => self.actors[index].2 = Bytes::copy_from_slice(bytes),
             Err(index) => {
@@ -100,9 +104,8 @@ impl Ledger {
     /// The encoded actor of a move: of the row that says when the stage was entered that it led to, or in which it ended.
     #[must_use]
     pub fn actor_of(&self, what: &Move) -> Option<&[u8]> {
-        let stage = what.to.stage?;
-        let is_its = |(known, entered, _): &&(StageIx, Micros, Bytes)| *known == stage && *entered == what.at;
-        self.actors.iter().find(is_its).map(|(_, _, bytes)| &**bytes)
+        let place = self.actor_place(what.to.stage?, what.at).ok()?;
+        self.actors.get(place).map(|(_, _, bytes)| &**bytes)
     }
 
     /// Encoded stage.

@@ -14,7 +14,6 @@ use hirewire_kafka::{Inbound, Outbox, Record, Step, partition_for};
 use hirewire_mapping::Plan;
 use hirewire_normalize::Connection;
 use hirewire_normalize::catalog::Catalog;
-use hirewire_normalize::drift::Drift;
 use hirewire_normalize::guard::Guilty;
 use hirewire_normalize::issue::Issues;
 use hirewire_normalize::lookups::Lookups;
@@ -82,7 +81,6 @@ pub(crate) fn shared(dir: &Path) -> Shared {
         store_dir: dir.to_owned(),
         restricted: vec![Names::new("").raw_restricted("greenhouse")],
         issues: Issues::default(),
-        drift: Drift::default(),
         guilty: Guilty::default(),
     }
 }
