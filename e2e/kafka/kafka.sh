@@ -4,6 +4,7 @@
 #                             PORT is plain, PORT+1 the controller, PORT+2 SASL_SSL (user svc, password svc-secret, CA DIR/tls/ca.crt)
 #   kafka.sh cluster DIR PORT starts three nodes in DIR/1, DIR/2, DIR/3, with ports from PORT, PORT+10, PORT+20; prints their addresses.
 #                             Topics have three replicas, and a write is acknowledged by two at least
+#                             With KAFKA_AUTHORIZER=1 either has an authorizer: who comes by the plain listener may do everything, as may svc
 #   kafka.sh again DIR        starts the node of DIR as it was started last
 #   kafka.sh kill DIR         SIGKILL        kafka.sh stop DIR    SIGTERM, then SIGKILL after 20 s; the data stays
 #   kafka.sh fetch            fetches the jars, and starts nothing
@@ -49,6 +50,10 @@ lay() {
   certificates
   sed -e "s|@DIR@|$dir|g; s|@PORT@|$port|g; s|@CPORT@|$((port + 1))|g; s|@SASLPORT@|$((port + 2))|g; s|@NODE@|$node|g; s|@QUORUM@|$quorum|g" \
     -e "s|@REPLICAS@|$nodes|g; s|@ISR@|$(((nodes + 1) / 2))|g" "$here/server.properties" >"$dir/server.properties"
+  [ -z "${KAFKA_AUTHORIZER:-}" ] || cat >>"$dir/server.properties" <<'P'
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:svc
+P
   "$java" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "$libs/*" -Dlog4j2.configurationFile="$here/log4j2.properties" \
     kafka.tools.StorageTool format --ignore-formatted -t hirewire-test-clusterw -c "$dir/server.properties" "$@" \
     --add-scram 'SCRAM-SHA-512=[name=svc,password=svc-secret]' >"$dir/format.log" 2>&1 || { cat "$dir/format.log" >&2; die "formatting failed"; }
@@ -120,5 +125,5 @@ case $command in
     case $class in *.*) ;; *) class=org.apache.kafka.tools.$class ;; esac
     jars
     exec "$java" -Xmx512m -cp "$libs/*" -Dlog4j2.configurationFile="$here/log4j2.properties" "$class" "$@" ;;
-  *) sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac
