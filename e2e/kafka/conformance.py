@@ -31,7 +31,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PROGRAMS = HERE / "clients"
-PYTHON = ["confluent-kafka[avro,schemaregistry]==2.16.0", "aiokafka==0.14.0"]
+PYTHON = ["confluent-kafka[avro,schemaregistry]==2.16.0", "fastavro==1.13.1", "aiokafka==0.14.0"]
 NODE = ["kafkajs@2.2.4", "@kafkajs/confluent-schema-registry@4.1.0", "lz4js@0.2.0"]
 # What a client writes when a broker's answer is not what it should be, or a broker lacks what the client cannot do without.
 TROUBLE = re.compile(

@@ -8,14 +8,15 @@ The demo's simulator writes down its true history; the examples have only broker
 import argparse
 import contextlib
 import json
-import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 from collections import defaultdict
 
+sys.dont_write_bytecode = True
 import conformance
 
 EXAMPLES = conformance.ROOT / "docs/examples"
@@ -100,8 +101,9 @@ def main():
             command = [binary, role, "--data", str(data), "--listen", f"127.0.0.1:{port}"]
             addresses.append(conformance.serve(command, port, work / f"{role}.log", stack))
         addresses[1] = f"http://{addresses[1]}"
+        expected = truth(data)
         for language in options.languages:
-            compared, differ = RUNS[language](addresses, truth(data), work)
+            compared, differ = RUNS[language](addresses, expected, work)
             if compared == 0:
                 conformance.die(f"{language}: the demo left nothing to compare")
             print(f"{language}: {compared} compared, {differ} differ")
@@ -110,5 +112,4 @@ def main():
 
 
 if __name__ == "__main__":
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     main()

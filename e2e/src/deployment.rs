@@ -95,6 +95,14 @@ impl Deployment {
         up
     }
 
+    /// Puts another text into the configuration, in the place of one that must be there.
+    pub fn rewrite(&self, text: &str, instead: &str) {
+        let path = self.folder.path().join("hirewire.yaml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        assert!(config.contains(text), "{text} is not in\n{config}");
+        std::fs::write(path, config.replace(text, instead)).unwrap();
+    }
+
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use hirewire_e2e::deployment::{Deployment, Moved, Target};
 use hirewire_e2e::http::{Receiver, get};
@@ -35,27 +35,24 @@ fn tool(class: &str, arguments: &[&str]) {
 fn allow(plain: SocketAddr, rules: &str) {
     let mut together: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for rule in rules.lines() {
-        let resource = rule.find(" --topic ").or(rule.find(" --group ")).or(rule.find(" --resource-pattern-type "));
-        let (head, resource) = rule.split_at(resource.unwrap());
-        let kind = resource.split_whitespace().next().unwrap();
-        together.entry((head, kind)).or_default().push(resource);
+        // The last two words are the kind of the resource and its name.
+        let (before, name) = rule.rsplit_once(' ').unwrap();
+        together.entry(before.rsplit_once(' ').unwrap()).or_default().push(name);
     }
-    for ((head, _), resources) in together {
-        let mut arguments: Vec<String> = vec!["--bootstrap-server".to_owned(), plain.to_string()];
-        arguments.extend(head.split_whitespace().map(str::to_owned));
-        // One pattern type for all.
-        let all = resources.concat().replacen("--resource-pattern-type prefixed", "--prefixed-once", 1);
-        let all = all.replace("--resource-pattern-type prefixed", "");
-        arguments.extend(
-            all.replace("--prefixed-once", "--resource-pattern-type prefixed").split_whitespace().map(str::to_owned),
-        );
-        tool("AclCommand", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    let plain = plain.to_string();
+    for ((head, kind), names) in together {
+        let mut arguments = vec!["--bootstrap-server", plain.as_str()];
+        arguments.extend(head.split(' '));
+        arguments.extend(names.into_iter().flat_map(|name| [kind, name]));
+        tool("AclCommand", &arguments);
     }
 }
 
 /// The same configuration for each principal.
 struct Principals {
     folder: tempfile::TempDir,
+    /// The deployment's, of all of them.
+    log: PathBuf,
 }
 
 impl Principals {
@@ -75,7 +72,7 @@ impl Principals {
             );
             std::fs::write(own.join("hirewire.yaml"), plain.replace(&bootstrap, &kafka)).unwrap();
         }
-        Self { folder }
+        Self { folder, log: deployment.folder.path().join("log") }
     }
 
     fn command(&self, service: &str, arguments: &[&str]) -> Command {
@@ -87,16 +84,10 @@ impl Principals {
 
     fn start(&self, service: &str, arguments: &[&str]) -> (Running, SocketAddr) {
         let admin = free();
-        let log = std::fs::File::create(self.folder.path().join(service).join("log")).unwrap();
+        let log = std::fs::File::options().create(true).append(true).open(&self.log).unwrap();
         let mut command = self.command(service, arguments);
         command.args(["--admin", &admin.to_string()]).stdout(Stdio::null()).stderr(log);
         (Running(command.spawn().unwrap()), admin)
-    }
-
-    fn logs(&self) -> String {
-        let log =
-            |service: &str| std::fs::read_to_string(self.folder.path().join(service).join("log")).unwrap_or_default();
-        SERVICES.map(|(service, _)| format!("--- {service}\n{}", log(service))).concat()
     }
 }
 
@@ -115,13 +106,11 @@ fn each_service_works_with_its_own_rules_and_no_more() {
         receiver.address
     );
     let deployment = Deployment::on(target.broker, target.registry, &format!("acls-{now}."), &sections);
-    let path = deployment.folder.path().join("hirewire.yaml");
     let polled = format!(
         "webhook: {{secrets: [{{file: secret}}]}}, poll: {{client_id: {{env: CLIENT_ID}}, client_secret: {{env: CLIENT_SECRET}}, \
          base_url: \"http://{vendor}/v3\", token_url: \"http://{vendor}/token\", interval: 1s, lag: 1s, overlap: 1s}}"
     );
-    let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, text.replace("webhook: {secrets: [{file: secret}]}", &polled)).unwrap();
+    deployment.rewrite("webhook: {secrets: [{file: secret}]}", &polled);
     let made = deployment.run(&["topics", "apply", "--config", "hirewire.yaml"]);
     assert_eq!(made.0, 0, "{}", made.2);
 
@@ -143,15 +132,8 @@ fn each_service_works_with_its_own_rules_and_no_more() {
     let _vendor = Running(vendors.stderr(Stdio::null()).spawn().unwrap());
     let principals = Principals::lay(&deployment, &secured, &kafka_folder.join("tls/ca.crt"), user);
     let running = SERVICES.map(|(service, arguments)| principals.start(service, arguments));
-    let until = |what: &str, mut reached: Box<dyn FnMut() -> bool + '_>| {
-        let started = Instant::now();
-        while !reached() {
-            assert!(started.elapsed().as_secs() < 120, "not in time: {what}\n{}", principals.logs());
-            std::thread::sleep(std::time::Duration::from_millis(200));
-        }
-    };
     for (_, admin) in &running {
-        until("ready", Box::new(|| get(*admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))));
+        deployment.until("ready", || get(*admin, "/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")));
     }
 
     let send = |application| {
@@ -164,18 +146,16 @@ fn each_service_works_with_its_own_rules_and_no_more() {
         });
     };
     send(1);
-    until("a webhook at the sink", Box::new(|| !receiver.requests().is_empty()));
-    until("a polled record in the ledger", Box::new(|| deployment.ledger().len() > 1));
+    deployment.until("a webhook at the sink", || !receiver.requests().is_empty());
+    deployment.until("a polled record in the ledger", || deployment.ledger().len() > 1);
     // A dead letter of each.
     receiver.answer(400);
     send(2);
-    until(
-        "a dead letter of route",
-        Box::new(|| !deployment.tail(&format!("acls-{now}.ats.dlq.route.exams.v1")).is_empty()),
-    );
+    let letters = format!("acls-{now}.ats.dlq.route.exams.v1");
+    deployment.until("a dead letter of route", || !deployment.tail(&letters).is_empty());
 
     let denied = principals.command("webhook", &["tail", "candidate"]).output().unwrap();
     assert!(!denied.status.success(), "who takes webhooks reads no candidates");
-    let log = principals.logs();
+    let log = deployment.log();
     assert!(!log.to_lowercase().contains("authoriz"), "somebody asked for more than it may:\n{log}");
 }

@@ -34,11 +34,9 @@ fn an_assessment_is_ordered_at_hackerrank_and_its_result_is_a_note_in_greenhouse
     );
     let deployment = Deployment::lay(&sections);
     std::fs::write(deployment.folder.path().join("tests-secret"), "token-of-the-results").unwrap();
-    let file = deployment.folder.path().join("hirewire.yaml");
-    let text = std::fs::read_to_string(&file).unwrap();
     let second =
         "connections: {acme-tests: {tenant: acme, vendor: hackerrank, webhook: {secrets: [{file: tests-secret}]}}, ";
-    std::fs::write(&file, text.replace("connections: {", second)).unwrap();
+    deployment.rewrite("connections: {", second);
 
     let up = deployment.up();
     // Applied long ago; the move is what happens now.

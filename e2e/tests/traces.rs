@@ -79,10 +79,10 @@ fn up(folder: &Path, traces: &str) -> (Running, SocketAddr, String) {
     let lines = BufReader::new(up.0.stdout.take().unwrap()).lines().map(Result::unwrap);
     let signature =
         lines.into_iter().find_map(|line| Some(line.split_once("sha256 ")?.1.split('\'').next()?.to_owned()));
-    let told = |signature| (up, webhooks, signature);
-    signature
-        .map(told)
-        .unwrap_or_else(|| panic!("it ended before it told the sample:\n{}", std::fs::read_to_string(log).unwrap()))
+    let Some(signature) = signature else {
+        panic!("it ended before it told the sample:\n{}", std::fs::read_to_string(log).unwrap())
+    };
+    (up, webhooks, signature)
 }
 
 fn send(webhooks: SocketAddr, signature: &str, body: &[u8]) {

@@ -36,10 +36,8 @@ fn a_result_moves_its_application_once_and_what_comes_of_it_is_known_to_be_ours(
          http: {{url: \"http://{address}\", allow: {{networks: [\"127.0.0.0/8\"]}}}}\nroutes: {{passed: {{sink: passed}}}}\n"
     );
     let deployment = Deployment::lay(&sections);
-    let file = deployment.folder.path().join("hirewire.yaml");
-    let text = std::fs::read_to_string(&file).unwrap();
     let second = "connections: {acme-tests: {tenant: acme, vendor: hackerrank, webhook: {secrets: [{file: secret}]}}, ";
-    std::fs::write(&file, text.replace("connections: {", second)).unwrap();
+    deployment.rewrite("connections: {", second);
 
     let mut up = deployment.up();
     let at = now();
