@@ -83,10 +83,7 @@ pub fn rules(table: &Table, names: &Names, vendors: &[&str], sinks: &[&str], oth
             let may = may.into_iter().filter(move |(_, services)| services.contains(&service));
             may.map(move |(operation, _)| (Resource::Topic(name.clone()), operation))
         });
-        let beside = beside_topics(service, names, sinks).into_iter().map(|resource| {
-            let operation = if matches!(resource, Resource::Group(_)) { Operation::Read } else { Operation::Write };
-            (resource, operation)
-        });
+        let beside = beside_topics(service, names, sinks);
         let table =
             (service != Service::Webhook).then(|| (Resource::Group(TABLE_READER.to_owned()), Operation::Describe));
         // A sink asks such a topic how large a record may be.
@@ -101,15 +98,15 @@ pub fn rules(table: &Table, names: &Names, vendors: &[&str], sinks: &[&str], oth
 }
 
 /// Consumer groups and transactional ids.
-fn beside_topics(service: Service, names: &Names, sinks: &[&str]) -> Vec<Resource> {
+fn beside_topics(service: Service, names: &Names, sinks: &[&str]) -> Vec<(Resource, Operation)> {
     let one = |group: String| {
         let ids = Resource::TransactionalIds(format!("{group}-"));
-        vec![Resource::Group(group), ids]
+        [(Resource::Group(group), Operation::Read), (ids, Operation::Write)]
     };
     match service {
         Service::Webhook => Vec::new(),
-        Service::Poll => one(names.group("ingest-poll")),
-        Service::Normalize => one(names.group("normalize")),
+        Service::Poll => one(names.group("ingest-poll")).into(),
+        Service::Normalize => one(names.group("normalize")).into(),
         Service::Route => sinks.iter().flat_map(|sink| one(names.group(&format!("route.{sink}")))).collect(),
     }
 }

@@ -277,16 +277,15 @@ impl Exporter {
         if batch.is_empty() {
             return;
         }
-        let problem = self.attempt(batch).await.err();
         let count = batch.len() as u64;
-        match problem {
-            None => {
+        match self.attempt(batch).await {
+            Ok(()) => {
                 self.sent.inc_by(count);
                 if std::mem::replace(&mut self.away, false) {
                     tracing::info!("the collector takes traces again");
                 }
             }
-            Some(problem) => {
+            Err(problem) => {
                 self.failed.inc_by(count);
                 if !std::mem::replace(&mut self.away, true) {
                     tracing::warn!(

@@ -92,8 +92,8 @@ fn of_traces_the_same_are_chosen_everywhere_and_who_said_no_is_obeyed() {
 }
 
 /// Takes calls and answers each with a gRPC status, in its trailers or, of what it refuses, in its headers alone. Gives the messages.
-async fn collector(status: &'static str) -> (String, tokio::sync::mpsc::UnboundedReceiver<Vec<u8>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+async fn collector(at: &str, status: &'static str) -> (String, tokio::sync::mpsc::UnboundedReceiver<Vec<u8>>) {
+    let listener = TcpListener::bind(at).await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (told, messages) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
@@ -128,7 +128,7 @@ async fn collector(status: &'static str) -> (String, tokio::sync::mpsc::Unbounde
 
 #[tokio::test]
 async fn by_grpc_a_request_is_one_framed_message_and_its_status_counts() {
-    let (address, mut messages) = collector("0").await;
+    let (address, mut messages) = collector("127.0.0.1:0", "0").await;
     let mut client = grpc::Collector::new(&address);
     let parent = TraceParent::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
     let message = protobuf::encode(&[span(parent.child(), Some(parent))], "1.2.3");
@@ -140,7 +140,7 @@ async fn by_grpc_a_request_is_one_framed_message_and_its_status_counts() {
         assert_eq!((framed[0], &framed[1..5]), (0, &length[..]), "not compressed, and its length");
         assert_eq!(framed[5..], message);
     }
-    let (refuses, _messages) = collector("8").await;
+    let (refuses, _messages) = collector("127.0.0.1:0", "8").await;
     let told = grpc::Collector::new(&refuses).export(&message).await.unwrap_err();
     assert_eq!(told, "it answers gRPC status 8");
 }
@@ -148,10 +148,10 @@ async fn by_grpc_a_request_is_one_framed_message_and_its_status_counts() {
 #[tokio::test]
 async fn a_grpc_collector_that_is_away_is_found_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut client = grpc::Collector::new(&listener.local_addr().unwrap().to_string());
+    let address = listener.local_addr().unwrap().to_string();
     drop(listener);
+    let mut client = grpc::Collector::new(&address);
     assert!(client.export(b"").await.is_err());
-    let (address, _messages) = collector("0").await;
-    client = grpc::Collector::new(&address);
+    let (_, _messages) = collector(&address, "0").await;
     assert_eq!(client.export(b"").await, Ok(()));
 }
