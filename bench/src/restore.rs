@@ -3,10 +3,10 @@
 //!
 //! Filled by normalize itself. Then each service starts once with what it kept, and once with an empty folder.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Args;
-use hirewire_kafka::{Isolation, read_table};
+use hirewire_schemas::Entity;
 use serde::Serialize;
 use serde_json::json;
 
@@ -15,21 +15,21 @@ use crate::drain::drain;
 use crate::figures::{self, note, rounded, table};
 use crate::machine::Machine;
 use crate::place::{Place, VENDOR};
-use crate::topic::{count, fill, now_secs};
+use crate::topic::{count, fill, now_secs, read};
 use crate::{Cluster, Common};
 
 /// The topics that route joins.
-const CONTEXT: [&str; 10] = [
-    "stage-change",
-    "application",
-    "candidate",
-    "job",
-    "opening",
-    "offer",
-    "user",
-    "attachment",
-    "department",
-    "office",
+const CONTEXT: [Entity; 10] = [
+    Entity::StageChange,
+    Entity::Application,
+    Entity::Candidate,
+    Entity::Job,
+    Entity::Opening,
+    Entity::Offer,
+    Entity::User,
+    Entity::Attachment,
+    Entity::Department,
+    Entity::Office,
 ];
 
 #[derive(Args)]
@@ -87,7 +87,7 @@ impl RestoreArguments {
         let ledger = count(&place, &place.names.stage_change())?;
 
         let states = vec![place.names.internal("state")];
-        let context = CONTEXT.map(|entity| place.names.full(&format!("ats.{entity}.v1"))).to_vec();
+        let context = CONTEXT.map(|entity| place.names.entity(entity)).to_vec();
         let restored =
             [self.restored(&place, "normalize", &states).await?, self.restored(&place, "route", &context).await?];
         let after = Machine::now()?;
@@ -125,7 +125,9 @@ impl RestoreArguments {
         let (process, lost) = place.service(service, &[service]).await?;
         let (cpu, memory) = (process.cpu()?.seconds(), process.memory()?);
         process.stop().await?;
-        let (records, bytes, raw) = read(place, topics)?;
+        let began = Instant::now();
+        let (records, bytes) = read(place, topics)?;
+        let raw = began.elapsed();
         let cost = lost.saturating_sub(kept).as_secs_f64();
         Ok(Restored {
             service,
@@ -140,22 +142,6 @@ impl RestoreArguments {
             raw_reads: rounded(cost / raw.as_secs_f64()),
         })
     }
-}
-
-/// Reads topics to their ends and looks at nothing: records, bytes of their values, and the time.
-fn read(place: &Place, topics: &[String]) -> anyhow::Result<(usize, usize, Duration)> {
-    let (mut records, mut bytes) = (0, 0);
-    let began = Instant::now();
-    tokio::task::block_in_place(|| {
-        for (topic, partition) in topics.iter().flat_map(|topic| (0..place.partitions).map(move |each| (topic, each))) {
-            read_table(&place.kafka, topic, partition, 0, Isolation::Committed, &mut |inbound| {
-                records += 1;
-                bytes += inbound.value.as_ref().map_or(0, |value| value.len());
-                Ok(())
-            })?;
-        }
-        anyhow::Ok((records, bytes, began.elapsed()))
-    })
 }
 
 fn row(restored: &Restored) -> Vec<String> {

@@ -143,16 +143,22 @@ pub(crate) fn ends(place: &Place, topic: &str) -> anyhow::Result<Vec<i64>> {
     })
 }
 
-/// Committed records of a topic.
-pub(crate) fn count(place: &Place, topic: &str) -> anyhow::Result<usize> {
-    let mut count = 0;
+/// Reads topics to their ends: committed records, and bytes of their values.
+pub(crate) fn read(place: &Place, topics: &[String]) -> anyhow::Result<(usize, usize)> {
+    let (mut records, mut bytes) = (0, 0);
     tokio::task::block_in_place(|| {
-        for partition in 0..place.partitions {
-            read_table(&place.kafka, topic, partition, 0, Isolation::Committed, &mut |_| {
-                count += 1;
+        for (topic, partition) in topics.iter().flat_map(|topic| (0..place.partitions).map(move |each| (topic, each))) {
+            read_table(&place.kafka, topic, partition, 0, Isolation::Committed, &mut |inbound| {
+                records += 1;
+                bytes += inbound.value.as_ref().map_or(0, Bytes::len);
                 Ok(())
             })?;
         }
-        Ok(count)
+        Ok((records, bytes))
     })
+}
+
+/// Committed records of a topic.
+pub(crate) fn count(place: &Place, topic: &str) -> anyhow::Result<usize> {
+    Ok(read(place, &[topic.to_owned()])?.0)
 }

@@ -1,8 +1,8 @@
-//! What traces cost `hirewire normalize`: the same drain without traces, with a collector that takes them, and with one that is
-//! away, in turn, in one run.
+//! What traces cost `hirewire normalize`: the same drain without traces, with a collector that takes them, with one that is away,
+//! and with one that never answers, in turn, in one run.
 //!
 //! Each round has a deployment of its own on fresh data. Medians of the rounds are compared: a machine that does other
-//! work meanwhile does it to all three.
+//! work meanwhile does it to all four.
 
 use std::time::Instant;
 

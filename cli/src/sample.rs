@@ -12,6 +12,9 @@ use crate::vendors::Vendors;
 
 /// The connection of the sample.
 const CONNECTION: &str = "sample-greenhouse";
+/// Whose webhook it is, and the file of the vendor's folder that has its body.
+pub(crate) const VENDOR: &str = "greenhouse";
+pub(crate) const EXAMPLE: &str = "fixtures/webhook__candidate_stage_change.json";
 
 /// Files of the sample.
 pub(crate) struct Sample {
@@ -33,7 +36,7 @@ impl Sample {
             let mut file = std::fs::File::options().create_new(true).write(true).mode(0o600).open(&secret)?;
             writeln!(file, "{}", uuid::Uuid::new_v4().simple())?;
         }
-        let (_, sample) = vendors.read("greenhouse", "fixtures/webhook__candidate_stage_change.json")?;
+        let (_, sample) = vendors.read(VENDOR, EXAMPLE)?;
         std::fs::write(&body, sample)?;
         if !config.exists() {
             std::fs::write(&config, configuration(&secret, &folder)?)

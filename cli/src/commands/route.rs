@@ -12,7 +12,7 @@ use hirewire_route::explain::{Desk, explain};
 use hirewire_route::rehearse::{Exchange, Outcome, rehearse};
 
 use super::service::ServiceArguments;
-use crate::config::{ConfigFile, Secrets};
+use crate::config::{Config, ConfigFile, Secrets};
 use crate::out;
 use crate::vendors::Vendors;
 
@@ -126,14 +126,7 @@ impl ExplainArguments {
     async fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
         let config = self.config.read(vendors, Secrets::NONE)?;
         let held = held(self.admin.unwrap_or(config.admin_listen)).await;
-        let desk = Desk {
-            kafka: config.kafka.with_role("explain"),
-            names: config.names.clone(),
-            registry: config.registry.clone(),
-            partitions: config.partitions,
-            data_dir: config.data_dir.clone(),
-            held: held.clone().unwrap_or_default(),
-        };
+        let desk = desk(&config, "explain", held.clone().unwrap_or_default());
         let Some(found) = explain(&config.route, &desk, &self.event_id, self.key.as_deref()).await? else {
             out::line(&format!("no topic that a route reads has the event {}", self.event_id));
             return Ok(ExitCode::FAILURE);
@@ -146,6 +139,18 @@ impl ExplainArguments {
             out::line("(no route answers at the admin port: whether a sink is held is not known; --admin IP:PORT)");
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Where to look for what became of an event.
+pub(super) fn desk(config: &Config, role: &str, held: BTreeSet<String>) -> Desk {
+    Desk {
+        kafka: config.kafka.with_role(role),
+        names: config.names.clone(),
+        registry: config.registry.clone(),
+        partitions: config.partitions,
+        data_dir: config.data_dir.clone(),
+        held,
     }
 }
 

@@ -3,13 +3,14 @@
 //! The webhook is Greenhouse's own example of a move, with ids that nobody has: a made-up application of the connection's
 //! tenant. It is answered, becomes a change in the ledger, and is settled by every sink; the way of each is printed.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use hirewire_kafka::{Admin, Inbound, TableFollower, partition_for};
-use hirewire_route::explain::{Desk, Standing, explain_record};
+use hirewire_route::explain::{Standing, explain_record};
 use hirewire_schemas::ids;
 use hirewire_service::Shutdown;
 use hirewire_service::settings::parse_duration;
@@ -18,13 +19,12 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::route::desk;
 use crate::config::{Config, ConfigFile, Secrets};
 use crate::out;
-use crate::sample::signature;
+use crate::sample::{EXAMPLE, VENDOR, signature};
 use crate::vendors::Vendors;
 
-const VENDOR: &str = "greenhouse";
-const EXAMPLE: &str = "fixtures/webhook__candidate_stage_change.json";
 /// Between two looks at what the sinks have settled.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -171,14 +171,7 @@ impl Ledger {
 
 /// Waits until every route of every sink has settled the change; whether it arrived, or is not for them.
 async fn sinks(config: &Config, change: &Inbound, until: Instant) -> anyhow::Result<bool> {
-    let desk = Desk {
-        kafka: config.kafka.with_role("walk"),
-        names: config.names.clone(),
-        registry: config.registry.clone(),
-        partitions: config.partitions,
-        data_dir: config.data_dir.clone(),
-        held: std::collections::BTreeSet::new(),
-    };
+    let desk = desk(config, "walk", BTreeSet::new());
     loop {
         let found = explain_record(&config.route, &desk, change).await?.context("the change is no stage change")?;
         let waits = found.routes.iter().any(|fate| fate.standing == Standing::Waits);
