@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hirewire_kafka::Record;
-use hirewire_registry::{Codec, Subject, frame};
+use hirewire_registry::{Codec, Subject, frame, unframe};
 use hirewire_schemas::Names;
 use hirewire_schemas::records::{Fetch, NameValue, Put, decode};
 use hirewire_service::Shutdown;
@@ -16,8 +16,6 @@ use jiff::Timestamp;
 use crate::connection::Connection;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// In front of a request's Avro bytes stands the registry's framing.
-const FRAME_BYTES: usize = 5;
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// What is to be read: a list of the manifest, and the id of a row, or of the parent whose list it is.
@@ -38,7 +36,7 @@ impl Wanted {
 
     /// What a request asks for; `None`: the record is none.
     pub(crate) fn read(record: &Record) -> Option<Self> {
-        let bytes = record.value.as_ref()?.get(FRAME_BYTES..)?;
+        let (_, bytes) = unframe(record.value.as_ref()?).ok()?;
         decode::<Fetch>(hirewire_schemas::schema("Fetch")?, bytes).ok().map(Self::of)
     }
 

@@ -1,6 +1,7 @@
-//! One list of a connection, polled as it is in earnest, with what would be committed kept in memory.
+//! One list of a connection, or what events named, or the queue of its events: read as in earnest, with what would be
+//! committed kept in memory.
 //!
-//! Or what events named, or the queue of its events. For the proof of a vendor's folder (`hirewire vendor prove`): the poller, its requests and its cursors are those of
+//! For the proof of a vendor's folder (`hirewire vendor prove`): the poller, its requests and its cursors are those of
 //! the service; only the journal is another, and can end the poller at any commit, as a kill does.
 
 use std::collections::HashMap;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hirewire_kafka::Record;
+use hirewire_registry::unframe;
 use hirewire_schemas::Names;
 use hirewire_schemas::records::{Cursor, decode};
 use hirewire_service::{Health, Shutdown};
@@ -30,8 +32,6 @@ use crate::webhook::Taken;
 
 /// Cursors have a partition of their own, rows do not: so they are told apart.
 const PARTITION: i32 = 0;
-/// In front of a cursor's Avro bytes stands the registry's framing.
-const FRAME_BYTES: usize = 5;
 
 /// A list that is polled in memory.
 pub struct Rehearsal {
@@ -110,10 +110,7 @@ impl Rehearsal {
     /// Reads the list once, as one round of the service does.
     pub async fn read(&mut self) -> Round {
         let memory = self.memory.clone();
-        let ended = tokio::select! {
-            _ = Box::pin(self.poller.one_round()) => Round::Over,
-            () = memory.killed.notified() => Round::Killed,
-        };
+        let ended = memory.until_killed(Box::pin(self.poller.one_round())).await;
         if ended == Round::Killed {
             self.restart();
         }
@@ -134,7 +131,7 @@ impl Rehearsal {
 
     /// The poller is killed at the commit after `commits` others.
     pub fn kill_after(&mut self, commits: usize, moment: Moment) {
-        self.memory.with(|state| state.kill = Some((commits, moment)));
+        self.memory.kill_after(commits, moment);
     }
 
     /// Rows committed since this was asked last, in their order.
@@ -210,10 +207,7 @@ impl Letterbox {
     /// Reads what waits, as one round of the service does. Makes the queue, if there is none.
     pub async fn read(&mut self) -> Round {
         let memory = self.memory.clone();
-        let ended = tokio::select! {
-            () = Box::pin(self.poller.one_queue()) => Round::Over,
-            () = memory.killed.notified() => Round::Killed,
-        };
+        let ended = memory.until_killed(Box::pin(self.poller.one_queue())).await;
         if ended == Round::Killed
             && let Some(poller) = of_queue(&self.http, &self.connection, &self.memory)
         {
@@ -224,7 +218,7 @@ impl Letterbox {
 
     /// The poller is killed at the commit after `commits` others.
     pub fn kill_after(&mut self, commits: usize, moment: Moment) {
-        self.memory.with(|state| state.kill = Some((commits, moment)));
+        self.memory.kill_after(commits, moment);
     }
 
     /// The code of what failed last, if the queue cannot be read.
@@ -311,6 +305,18 @@ impl Memory {
     fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// Until the work is over, or its poller is killed at a commit.
+    async fn until_killed(&self, work: impl Future + Unpin) -> Round {
+        tokio::select! {
+            _ = work => Round::Over,
+            () = self.killed.notified() => Round::Killed,
+        }
+    }
+
+    fn kill_after(&self, commits: usize, moment: Moment) {
+        self.with(|state| state.kill = Some((commits, moment)));
+    }
 }
 
 impl Journal for Memory {
@@ -342,19 +348,19 @@ impl Journal for Memory {
 impl State {
     fn keep(&mut self, record: &Record) -> Option<()> {
         let value = record.value.as_ref()?;
-        // A request to fetch has no headers.
-        if record.partition.is_none() && record.headers.is_empty() {
-            self.wanted.push(Wanted::read(record)?);
-            return Some(());
-        }
         if record.partition.is_none() {
+            // A request to fetch has no headers.
+            if record.headers.is_empty() {
+                self.wanted.push(Wanted::read(record)?);
+                return Some(());
+            }
             let (_, id) = record.headers.iter().find(|(name, _)| &**name == "ce_id")?;
             let id = String::from_utf8_lossy(id).into_owned();
             self.rows.push(Kept { id, body: value.clone(), record: record.clone() });
             return Some(());
         }
-        let schema = hirewire_schemas::schema("Cursor")?;
-        let cursor: Cursor = decode(schema, value.get(FRAME_BYTES..)?).ok()?;
+        let (_, bytes) = unframe(value).ok()?;
+        let cursor: Cursor = decode(hirewire_schemas::schema("Cursor")?, bytes).ok()?;
         self.cursors.insert(key(&cursor.connection_id, &cursor.stream), cursor);
         Some(())
     }
