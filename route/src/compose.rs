@@ -7,7 +7,7 @@ use hirewire_schemas::records::WriteBack;
 use serde_json::{Map, Value, json};
 
 use crate::context::{Earlier, Join, JoinError, Part};
-use crate::created::CreatedKey;
+use crate::created::{CreatedKey, Known};
 use crate::event::Event;
 use crate::request::{Request, RequestPlan};
 use crate::route::{Route, Skip};
@@ -76,13 +76,8 @@ pub(crate) fn compose<'a>(context: &impl Join, route: &'a Route, event: &Event) 
     if !context.reached(event)? {
         return Ok(Composed::NotYet("this change in the context"));
     }
-    let known = |request: &str| match event.kept_by() {
-        Some(application_id) => context.created(&CreatedKey { sink: &route.sink, request, application_id }),
-        None => Ok(None),
-    };
-    let done = |kept_as: &str| -> Result<Option<String>, JoinError> {
-        Ok(known(kept_as)?.filter(|known| known.event_id == event.event_id()).map(|known| known.id))
-    };
+    let known = |request: &str| known(context, event, &route.sink, request);
+    let done = |kept_as: &str| id_of(context, event, &route.sink, kept_as);
     // A crash between the id and the offset: the record comes again, and is done.
     for plan in route.fitting(event) {
         if let Some(last) = plan.kept().next_back()
@@ -112,6 +107,20 @@ pub(crate) fn compose<'a>(context: &impl Join, route: &'a Route, event: &Event) 
     Ok(Composed::Needless(Skip::NothingToUpdate))
 }
 
+/// What a sink has told of a request, or `request.step`, for whom the record is kept by.
+fn known(context: &impl Join, event: &Event, sink: &str, request: &str) -> Result<Option<Known>, JoinError> {
+    match event.kept_by() {
+        Some(application_id) => context.created(&CreatedKey { sink, request, application_id }),
+        None => Ok(None),
+    }
+}
+
+/// The id that it told of this very record: one of an earlier record is not it.
+fn id_of(context: &impl Join, event: &Event, sink: &str, request: &str) -> Result<Option<String>, JoinError> {
+    let known = known(context, event, sink, request)?;
+    Ok(known.filter(|known| known.event_id == event.event_id()).map(|known| known.id))
+}
+
 /// `ids`: of the steps that were done before, empty where none was told.
 fn make<'a>(
     context: &impl Join,
@@ -136,12 +145,10 @@ fn make<'a>(
     if let Some(id) = created {
         tree.insert("created".to_owned(), json!({"id": id}));
     }
-    if let (Some(after), Some(application_id)) = (&plan.after, event.kept_by())
-        && let Some(known) = context.created(&after.key(&route.told, application_id))?
-        // What it created of an earlier record is not what this one waits for.
-        && known.event_id == event.event_id()
+    if let Some(after) = &plan.after
+        && let Some(id) = id_of(context, event, after.sink(&route.told), &after.request)?
     {
-        tree.insert("after".to_owned(), json!({"id": known.id}));
+        tree.insert("after".to_owned(), json!({"id": id}));
     }
     let mut tree = whole(tree, route, plan, event);
     for (step, id) in ids.iter().enumerate() {

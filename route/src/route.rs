@@ -133,11 +133,7 @@ impl Route {
     /// The requests of the system that fit a record, in their order: the first is made, but that one that updates what
     /// was never created gives way to the next.
     pub(crate) fn fitting<'a>(&'a self, event: &Event) -> impl Iterator<Item = &'a RequestPlan> {
-        let requests = match &self.system.takes {
-            Takes::WhatActs(requests) => requests.as_slice(),
-            Takes::Everything(_) | Takes::Copies(_) => &[],
-        };
-        requests.iter().filter(|plan| plan.entity == event.entity && plan.when.holds(&event.tree))
+        self.system.requests().iter().filter(|plan| plan.entity == event.entity && plan.when.holds(&event.tree))
     }
 
     /// Of the changes before (the newest first), the one whose request `cancelled` the request `plan` takes back: each

@@ -181,9 +181,7 @@ impl Ground {
                 config: topic.settings().into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
             })
             .collect();
-        if !missing.is_empty() {
-            admin.create_topics(&missing).await?;
-        }
+        admin.create_topics(&missing).await?;
         let starts = Starts::new(&deps.kafka, &deps.names, self.codec.clone(), deps.partitions);
         starts.fix(&self.producer, &from_now(settings)).await
     }

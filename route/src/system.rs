@@ -52,11 +52,16 @@ pub(crate) enum Takes {
 }
 
 impl System {
-    pub(crate) fn request(&self, name: &str) -> Option<&RequestPlan> {
+    /// The requests that it makes; one that only records has none.
+    pub(crate) fn requests(&self) -> &[RequestPlan] {
         match &self.takes {
-            Takes::WhatActs(requests) => requests.iter().find(|request| request.name == name),
-            Takes::Everything(_) | Takes::Copies(_) => None,
+            Takes::WhatActs(requests) => requests.as_slice(),
+            Takes::Everything(_) | Takes::Copies(_) => &[],
         }
+    }
+
+    pub(crate) fn request(&self, name: &str) -> Option<&RequestPlan> {
+        self.requests().iter().find(|request| request.name == name)
     }
 
     /// Whether it takes what was as well as what is new: from the beginning, corrections too.
@@ -69,29 +74,17 @@ impl System {
 
     /// Whether it changes something at the source.
     pub(crate) fn writes_back(&self) -> bool {
-        match &self.takes {
-            Takes::WhatActs(requests) => requests.iter().any(|request| request.writes_back.is_some()),
-            Takes::Everything(_) | Takes::Copies(_) => false,
-        }
+        self.requests().iter().any(|request| request.writes_back.is_some())
     }
 
     /// What its requests wait for at other sinks, and of which entity.
     pub(crate) fn awaited(&self) -> impl Iterator<Item = (&After, Entity)> {
-        let requests = match &self.takes {
-            Takes::WhatActs(requests) => requests.as_slice(),
-            Takes::Everything(_) | Takes::Copies(_) => &[],
-        };
-        requests.iter().filter_map(|request| Some((request.after.as_ref()?, request.entity)))
+        self.requests().iter().filter_map(|request| Some((request.after.as_ref()?, request.entity)))
     }
 
     /// Whether a request of that entity creates what is kept by that name.
     pub(crate) fn creates(&self, name: &str, entity: Entity) -> bool {
-        match &self.takes {
-            Takes::WhatActs(requests) => {
-                requests.iter().any(|request| request.entity == entity && request.creates_as(name))
-            }
-            Takes::Everything(_) | Takes::Copies(_) => false,
-        }
+        self.requests().iter().any(|request| request.entity == entity && request.creates_as(name))
     }
 
     /// The entities whose topics its routes read.

@@ -58,6 +58,10 @@ impl Admin {
     /// # Errors
     /// When the broker refuses a topic, naming it.
     pub async fn create_topics(&self, topics: &[NewTopic]) -> Result<Vec<String>, Stop> {
+        // An empty list is an invalid argument to librdkafka.
+        if topics.is_empty() {
+            return Ok(Vec::new());
+        }
         let native: Vec<NativeTopic<'_>> = topics
             .iter()
             .map(|topic| {

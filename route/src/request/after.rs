@@ -5,9 +5,8 @@
 use hirewire_yaml::{Node, Problems};
 use serde_json::Value;
 
+use super::Common;
 use super::path::Path;
-use super::told::Setting;
-use crate::created::CreatedKey;
 
 #[derive(Debug, Clone)]
 pub(crate) struct After {
@@ -18,13 +17,12 @@ pub(crate) struct After {
 }
 
 impl After {
-    pub(super) fn read(node: &Node, settings: &[Setting], problems: &mut Problems) -> Option<Self> {
+    pub(super) fn read(node: &Node, common: &Common, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
         let sink = map.require("sink", problems);
         let setting = sink.and_then(|node| {
             let text = node.text(problems)?;
-            let path = Path::parse(text);
-            let known = settings.iter().find(|setting| path.as_ref().is_some_and(|path| setting.is_at(path)));
+            let known = Path::parse(text).and_then(|path| common.setting(&path));
             if known.is_none_or(|setting| setting.is_secret) {
                 let what = format!("\"{text}\" is none of the system's `settings`");
                 problems.add(node, what, "name the setting that names the other sink: settings.NAME");
@@ -45,10 +43,5 @@ impl After {
     pub(super) fn missing(&self, tree: &Value) -> Option<String> {
         let known = tree.pointer("/after/id").is_some_and(|id| !id.is_null());
         (!known).then(|| format!("after.id (of the other sink's {})", self.request))
-    }
-
-    /// By what the other's id is kept.
-    pub(crate) fn key<'a>(&'a self, told: &'a Value, application_id: &'a str) -> CreatedKey<'a> {
-        CreatedKey { sink: self.sink(told), request: &self.request, application_id }
     }
 }

@@ -90,6 +90,13 @@ pub(crate) struct Common {
     pub(crate) batch: Option<Arc<BatchPlan>>,
 }
 
+impl Common {
+    /// The setting that a path leads to.
+    pub(crate) fn setting(&self, path: &Path) -> Option<&Setting> {
+        self.settings.iter().find(|setting| setting.is_at(path))
+    }
+}
+
 impl RequestPlan {
     pub(crate) fn read(name: &str, node: &Node, common: &Common, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
@@ -102,7 +109,7 @@ impl RequestPlan {
         let mut other = |key| map.get(key).map_or(Some(None), |node| node.text(problems).map(|n| Some(n.to_owned())));
         let (cancels, updates) = (other("cancels"), other("updates"));
         let once = map.get("once").map_or(Some(false), |node| node.boolean(problems));
-        let after = map.get("after").map(|node| After::read(node, &common.settings, problems));
+        let after = map.get("after").map(|node| After::read(node, common, problems));
         let writes_back = map.get("writes_back").map(|node| WritesBack::read(node, problems));
         let steps = match map.get("steps") {
             Some(steps) => step::read_steps(steps, common, problems),
@@ -235,11 +242,10 @@ impl Around<'_> {
     }
 
     fn check_setting(&self, path: &Path, node: &Node, problems: &mut Problems) {
-        let settings = &self.common.settings;
-        if !settings.iter().any(|setting| setting.is_at(path)) {
+        if self.common.setting(path).is_none() {
             let named = path.to_string();
             let named = named.rsplit('.').next().unwrap_or_default();
-            let hint = did_you_mean(named, settings.iter().map(|setting| setting.name.as_str()));
+            let hint = did_you_mean(named, self.common.settings.iter().map(|setting| setting.name.as_str()));
             problems.add(node, format!("\"{path}\" is none of the system's `settings`"), hint);
         }
     }

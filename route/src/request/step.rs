@@ -38,6 +38,14 @@ pub(crate) struct StepPlan {
     batch: Option<Arc<BatchPlan>>,
 }
 
+/// The paths of its URL and of its search's, which are shown.
+fn in_urls<'a>(path: &'a UrlPath, query: Option<&'a Template>, creates: Option<&'a Creates>) -> Vec<&'a Path> {
+    let mut found: Vec<&Path> = path.paths().collect();
+    query.iter().for_each(|query| query.root_paths(false, &mut found));
+    creates.iter().for_each(|creates| creates.root_paths(&mut found));
+    found
+}
+
 impl StepPlan {
     /// Of `map`, which may have other keys too.
     pub(super) fn read(
@@ -59,11 +67,8 @@ impl StepPlan {
         let body = body_node.and_then(|node| Template::read(node, problems));
         let (format, body, own, path, query, creates) = (format?, body?, own?, path?, query?, creates?);
         format.check(&body, body_node?, problems);
-        let secret = |path: &&Path| common.settings.iter().any(|setting| setting.is_secret && setting.is_at(path));
-        let mut in_urls: Vec<&Path> = path.paths().collect();
-        query.iter().for_each(|query| query.root_paths(false, &mut in_urls));
-        creates.iter().for_each(|creates| creates.root_paths(&mut in_urls));
-        for path in in_urls.into_iter().filter(secret) {
+        let secret = |path: &&Path| common.setting(path).is_some_and(|setting| setting.is_secret);
+        for path in in_urls(&path, query.as_ref(), creates.as_ref()).into_iter().filter(secret) {
             let what = format!("\"{path}\" is a secret, and URLs are shown");
             problems.add(map.node(), what, "only a body may hold it");
         }
@@ -114,10 +119,8 @@ impl StepPlan {
 
     /// All paths that begin at the root.
     pub(super) fn paths(&self) -> Vec<&Path> {
-        let mut paths: Vec<&Path> = self.path.paths().collect();
+        let mut paths = in_urls(&self.path, self.query.as_ref(), self.creates.as_ref());
         self.body.root_paths(false, &mut paths);
-        self.query.iter().for_each(|query| query.root_paths(false, &mut paths));
-        self.creates.iter().for_each(|creates| creates.root_paths(&mut paths));
         paths
     }
 

@@ -12,7 +12,6 @@ use crate::context::follow::Follower;
 use crate::context::store::Store;
 use crate::request::condition::Condition;
 use crate::settings::Settings;
-use crate::system::Takes;
 
 pub(super) struct Joined {
     pub(super) store: Arc<Store>,
@@ -101,12 +100,10 @@ impl Joined {
 fn kept(settings: &Settings) -> Vec<Condition> {
     let mut kept = Vec::new();
     for sink in &settings.sinks {
-        if let Takes::WhatActs(requests) = &sink.system.takes {
-            for cancelling in requests {
-                let cancelled = cancelling.cancels.as_deref().and_then(|name| sink.system.request(name));
-                kept.extend(cancelled.map(|cancelled| cancelled.when.clone()));
-                kept.extend(cancelling.cancels.as_ref().map(|_| cancelling.when.clone()));
-            }
+        for cancelling in sink.system.requests() {
+            let cancelled = cancelling.cancels.as_deref().and_then(|name| sink.system.request(name));
+            kept.extend(cancelled.map(|cancelled| cancelled.when.clone()));
+            kept.extend(cancelling.cancels.as_ref().map(|_| cancelling.when.clone()));
         }
     }
     kept

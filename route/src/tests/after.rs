@@ -4,15 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hirewire_schemas::Entity;
-use hirewire_yaml::Problems;
 use serde_json::{Value, json};
 
 use super::ground::{Ground, JOB, application_id, now};
-use super::support::{Answer, Context, Options, Receiver, Running, arrival, change, context, run, slot, until};
-use crate::Settings;
+use super::support::{Answer, Context, Options, Receiver, Running, arrival, change, context, run, until};
 use crate::context::store::Seen;
 use crate::created::CreatedKey;
-use crate::source::SourceEvent;
 use crate::system::{System, Systems};
 
 const LINKS: &str = r#"
@@ -69,7 +66,7 @@ fn running(receiver: &Receiver, context: &Context, requires_within: Duration) ->
     context.put_application("a");
     let options = Options { told: json!({"links": "calendar"}), requires_within, ..Options::default() };
     let running = run(&notes(), receiver, context, options);
-    running.events.send(SourceEvent::Assigned(vec![slot(0)])).unwrap();
+    running.assign(&[0]);
     running
 }
 
@@ -163,10 +160,7 @@ fn mistakes_are_refused_with_their_lines() {
             "route: {{sinks_dir: {}}}\nsinks:\n  calendar: {{system: links, {http}}}\n  notes: {{{http}, settings: {{links: {links}}}}}\n",
             folder.path().display()
         );
-        let root = hirewire_yaml::parse("hirewire.yaml", &text).unwrap();
-        let mut problems = Problems::new();
-        let settings = Settings::read(root.peek("sinks"), None, root.peek("route"), &mut problems);
-        let refused = problems.into_result(settings).err().unwrap().to_string();
+        let refused = Ground::read(&text).err().unwrap();
         assert!(refused.contains(told) && refused.contains("hirewire.yaml:4:"), "{refused}");
     }
 }

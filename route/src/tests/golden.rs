@@ -28,18 +28,16 @@ pub(super) fn folder(system: &System) -> PathBuf {
 }
 
 /// A sink of the system, told what the fixture says, and `secret` of every setting that is one. `more` is of the sink too.
-pub(super) fn settings(system: &System, fixture: &Value, http: &str, more: &str, secret: &str) -> Settings {
+pub(super) fn settings(system: &System, fixture: &Value, http: &str, more: &str, secret: &Value) -> Settings {
     let mut told = fixture.pointer("/tree/settings").cloned().unwrap_or(json!({}));
     for setting in system.settings.iter().filter(|setting| setting.is_secret) {
-        told[&setting.name] = "SECRET".into();
+        told[&setting.name] = secret.clone();
     }
-    let told = told.to_string().replace("\"SECRET\"", secret);
     // The sinks that it waits for are there, each of the system of its name.
     let others = system.awaited().map(|(after, _)| {
-        let name = fixture["tree"]["settings"][&after.setting].as_str().unwrap();
-        let told: serde_json::Map<String, Value> =
-            carried(name).settings.iter().map(|setting| (setting.name.clone(), "x".into())).collect();
-        format!(", {name}: {{http: {{url: 'https://x.example'}}, settings: {}}}", Value::Object(told))
+        let name = after.sink(&fixture["tree"]["settings"]);
+        let told: Value = carried(name).settings.iter().map(|setting| (setting.name.clone(), "x")).collect();
+        format!(", {name}: {{http: {{url: 'https://x.example'}}, settings: {told}}}")
     });
     let others: String = others.collect();
     let sink = format!("sinks: {{{}: {{http: {http}, settings: {told}{more}}}{others}}}", system.name);
@@ -67,7 +65,7 @@ fn every_fixture_makes_its_golden_request() {
         for case in cases(&folder(system).join("fixtures")) {
             let fixture = json_of(&case);
             let done = rehearse(
-                &settings(system, &fixture, "{url: 'https://x.example'}", "", "{env: PATH}"),
+                &settings(system, &fixture, "{url: 'https://x.example'}", "", &json!({"env": "PATH"})),
                 &system.name,
                 &fixture,
             );

@@ -137,12 +137,16 @@ impl Ground {
         self.put(Entity::Offer, &format!("o-{application}"), application, tree).await;
     }
 
-    /// What the service reads of a configuration.
-    pub(super) fn settings(config: &str) -> Settings {
+    /// What the service reads of a configuration; else its mistakes.
+    pub(super) fn read(config: &str) -> Result<Settings, String> {
         let root = hirewire_yaml::parse("hirewire.yaml", config).unwrap();
         let mut problems = hirewire_yaml::Problems::new();
         let settings = Settings::read(root.peek("sinks"), root.peek("routes"), root.peek("route"), &mut problems);
-        problems.into_result(settings).unwrap_or_else(|problems| panic!("{problems}"))
+        problems.into_result(settings).map_err(|problems| problems.to_string())
+    }
+
+    pub(super) fn settings(config: &str) -> Settings {
+        Self::read(config).unwrap_or_else(|mistakes| panic!("{mistakes}"))
     }
 
     /// Starts the service; returns when it is ready.

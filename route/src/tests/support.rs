@@ -160,6 +160,7 @@ impl Ids for Kept {
         self.0.put(&[seen]).map_err(|error| error.to_string())
     }
 }
+
 /// A context in which every change finds its parts.
 pub(super) struct Context {
     pub(super) store: Arc<Store>,

@@ -3,18 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use hirewire_yaml::Problems;
 use serde_json::{Value, json};
 
-use super::support::{
-    Answer, Context, Options, Receiver, Running, arrival, capture_log, change, context, run, slot, until,
-};
+use super::ground::Ground;
+use super::support::{Answer, Context, Options, Receiver, Running, arrival, capture_log, change, context, run, until};
 use super::walk::OFTEN;
 use crate::deliver::outcome::HoldReason;
 use crate::rehearse::rehearse;
 use crate::request::told::{SHOWN, Secrets};
 use crate::settings::{Kind, Settings};
-use crate::source::SourceEvent;
 use crate::system::{System, Systems};
 
 const TESTS: &str = r#"
@@ -51,10 +48,7 @@ fn settings(text: &str, how: &str, token: &str) -> Result<Settings, String> {
         "route: {{sinks_dir: {}}}\nsinks: {{tests: {{{how}, settings: {{queue: q, token: {token}}}}}}}\nroutes: {{r: {{sink: tests}}}}\n",
         folder.path().display()
     );
-    let root = hirewire_yaml::parse("hirewire.yaml", &config).unwrap();
-    let mut problems = Problems::new();
-    let settings = Settings::read(root.peek("sinks"), root.peek("routes"), root.peek("route"), &mut problems);
-    problems.into_result(settings).map_err(|problems| problems.to_string())
+    Ground::read(&config)
 }
 
 const HTTP: &str = "http: {url: 'https://x.example'}";
@@ -82,7 +76,7 @@ fn start(receiver: &Receiver, context: &Context, file: &Path) -> Running {
     options.limits.probes = OFTEN;
     let running = run(&system(TESTS).unwrap(), receiver, context, options);
     running.keep_gate();
-    running.events.send(SourceEvent::Assigned(vec![slot(0)])).unwrap();
+    running.assign(&[0]);
     running
 }
 

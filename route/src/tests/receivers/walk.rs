@@ -163,7 +163,7 @@ impl Way {
             file("token", "first")
         );
         let more = ", probe: 1h, retry: {first: 5ms, longest: 20ms, longest_asked: 100ms}";
-        let told = format!("{{file: {}}}", file("told", secret()));
+        let told = serde_json::json!({"file": file("told", secret())});
         let settings = settings(&self.system, &self.fixture, &http, more, &told);
         let sink = settings.sinks.iter().find(|sink| *sink.name == self.system.name).unwrap();
         let (Kind::Http(http), route) = (&sink.kind, &sink.routes(&BTreeMap::new())[0]) else { panic!("not HTTP") };
