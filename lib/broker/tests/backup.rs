@@ -23,6 +23,8 @@ struct Confirmed {
     numbers: AtomicI64,
     transaction: AtomicI64,
     read: AtomicI64,
+    /// Records in `short` and in `state`, one in each.
+    churned: AtomicI64,
 }
 
 impl Confirmed {
@@ -62,14 +64,15 @@ fn a_copy_under_load_is_one_moment_and_holds_all_that_was_confirmed_before() {
 
 /// Waits for some more of everything, copies, opens the copy and looks.
 fn copy_and_check(confirmed: &Confirmed, source: &Path, copy: &Path) {
-    let of = |count: &AtomicI64| count.load(Ordering::SeqCst);
-    let (numbers, transaction, read) = (of(&confirmed.numbers), of(&confirmed.transaction), of(&confirmed.read));
+    let counts = || {
+        [&confirmed.numbers, &confirmed.transaction, &confirmed.read, &confirmed.churned]
+            .map(|count| count.load(Ordering::SeqCst))
+    };
+    let before = counts();
     wait_for("all of the load to go on", || {
-        of(&confirmed.numbers) > numbers + 50
-            && of(&confirmed.transaction) > transaction + 5
-            && of(&confirmed.read) > read
+        counts().into_iter().zip(before).zip([50, 5, 0, 0]).all(|((now, before), more)| now > before + more)
     });
-    let (numbers, transaction, read) = (of(&confirmed.numbers), of(&confirmed.transaction), of(&confirmed.read));
+    let [numbers, transaction, read, churned] = counts();
     backup(source, copy).unwrap();
 
     let mut values = 0;
@@ -101,8 +104,9 @@ fn copy_and_check(confirmed: &Confirmed, source: &Path, copy: &Path) {
     let of_topic = |name: &str| contents.topics.iter().find(|topic| topic.name == name).unwrap().partitions[0];
     assert_eq!(of_topic("t").end, last);
     // Its latest number is the latest of the key.
-    let state = numbers_in(&bootstrap, "state", 0);
-    assert!(state.last() == Some(&(of_topic("state").end - 1)), "{state:?}");
+    let (state, end) = (numbers_in(&bootstrap, "state", 0), of_topic("state").end);
+    assert!(end >= churned, "{churned} records were confirmed before, the copy ends at {end}");
+    assert_eq!(state.last(), Some(&(end - 1)), "{state:?}");
 }
 
 fn numbers_in(bootstrap: &str, topic: &str, partition: i32) -> Vec<i64> {
@@ -146,6 +150,7 @@ fn churn(confirmed: &Confirmed, bootstrap: &str) {
             let record = FutureRecord::to(topic).partition(0).key("key").payload(&value);
             runtime.block_on(producer.send(record, PATIENCE)).unwrap();
         }
+        confirmed.churned.fetch_add(1, Ordering::SeqCst);
     }
 }
 
