@@ -156,9 +156,10 @@ async fn send(way: &Way, plan: &BatchPlan, mut items: Vec<Item>) {
     let request = Request { body: Body::plain(plan.write(&whole)), ..(*first.request).clone() };
     // The same for the same items; each has its own inside.
     let key = Uuid::new_v5(&KEYS, keys.concat().as_bytes());
-    let (began, trace) = (SystemTime::now(), if items.len() > 1 { first.trace.child() } else { first.trace });
+    let links = spans::links(items.iter().map(|item| item.trace));
+    let (began, trace) = (SystemTime::now(), links.first().map_or(first.trace, TraceParent::child));
     let exchanged = Box::pin(exchange(way, plan, key, trace, &request)).await;
-    record(&items, trace, began, exchanged.is_err());
+    record(links, items.len(), trace, began, exchanged.is_err());
     let (answer, whole) = match exchanged {
         Ok(Told::OfEach { answer, retry_after }) => (Some((answer, retry_after)), Attempt::Unsaid),
         Ok(Told::OfAll(attempt)) | Err(attempt) => (None, attempt),
@@ -178,8 +179,7 @@ async fn send(way: &Way, plan: &BatchPlan, mut items: Vec<Item>) {
 }
 
 /// The span of a request that goes for many deliveries.
-fn record(items: &[Item], own: TraceParent, began: SystemTime, failed: bool) {
-    let links = spans::links(items.iter().map(|item| item.trace));
+fn record(links: Vec<TraceParent>, items: usize, own: TraceParent, began: SystemTime, failed: bool) {
     let Some(first) = links.first().copied() else { return };
     spans::record(Span {
         service: "route",
@@ -189,7 +189,7 @@ fn record(items: &[Item], own: TraceParent, began: SystemTime, failed: bool) {
         parent: Some(first),
         began,
         ended: SystemTime::now(),
-        attributes: vec![("messaging.batch.message_count", items.len().to_string())],
+        attributes: vec![("messaging.batch.message_count", items.to_string())],
         links,
         failed: failed.then_some("unreachable"),
     });
