@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hirewire_ingest::{Connection, Errands, Kept, Rehearsal};
 use hirewire_normalize::Rehearsal as Normalize;
-use hirewire_sim::vendor::{Account, Vendor};
+use hirewire_sim::vendor::Vendor;
 use hirewire_sim::{Event, WebhookRules};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -14,7 +14,6 @@ use tempfile::TempDir;
 
 use super::carrier::Carrier;
 use super::desk::{Desk, now_ms};
-use super::scene::ROWS;
 use super::{Kit, lists};
 
 /// The vendor's clock begins this long before ours: it can be moved on and never passes ours, and what happens now by it
@@ -37,10 +36,7 @@ pub(super) struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     pub(super) async fn new(kit: &'a Kit, desk: Option<&'a Desk>) -> Result<Self, String> {
-        let account = Account::new(kit.rules.clone(), &kit.examples, ROWS, HOURS_BEFORE);
-        let vendor = Vendor::start(kit.rules.clone(), account).await;
-        let vendor = vendor.map_err(|error| format!("the simulated vendor cannot listen: {error}"))?;
-        let connection = Arc::new(kit.polling(&vendor.origin));
+        let (vendor, connection) = kit.vendor(HOURS_BEFORE).await?;
         let folder = tempfile::tempdir().map_err(|error| format!("no folder for state: {error}"))?;
         let of_ours = hirewire_normalize::Connection {
             name: connection.name.clone(),

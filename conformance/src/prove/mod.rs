@@ -33,7 +33,7 @@ use hirewire_ingest::{
 };
 use hirewire_mapping::Plan;
 use hirewire_service::Secret;
-use hirewire_sim::vendor::{CLIENT, Examples, KEY, bodies, examples};
+use hirewire_sim::vendor::{Account, CLIENT, Examples, KEY, Vendor, bodies, examples};
 use hirewire_yaml::Problems;
 use serde_json::Value;
 
@@ -199,6 +199,15 @@ struct Kit {
 }
 
 impl Kit {
+    /// A vendor whose clock begins `hours_before` ours, and a connection that polls it.
+    async fn vendor(&self, hours_before: i64) -> Result<(Vendor, Arc<Connection>), String> {
+        let account = Account::new(self.rules.clone(), &self.examples, scene::ROWS, hours_before);
+        let vendor = Vendor::start(self.rules.clone(), account).await;
+        let vendor = vendor.map_err(|error| format!("the simulated vendor cannot listen: {error}"))?;
+        let connection = Arc::new(self.polling(&vendor.origin));
+        Ok((vendor, connection))
+    }
+
     fn of(folder: &Folder) -> Result<Self, Problems> {
         let mut problems = Problems::new();
         let manifest = folder.manifest(&mut problems);

@@ -1,12 +1,11 @@
 //! Is each event of the vendor's queue kept, whatever happens between its being handed out and its being committed?
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use hirewire_ingest::{Letterbox, Moment, Round};
-use hirewire_sim::vendor::{Account, Fault, Planned, Vendor, When, message};
+use hirewire_sim::vendor::{Fault, Planned, Vendor, When, message};
 
-use super::scene::{HOURS_BEFORE, ROWS};
+use super::scene::HOURS_BEFORE;
 use super::{Answers, Clause, Kit, Proof};
 
 /// Events that wait, for each that the rules name: more than one batch.
@@ -56,10 +55,7 @@ struct Counter {
 
 impl Counter {
     async fn open(kit: &Kit) -> Result<Self, String> {
-        let account = Account::new(kit.rules.clone(), &kit.examples, ROWS, HOURS_BEFORE);
-        let vendor = Vendor::start(kit.rules.clone(), account).await;
-        let vendor = vendor.map_err(|error| format!("the simulated vendor cannot listen: {error}"))?;
-        let connection = Arc::new(kit.polling(&vendor.origin));
+        let (vendor, connection) = kit.vendor(HOURS_BEFORE).await?;
         let letterbox = kit.http.as_ref().and_then(|http| Letterbox::new(http, &connection));
         let mut letterbox = letterbox.ok_or("nobody reads the queue")?;
         letterbox.read().await;

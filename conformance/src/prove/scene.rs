@@ -1,7 +1,6 @@
 //! One list on its own: a vendor with an account of its own, a poller of that list, and what it has seen.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use hirewire_ingest::manifest::{Stream, Window};
 use hirewire_ingest::{Moment, Rehearsal, Round};
@@ -54,10 +53,7 @@ impl Scene {
     /// Why there is none, in words.
     pub(super) async fn new(kit: &Kit, stream: &Stream) -> Result<Self, String> {
         let Some(api) = &kit.manifest.api else { return Err("nothing is polled".to_owned()) };
-        let account = Account::new(kit.rules.clone(), &kit.examples, ROWS, HOURS_BEFORE);
-        let vendor = Vendor::start(kit.rules.clone(), account).await;
-        let vendor = vendor.map_err(|error| format!("the simulated vendor cannot listen: {error}"))?;
-        let connection = Arc::new(kit.polling(&vendor.origin));
+        let (vendor, connection) = kit.vendor(HOURS_BEFORE).await?;
         let rehearsal = kit.http.as_ref().and_then(|http| Rehearsal::new(http, &connection, &stream.name));
         let Some(rehearsal) = rehearsal else { return Err("no poller can be made".to_owned()) };
         let by = stream.per.as_ref().map_or(Some(stream), |per| api.streams.get(per.parent));

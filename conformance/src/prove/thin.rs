@@ -1,14 +1,12 @@
 //! Is what an event only names read at once, whatever is answered first? Is what is gone by then no obstacle?
 
-use std::sync::Arc;
-
 use hirewire_ingest::{Errands, Kept};
 use hirewire_sim::Event;
-use hirewire_sim::vendor::{Account, Change, Fault, Planned, Vendor, When};
+use hirewire_sim::vendor::{Change, Fault, Planned, Vendor, When};
 
 use super::carrier::Carrier;
 use super::desk::{Desk, now_ms};
-use super::scene::{HOURS_BEFORE, ROWS};
+use super::scene::HOURS_BEFORE;
 use super::{Answers, Clause, Kit, Proof};
 
 const NO_EVENTS: &str = "no events are received";
@@ -111,10 +109,7 @@ impl Errand<'_> {
 
     /// A vendor of its own, and who reads from it what events name.
     async fn open(&self) -> Result<Place<'_>, String> {
-        let account = Account::new(self.kit.rules.clone(), &self.kit.examples, ROWS, HOURS_BEFORE);
-        let vendor = Vendor::start(self.kit.rules.clone(), account).await;
-        let vendor = vendor.map_err(|error| format!("the simulated vendor cannot listen: {error}"))?;
-        let connection = Arc::new(self.kit.polling(&vendor.origin));
+        let (vendor, connection) = self.kit.vendor(HOURS_BEFORE).await?;
         let errands = self.kit.http.as_ref().and_then(|http| Errands::new(http, &connection));
         let errands = errands.ok_or("nothing is polled, so nothing can be read")?;
         let carrier = Carrier::of(self.kit, self.desk, &connection).await.ok_or("no event reaches anybody")?;
