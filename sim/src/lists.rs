@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::api::{self, Api};
-use crate::store::{self, StoreError};
+use crate::store::{self, StoreError, WebhookLog};
 use crate::vendor::{CLIENT, KEY, Vendor};
 
 pub(crate) enum Lists {
@@ -69,18 +69,13 @@ impl Lists {
         }
     }
 
-    /// When what a webhook tells could be known: when it was taken, and what it only names was read.
-    pub(crate) fn known_at(&self, body: &[u8], taken: i64) -> Option<i64> {
-        let Self::Told { vendor, .. } = self else { return Some(taken) };
-        let body: serde_json::Value = serde_json::from_slice(body).ok()?;
-        let word = |key: &str| body.get(key).and_then(serde_json::Value::as_str);
-        match word("of").zip(word("read")) {
-            Some((list, id)) => {
-                let read = vendor.with(|account| account.read_after(list, id, taken));
-                read.map(|read| read + ON_ITS_WAY_MS)
-            }
-            None => Some(taken),
+    /// Dates each webhook by when what it tells could be known: when it was taken, and what it only names was read.
+    pub(crate) fn date(&self, connection: &rusqlite::Connection, webhooks: &mut [WebhookLog]) -> Result<(), StoreError> {
+        let Self::Told { vendor, .. } = self else { return Ok(()) };
+        for (log, body) in webhooks.iter_mut().zip(store::bodies(connection)?) {
+            log.acked_at = log.acked_at.and_then(|taken| known_at(vendor, &body, taken));
         }
+        Ok(())
     }
 
     /// The shortest time after which a write can be read.
@@ -103,6 +98,14 @@ impl Lists {
             }
         }
     }
+}
+
+fn known_at(vendor: &Vendor, body: &[u8], taken: i64) -> Option<i64> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let word = |key: &str| body.get(key).and_then(serde_json::Value::as_str);
+    let Some((list, id)) = word("of").zip(word("read")) else { return Some(taken) };
+    let read = vendor.with(|account| account.read_after(list, id, taken));
+    read.map(|read| read + ON_ITS_WAY_MS)
 }
 
 /// How many rows the file knows to have been told.

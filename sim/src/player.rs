@@ -78,7 +78,6 @@ impl Player {
         let story = narrator.as_ref().map(|narrator| Arc::clone(&narrator.story));
         let (world, rows) = World::new(&scenario, story.clone(), start);
         let plan = Plan::new(&scenario, story.as_deref(), &world.company.jobs);
-        let rows = if narrator.is_none() { rows } else { Vec::new() };
         let mut player = Self {
             connection,
             escaped: escaped.to_vec(),
@@ -121,10 +120,7 @@ impl Player {
         // Of the past only what rows came to is left to be seen.
         let mut last: BTreeMap<(&'static str, i64), RowWrite> = BTreeMap::new();
         for planned in &past {
-            let mut effects = self.world.apply(planned, start + planned.offset_ms);
-            if self.narrator.is_some() {
-                effects.rows.clear();
-            }
+            let effects = self.world.apply(planned, start + planned.offset_ms);
             last.extend(effects.rows.into_iter().map(|row| ((row.stream, row.id), row)));
             for change in &effects.truth {
                 store::write_truth(&tx, change)?;
@@ -253,7 +249,6 @@ impl Player {
             let before = self.narrator.as_ref().map(|narrator| narrator.facts(&self.world, planned.app));
             let mut effects = self.world.apply(planned, at);
             if let Some((narrator, before)) = self.narrator.as_ref().zip(before) {
-                effects.rows.clear();
                 effects.webhooks = narrator.webhooks(&self.world, planned, &before, at);
             }
             let mut rng = dice(&self.scenario, planned);

@@ -380,9 +380,7 @@ impl Running {
     pub fn evidence(&self) -> Result<Evidence, StoreError> {
         let connection = store::connect(&self.file)?;
         let mut webhooks = store::webhooks(&connection)?;
-        for (log, body) in webhooks.iter_mut().zip(store::bodies(&connection)?) {
-            log.acked_at = log.acked_at.and_then(|taken| self.lists.known_at(&body, taken));
-        }
+        self.lists.date(&connection, &mut webhooks)?;
         Ok(Evidence {
             truth: store::truth(&connection)?,
             webhooks,

@@ -31,7 +31,8 @@ impl World {
     /// The world before its first step, and the rows that show it.
     pub(crate) fn new(scenario: &Scenario, story: Option<Arc<Story>>, start: i64) -> (Self, Vec<RowWrite>) {
         let company = Company::new(scenario.seed, scenario.applications, start);
-        let rows = company_rows::all(&company, start);
+        // A story writes rows of its own.
+        let rows = if story.is_none() { company_rows::all(&company, start) } else { Vec::new() };
         let world = Self {
             company,
             story,
@@ -73,6 +74,9 @@ impl World {
         if let Step::Convert { into, .. } = planned.step {
             let after = self.side(into);
             effects.truth.extend(self.change(planned, into, ChangeKind::Created, [&Side::default(), &after], at));
+        }
+        if self.story.is_some() {
+            effects.rows.clear();
         }
         effects
     }

@@ -114,7 +114,7 @@ impl Facts {
             let same = |other: &&crate::company::Stage| story.shared_stages && other.name == found.name;
             let first = world.company.jobs.iter().flat_map(|job| &job.stages).find(same).unwrap_or(found);
             let word = story.word("stage", found.name).unwrap_or_default();
-            facts.name_stage(story, ["stage.id", "stage.name", "stage.word"], id(story, first.id), found.name, word);
+            facts.name_stage(story, id(story, first.id), found.name, word);
             facts.set("stage.index", stage);
         }
         facts
@@ -130,17 +130,24 @@ impl Facts {
     fn of_end(story: &Story, end: &Ending) -> Self {
         let mut facts = Self::default();
         let own = end.id.as_str().into();
-        facts.name_stage(story, ["stage.id", "stage.name", "stage.word"], own, &end.name, &end.word);
+        facts.name_stage(story, own, &end.name, &end.word);
         facts
     }
 
-    fn name_stage(&mut self, story: &Story, [key, name, word]: [&'static str; 3], id: Value, own: &str, ours: &str) {
-        self.set(key, id);
-        self.set(name, own);
-        self.set(word, ours);
+    fn name_stage(&mut self, story: &Story, id: Value, own: &str, ours: &str) {
+        self.set("stage.id", id);
+        self.set("stage.name", own);
+        self.set("stage.word", ours);
         if let Some(said) = story.names.get("stage") {
             let named = self.text(said);
-            self.set(key, named);
+            self.set("stage.id", named);
+        }
+    }
+
+    /// The stage of `other`, under these names.
+    fn put_stage(&mut self, names: [&'static str; 3], other: &Self) {
+        for (name, own) in names.into_iter().zip(["stage.id", "stage.name", "stage.word"]) {
+            self.set(name, other.value(own));
         }
     }
 
@@ -195,11 +202,7 @@ impl Facts {
         let mut facts = self.clone();
         let end = visit.end.and_then(|status| story.ends.get(status_word(status)));
         let stage = end.map_or_else(|| Self::of_stage(world, story, visit.stage), |end| Self::of_end(story, end));
-        for (of_visit, own) in
-            [("visit.stage.id", "stage.id"), ("visit.stage.name", "stage.name"), ("visit.stage.word", "stage.word")]
-        {
-            facts.set(of_visit, stage.value(own));
-        }
+        facts.put_stage(["visit.stage.id", "visit.stage.name", "visit.stage.word"], &stage);
         facts.set("visit.id", id(story, visit.id));
         facts.set_at("visit.entered", visit.entered_at);
         facts.set_at("visit.left", visit.exited_at);
@@ -223,11 +226,7 @@ impl Facts {
     /// The same with the stage that was before.
     pub(crate) fn after(&self, before: &Self) -> Self {
         let mut facts = self.clone();
-        for (of_before, own) in
-            [("before.stage.id", "stage.id"), ("before.stage.name", "stage.name"), ("before.stage.word", "stage.word")]
-        {
-            facts.set(of_before, before.value(own));
-        }
+        facts.put_stage(["before.stage.id", "before.stage.name", "before.stage.word"], before);
         facts
     }
 

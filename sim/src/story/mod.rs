@@ -85,12 +85,12 @@ impl Narrator {
         let Some(app) = world.applications.get(&index) else { return Vec::new() };
         let mut facts = self.facts(world, index);
         facts.set_at("now", at);
+        let visits = self.visits(world, app, &facts);
         let gone_person = world.candidate(app.candidate).is_none_or(|person| person.gone);
         let mut written = Vec::new();
         for show in &self.story.shows {
             let (low, high) = self.lag_ms;
             let visible_at = at + rng.i64(low..=high.max(low));
-            let visits = self.visits(world, app, &facts);
             let (found, there): (Vec<Facts>, bool) = match show.of {
                 Of::Reason | Of::Stage | Of::Job => continue,
                 Of::Person => (vec![facts.clone()], !gone_person),
@@ -105,8 +105,7 @@ impl Narrator {
             };
             for facts in &found {
                 let row = self.written(show, facts, &visits, at, visible_at);
-                let fits = there && show.when.iter().all(|(fact, values)| values.contains(&facts.word(fact)));
-                written.extend(row.map(|row| if fits { row } else { row.gone() }));
+                written.extend(row.map(|row| if there && fits(show, facts) { row } else { row.gone() }));
             }
         }
         written
@@ -117,8 +116,7 @@ impl Narrator {
         let Some(app) = world.applications.get(&index) else { return true };
         let facts = self.facts(world, index);
         let visits = self.visits(world, app, &facts);
-        let fits = |show: &&Show| show.when.iter().all(|(fact, values)| values.contains(&facts.word(fact)));
-        let shows = self.story.shows.iter().filter(|show| show.of == Of::Application).filter(fits);
+        let shows = self.story.shows.iter().filter(|show| show.of == Of::Application && fits(show, &facts));
         let rows: Vec<Written> = shows.filter_map(|show| self.written(show, &facts, &visits, 0, 0)).collect();
         self.vendor.with(|account| rows.iter().all(|row| account.has_told(row)))
     }
@@ -207,8 +205,7 @@ impl Narrator {
 
     /// The row that an event is about: of its own list, or of another one that shows applications.
     fn row_of(&self, event: &Event, facts: &Facts, visits: &[Facts]) -> Value {
-        let fits = |show: &&Show| show.when.iter().all(|(fact, values)| values.contains(&facts.word(fact)));
-        let shows = || self.story.shows.iter().filter(fits);
+        let shows = || self.story.shows.iter().filter(|show| fits(show, facts));
         let own = shows().find(|show| show.list == event.of);
         let show = own.or_else(|| shows().find(|show| show.of == Of::Application));
         let row = show.and_then(|show| Some(self.row(show, self.rules.stream(&show.list)?, facts, visits)));
@@ -229,6 +226,11 @@ impl Narrator {
         roots.dedup();
         roots
     }
+}
+
+/// Whether there is a row of these facts.
+fn fits(show: &Show, facts: &Facts) -> bool {
+    show.when.iter().all(|(fact, values)| values.contains(&facts.word(fact)))
 }
 
 fn put(value: &mut Value, puts: &BTreeMap<String, Said>, facts: &Facts, times: &Times) {
