@@ -89,6 +89,13 @@ fn source(ledger: &mut Ledger, claim: &Claim<'_>, provenance: Provenance) -> Sou
     Source { provenance, topic, partition: origin.partition, offset: origin.offset, seen_at: origin.observed_at }
 }
 
+fn told_status(ledger: &mut Ledger, slice: Option<&[u8]>) -> Option<Status> {
+    let slice = slice?;
+    let status = Status::from_index(coded_value(slice)).filter(|status| *status != Status::Unknown)?;
+    ledger.word_status(status, slice);
+    Some(status)
+}
+
 /// Adds what a claim about the application itself says. `prospect` is what is known of its kind. True if it was news.
 pub fn observe(ledger: &mut Ledger, claim: &Claim<'_>, prospect: bool, catalog: &Catalog) -> bool {
     let source = source(ledger, claim, claim.origin.provenance);
@@ -103,11 +110,7 @@ pub fn observe(ledger: &mut Ledger, claim: &Claim<'_>, prospect: bool, catalog: 
     }
     let fields = &catalog.application_fields;
     let mut news = ledger.facts.note_begin(instant(claim.bytes(fields.applied_at)), claim.created_at);
-    let status = claim.bytes(fields.status).and_then(|slice| {
-        let status = Status::from_index(coded_value(slice)).filter(|status| *status != Status::Unknown)?;
-        ledger.word_status(status, slice);
-        Some(status)
-    });
+    let status = told_status(ledger, claim.bytes(fields.status));
     let stage = match claim.field(fields.stage) {
         Slice::NotMapped | Slice::Absent => None,
         Slice::Bytes(slice) => match stage_key(slice) {
@@ -189,7 +192,23 @@ pub fn observe_visit(ledger: &mut Ledger, claim: &Claim<'_>, catalog: &Catalog) 
         ledger.note_actor(stage, entered, actor);
     }
     let version = claim.version.or(exited).or(entered).unwrap_or(claim.origin.observed_at);
-    ledger.facts.add_visit(Visit { stage, job, entered, exited, version, source })
+    let mut news = ledger.facts.add_visit(Visit { stage, job, entered, exited, version, source });
+    if let Some((at, status)) = entered.zip(told_status(ledger, claim.bytes(fields.status))) {
+        news |= ledger.facts.add_snapshot(Snapshot {
+            at,
+            width: width_of(at),
+            stage: None,
+            status: Some(status),
+            job: None,
+            // A status that is told again did not begin again.
+            since: None,
+            change: None,
+            cause: Cause::Unknown,
+            observed: false,
+            source,
+        });
+    }
+    news
 }
 
 /// Adds whose decision a rejection was. True if it was news.

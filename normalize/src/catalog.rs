@@ -49,6 +49,7 @@ pub struct ApplicationFields {
 #[derive(Clone, Copy)]
 pub struct VisitFields {
     pub stage: usize,
+    pub status: usize,
     pub job_id: usize,
     pub entered_at: usize,
     pub exited_at: usize,
@@ -169,6 +170,7 @@ impl Catalog {
         let visit = hirewire_schemas::schema(VISIT).ok_or_else(|| MissingSchema(VISIT.to_owned()))?;
         let visit_fields = VisitFields {
             stage: field(visit, "stage")?,
+            status: field(visit, "status")?,
             job_id: field(visit, "job_id")?,
             entered_at: field(visit, "entered_at")?,
             exited_at: field(visit, "exited_at")?,

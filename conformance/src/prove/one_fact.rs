@@ -133,8 +133,9 @@ async fn told(
         }
     }
     let changes = facts.normalize.changes();
-    // A history of stages tells no more than stages.
-    let told_by = |change: &&&str| **change == "STAGE" || *order != [Teller::History];
+    // A history of stages tells no more than stages, unless its rows say what the application was.
+    let no_status = kit.plan.absent_fields("StageVisit").iter().any(|field| field == "status");
+    let told_by = |change: &&&str| **change == "STAGE" || *order != [Teller::History] || !no_status;
     let mut wanted: Vec<&str> = moves.changes.iter().filter(told_by).copied().collect();
     wanted.sort_unstable();
     if is_one(&changes, &wanted) {

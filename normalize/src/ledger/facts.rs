@@ -37,6 +37,12 @@ impl Snapshot {
         (self.at, self.width, stage, self.status, job, self.since)
     }
 
+    /// A status and its instant alone may come from a history row.
+    fn shows_the_application(&self) -> bool {
+        let more = self.stage.is_some() || self.job.is_some() || self.since.is_some() || self.change.is_some();
+        more || self.observed
+    }
+
     fn same_state(&self, other: &Self) -> bool {
         self.stage == other.stage && self.status == other.status && self.job == other.job && self.since == other.since
     }
@@ -131,7 +137,8 @@ impl Facts {
     /// Whether the application itself was seen: history rows alone publish nothing.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        !self.snapshots.is_empty() || self.weak.is_some() || !self.switches.is_empty() || self.deletion.is_some()
+        let shown = self.snapshots.iter().any(Snapshot::shows_the_application);
+        shown || self.weak.is_some() || !self.switches.is_empty() || self.deletion.is_some()
     }
 
     /// Notes to which job a stage belongs. True if it was not known.
