@@ -19,6 +19,7 @@ mod outbox;
 mod people;
 mod plan;
 mod player;
+mod postman;
 mod query;
 mod receivers;
 mod rows;

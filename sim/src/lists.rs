@@ -21,6 +21,8 @@ pub(crate) enum Lists {
 /// What a connection needs to ask for the vendor's lists.
 #[derive(Debug, Clone)]
 pub struct Access {
+    /// Scheme, host and port.
+    pub origin: String,
     pub api_url: String,
     pub token_url: String,
     pub client_id: String,
@@ -38,6 +40,7 @@ impl Lists {
     /// How a connection reaches a vendor that tells a story.
     pub(crate) fn access(vendor: &Vendor, base_path: &str) -> Access {
         Access {
+            origin: vendor.origin.clone(),
             api_url: format!("{}{base_path}", vendor.origin),
             token_url: format!("{}/token", vendor.origin),
             client_id: CLIENT.to_owned(),
@@ -70,12 +73,24 @@ impl Lists {
     }
 
     /// Dates each webhook by when what it tells could be known: when it was taken, and what it only names was read.
-    pub(crate) fn date(&self, connection: &rusqlite::Connection, webhooks: &mut [WebhookLog]) -> Result<(), StoreError> {
+    pub(crate) fn date(
+        &self,
+        connection: &rusqlite::Connection,
+        webhooks: &mut [WebhookLog],
+    ) -> Result<(), StoreError> {
         let Self::Told { vendor, .. } = self else { return Ok(()) };
         for (log, body) in webhooks.iter_mut().zip(store::bodies(connection)?) {
             log.acked_at = log.acked_at.and_then(|taken| known_at(vendor, &body, taken));
         }
         Ok(())
+    }
+
+    /// Events that wait at the vendor until they are read.
+    pub(crate) fn unread(&self) -> usize {
+        match self {
+            Self::Greenhouse(_) => 0,
+            Self::Told { vendor, .. } => vendor.with(|account| account.unread()),
+        }
     }
 
     /// The shortest time after which a write can be read.

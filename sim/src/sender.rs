@@ -18,20 +18,20 @@ use crate::store::{self, StoreError};
 use crate::vendor::{Message, Tamper, sign};
 
 /// Requests at once.
-const AT_ONCE: usize = 24;
+pub(crate) const AT_ONCE: usize = 24;
 
-struct Due {
-    id: i64,
+pub(crate) struct Due {
+    pub(crate) id: i64,
     event_id: String,
-    attempts: i64,
+    pub(crate) attempts: i64,
     happened_at: i64,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
-struct Outcome {
-    id: i64,
-    attempts: i64,
-    acknowledged: bool,
+pub(crate) struct Outcome {
+    pub(crate) id: i64,
+    pub(crate) attempts: i64,
+    pub(crate) acknowledged: bool,
 }
 
 pub(crate) struct Sender {
@@ -160,7 +160,7 @@ impl Sender {
 }
 
 /// Before the first byte goes out: after a kill it must not look as if it had never been sent.
-fn mark_sent(connection: &mut Connection, due: &[Due]) -> Result<(), StoreError> {
+pub(crate) fn mark_sent(connection: &mut Connection, due: &[Due]) -> Result<(), StoreError> {
     if due.is_empty() {
         return Ok(());
     }
@@ -174,7 +174,7 @@ fn mark_sent(connection: &mut Connection, due: &[Due]) -> Result<(), StoreError>
     Ok(())
 }
 
-fn settle(connection: &mut Connection, settled: &[Outcome], waits: &[i64]) -> Result<(), StoreError> {
+pub(crate) fn settle(connection: &mut Connection, settled: &[Outcome], waits: &[i64]) -> Result<(), StoreError> {
     let now = now_ms();
     let tx = store::begin(connection)?;
     for outcome in settled {
@@ -194,7 +194,7 @@ fn settle(connection: &mut Connection, settled: &[Outcome], waits: &[i64]) -> Re
     Ok(())
 }
 
-fn due(connection: &Connection, busy: &[i64], room: usize) -> Result<Vec<Due>, StoreError> {
+pub(crate) fn due(connection: &Connection, busy: &[i64], room: usize) -> Result<Vec<Due>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT id, event_id, attempts, happened_at, body FROM outbox WHERE state = 'pending' AND due_at <= ?1 ORDER BY due_at LIMIT ?2",
     )?;

@@ -21,6 +21,7 @@ use crate::effects::TrueChange;
 use crate::judge::Evidence;
 use crate::lists::{Access, Lists, rows_kept};
 use crate::player::{Player, Position};
+use crate::postman::Postman;
 use crate::receivers::{self, RECEIVERS, Received, Receivers};
 use crate::rules::{GREENHOUSE_API, Rules};
 use crate::sender::Sender;
@@ -28,7 +29,7 @@ use crate::settings::{HistoryRows, Scenario, SimSettings};
 use crate::sign::{secret, uuid_like, whsec};
 use crate::store::{self, StoreError, WebhookLog};
 use crate::story::Narrator;
-use crate::vendor::{Account, Vendor};
+use crate::vendor::{Account, Vendor, bodies, examples};
 
 #[derive(Debug, thiserror::Error)]
 pub enum SimError {
@@ -62,7 +63,7 @@ pub struct Receiver {
 pub struct Progress {
     pub played: usize,
     pub total: usize,
-    /// Webhooks that still wait for a 200.
+    /// Webhooks that still wait for a 200, events that nobody has read.
     pub outstanding: usize,
     pub acknowledged: usize,
     pub rows_served: u64,
@@ -107,16 +108,20 @@ impl Simulator {
             Some(folder) => {
                 let story = rules.story.clone().ok_or(SimError::NoStory)?;
                 wanted.history_rows = if story.forgets { HistoryRows::Never } else { HistoryRows::PerVisit };
-                let account = Account::of_story(rules.clone(), wanted.seed, &wanted.faults);
+                let shown = folder.join("api.yaml").display().to_string();
+                let examples = examples(&rules, &shown, &folder.join("fixtures")).map_err(SimError::Rules)?;
+                let account = Account::of_story(rules.clone(), &examples, wanted.seed, &wanted.faults);
                 let bound = listen(&store::connect(&file)?, "api_address", settings.api_listen).await?;
                 let (address, failed) =
                     (bound.address, |source| SimError::Listen { address: settings.api_listen, source });
                 let vendor = Arc::new(Vendor::listen(rules.clone(), account, bound.listener).map_err(failed)?);
+                let bodies = bodies(&rules, &folder.join("fixtures"));
                 let words = (rules.clone(), Arc::new(story));
-                let narrator = Narrator::new(words, folder, vendor.clone(), wanted.pace.visible_lag_ms);
-                let narrator = narrator.map_err(SimError::Rules)?;
+                let narrator = Narrator::new(words, (examples, bodies), vendor.clone(), wanted.pace.visible_lag_ms);
                 let (access, roots) = (Lists::access(&vendor, &rules.base_path), narrator.roots());
                 let player = open(&settings, wanted, &rules, Some(narrator), &position).await?;
+                let queue = settings.data_dir.join(store::QUEUE);
+                vendor.with(|account| account.keep_queue(&queue)).map_err(StoreError::Folder)?;
                 // Made anew, the file does not know it yet.
                 store::set_meta(&store::connect(&file)?, "api_address", &address.to_string())?;
                 let served_before = rows_kept(&store::connect(&file)?)?;
@@ -133,6 +138,7 @@ impl Simulator {
                 let bound = listen(&store::connect(&file)?, "api_address", settings.api_listen).await?;
                 let address = serve(bound, api::router(Arc::clone(&api)), closed.clone());
                 let access = Access {
+                    origin: format!("http://{address}"),
                     api_url: format!("http://{address}{}", rules.base_path),
                     token_url: format!("http://{address}{}", token.path),
                     client_id,
@@ -159,6 +165,10 @@ impl Simulator {
                 stop: Arc::clone(&stop),
             };
             send(sender, file.clone(), Arc::clone(&position));
+        }
+        if let (true, Lists::Told { vendor, .. }) = (rules.has_queue(), &lists) {
+            let postman = Postman { vendor: Arc::clone(vendor), stop: Arc::clone(&stop) };
+            leave(postman, file.clone(), Arc::clone(&position))?;
         }
         Ok(Running {
             access,
@@ -209,6 +219,21 @@ fn send(sender: Sender, outbox: PathBuf, position: Arc<Position>) {
             position.failed.store(true, Ordering::SeqCst);
         }
     });
+}
+
+/// Leaves events in the queue until told to stop.
+fn leave(postman: Postman, outbox: PathBuf, position: Arc<Position>) -> Result<(), StoreError> {
+    let thread = std::thread::Builder::new().name("sim-postman".to_owned());
+    let run = move || {
+        if let Err(error) = postman.run(&outbox) {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the simulated vendor's queue gets no more events"
+            );
+            position.failed.store(true, Ordering::SeqCst);
+        }
+    };
+    thread.spawn(run).map(|_| ()).map_err(StoreError::Folder)
 }
 
 fn read_rules(settings: &SimSettings) -> Result<Rules, SimError> {
@@ -315,7 +340,7 @@ impl Running {
         Ok(Progress {
             played: self.position.played.load(Ordering::SeqCst),
             total: self.position.total.load(Ordering::SeqCst),
-            outstanding: count("pending")?,
+            outstanding: count("pending")? + self.lists.unread(),
             acknowledged: count("acked")?,
             rows_served: self.lists.rows_served(&connection)?,
         })

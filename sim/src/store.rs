@@ -22,6 +22,9 @@ pub enum StoreError {
     Folder(#[source] std::io::Error),
 }
 
+/// What waits in the vendor's queue, and what was handed out of it.
+pub(crate) const QUEUE: &str = "queue.jsonl";
+
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS row (stream TEXT NOT NULL, id INTEGER NOT NULL, version INTEGER NOT NULL,
@@ -66,7 +69,7 @@ pub(crate) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, rusq
 
 /// Removes a half-made or unwanted simulation.
 pub(crate) fn clear(data_dir: &Path) -> Result<(), StoreError> {
-    for name in ["sim.sqlite", "sim.sqlite-wal", "sim.sqlite-shm", "truth.jsonl"] {
+    for name in ["sim.sqlite", "sim.sqlite-wal", "sim.sqlite-shm", "truth.jsonl", QUEUE] {
         match std::fs::remove_file(data_dir.join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(StoreError::Folder(error)),
             _ => {}

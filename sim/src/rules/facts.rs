@@ -6,7 +6,7 @@ use hirewire_yaml::{Map, Node, Problems, did_you_mean};
 use serde_json::Value;
 
 /// All facts. Which of them there are depends on what is told: a job has no person.
-pub(super) const FACTS: [&str; 43] = [
+pub(super) const FACTS: [&str; 44] = [
     "application.id",
     "application.created",
     "application.changed",
@@ -38,6 +38,7 @@ pub(super) const FACTS: [&str; 43] = [
     "visit.id",
     "visit.entered",
     "visit.left",
+    "visit.changed",
     "visit.stage.id",
     "visit.stage.name",
     "visit.stage.word",

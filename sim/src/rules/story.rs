@@ -135,7 +135,11 @@ impl Story {
         let untold = told.filter(|name| events.iter().all(|event| event.key != **name));
         let lists = unlisted.map(|name| format!("no list \"{name}\""));
         for what in lists.chain(untold.map(|name| format!("no event \"{name}\""))) {
-            problems.add(root, what, "`story` names lists of `streams` and events of `webhook.events`");
+            problems.add(
+                root,
+                what,
+                "`story` names lists of `streams` and events of `webhook.events` or `queue.events`",
+            );
         }
     }
 

@@ -206,6 +206,7 @@ impl Facts {
         facts.set("visit.id", id(story, visit.id));
         facts.set_at("visit.entered", visit.entered_at);
         facts.set_at("visit.left", visit.exited_at);
+        facts.set_at("visit.changed", visit.exited_at.unwrap_or(visit.entered_at));
         facts
     }
 

@@ -8,11 +8,9 @@
 mod facts;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use hirewire_yaml::Problems;
 use serde_json::Value;
 
 pub(crate) use facts::{Facts, status_word};
@@ -22,7 +20,7 @@ use crate::outbox::event_id;
 use crate::people::Application;
 use crate::plan::{Planned, Step};
 use crate::rules::{Event, Of, Rules, Said, Show, Story, Stream, Times};
-use crate::vendor::{Examples, Vendor, Written, bodies, examples, field, message, put_or_add, text_of};
+use crate::vendor::{Examples, Vendor, Written, field, message, put_or_add, text_of};
 use crate::world::World;
 
 /// Who tells the story at one vendor.
@@ -38,18 +36,13 @@ pub(crate) struct Narrator {
 }
 
 impl Narrator {
-    /// # Errors
-    /// Fixtures that are not as the rules say.
     pub(crate) fn new(
         (rules, story): (Arc<Rules>, Arc<Story>),
-        folder: &Path,
+        (examples, bodies): (Examples, BTreeMap<String, Value>),
         vendor: Arc<Vendor>,
         lag_ms: (i64, i64),
-    ) -> Result<Self, Problems> {
-        let fixtures = folder.join("fixtures");
-        let examples = examples(&rules, &folder.join("api.yaml").display().to_string(), &fixtures)?;
-        let bodies = bodies(&rules, &fixtures);
-        Ok(Self { rules, story, examples, bodies, vendor, lag_ms })
+    ) -> Self {
+        Self { rules, story, examples, bodies, vendor, lag_ms }
     }
 
     /// The company as it was before the first application.
@@ -140,7 +133,7 @@ impl Narrator {
             Of::Job => ("job.id", facts.at("job.created"), facts.at("job.changed")),
             Of::Person => ("person.id", facts.at("person.created"), facts.at("person.changed")),
             Of::Application => ("application.id", facts.at("application.created"), facts.at("application.changed")),
-            Of::Visit => ("visit.id", facts.at("visit.entered"), facts.at("visit.left").or(facts.at("visit.entered"))),
+            Of::Visit => ("visit.id", facts.at("visit.entered"), facts.at("visit.changed")),
             Of::Offer => ("offer.id", facts.at("offer.created"), facts.at("offer.changed")),
             Of::Deletion => ("application.id", None, None),
         };

@@ -45,8 +45,7 @@ pub struct Account {
     /// When each request for a page came, by our clock.
     pub asked: Vec<std::time::Instant>,
     pub(super) logins: Logins,
-    /// `None`: nobody made it.
-    pub(super) queue: Option<Queue>,
+    pub(super) queue: Queue,
     /// What is done when the next page was given that another one follows.
     between: Option<(String, usize)>,
     /// `None`: only what is planned goes wrong.
@@ -120,7 +119,7 @@ impl Account {
             most: u64::MAX,
             asked: Vec::new(),
             logins: Logins::default(),
-            queue: None,
+            queue: Queue::default(),
             between: None,
             weather: None,
             began: BTreeMap::new(),
@@ -357,7 +356,7 @@ impl Account {
     /// Something happened that the vendor leaves in the queue: its exact text there. `None`: nobody made a queue that takes it.
     pub fn tell(&mut self, event: Value) -> Option<String> {
         let rules = self.rules.clone();
-        self.queue.as_mut()?.put(rules.queue.as_ref()?, event)
+        self.queue.put(rules.queue.as_ref()?, event)
     }
 
     /// What was shown before this instant, a run that begins with the token will not show; `None`: no token of ours.
@@ -403,14 +402,16 @@ impl Account {
             None => row.owner == owner,
         };
         let rows = self.lists.get(list).into_iter().flatten().filter(is_its);
-        let now = if owner.is_empty() { self.now() } else { self.now_by_id() };
+        let behind = owner.is_empty() && as_of == i64::MAX;
+        let now = if behind { self.now() } else { self.now_by_id() };
         let shown = rows.filter_map(|row| Some((row, row.at(now, as_of)?)));
         shown.filter(|(_, version)| !version.value.is_null()).collect()
     }
 
-    /// Whether any row of a list has this field.
+    /// Whether any row of a list has this field, or would have it.
     pub(super) fn has_field(&self, list: &str, field: &str) -> bool {
-        self.lists.get(list).into_iter().flatten().any(|row| at(&row.newest.value, field).is_some())
+        let rows = self.lists.get(list).into_iter().flatten().map(|row| &row.newest.value);
+        rows.chain(self.examples.get(list).into_iter().flatten()).any(|row| at(row, field).is_some())
     }
 
     /// The row of a list with this id, as it is shown now.

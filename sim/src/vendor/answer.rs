@@ -15,7 +15,7 @@ use super::account::Account;
 use super::body::{insert, scalar};
 use super::fault::{Fault, When};
 use super::page::{Page, Params, page};
-use super::queue::{self, Queue};
+use super::queue;
 use super::xml as soap;
 use super::{CLIENT, KEY, State};
 use crate::clock::iso_ms;
@@ -111,7 +111,12 @@ impl Asked {
         if self.soap.as_ref().is_some_and(|request| !request.ordered) {
             return soap_fault("Client.validationError");
         }
-        let later = self.params.iter().any(|(name, _)| name == rules.paging.next.param());
+        // Some say of the first page too which one it is.
+        let later = match &rules.paging.next {
+            Next::Number { param, .. } => self.param(param).is_some_and(|number| number != "1"),
+            Next::Offset { param } => self.param(param).is_some_and(|rows| rows != "0"),
+            next => self.param(next.param()).is_some(),
+        };
         let fault = account.meet(if later { When::LaterPage } else { When::FirstPage });
         if let Some(refusal) = self.refusing(rules, fault.as_ref()) {
             return refusal;
@@ -161,17 +166,16 @@ impl Asked {
         let next = !is_last && self.method == Method::GET && self.param(&queue.again).is_none();
         let fault = if next { account.meet(When::FirstPage) } else { None };
         let rows = account.page_rows;
-        let answer = match (&self.method, is_last, &mut account.queue) {
-            (&Method::PUT, false, kept) => Queue::make(kept, queue, &self.params),
-            (_, _, None) => return Some(gone),
-            (_, true, Some(kept)) => kept.told_last(queue),
+        let kept = &mut account.queue;
+        let answer = match (&self.method, is_last) {
+            (&Method::PUT, false) => kept.make(queue, &self.params),
+            _ if !kept.is_made() => return Some(gone),
+            (_, true) => kept.told_last(queue),
             // What is refused hands nothing out; what is cut off did.
-            (_, false, Some(_))
-                if matches!(fault, Some(Fault::Status(_) | Fault::RetryAfter(..) | Fault::TokenEnded)) =>
-            {
+            (_, false) if matches!(fault, Some(Fault::Status(_) | Fault::RetryAfter(..) | Fault::TokenEnded)) => {
                 return self.refusing(rules, fault.as_ref());
             }
-            (_, false, Some(kept)) => kept.hand_out(queue, &self.params, rows),
+            (_, false) => kept.hand_out(queue, &self.params, rows),
         };
         Some(match answer {
             queue::Answer::Body(body) => told(JSON, &[], body, fault.as_ref()),

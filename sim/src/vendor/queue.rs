@@ -1,17 +1,21 @@
 //! The queue of events: what waits is handed out once, in numbered batches, and a batch once more by its number.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::body::{at, insert, scalar};
 use super::page::Params;
 use crate::rules::QueueRules;
 
-/// A queue that somebody made.
+/// A queue, whether somebody made it yet or not.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// The events that it takes.
+    /// The events that it takes; none: nobody made it.
     names: Vec<String>,
     waiting: VecDeque<Value>,
     handed: BTreeMap<u64, Vec<Value>>,
@@ -19,6 +23,18 @@ pub(super) struct Queue {
     /// Answers that held nothing.
     empty: u64,
     serial: u64,
+    /// Where each change is kept, one a line; `None`: a restart forgets it.
+    file: Option<File>,
+}
+
+/// What changes a queue.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Change {
+    Made(Vec<String>),
+    Put(Value),
+    /// The next batch has that many events.
+    Handed(usize),
 }
 
 /// What is answered.
@@ -29,28 +45,82 @@ pub(super) enum Answer {
 }
 
 impl Queue {
+    /// The queue that a file tells of, which is kept there from now on.
+    pub(super) fn kept_in(path: &Path) -> io::Result<Self> {
+        let mut file = File::options().read(true).append(true).create(true).open(path)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        // Whoever was killed while writing wrote half a line.
+        let (whole, _) = text.rsplit_once('\n').unwrap_or_default();
+        file.set_len(if whole.is_empty() { 0 } else { whole.len() as u64 + 1 })?;
+        let mut queue = Self::default();
+        for line in whole.lines() {
+            queue.change(serde_json::from_str(line)?);
+        }
+        Ok(Self { file: Some(file), ..queue })
+    }
+
+    /// Whether it is there.
+    pub(super) fn is_made(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    /// Events that nobody has read.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Keeps a change, then does it. `false`: it could not be kept, and is not done.
+    fn keep(&mut self, change: Change) -> bool {
+        if let Some(file) = &mut self.file {
+            let line = serde_json::to_string(&change).map(|text| text + "\n").map_err(io::Error::from);
+            if let Err(error) = line.and_then(|line| file.write_all(line.as_bytes())) {
+                tracing::error!(error = &error as &dyn std::error::Error, "the simulated queue cannot be kept");
+                return false;
+            }
+        }
+        self.change(change);
+        true
+    }
+
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Made(names) => self.names = names,
+            Change::Put(event) => {
+                self.serial += 1;
+                self.waiting.push_back(event);
+            }
+            Change::Handed(count) => {
+                self.last += 1;
+                let count = count.min(self.waiting.len());
+                self.handed.insert(self.last, self.waiting.drain(..count).collect());
+            }
+        }
+    }
+
     /// Makes a queue, or leaves the one that is there, which takes these events from now on.
-    pub(super) fn make(queue: &mut Option<Self>, rules: &QueueRules, params: &Params) -> Answer {
+    pub(super) fn make(&mut self, rules: &QueueRules, params: &Params) -> Answer {
         if !rules.required.iter().all(|name| value(params, name).is_some_and(|text| !text.is_empty())) {
             return Answer::Refused(400);
         }
-        let queue = queue.get_or_insert_default();
-        queue.names = value(params, &rules.names).unwrap_or_default().split(',').map(str::to_owned).collect();
+        let names = value(params, &rules.names).unwrap_or_default().split(',').map(str::to_owned).collect();
+        if !self.keep(Change::Made(names)) {
+            return Answer::Refused(503);
+        }
         let mut body = json!({});
-        insert(&mut body, &rules.made, queue.last.into());
+        insert(&mut body, &rules.made, self.last.into());
         Answer::Body(body.to_string())
     }
 
     /// An event happened: its text. `None`: it is none of those that the queue takes.
     pub(super) fn put(&mut self, rules: &QueueRules, mut event: Value) -> Option<String> {
         let name = at(&event, &rules.name).and_then(scalar)?;
-        self.names.contains(&name).then(|| {
-            self.serial += 1;
-            insert(&mut event, &rules.id, format!("event-{}", self.serial).into());
-            let text = event.to_string();
-            self.waiting.push_back(event);
-            text
-        })
+        if !self.names.contains(&name) {
+            return None;
+        }
+        insert(&mut event, &rules.id, format!("event-{}", self.serial + 1).into());
+        let text = event.to_string();
+        self.keep(Change::Put(event)).then_some(text)
     }
 
     pub(super) fn told_last(&self, rules: &QueueRules) -> Answer {
@@ -74,8 +144,9 @@ impl Queue {
                 if take == 0 {
                     return Answer::Body(self.nothing(rules));
                 }
-                self.last += 1;
-                self.handed.insert(self.last, self.waiting.drain(..take).collect());
+                if !self.keep(Change::Handed(take)) {
+                    return Answer::Refused(503);
+                }
                 self.last
             }
         };
@@ -99,4 +170,30 @@ impl Queue {
 
 fn value<'p>(params: &'p Params, name: &str) -> Option<&'p str> {
     params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_that_is_kept_is_what_it_was_and_half_a_line_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue");
+        let names = || vec!["Job".to_owned()];
+        let mut queue = Queue::kept_in(&path).unwrap();
+        assert!(!queue.is_made());
+        for change in
+            [Change::Made(names()), Change::Put(json!({"n": 1})), Change::Put(json!({"n": 2})), Change::Handed(1)]
+        {
+            assert!(queue.keep(change));
+        }
+        drop(queue);
+        File::options().append(true).open(&path).unwrap().write_all(b"{\"put\":").unwrap();
+        let mut queue = Queue::kept_in(&path).unwrap();
+        assert_eq!((queue.names.clone(), queue.last, queue.serial, queue.waiting()), (names(), 1, 2, 1));
+        assert_eq!(queue.handed.get(&1), Some(&vec![json!({"n": 1})]));
+        assert!(queue.keep(Change::Handed(1)));
+        assert_eq!(Queue::kept_in(&path).unwrap().handed.get(&2), Some(&vec![json!({"n": 2})]));
+    }
 }

@@ -1,12 +1,15 @@
 //! Rows that a story writes into an account, in place of those that the account makes of examples.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use fastrand::Rng;
 use serde_json::Value;
 
+use super::Examples;
 use super::account::{Account, Row, Version};
 use super::fault::Fault;
+use super::queue::Queue;
 use crate::rules::{End, Rules, Stream};
 use crate::settings::Faults;
 
@@ -58,13 +61,29 @@ impl Weather {
 }
 
 impl Account {
-    /// An account without a row, whose clock is ours.
-    pub(crate) fn of_story(rules: Arc<Rules>, seed: u64, faults: &Faults) -> Self {
+    /// An account without a row, whose clock is ours. Its rows will be like the examples.
+    pub(crate) fn of_story(rules: Arc<Rules>, examples: &Examples, seed: u64, faults: &Faults) -> Self {
         let limit = rules.rate.status;
-        let mut account = Self::new(rules, &super::Examples::new(), 0, 0);
+        let mut account = Self::new(rules, examples, 0, 0);
         account.page_rows = PAGE_ROWS;
         account.weather = Some(Weather { faults: faults.clone(), rng: Rng::with_seed(seed ^ 0x0bad_da75), limit });
         account
+    }
+
+    /// Its queue is the one of this file, and outlives it there.
+    pub(crate) fn keep_queue(&mut self, file: &Path) -> std::io::Result<()> {
+        self.queue = Queue::kept_in(file)?;
+        Ok(())
+    }
+
+    /// Whether somebody made a queue.
+    pub(crate) fn has_queue(&self) -> bool {
+        self.queue.is_made()
+    }
+
+    /// Events that nobody has read yet.
+    pub(crate) fn unread(&self) -> usize {
+        self.queue.waiting()
     }
 
     /// Writes a row; nothing, if it is what it was.
@@ -142,7 +161,8 @@ impl Account {
         self.reads.get(&(list.to_owned(), id.to_owned()))?.iter().copied().find(|at| *at >= instant)
     }
 
-    /// What is asked for by an id, a row or the list of an owner, is told by a story as it is; only lists of everything lag.
+    /// What is asked for by an id, a row or the list of an owner, or as of a moment, is told by a story as it is; only lists
+    /// of everything lag.
     pub(super) fn now_by_id(&self) -> i64 {
         if self.weather.is_some() { i64::MAX } else { self.now() }
     }

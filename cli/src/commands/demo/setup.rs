@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use hirewire_ingest::manifest::{Auth, Manifest};
+use hirewire_ingest::manifest::{Api, Auth, BaseUrl, Manifest};
 use hirewire_sim::{HistoryRows, Running};
 
 use super::GREENHOUSE;
@@ -37,21 +37,31 @@ impl Account {
             anyhow::bail!("{} is not polled: there is nothing to play", self.vendor)
         };
         let access = &simulator.access;
-        let credentials = match &api.auth {
-            Auth::Oauth2ClientCredentials(_) => format!(
-                "client_id: {{file: {}}}\n      client_secret: {{file: {}}}\n      base_url: \"{}\"\n      token_url: \"{}\"",
-                secret("client-id"),
-                secret("client-secret"),
-                access.api_url,
-                access.token_url,
-            ),
-            Auth::BasicApiKey { .. } | Auth::ApiKeyHeader { .. } => {
-                format!("api_key: {{file: {}}}\n      base_url: \"{}\"", secret("client-secret"), access.api_url)
+        let (id, word) = (secret("client-id"), secret("client-secret"));
+        let mut lines = match &api.auth {
+            Auth::Oauth2ClientCredentials(_) => vec![
+                format!("client_id: {{file: {id}}}"),
+                format!("client_secret: {{file: {word}}}"),
+                format!("token_url: \"{}\"", access.token_url),
+            ],
+            Auth::BasicApiKey { .. } | Auth::ApiKeyHeader { .. } => vec![format!("api_key: {{file: {word}}}")],
+            Auth::UsernameToken => {
+                vec![format!("username: {{file: {id}}}"), format!("password: {{file: {word}}}")]
             }
-            Auth::Oauth2RefreshToken(_) | Auth::SessionLogin(_) | Auth::UsernameToken => {
-                anyhow::bail!("the simulator takes keys and client credentials, and {} logs in otherwise", self.vendor)
+            Auth::SessionLogin(_) => vec![
+                format!("client_id: {{file: {id}}}"),
+                format!("client_secret: {{file: {word}}}"),
+                format!("username: {{file: {id}}}"),
+                format!("password: {{file: {word}}}"),
+                format!("oauth_url: \"{}\"", access.origin),
+                format!("login_url: \"{}\"", access.origin),
+            ],
+            Auth::Oauth2RefreshToken(_) => {
+                anyhow::bail!("the simulator gives no refresh tokens, and {} wants one", self.vendor)
             }
         };
+        lines.extend(addresses(api, &access.origin));
+        let credentials = lines.join("\n      ");
         let webhook = match &self.manifest.webhook {
             Some(_) => format!("webhook: {{secrets: [{{file: {}}}]}}\n    ", secret("webhook")),
             None => String::new(),
@@ -66,6 +76,25 @@ impl Account {
              interval: {interval}\n      {lag}retry_first: 200ms\n      retry_most: 2s\n"
         ))
     }
+}
+
+/// Where the vendor is, and its lists that stand elsewhere at each customer.
+fn addresses(api: &Api, origin: &str) -> Vec<String> {
+    let base = match &api.base_url {
+        BaseUrl::Shared(url) | BaseUrl::PerConnection(url) => Some(format!("base_url: \"{}\"", moved(url, origin))),
+        BaseUrl::Session(_) => None,
+    };
+    let own = api.streams.iter().filter_map(|stream| Some((&stream.name, stream.url.as_ref()?)));
+    let own: Vec<String> = own.map(|(name, url)| format!("{name}: \"{}\"", moved(url, origin))).collect();
+    let urls = (!own.is_empty()).then(|| format!("urls: {{{}}}", own.join(", ")));
+    base.into_iter().chain(urls).collect()
+}
+
+/// The URL at another origin.
+fn moved(url: &str, origin: &str) -> String {
+    let behind = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = behind.split_once('/').map_or("", |(_, path)| path);
+    format!("{origin}/{path}").trim_end_matches('/').to_owned()
 }
 
 /// What the configuration must name.
