@@ -27,8 +27,15 @@ pub(crate) enum Composed<'a> {
 #[derive(Debug)]
 pub(crate) struct Made<'a> {
     pub(crate) request: Box<Request>,
+    pub(crate) later: Later<'a>,
+}
+
+/// The steps behind a request.
+#[derive(Debug)]
+pub(crate) struct Later<'a> {
     plan: &'a RequestPlan,
     tree: Value,
+    /// The place of the request that they are behind.
     step: usize,
 }
 
@@ -39,7 +46,7 @@ impl<'a> Made<'a> {
     /// Paths that it requires and that lead to nothing.
     pub(crate) fn begin(plan: &'a RequestPlan, step: usize, tree: Value) -> Result<Option<Self>, Vec<String>> {
         let request = plan.render(step, &tree)?.map(Box::new);
-        Ok(request.map(|request| Self { request, plan, tree, step }))
+        Ok(request.map(|request| Self { request, later: Later { plan, tree, step } }))
     }
 
     /// What it changes at the source, to be told before the first step.
@@ -47,16 +54,26 @@ impl<'a> Made<'a> {
     /// # Errors
     /// What must be known of it and is not.
     pub(crate) fn intent(&self, route: &Route, event: &Event) -> Result<Option<WriteBack>, Vec<String>> {
-        self.plan.writes_back.as_ref().map(|plan| plan.intent(&self.tree, route, event)).transpose()
+        let Later { plan, tree, .. } = &self.later;
+        plan.writes_back.as_ref().map(|plan| plan.intent(tree, route, event)).transpose()
+    }
+}
+
+impl<'a> Later<'a> {
+    /// Without what nothing is made of any more: a request that waits for its sink is its bytes alone.
+    #[must_use]
+    pub(crate) fn needed(self) -> Self {
+        let is_last = self.step + 1 >= self.plan.steps.len();
+        if is_last { Self { tree: Value::Null, ..self } } else { self }
     }
 
-    /// The step after this one, which has told `id`.
+    /// The next step, after one that has told `id`.
     ///
     /// # Errors
-    /// As [`Self::begin`].
-    pub(crate) fn next(mut self, id: Option<&str>) -> Result<Option<Self>, Vec<String>> {
+    /// As [`Made::begin`].
+    pub(crate) fn next(mut self, id: Option<&str>) -> Result<Option<Made<'a>>, Vec<String>> {
         told(&mut self.tree, self.plan, self.step, id);
-        Self::begin(self.plan, self.step + 1, self.tree)
+        Made::begin(self.plan, self.step + 1, self.tree)
     }
 }
 

@@ -17,6 +17,15 @@ pub(crate) struct Event {
     pub(crate) tree: Value,
 }
 
+/// What is still asked of an event when its tree is no more: what waits for its sink holds none.
+#[derive(Debug, Clone)]
+pub(crate) struct About {
+    pub(crate) event_id: String,
+    pub(crate) observed_at: Option<Timestamp>,
+    /// [`Event::kept_by`].
+    pub(crate) kept_by: Option<String>,
+}
+
 /// A value that every canonical record has is not there.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the record has no `{0}`")]
@@ -34,6 +43,14 @@ impl Event {
             return Err(Malformed("meta.observed_at"));
         }
         Ok(event)
+    }
+
+    pub(crate) fn about(&self) -> About {
+        About {
+            event_id: self.event_id().to_owned(),
+            observed_at: self.observed_at(),
+            kept_by: self.kept_by().map(str::to_owned),
+        }
     }
 
     pub(crate) fn event_id(&self) -> &str {

@@ -30,6 +30,7 @@ impl Source for GroupSource {
                 SourceEvent::Assigned(self.owned.clone())
             }
             GroupEvent::Record(inbound) => SourceEvent::Record(arrival(inbound)),
+            GroupEvent::Full(topic, partition) => SourceEvent::Full(Slot { topic, partition }),
             GroupEvent::Revoked(done) => {
                 SourceEvent::Revoked { slots: std::mem::take(&mut self.owned), done: Box::new(done) }
             }

@@ -183,7 +183,7 @@ fn requests(
             other => return Ok(other),
         }
         let id = step.request.created.as_ref().and(step.request.step.as_ref()).map(|name| format!("id-of-{name}"));
-        made = step.next(id.as_deref());
+        made = step.later.next(id.as_deref());
     }
 }
 

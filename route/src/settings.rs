@@ -52,6 +52,8 @@ pub(crate) struct SinkSettings {
     pub(crate) limits: Limits,
     /// Records of a partition beyond the committed position.
     pub(crate) window: usize,
+    /// Of all partitions together.
+    pub(crate) window_bytes: usize,
     pub(crate) routes: Vec<RouteSettings>,
     /// All that was written of it, wherever: what says the same need not be set up anew.
     pub(crate) said: String,

@@ -43,6 +43,8 @@ impl Arrival {
 pub(crate) enum SourceEvent {
     Assigned(Vec<Slot>),
     Record(Arrival),
+    /// The partition's window is full: no more of it comes until some is committed.
+    Full(Slot),
     /// The partitions are to be given up: finish what is under way, commit, then drop `done`.
     Revoked {
         slots: Vec<Slot>,
@@ -57,6 +59,7 @@ impl fmt::Debug for SourceEvent {
         match self {
             Self::Assigned(slots) => write!(f, "Assigned({slots:?})"),
             Self::Record(arrival) => write!(f, "Record({:?} {})", arrival.slot, arrival.offset),
+            Self::Full(slot) => write!(f, "Full({slot:?})"),
             Self::Revoked { slots, .. } => write!(f, "Revoked({slots:?})"),
             Self::Failed(reason) => write!(f, "Failed({reason})"),
         }
@@ -90,6 +93,9 @@ pub(crate) struct Head {
 /// Takes the heads of partitions.
 pub(crate) trait Commit: Send + Sync + 'static {
     fn commit(&self, slot: &Slot, head: Head);
+
+    /// Of a partition that is full all was given that it had: no more of it comes before some is committed.
+    fn press(&self) {}
 
     /// The partitions may go when the commits so far are made.
     fn release(&self, done: Box<dyn Send>) {

@@ -1,13 +1,14 @@
 //! A group member that commits when the caller says so.
 //!
-//! Records come in order per partition, at most `window_records` of a partition beyond what was committed; then the
-//! partition is paused until commits make room. On a revoke the caller drains, commits its finished head and drops
-//! [`Done`]; those commits are made before the partition is given back.
+//! Records come in order per partition, at most `window_records` of a partition and `window_bytes` of all beyond what was
+//! committed; then the partition is paused until commits make room. On a revoke the caller drains, commits its finished
+//! head and drops [`Done`]; those commits are made before the partition is given back.
 //!
 //! With a `transactional_id` a head is committed in one transaction with the records that came of it: both are there or
 //! neither is. A transaction that fails ends the member; the next one begins at what is committed.
 
 mod transactions;
+mod window;
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
@@ -29,6 +30,10 @@ use crate::lag::{self, Lag};
 use crate::metrics::LagMetrics;
 use crate::{Inbound, Record, Settings, Stop, client};
 use transactions::Transactions;
+use window::Windows;
+
+/// Of one partition in one answer of the broker; a batch of records that is larger comes whole.
+const FETCH_BYTES: usize = 256 * 1024;
 
 /// What a [`GroupConsumer`] needs to know.
 #[derive(Debug, Clone)]
@@ -37,6 +42,8 @@ pub struct GroupOptions {
     pub topics: Vec<String>,
     /// Most records of one partition that were handed out and not committed.
     pub window_records: usize,
+    /// Most bytes of all partitions together, each of which has an equal share and one record in any case.
+    pub window_bytes: usize,
     /// How long the caller may take to drain when partitions are revoked. Below the session timeout of 10 s.
     pub drain_deadline: Duration,
     /// Heads are committed in transactions of this id, of this member alone. `None`: plain commits, without records.
@@ -50,6 +57,8 @@ pub enum GroupEvent {
     /// These partitions are ours now; their records follow.
     Assigned(Vec<(Arc<str>, i32)>),
     Record(Inbound),
+    /// So much of this partition is in hand that no more of it comes until some is committed.
+    Full(Arc<str>, i32),
     /// Finish or give up what is in hand of all partitions, commit heads, then drop `done`. No more records of them come.
     Revoked(Done),
     /// Nothing more comes.
@@ -108,7 +117,7 @@ struct Member {
     requests: Mutex<Receiver<Request>>,
     commits: Mutex<Commits>,
     topics: Vec<Arc<str>>,
-    windows: Mutex<BTreeMap<(Arc<str>, i32), Window>>,
+    windows: Mutex<Windows>,
     options: GroupOptions,
     lag: Lag,
 }
@@ -126,17 +135,6 @@ struct Asked {
     offsets: TopicPartitionList,
     records: Vec<Record>,
     resumed: TopicPartitionList,
-}
-
-/// One partition's records between what was committed and what was handed out.
-#[derive(Default)]
-struct Window {
-    handed_out: usize,
-    /// Offsets handed out and not committed, and the times of their records, oldest first.
-    open: std::collections::VecDeque<(i64, i64)>,
-    paused: bool,
-    /// The newest offset that was asked to be committed.
-    head: Option<i64>,
 }
 
 impl ClientContext for Member {
@@ -175,15 +173,11 @@ impl Member {
         start_at_beginning(&mut offsets)?;
         self.lag.assigned(&offsets);
         consumer.assign(&offsets)?;
-        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        windows.clear();
-        let mut owned = Vec::new();
-        for element in assigned.elements() {
-            if let Some(topic) = self.topic(element.topic()) {
-                windows.insert((topic.clone(), element.partition()), Window::default());
-                owned.push((topic, element.partition()));
-            }
-        }
+        let elements = assigned.elements();
+        let owned = elements.iter().filter_map(|element| Some((self.topic(element.topic())?, element.partition())));
+        let owned: Vec<(Arc<str>, i32)> = owned.collect();
+        let (records, bytes) = (self.options.window_records, self.options.window_bytes);
+        *self.windows.lock().unwrap_or_else(PoisonError::into_inner) = Windows::new(&owned, records, bytes);
         tracing::info!(group = %self.options.group, partitions = owned.len(), "assigned");
         let _gone = self.events.send(GroupEvent::Assigned(owned)).is_err();
         Ok(())
@@ -192,7 +186,7 @@ impl Member {
     fn revoke(&self, consumer: &BaseConsumer<Self>) -> Result<(), Stop> {
         tracing::info!(group = %self.options.group, lost = consumer.assignment_lost(), "revoked");
         let drained = self.drain(consumer);
-        self.windows.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.windows.lock().unwrap_or_else(PoisonError::into_inner) = Windows::default();
         self.lag.revoked();
         let unassigned = consumer.unassign().map_err(|error| Stop::kafka("rebalance", &error));
         drained.and(unassigned)
@@ -275,16 +269,9 @@ impl Member {
         let mut asked = Asked { offsets, records: Vec::new(), resumed };
         for (key, (next, records)) in heads {
             // A head of a partition that is no longer ours is the next owner's business.
-            let Some(window) = windows.get_mut(&key) else { continue };
-            let mut written_ms = 0;
-            while let Some((_, written)) = window.open.pop_front_if(|(offset, _)| *offset < next) {
-                written_ms = written;
-            }
-            self.lag.done(&key.0, key.1, next, written_ms);
-            window.handed_out = window.open.len();
-            window.head = Some(next);
-            if window.paused && window.handed_out <= self.options.window_records / 2 {
-                window.paused = false;
+            let Some(committed) = windows.commit(&key, next) else { continue };
+            self.lag.done(&key.0, key.1, next, committed.timestamp_ms);
+            if committed.has_room {
                 asked.resumed.add_partition(&key.0, key.1);
             }
             add_head(&mut asked.offsets, &key, next);
@@ -296,10 +283,8 @@ impl Member {
     /// The newest head of each partition, whether its commit was heard of or not.
     fn heads(&self) -> TopicPartitionList {
         let mut offsets = TopicPartitionList::new();
-        for (key, window) in self.windows.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            if let Some(head) = window.head {
-                add_head(&mut offsets, key, head);
-            }
+        for (key, head) in self.windows.lock().unwrap_or_else(PoisonError::into_inner).heads() {
+            add_head(&mut offsets, key, head);
         }
         offsets
     }
@@ -307,16 +292,12 @@ impl Member {
     /// Hands a record out and pauses its partition when the window is full.
     fn hand_out(&self, consumer: &BaseConsumer<Self>, record: Inbound) {
         let key = (record.topic.clone(), record.partition);
-        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(window) = windows.get_mut(&key) else { return };
-        window.open.push_back((record.offset, record.timestamp_ms));
+        let taken = self.windows.lock().unwrap_or_else(PoisonError::into_inner).hand_out(&record);
+        let Some(is_full) = taken else { return };
         self.lag.handed_out(&key.0, key.1, record.offset + 1);
-        window.handed_out = window.open.len();
-        let full = !window.paused && window.handed_out >= self.options.window_records;
-        window.paused |= full;
-        drop(windows);
         let _gone = self.events.send(GroupEvent::Record(record)).is_err();
-        if full {
+        if is_full {
+            let _gone = self.events.send(GroupEvent::Full(key.0.clone(), key.1)).is_err();
             let mut paused = TopicPartitionList::new();
             paused.add_partition(&key.0, key.1);
             if let Err(error) = consumer.pause(&paused) {
@@ -355,6 +336,8 @@ impl GroupConsumer {
         let (requests, queued) = channel();
         let mut config = settings.consumer(&options.group)?;
         config.set("partition.assignment.strategy", "range");
+        // What was fetched of a partition is thrown away when it is paused, and fetched again when it goes on.
+        config.set("fetch.message.max.bytes", FETCH_BYTES.to_string());
         config.set("statistics.interval.ms", lag::INTERVAL.as_millis().to_string());
         let topics: Vec<Arc<str>> = options.topics.iter().map(|topic| Arc::from(topic.as_str())).collect();
         let member = Member {

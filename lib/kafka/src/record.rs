@@ -58,6 +58,13 @@ impl Inbound {
         Position { partition: self.partition, offset: self.offset }
     }
 
+    /// What is held of it: key, value and headers.
+    pub(crate) fn bytes(&self) -> usize {
+        let of = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        of(&self.key) + of(&self.value) + headers
+    }
+
     pub(crate) fn copy(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> Self {
         let headers = message.headers().map_or_else(Vec::new, |headers| {
             headers

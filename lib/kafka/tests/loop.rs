@@ -282,6 +282,7 @@ async fn a_group_consumer_hands_out_its_window_and_goes_on_after_commits() {
         group: group.clone(),
         topics: vec![topic.clone()],
         window_records: 10,
+        window_bytes: 1 << 20,
         drain_deadline: Duration::from_secs(5),
         transactional_id: None,
         lag: LagMetrics::register("test", &prometheus::Registry::new()).unwrap(),
@@ -299,7 +300,7 @@ async fn a_group_consumer_hands_out_its_window_and_goes_on_after_commits() {
                     }
                 }
                 GroupEvent::Revoked(done) => drop(done),
-                GroupEvent::Assigned(_) => {}
+                GroupEvent::Assigned(_) | GroupEvent::Full(..) => {}
                 GroupEvent::Failed(stop) => panic!("{stop}"),
             }
         }
@@ -348,6 +349,7 @@ async fn heads_and_what_came_of_their_records_are_committed_together_or_not_at_a
             group: group.clone(),
             topics: vec![topic.clone()],
             window_records: 100,
+            window_bytes: 1 << 20,
             drain_deadline: Duration::from_secs(5),
             transactional_id: Some(id.clone()),
             lag: LagMetrics::register("test", &prometheus::Registry::new()).unwrap(),
@@ -367,7 +369,7 @@ async fn heads_and_what_came_of_their_records_are_committed_together_or_not_at_a
                     }
                 }
                 GroupEvent::Failed(stop) => return Some((stop.code, stop.retryable)),
-                GroupEvent::Record(_) | GroupEvent::Revoked(_) | GroupEvent::Assigned(_) => {}
+                GroupEvent::Record(_) | GroupEvent::Revoked(_) | GroupEvent::Assigned(_) | GroupEvent::Full(..) => {}
             }
         }
         None

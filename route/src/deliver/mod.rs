@@ -2,7 +2,8 @@
 //!
 //! In: a [`Delivery`]. Out: an [`End`]. After a 2xx there is no further attempt; a partition that is taken away ends
 //! the waiting, never an attempt that is under way (unless the drain limit passed). Nothing becomes a dead letter
-//! beyond the sink's flood limit.
+//! beyond the sink's flood limit. A [`Place`] comes before the work on a record, so that what waits for one costs no more
+//! than its bytes.
 
 pub(crate) mod backoff;
 pub(crate) mod gate;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hirewire_service::TraceParent;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::engine::Lease;
@@ -125,6 +126,10 @@ impl Default for Limits {
     }
 }
 
+/// One of as many as attempts may be under way. A record is decoded when it has one, and gives it back after each attempt
+/// and whenever it waits for long.
+pub(crate) struct Place<'a>(#[allow(dead_code, reason = "held for its drop")] SemaphorePermit<'a>);
+
 /// One sink's way of delivering, shared by all its deliveries.
 pub(crate) struct Deliverer<S> {
     pub(crate) sink: S,
@@ -132,7 +137,7 @@ pub(crate) struct Deliverer<S> {
     pub(crate) gate: Gate,
     pub(crate) metrics: SinkMetrics,
     limits: Limits,
-    attempts: Semaphore,
+    places: Semaphore,
     /// Attempts begin one after the other: who has waited longest for the rate or at a closed gate is the next, and
     /// the next probe.
     turn: tokio::sync::Mutex<()>,
@@ -150,7 +155,7 @@ impl<S: Transport> Deliverer<S> {
             name,
             gate: Gate::new(),
             metrics,
-            attempts: Semaphore::new(limits.concurrency),
+            places: Semaphore::new(limits.concurrency),
             turn: tokio::sync::Mutex::default(),
             pace: Pace::new(limits.rate),
             breaker: Breaker::new(limits.breaker),
@@ -167,13 +172,28 @@ impl<S: Transport> Deliverer<S> {
         self.metrics.held(false);
     }
 
-    pub(crate) async fn deliver(&self, delivery: &Delivery, lease: &Lease) -> End {
+    /// Waits for a place; `None` when the partition was taken away before.
+    pub(crate) async fn place(&self, lease: &Lease) -> Option<Place<'_>> {
+        tokio::select! {
+            biased;
+            () = self.no_more(lease) => None,
+            permit = self.places.acquire() => permit.ok().map(Place),
+        }
+    }
+
+    /// `place`: for the first attempt, of a record that has one.
+    pub(crate) async fn deliver(&self, delivery: &Delivery, mut place: Option<Place<'_>>, lease: &Lease) -> End {
         let started = Instant::now();
         let (mut attempts, mut failures): (u32, u32) = (0, 0);
         let mut first_failure: Option<(Instant, jiff::Timestamp)> = None;
         let mut key_held = None;
         loop {
-            let Some((pass, attempt)) = self.attempt(delivery, lease).await else { return End::Abandoned };
+            let place = match place.take() {
+                Some(place) => Some(place),
+                None => self.place(lease).await,
+            };
+            let Some(place) = place else { return End::Abandoned };
+            let Some((pass, attempt)) = self.attempt(delivery, place, lease).await else { return End::Abandoned };
             attempts += 1;
             self.metrics.attempt(attempt.label());
             let verdict = judge(&attempt);
@@ -220,12 +240,7 @@ impl<S: Transport> Deliverer<S> {
     }
 
     /// `None` when the partition was taken away before or during it.
-    async fn attempt(&self, delivery: &Delivery, lease: &Lease) -> Option<(Pass, Attempt)> {
-        let permit = tokio::select! {
-            biased;
-            () = self.no_more(lease) => return None,
-            permit = self.attempts.acquire() => permit.ok()?,
-        };
+    async fn attempt(&self, delivery: &Delivery, place: Place<'_>, lease: &Lease) -> Option<(Pass, Attempt)> {
         // The gate is last, so that no record passes an open gate and then waits behind a closed one.
         let pass = tokio::select! {
             biased;
@@ -240,7 +255,7 @@ impl<S: Transport> Deliverer<S> {
             attempt = self.sink.attempt(delivery) => attempt,
             () = lease.lost() => return None,
         };
-        drop(permit);
+        drop(place);
         Some((pass, attempt))
     }
 

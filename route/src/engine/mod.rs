@@ -55,8 +55,6 @@ pub(crate) trait Watch: Send + Sync + 'static {
 }
 
 pub(crate) struct Options {
-    /// Most records of one partition that the source hands out beyond the committed position.
-    pub(crate) window: usize,
     /// How long a revocation or a stop waits for attempts that are under way. Below the session timeout.
     pub(crate) drain: Duration,
 }
@@ -67,6 +65,8 @@ struct Owned {
     phase: tokio::sync::watch::Sender<Phase>,
     begun: Arc<Mutex<Begun>>,
     window: Window<Vec<Delivery>>,
+    /// No more of it comes until some is committed.
+    is_full: bool,
     /// Records of this partition that a task has now.
     running: usize,
 }
@@ -122,6 +122,7 @@ pub(crate) async fn run<H: Handle>(
             event = source.next(), if open => match event {
                 Some(SourceEvent::Assigned(slots)) => engine.assign(slots),
                 Some(SourceEvent::Record(arrival)) => engine.take(arrival),
+                Some(SourceEvent::Full(slot)) => engine.fill(&slot),
                 Some(SourceEvent::Revoked { slots, done }) => engine.revoke(slots, Some(done)),
                 Some(SourceEvent::Failed(reason)) => {
                     outcome = Err(reason);
@@ -164,8 +165,14 @@ impl<H: Handle, C: Commit, W: Watch> Engine<H, C, W> {
         for slot in slots {
             self.next_epoch += 1;
             let (phase, _) = tokio::sync::watch::channel(Phase::Running);
-            let owned =
-                Owned { epoch: self.next_epoch, phase, begun: Arc::default(), window: Window::default(), running: 0 };
+            let owned = Owned {
+                epoch: self.next_epoch,
+                phase,
+                begun: Arc::default(),
+                window: Window::default(),
+                is_full: false,
+                running: 0,
+            };
             self.owned.insert(slot, owned);
         }
     }
@@ -177,12 +184,25 @@ impl<H: Handle, C: Commit, W: Watch> Engine<H, C, W> {
             return;
         }
         owned.window.begin(arrival.offset);
-        if owned.window.len() == self.options.window {
-            self.watch.full();
-        }
         let epoch = owned.epoch;
         if let Some(work) = self.lanes.enter(Work { arrival: Arc::new(arrival), epoch }) {
             self.start(work);
+        }
+    }
+
+    fn fill(&mut self, slot: &Slot) {
+        self.watch.full();
+        if let Some(owned) = self.owned.get_mut(slot) {
+            owned.is_full = true;
+        }
+        self.press(slot);
+    }
+
+    /// Whoever gathers before he commits waits in vain for more of a full partition.
+    fn press(&mut self, slot: &Slot) {
+        if let Some(owned) = self.owned.get_mut(slot).filter(|owned| owned.is_full && owned.window.len() == 0) {
+            owned.is_full = false;
+            self.commit.press();
         }
     }
 
@@ -236,6 +256,7 @@ impl<H: Handle, C: Commit, W: Watch> Engine<H, C, W> {
                 }
             }
         }
+        self.press(&result.slot);
         self.leave(&result.lane);
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct Pending {
     /// Where each partition stands when that is written, and how many records it has gone on.
     heads: BTreeMap<Slot, (i64, usize)>,
     since: Option<Instant>,
+    /// More of a partition comes only behind it.
+    is_pressed: bool,
     commits: HashMap<Slot, CommitHead>,
     releases: Vec<Box<dyn Send>>,
 }
@@ -69,8 +71,15 @@ impl Pending {
                 *records += head.records;
                 self.commits.insert(slot, commit);
             }
+            Job::Press => self.is_pressed = true,
             Job::Release(done) => self.releases.push(done),
         }
+    }
+
+    /// Whatever the folder would rather gather. A moment's more comes by itself where half of a window was written already.
+    fn must_be_written(&self) -> bool {
+        let pressed = self.is_pressed && self.since.is_some_and(|since| since.elapsed() >= TICK);
+        pressed || !self.releases.is_empty()
     }
 
     /// It is on the disk: the offsets may be committed, and then the partitions may go.
@@ -89,6 +98,7 @@ type CommitHead = Arc<dyn Fn(&Slot, i64) + Send + Sync>;
 
 enum Job {
     Head { slot: Slot, head: Head, commit: CommitHead },
+    Press,
     Release(Box<dyn Send>),
 }
 
@@ -151,6 +161,10 @@ impl Commit for Commits {
         self.send(Job::Head { slot: slot.clone(), head, commit: Arc::clone(&self.commit) });
     }
 
+    fn press(&self) {
+        self.send(Job::Press);
+    }
+
     fn release(&self, done: Box<dyn Send>) {
         self.send(Job::Release(done));
     }
@@ -188,7 +202,7 @@ fn run(mut folder: impl Folder, jobs: &Receiver<Job>, told: &Told) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
         jobs.try_iter().for_each(|job| pending.take(job));
-        let due = !pending.releases.is_empty() || folder.is_due(&pending);
+        let due = pending.must_be_written() || folder.is_due(&pending);
         let done = if due { folder.write(&pending) } else { Ok(()) };
         if due && done.is_ok() {
             std::mem::take(&mut pending).commit();

@@ -133,7 +133,7 @@ pub(super) fn is_for(name: &str, route: &Route) -> bool {
 }
 
 /// Whether the route does something with the record that an older one may not follow.
-pub(super) fn keeps_order(route: &Route, event: &Event) -> bool {
+pub(crate) fn keeps_order(route: &Route, event: &Event) -> bool {
     match route.decide(event) {
         Decision::Skip(_) => false,
         Decision::Send(_) | Decision::Copy => true,

@@ -14,7 +14,6 @@ use tokio::sync::Semaphore;
 use super::fence::{self, keeps_order, scan};
 use super::{Order, SINK, is_added};
 use crate::decode::Decode;
-use crate::event::Event;
 use crate::route::Route;
 use crate::source::{Arrival, Slot};
 
@@ -56,7 +55,7 @@ impl Replays {
         }
     }
 
-    /// The newest record of the key since `hirewire dlq replay` looked that this one must not follow.
+    /// The newest record of the key since `hirewire dlq replay` looked that one whose route keeps order must not follow.
     ///
     /// # Errors
     /// When Kafka or the registry cannot be read now.
@@ -64,12 +63,11 @@ impl Replays {
         &self,
         order: &Order,
         route: &Route,
-        event: &Event,
         key: Option<&Bytes>,
         entity: Option<Entity>,
         decoder: &D,
     ) -> Result<Option<i64>, Stop> {
-        let Some(key) = key.filter(|_| !order.even_if_newer && keeps_order(route, event)) else { return Ok(None) };
+        let Some(key) = key.filter(|_| !order.even_if_newer) else { return Ok(None) };
         let _permit = self.looks.acquire().await;
         let origin = &order.origin;
         let from = order.checked_to.max(origin.offset + 1);

@@ -41,6 +41,7 @@ pub(super) struct Shared {
 struct Shape {
     topics: BTreeSet<Arc<str>>,
     window: usize,
+    window_bytes: usize,
     drain: Duration,
 }
 
@@ -73,7 +74,7 @@ impl Ready {
             name: Arc::clone(&settings.name),
             said: settings.said.clone(),
             may_stage: settings.kind.may_stage(),
-            shape: Shape { topics, window: settings.window, drain },
+            shape: Shape { topics, window: settings.window, window_bytes: settings.window_bytes, drain },
             metrics,
             worker: Arc::new(worker),
         })
@@ -210,6 +211,7 @@ impl Sink {
             group: self.group.clone(),
             topics: shape.topics.iter().map(ToString::to_string).collect(),
             window_records: shape.window,
+            window_bytes: shape.window_bytes,
             // The consumer waits a little longer than the engine, which cuts off what is late.
             drain_deadline: shape.drain + Duration::from_secs(1),
             lag: self.metrics.lag(),
@@ -217,7 +219,7 @@ impl Sink {
         let consumer = GroupConsumer::start(&self.kafka, options, self.component.clone(), consumption)?;
         let commits = sink.commits(consumer.committer.clone());
         let source = GroupSource::new(consumer, self.component.clone());
-        let options = engine::Options { window: shape.window, drain: shape.drain };
+        let options = engine::Options { drain: shape.drain };
         engine::run(source, Arc::clone(&self.worker), commits, self.metrics.clone(), options).await
     }
 

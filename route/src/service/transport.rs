@@ -161,6 +161,13 @@ impl Commit for AnyCommits {
         }
     }
 
+    fn press(&self) {
+        match self {
+            Self::Plain(_) | Self::Topic(_) => {}
+            Self::Folder(commits) => commits.press(),
+        }
+    }
+
     fn release(&self, done: Box<dyn Send>) {
         match self {
             Self::Plain(_) | Self::Topic(_) => drop(done),

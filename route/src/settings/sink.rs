@@ -28,6 +28,7 @@ pub(super) fn read_sink(name: &str, node: &Node, systems: &Systems, problems: &m
     let kind = read_kind(&mut map, copies, problems);
     let limits = read_limits(&mut map, problems);
     let window = read_count(&mut map, "window", 1_000, problems);
+    let window_bytes = map.get("window_bytes").map_or(Some(64 << 20), |node| node.whole(1 << 20, problems));
     map.finish(problems);
     let (system, mut kind, (told, secrets)) = (system?, kind?, told?);
     if let Kind::Http(http) = &mut kind {
@@ -48,7 +49,8 @@ pub(super) fn read_sink(name: &str, node: &Node, systems: &Systems, problems: &m
     }
     let said = format!("{}\n{}", said(node), system.said);
     let told = Arc::new(told);
-    Some(SinkSettings { name: name.into(), system, kind, told, limits, window, routes: Vec::new(), said })
+    let window_bytes = usize::try_from(window_bytes?).unwrap_or(usize::MAX);
+    Some(SinkSettings { name: name.into(), system, kind, told, limits, window, window_bytes, routes: Vec::new(), said })
 }
 
 /// Why a system cannot be of that kind, and which it can be of.

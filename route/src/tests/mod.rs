@@ -14,6 +14,7 @@ mod limits;
 mod mail;
 mod on_kafka;
 mod parquet;
+mod places;
 mod postgres_server;
 mod prescribed;
 mod process;

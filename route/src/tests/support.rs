@@ -3,6 +3,7 @@
 mod receiver;
 mod running;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -101,9 +102,9 @@ impl Source for mpsc::UnboundedReceiver<SourceEvent> {
     }
 }
 
-/// What was committed, newest last.
+/// What was committed, newest last, and how often it was pressed for it.
 #[derive(Clone, Default)]
-pub(super) struct Commits(pub(super) Arc<Mutex<Vec<(Slot, i64)>>>);
+pub(super) struct Commits(pub(super) Arc<Mutex<Vec<(Slot, i64)>>>, pub(super) Arc<AtomicUsize>);
 
 impl Commits {
     pub(super) fn head(&self, partition: i32) -> i64 {
@@ -116,12 +117,19 @@ impl Commit for Commits {
     fn commit(&self, slot: &Slot, head: Head) {
         self.0.lock().unwrap().push((slot.clone(), head.next_offset));
     }
+
+    fn press(&self) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
-pub(super) struct JsonDecoder;
+/// Counts what it decodes.
+#[derive(Clone, Default)]
+pub(super) struct JsonDecoder(pub(super) Arc<AtomicUsize>);
 
 impl Decode for JsonDecoder {
     async fn decode(&self, framed: &[u8]) -> Result<Value, DecodeError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
         assert!(!framed.ends_with(b"panic"), "a panic on purpose");
         serde_json::from_slice(framed.get(5..).unwrap_or_default())
             .map_err(|_| DecodeError::Undecodable("not JSON".to_owned()))

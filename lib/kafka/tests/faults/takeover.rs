@@ -198,6 +198,7 @@ async fn a_leaving_member_commits_all_heads_once_more() {
             group: group.clone(),
             topics: scene.options(&role).inputs,
             window_records: 100,
+            window_bytes: 1 << 20,
             drain_deadline: Duration::from_secs(5),
             transactional_id: None,
             lag: LagMetrics::register("test", &prometheus::Registry::new()).unwrap(),
@@ -218,7 +219,7 @@ async fn a_leaving_member_commits_all_heads_once_more() {
                     }
                 }
                 GroupEvent::Revoked(done) => drop(done),
-                GroupEvent::Assigned(_) => {}
+                GroupEvent::Assigned(_) | GroupEvent::Full(..) => {}
                 GroupEvent::Failed(stop) => panic!("{stop}"),
             }
         }

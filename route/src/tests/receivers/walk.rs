@@ -188,7 +188,7 @@ impl Way {
                 on_refusal: OnRefusal::Skip,
             };
             let (sending, lease) = (Arc::clone(&deliverer), Lease::new(phase.clone()));
-            let end = tokio::spawn(async move { sending.deliver(&delivery, &lease).await });
+            let end = tokio::spawn(async move { sending.deliver(&delivery, None, &lease).await });
             if let (Then::Held(code), true) = (&fault.then, step == self.step) {
                 until(&format!("{} to hold it", fault.name), || {
                     deliverer.gate.held().is_some_and(|held| held.code() == code)
@@ -204,7 +204,7 @@ impl Way {
             match (end.await.unwrap(), &fault.then) {
                 (End::Delivered { created }, _) => {
                     step += 1;
-                    made = now.next(created.as_deref()).map_err(|missing| missing.join(", "))?;
+                    made = now.later.next(created.as_deref()).map_err(|missing| missing.join(", "))?;
                 }
                 (End::Dead(failure), Then::Dead(code)) if failure.code.name() == code && failure.attempts == 1 => break,
                 (end, _) => return Err(format!("it ended as {end:?}")),

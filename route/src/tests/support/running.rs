@@ -39,6 +39,7 @@ pub(crate) struct Running {
     pub(crate) events: mpsc::UnboundedSender<SourceEvent>,
     pub(crate) commits: Commits,
     pub(crate) letters: Letters,
+    pub(crate) decoder: JsonDecoder,
     pub(crate) deliverer: Arc<Deliverer<HttpTransport>>,
     pub(crate) metrics: prometheus::Registry,
     pub(crate) engine: tokio::task::JoinHandle<Result<(), hirewire_kafka::Stop>>,
@@ -107,7 +108,7 @@ pub(crate) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, 
         requires_within: options.requires_within,
         on_refusal: options.on_refusal,
     };
-    let letters = Letters::default();
+    let (letters, decoder) = (Letters::default(), JsonDecoder::default());
     let worker = Worker {
         deliverer: Arc::clone(&deliverer),
         routes: vec![route],
@@ -115,7 +116,7 @@ pub(crate) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, 
             (slot(0).topic, Entity::StageChange),
             ("ats.application.v1".into(), Entity::Application),
         ]),
-        decoder: Arc::new(JsonDecoder),
+        decoder: Arc::new(decoder.clone()),
         context: Arc::clone(&context.store),
         replays: Replays::new(
             "replay".into(),
@@ -133,9 +134,9 @@ pub(crate) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, 
         Arc::new(worker),
         commits.clone(),
         metrics,
-        engine::Options { drain: options.drain, window: 1_000 },
+        engine::Options { drain: options.drain },
     ));
-    Running { events, commits, letters, deliverer, metrics: registry, engine }
+    Running { events, commits, letters, decoder, deliverer, metrics: registry, engine }
 }
 
 impl Running {
