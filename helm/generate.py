@@ -32,6 +32,7 @@ def main():
     root = yaml.compose("\n".join(lines))
     values = Values(lines, root)
     schema = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "hirewire", **values.object(root, "")}
+    groups(schema["properties"]["route"]["properties"])
     readme = (HERE / "README.md").read_text()
     if BEGIN not in readme or END not in readme:
         sys.exit("README.md has lost the marks around its table of values")
@@ -187,6 +188,14 @@ def settings():
         if (default.startswith("required in") or "required" in shown) and len(parts) > 2:
             at.setdefault("required", []).append(parts[-1])
     return root
+
+
+def groups(route):
+    """A group of sinks has the keys of `route` but these two, and its sinks."""
+    own = {key: value for key, value in route.items() if key not in ("enabled", "groups")}
+    sinks = {"type": "array", "minItems": 1, "uniqueItems": True, "items": {"type": "string"}, "description": "Names of `config.sinks`."}
+    route["groups"]["additionalProperties"] = {
+        "type": "object", "additionalProperties": False, "required": ["sinks"], "properties": {"sinks": sinks, **own}}
 
 
 def topics():

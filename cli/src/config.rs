@@ -25,14 +25,22 @@ pub(crate) struct ConfigFile {
 
 /// Whose secrets must be there: those of the services that the reading process runs. Kafka's always.
 #[derive(Clone, Copy)]
-pub(crate) struct Secrets {
+pub(crate) struct Secrets<'a> {
     pub(crate) ingest: Option<Role>,
-    pub(crate) route: bool,
+    pub(crate) route: Sinks<'a>,
 }
 
-impl Secrets {
-    pub(crate) const ALL: Self = Self { ingest: Some(Role::All), route: true };
-    pub(crate) const NONE: Self = Self { ingest: None, route: false };
+/// Sinks that a process delivers to.
+#[derive(Clone, Copy)]
+pub(crate) enum Sinks<'a> {
+    None,
+    All,
+    Only(&'a [String]),
+}
+
+impl Secrets<'_> {
+    pub(crate) const ALL: Self = Self { ingest: Some(Role::All), route: Sinks::All };
+    pub(crate) const NONE: Self = Self { ingest: None, route: Sinks::None };
 }
 
 /// A checked configuration.
@@ -71,7 +79,7 @@ pub(crate) struct Connection {
 impl ConfigFile {
     /// # Errors
     /// All mistakes of the file, each with its line.
-    pub(crate) fn read(&self, vendors: &Vendors, secrets: Secrets) -> anyhow::Result<Config> {
+    pub(crate) fn read(&self, vendors: &Vendors, secrets: Secrets<'_>) -> anyhow::Result<Config> {
         let text = std::fs::read_to_string(&self.config).with_context(|| {
             format!("the configuration {} cannot be read; name it with --config", self.config.display())
         })?;
@@ -89,14 +97,14 @@ impl ConfigFile {
 }
 
 /// Reads a configuration's text. Relative paths in it stand beside `file`.
-pub(crate) fn read(file: &str, text: &str, vendors: &Vendors, secrets: Secrets) -> Result<Config, Problems> {
+pub(crate) fn read(file: &str, text: &str, vendors: &Vendors, secrets: Secrets<'_>) -> Result<Config, Problems> {
     let root = parse(file, text)?;
     let mut problems = Problems::new();
     let config = read_root(&root, vendors, secrets, &mut problems);
     problems.into_result(config)
 }
 
-fn read_root(root: &Node, vendors: &Vendors, secrets: Secrets, problems: &mut Problems) -> Option<Config> {
+fn read_root(root: &Node, vendors: &Vendors, secrets: Secrets<'_>, problems: &mut Problems) -> Option<Config> {
     let mut map = root.map(problems)?;
     let kafka_node = map.require("kafka", problems);
     let cluster = kafka_node.and_then(|node| read_cluster(node, problems));
@@ -122,8 +130,12 @@ fn read_root(root: &Node, vendors: &Vendors, secrets: Secrets, problems: &mut Pr
     };
     let normalize = hirewire_normalize::Settings::read(map.get("normalize"), problems);
     let (sinks, routes, route) = (map.get("sinks"), map.get("routes"), map.get("route"));
-    let route =
-        problems.needed_if(secrets.route, |problems| hirewire_route::Settings::read(sinks, routes, route, problems));
+    let needed = match secrets.route {
+        Sinks::None => Some([].as_slice()),
+        Sinks::All => None,
+        Sinks::Only(names) => Some(names),
+    };
+    let route = hirewire_route::Settings::read(sinks, routes, route, needed, problems);
     let connections = map
         .get("connections")
         .map_or_else(|| Some(Vec::new()), |node| read_connections(node, vendors, secrets.ingest, problems));
@@ -337,7 +349,7 @@ routes:
 "#;
 
     /// The mistakes of a text that stands in `folder`, which has the overlay; the data folder if there are none.
-    fn outcome(folder: &Path, text: &str, secrets: Secrets) -> Result<PathBuf, String> {
+    fn outcome(folder: &Path, text: &str, secrets: Secrets<'_>) -> Result<PathBuf, String> {
         std::fs::create_dir_all(folder.join("overlays")).unwrap();
         std::fs::write(folder.join("overlays/acme.yaml"), "version: \"1\"\n").unwrap();
         let file = folder.join("hirewire.yaml").display().to_string();
@@ -348,7 +360,7 @@ routes:
     #[test]
     fn each_process_needs_the_secrets_of_its_own_part_and_finds_them_beside_the_file() {
         let folder = tempfile::tempdir().unwrap();
-        let missing = |secrets: Secrets| {
+        let missing = |secrets: Secrets<'_>| {
             let told = outcome(folder.path(), WHOLE, secrets).err().unwrap_or_default();
             let names = ["webhook", "id", "key", "token", "ca"].into_iter();
             let named = |name: &&str| told.contains(&folder.path().join("secrets").join(name).display().to_string());
@@ -358,7 +370,13 @@ routes:
         assert_eq!(missing(Secrets::NONE), (vec![], 0));
         assert_eq!(missing(ingest(Role::Webhook)), (vec!["webhook"], 1));
         assert_eq!(missing(ingest(Role::Poll)), (vec!["id", "key"], 2));
-        assert_eq!(missing(Secrets { route: true, ..Secrets::NONE }), (vec!["token", "ca"], 2));
+        let only = |name: &str| {
+            let names = [name.to_owned()];
+            missing(Secrets { route: Sinks::Only(&names), ..Secrets::NONE })
+        };
+        assert_eq!(missing(Secrets { route: Sinks::All, ..Secrets::NONE }), (vec!["token", "ca"], 2));
+        assert_eq!(only("payroll"), (vec!["token", "ca"], 2));
+        assert_eq!(only("analytics"), (vec![], 0));
         assert_eq!(missing(Secrets::ALL), (vec!["webhook", "id", "key", "token", "ca"], 5));
         assert_eq!(outcome(folder.path(), WHOLE, Secrets::NONE).unwrap(), folder.path().join("data"));
     }

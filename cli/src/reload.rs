@@ -11,7 +11,7 @@ use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use crate::config::{ConfigFile, Secrets};
+use crate::config::{Config, ConfigFile, Secrets, Sinks};
 use crate::vendors::Vendors;
 
 /// Between two looks at the files.
@@ -23,13 +23,28 @@ type Stamp = Vec<(PathBuf, Option<SystemTime>, u64)>;
 /// The watch over a configuration's files.
 pub(crate) struct Watch<'a> {
     file: &'a ConfigFile,
+    /// The sinks of this process; none: all.
+    sinks: &'a [String],
     changes: Changes,
 }
 
 impl<'a> Watch<'a> {
     /// Before the configuration is read for the first time, so that no change after that is missed.
-    pub(crate) fn begin(file: &'a ConfigFile) -> Self {
-        Self { file, changes: Changes::of(look(file)) }
+    pub(crate) fn begin(file: &'a ConfigFile, sinks: &'a [String]) -> Self {
+        Self { file, sinks, changes: Changes::of(look(file)) }
+    }
+
+    /// The configuration, of route those sinks alone that are this process's.
+    ///
+    /// # Errors
+    /// All mistakes of the file, or a sink that it does not have.
+    pub(crate) fn read(&self, vendors: &Vendors) -> anyhow::Result<Config> {
+        let route = if self.sinks.is_empty() { Sinks::All } else { Sinks::Only(self.sinks) };
+        let mut config = self.file.read(vendors, Secrets { route, ..Secrets::NONE })?;
+        if !self.sinks.is_empty() {
+            config.route = config.route.only(self.sinks).context("--sinks")?;
+        }
+        Ok(config)
     }
 
     /// Watches until it is dropped.
@@ -55,7 +70,7 @@ impl<'a> Watch<'a> {
                     tracing::info!("the configuration has changed and is read again");
                 }
             }
-            let read = self.file.read(vendors, Secrets { route: true, ..Secrets::NONE });
+            let read = self.read(vendors);
             let reload = read.map(|config| config.route).map_err(|error| format!("{error:#}"));
             // A service that has ended takes no settings, and ends this too.
             drop(reloads.send(reload).await);
@@ -150,7 +165,7 @@ mod tests {
         let (sender, mut reloads) = mpsc::channel(1);
         let vendors = Vendors::open(None).unwrap();
         std::fs::write(&file.config, "sinks: {}").unwrap();
-        let watch = Watch::begin(&file);
+        let watch = Watch::begin(&file, &[]);
         std::fs::write(&file.config, "sinks: {a: 1}").unwrap();
         let taken_over = async { tokio::time::timeout(GLANCE * 10, reloads.recv()).await };
         tokio::select! {

@@ -1,11 +1,11 @@
 //! `hirewire route` reads its configuration again when the file changes and on SIGHUP, and keeps the old one on a mistake.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{ChildStderr, Command, Stdio};
 
-use hirewire_e2e::{Running, free, hirewire};
+use hirewire_e2e::{Running, free, hirewire, http};
 
 /// The log of a process, up to a line that has all of these.
 fn until(log: &mut Lines<BufReader<ChildStderr>>, wanted: &[&str]) -> String {
@@ -47,7 +47,13 @@ fn a_running_route_takes_over_what_is_right_and_keeps_what_it_had_on_a_mistake()
     let file = folder.path().join("hirewire.yaml");
     let write = |more: &str| std::fs::write(&file, format!("{common}data_dir: route\n{more}")).unwrap();
     write("");
-    let mut route = start(&["route"], &file, Stdio::null());
+    let admin = free();
+    let mut route = start(&["route", "--admin", &admin.to_string()], &file, Stdio::null());
+    let metric = |name: &str| {
+        let answer = http::get(admin, "/metrics").unwrap();
+        let line = answer.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap_or_else(|| panic!("no {name}")).trim().to_owned()
+    };
     let mut log = BufReader::new(route.0.stderr.take().unwrap()).lines();
     until(&mut log, &["no sink is configured"]);
 
@@ -57,10 +63,26 @@ fn a_running_route_takes_over_what_is_right_and_keeps_what_it_had_on_a_mistake()
     write(&sinks.replace("sink: assessment", "sink: asessment"));
     let refused = ["SETTINGS_REFUSED", "there is no sink", "did you mean"];
     assert!(until(&mut log, &refused).contains("hirewire.yaml:7"), "it names the line");
+    assert_eq!(metric("hirewire_route_settings_refused"), "1");
     let hangup = Command::new("kill").arg("-HUP").arg(route.0.id().to_string()).status().unwrap();
     assert!(hangup.success());
     until(&mut log, &["SIGHUP"]);
     until(&mut log, &refused);
     write(&format!("# as before\n{sinks}"));
     until(&mut log, &["what is in use already"]);
+    assert_eq!(metric("hirewire_route_settings_refused"), "0");
+    drop(route);
+
+    // A process for a part of the sinks: of the others not even the secrets need be there.
+    let payroll = "payroll: {http: {url: 'https://pay.example.com', auth: {bearer: {file: not-there}}}}";
+    write(&sinks.replace("sinks: {", &format!("sinks: {{{payroll}, ")));
+    let admin = free();
+    let arguments = ["route", "--sinks", "assessment", "--admin", &admin.to_string()];
+    let mut part = start(&arguments, &file, Stdio::null());
+    let mut log = BufReader::new(part.0.stderr.take().unwrap()).lines();
+    until(&mut log, &["assigned", "hirewire-route.assessment"]);
+    let metrics = http::get(admin, "/metrics").unwrap();
+    assert!(metrics.contains("sink=\"assessment\"") && !metrics.contains("sink=\"payroll\""), "{metrics}");
+    write("");
+    until(&mut log, &["SETTINGS_REFUSED", "--sinks", "there is no sink", "assessment"]);
 }

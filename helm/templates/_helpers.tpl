@@ -55,16 +55,46 @@ embedded
 {{- else -}}
 {{- $roles := list -}}
 {{- range $role := list "webhook" "poll" "normalize" "route" "registry" -}}
-{{- if (index $.Values $role).enabled }}{{ $roles = append $roles $role }}{{ end -}}
+{{- if (index $.Values $role).enabled }}{{ $roles = concat $roles (eq $role "route" | ternary (include "hirewire.routes" $ | splitList ",") (list $role)) }}{{ end -}}
 {{- end -}}
 {{- if not $roles }}{{ fail "webhook.enabled, poll.enabled, normalize.enabled, route.enabled: none is true; there is nothing to run" }}{{ end -}}
 {{- join "," $roles -}}
 {{- end -}}
 {{- end }}
 
+{{/* Roles that deliver, with commas between them: `route`, or `route-NAME` of each group of sinks. */}}
+{{- define "hirewire.routes" -}}
+{{- $roles := list -}}
+{{- range $name, $_ := .Values.route.groups }}{{ $roles = append $roles (printf "route-%s" $name) }}{{ end -}}
+{{- $roles | default (list "route") | join "," -}}
+{{- end }}
+
+{{/* What a role does: that of a group of sinks is `route`. */}}
+{{- define "hirewire.does" -}}
+{{- if hasPrefix "route-" .role }}route{{ else }}{{ .role }}{{ end -}}
+{{- end }}
+
+{{/* Where the values of a role stand, for messages. */}}
+{{- define "hirewire.key" -}}
+{{- if hasPrefix "route-" .role }}route.groups.{{ trimPrefix "route-" .role }}{{ else }}{{ .role }}{{ end -}}
+{{- end }}
+
 {{/* The settings of a role, those of `defaults` below them, as YAML. */}}
 {{- define "hirewire.settings" -}}
-{{- toYaml (mergeOverwrite (deepCopy .root.Values.defaults) (deepCopy (index .root.Values .role))) -}}
+{{- $does := include "hirewire.does" . -}}
+{{- $settings := mergeOverwrite (deepCopy .root.Values.defaults) (omit (deepCopy (index .root.Values $does)) "groups") -}}
+{{- if ne $does .role }}{{ $settings = mergeOverwrite $settings (omit (deepCopy (index .root.Values.route.groups (trimPrefix "route-" .role))) "sinks") }}{{ end -}}
+{{- toYaml $settings -}}
+{{- end }}
+
+{{/* Sinks of `config` that a role delivers to, as JSON: all, or those of its group. */}}
+{{- define "hirewire.sinks" -}}
+{{- $sinks := default (dict) .root.Values.config.sinks -}}
+{{- if hasPrefix "route-" .role -}}
+{{- $names := (index .root.Values.route.groups (trimPrefix "route-" .role)).sinks -}}
+{{- range $name := keys $sinks }}{{ if not (has $name $names) }}{{ $sinks = omit $sinks $name }}{{ end }}{{ end -}}
+{{- end -}}
+{{- toJson $sinks -}}
 {{- end }}
 
 {{/* What the binary is told in a role. */}}
@@ -76,6 +106,8 @@ embedded
 [registry, --listen, {{ printf "%s:%v" .root.Values.listenAddress .root.Values.ports.registry | quote }}, --data, /var/lib/hirewire, --admin, {{ printf "%s:%v" .root.Values.listenAddress .root.Values.ports.admin | quote }}]
 {{- else if has .role (list "webhook" "poll") -}}
 [ingest, --role, {{ .role }}, --config, {{ $file }}]
+{{- else if hasPrefix "route-" .role -}}
+[route, --config, {{ $file }}, --sinks, {{ (index .root.Values.route.groups (trimPrefix "route-" .role)).sinks | join "," | quote }}]
 {{- else -}}
 [{{ .role }}, --config, {{ $file }}]
 {{- end -}}
@@ -83,7 +115,7 @@ embedded
 
 {{/* Whether pods of a role are a StatefulSet: those that have a claim each. */}}
 {{- define "hirewire.stateful" -}}
-{{- $state := (index .root.Values .role).state -}}
+{{- $state := (include "hirewire.settings" . | fromYaml).state -}}
 {{- if or (eq .role "embedded") (and $state (eq $state.type "persistent")) }}true{{ end -}}
 {{- end }}
 
@@ -116,11 +148,11 @@ embedded
 {{- $drain := "10s" -}}
 {{- if has .role (list "webhook" "embedded") }}{{ $drain = dig "ingest" "drain_timeout" "10s" $config }}{{ end -}}
 {{- if eq .role "normalize" }}{{ $drain = dig "normalize" "drain_deadline" "10s" $config }}{{ end -}}
-{{- if eq .role "route" }}{{ $drain = dig "route" "drain" "5s" $config }}{{ end -}}
+{{- if eq (include "hirewire.does" .) "route" }}{{ $drain = dig "route" "drain" "5s" $config }}{{ end -}}
 {{- $wanted := add (int $settings.preStopSeconds) (max 30 (add 10 (include "hirewire.seconds" $drain | int))) -}}
 {{- $given := int $settings.terminationGracePeriodSeconds -}}
 {{- if and $given (lt $given (int $wanted)) -}}
-{{- fail (printf "%s.terminationGracePeriodSeconds: %d s is less than the %d s that a drain may take (preStopSeconds, the drain setting of config, and a reserve)" .role $given $wanted) -}}
+{{- fail (printf "%s.terminationGracePeriodSeconds: %d s is less than the %d s that a drain may take (preStopSeconds, the drain setting of config, and a reserve)" (include "hirewire.key" .) $given $wanted) -}}
 {{- end -}}
 {{- $given | default $wanted -}}
 {{- end }}

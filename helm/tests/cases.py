@@ -1,10 +1,12 @@
 """Values and what they must lead to. VARIANTS: (name, presets, values, look at the objects). REFUSED: (presets, values, key that the message names)."""
 import json
+import re
 
 SMALL, KAFKA, PRODUCTION = ["values-small.yaml"], ["values-kafka.yaml"], ["values-production.yaml"]
 LABEL = "app.kubernetes.io/component"
 
 STRIMZI = {"strimzi": {"enabled": True, "cluster": "main"}}
+GROUPS = {"route": {"groups": {"pay": {"sinks": ["payroll", "onboarding"], "replicas": 3, "resources": {"limits": {"memory": "2Gi"}}}, "rest": {"sinks": ["analytics"]}}}}
 
 
 def kinds(found):
@@ -137,6 +139,29 @@ VARIANTS = [
         ["prod.hirewire-route.analytics", "prod.hirewire-route.onboarding", "prod.hirewire-route.payroll"])),
     ("KEDA for a StatefulSet", PRODUCTION, {"route": {"keda": {"enabled": True}, "state": {"type": "persistent"}}}, lambda f: equal(
         one(f, "ScaledObject", "rel-hirewire-route")["spec"]["scaleTargetRef"]["kind"], "StatefulSet")),
+    ("a workload for each group of sinks", PRODUCTION, GROUPS, all_of(
+        lambda f: equal(sorted(e["metadata"]["name"] for e in f if e["kind"] == "Deployment" and "route" in e["metadata"]["name"]), ["rel-hirewire-route-pay", "rel-hirewire-route-rest"]),
+        lambda f: equal(container(f, "route-pay")["args"], ["route", "--config", "/etc/hirewire/hirewire.yaml", "--sinks", "payroll,onboarding"]),
+        lambda f: equal(one(f, "Deployment", "rel-hirewire-route-pay")["spec"]["replicas"], 3),
+        lambda f: equal(container(f, "route-pay")["resources"]["limits"]["memory"], "2Gi"),
+        lambda f: equal(one(f, "Deployment", "rel-hirewire-route-rest")["spec"]["selector"]["matchLabels"][LABEL], "route-rest"),
+        # What only another group's sinks need, a group does not get.
+        lambda f: contains(str(pod(f, "route-pay")["volumes"]), "'payroll'"),
+        lambda f: lacks(str(pod(f, "route-rest")["volumes"]), "'payroll'"),
+        lambda f: equal([e["metadata"]["name"] for e in f if e["kind"] == "NetworkPolicy" and "route" in e["metadata"]["name"]], ["rel-hirewire-route-pay", "rel-hirewire-route-rest"]),
+        lambda f: lacks(str(one(f, "NetworkPolicy", "rel-hirewire-route-rest")["spec"]["egress"][2]["ports"]), "443"),
+        lambda f: equal(sorted(e["metadata"]["name"] for e in f if e["kind"] == "PodDisruptionBudget" and "route" in e["metadata"]["name"]), ["rel-hirewire-route-pay", "rel-hirewire-route-rest"]))),
+    ("KEDA for a group of sinks: a trigger for each of its own", PRODUCTION, {"route": {"groups": {
+        "pay": {**GROUPS["route"]["groups"]["pay"], "keda": {"enabled": True}}, "rest": GROUPS["route"]["groups"]["rest"]}}}, all_of(
+        lambda f: equal([t["metadata"]["consumerGroup"] for t in one(f, "ScaledObject", "rel-hirewire-route-pay")["spec"]["triggers"]],
+                        ["prod.hirewire-route.onboarding", "prod.hirewire-route.payroll"]),
+        lambda f: equal(len([e for e in f if e["kind"] == "ScaledObject"]), 1))),
+    ("Strimzi: a group of sinks may no more than it needs", KAFKA, {**STRIMZI, "config": {"sinks": {"moves": {"system": "stream", "kafka": {"topic": "hr.moves"}}}},
+        "route": {"groups": {"a": {"sinks": ["moves"]}, "b": {"sinks": ["onboarding"]}}}}, lambda f: equal(
+        sorted(a["resource"]["name"] for a in one(f, "KafkaUser", "rel-hirewire-route-b")["spec"]["authorization"]["acls"] if re.search("dlq.route|hr.moves|hirewire-route", a["resource"]["name"])
+               and a["resource"]["type"] != "transactionalId"), ["test.ats.dlq.route.onboarding.v1", "test.hirewire-route.onboarding"])),
+    ("a file's sink in a group of its own", KAFKA, {"config": {"sinks": {"lines": {"system": "stream", "file": {"path": "/var/lib/hirewire/lines"}}}},
+        "route": {"groups": {"files": {"sinks": ["lines"], "replicas": 1, "state": {"type": "persistent"}}, "rest": {"sinks": ["onboarding"]}}}}, lambda f: one(f, "StatefulSet", "rel-hirewire-route-files")),
     ("Ingress", SMALL, {"ingress": {"enabled": True, "className": "nginx", "hosts": ["a.example.com"], "tlsSecret": "cert",
                                     "bodyLimitAnnotation": "nginx.ingress.kubernetes.io/proxy-body-size"}}, all_of(
         lambda f: equal(one(f, "Ingress", "rel-hirewire-webhook")["metadata"]["annotations"], {"nginx.ingress.kubernetes.io/proxy-body-size": "10485760"}),
@@ -325,6 +350,15 @@ REFUSED = [
     (KAFKA, {"normalize": {"keda": {"enabled": True, "maxReplicas": 7}}}, "normalize.keda.maxReplicas"),
     (KAFKA, {"route": {"keda": {"enabled": True, "minReplicas": 9}}}, "route.keda.minReplicas"),
     (KAFKA, {"webhook": {"autoscaling": {"enabled": True, "minReplicas": 9}}}, "webhook.autoscaling.minReplicas"),
+    ([], {"route": {"groups": {"a": {"replicas": 1}}}}, "sinks"),
+    ([], {"route": {"groups": {"a": {"sinks": ["x"], "replcas": 1}}}}, "replcas"),
+    ([], {"route": {"groups": {"A_b": {"sinks": ["x"]}}}}, "A_b"),
+    (SMALL, {"route": {"groups": {"a": {"sinks": ["analytics"]}}}}, "route.groups.a"),
+    (PRODUCTION, {"route": {"groups": {"a": {"sinks": ["payroll", "nobody"]}}}}, 'there is no sink "nobody"'),
+    (PRODUCTION, {"route": {"groups": {"a": {"sinks": ["payroll"]}, "b": {"sinks": ["payroll", "onboarding", "analytics"]}}}}, "route.groups.b.sinks"),
+    (PRODUCTION, {"route": {"groups": {"a": {"sinks": ["payroll", "onboarding"]}}}}, 'no group has the sink "analytics"'),
+    (PRODUCTION, {"route": {"groups": {"pay": {"sinks": ["payroll", "onboarding", "analytics"], "keda": {"enabled": True, "maxReplicas": 99}}}}}, "route.groups.pay.keda.maxReplicas"),
+    (PRODUCTION, {"route": {"groups": {"pay": {"sinks": ["payroll", "onboarding", "analytics"], "terminationGracePeriodSeconds": 10}}}}, "route.groups.pay.terminationGracePeriodSeconds"),
     (KAFKA, {"webhook": {"terminationGracePeriodSeconds": 10}}, "webhook.terminationGracePeriodSeconds"),
     (SMALL, {"ingress": {"enabled": True}}, "ingress.hosts"),
     (SMALL, {"gateway": {"enabled": True}}, "gateway.parentRefs"),

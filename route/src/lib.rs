@@ -36,7 +36,7 @@ mod write_back;
 pub use metrics::Metrics;
 pub use probe::{Probed, Unwell, probe};
 pub use service::{Deps, Error, Reload, run};
-pub use settings::Settings;
+pub use settings::{Settings, UnknownSink};
 
 #[cfg(test)]
 mod tests;

@@ -124,6 +124,14 @@ pub(crate) struct RouteSettings {
     pub(crate) on_refusal: OnRefusal,
 }
 
+/// A name that none of the configured sinks has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no sink \"{name}\": {hint}")]
+pub struct UnknownSink {
+    name: String,
+    hint: String,
+}
+
 /// From when on a route acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum From {
@@ -134,11 +142,12 @@ pub(crate) enum From {
 }
 
 impl Settings {
-    /// Reads the three top-level keys; all of them may be absent.
+    /// Reads the three top-level keys; all of them may be absent. `needed`: the sinks whose secrets must be there; `None`: all.
     pub fn read(
         sinks: Option<&Node>,
         routes: Option<&Node>,
         route: Option<&Node>,
+        needed: Option<&[String]>,
         problems: &mut Problems,
     ) -> Option<Self> {
         let before = problems.len();
@@ -158,7 +167,9 @@ impl Settings {
         if let Some(mut map) = sinks.and_then(|node| node.map(problems)) {
             for (key, name, value) in map.entries() {
                 check_name(key, name, problems);
-                read.insert(name.to_owned(), read_sink(name, value, &systems, problems));
+                let is_needed = needed.is_none_or(|needed| needed.iter().any(|one| one == name));
+                let sink = problems.needed_if(is_needed, |problems| read_sink(name, value, &systems, problems));
+                read.insert(name.to_owned(), sink);
             }
         }
         for (name, sink) in &read {
@@ -174,6 +185,20 @@ impl Settings {
         }
         let sinks = read.into_values().collect::<Option<Vec<_>>>()?;
         (problems.len() == before).then_some(Self { sinks, drain: general.drain })
+    }
+
+    /// Those sinks alone, and their routes.
+    ///
+    /// # Errors
+    /// When one of the names is not a sink's.
+    pub fn only(mut self, names: &[String]) -> Result<Self, UnknownSink> {
+        let is_known = |name: &&String| self.sinks.iter().any(|sink| *sink.name == ***name);
+        if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
+            let known = self.sinks.iter().map(|sink| &*sink.name);
+            return Err(UnknownSink { name: unknown.clone(), hint: did_you_mean(unknown, known) });
+        }
+        self.sinks.retain(|sink| names.iter().any(|name| **name == *sink.name));
+        Ok(self)
     }
 
     /// What `sinks` and `route` are read from beside the configuration itself: the folder of systems, and certificates.
@@ -339,7 +364,7 @@ mod tests {
     fn read(text: &str) -> Result<Settings, Problems> {
         let root = hirewire_yaml::parse("hirewire.yaml", text)?;
         let mut problems = Problems::new();
-        let settings = Settings::read(root.peek("sinks"), root.peek("routes"), root.peek("route"), &mut problems);
+        let settings = Settings::read(root.peek("sinks"), root.peek("routes"), root.peek("route"), None, &mut problems);
         problems.into_result(settings)
     }
 
@@ -392,6 +417,17 @@ routes:
         }
         assert_eq!(onboarding.routes[0].on_refusal, OnRefusal::Hold);
         assert_eq!((analytics.limits.concurrency, analytics.routes[0].on_refusal), (1_024, OnRefusal::Skip));
+    }
+
+    #[test]
+    fn a_process_may_have_a_part_of_the_sinks() {
+        let text = "sinks:\n  a: {system: analytics, sqlite: {path: a}}\n  b: {system: analytics, sqlite: {path: b}}\n";
+        let only = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            read(text).unwrap().only(&names).map(|settings| settings.sink_names()).map_err(|error| error.to_string())
+        };
+        assert_eq!(only(&["b"]), Ok(vec!["b".to_owned()]));
+        assert_eq!(only(&["b", "zzzzzz"]), Err("there is no sink \"zzzzzz\": known: a, b".to_owned()));
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub(crate) struct RouteArguments {
     command: Option<RouteCommand>,
     #[command(flatten)]
     service: ServiceArguments,
+    /// Delivers to these sinks of the configuration alone; other processes deliver to the others.
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    sinks: Vec<String>,
 }
 
 #[derive(Subcommand)]
@@ -50,7 +53,7 @@ impl RouteArguments {
 
     pub(crate) async fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
         match self.command {
-            None => self.service.route(vendors).await,
+            None => self.service.route(&self.sinks, vendors).await,
             Some(RouteCommand::Test(arguments)) => arguments.run(vendors),
             Some(RouteCommand::Explain(arguments)) => arguments.run(vendors).await,
         }

@@ -66,9 +66,10 @@ impl ServiceArguments {
         until_stopped(stack).await
     }
 
-    pub(crate) async fn route(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
-        let watch = reload::Watch::begin(&self.config);
-        let config = self.config.read(vendors, Secrets { route: true, ..Secrets::NONE })?;
+    /// `sinks`: those of this process; none: all.
+    pub(crate) async fn route(self, sinks: &[String], vendors: &Vendors) -> anyhow::Result<ExitCode> {
+        let watch = reload::Watch::begin(&self.config, sinks);
+        let config = watch.read(vendors)?;
         let mut stack = Stack::until_signal()?;
         stack.admin(self.admin.unwrap_or(config.admin_listen), &config.data_dir).await?;
         stack.traces(&config)?;

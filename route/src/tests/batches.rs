@@ -159,7 +159,7 @@ fn mistakes_of_batches_are_refused_with_their_lines() {
         let text = format!("one:\n  system: {system}\n  http:\n    url: https://x.example\n    batch: {batch}\n");
         let root = hirewire_yaml::parse("hirewire.yaml", &text).unwrap();
         let mut problems = hirewire_yaml::Problems::new();
-        let read = crate::Settings::read(Some(&root), None, None, &mut problems);
+        let read = crate::Settings::read(Some(&root), None, None, None, &mut problems);
         problems.into_result(read).map(drop).map_err(|problems| problems.to_string())
     };
     assert_eq!(settings("{requests: 100, linger: 20ms, bytes: 100000}", "assessment"), Ok(()));

@@ -141,7 +141,7 @@ impl Ground {
     pub(super) fn read(config: &str) -> Result<Settings, String> {
         let root = hirewire_yaml::parse("hirewire.yaml", config).unwrap();
         let mut problems = hirewire_yaml::Problems::new();
-        let settings = Settings::read(root.peek("sinks"), root.peek("routes"), root.peek("route"), &mut problems);
+        let settings = Settings::read(root.peek("sinks"), root.peek("routes"), root.peek("route"), None, &mut problems);
         problems.into_result(settings).map_err(|problems| problems.to_string())
     }
 
