@@ -1,6 +1,7 @@
 //! Answers that say more than their status, of a made-up directory of people.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
@@ -9,7 +10,7 @@ use super::support::{Answer, Context, Options, Receiver, Running, arrival, chang
 use super::walk::OFTEN;
 use crate::deliver::outcome::HoldReason;
 use crate::source::{Slot, SourceEvent};
-use crate::system::{System, Systems};
+use crate::system::{System, Systems, carried};
 
 const DIRECTORY: &str = r#"
 system: directory
@@ -117,6 +118,37 @@ async fn an_answer_200_that_says_no_is_no_delivery() {
     );
     assert_eq!((sent.line.as_str(), &sent.body["domain"]), ("POST /in/people", &json!("example.com")));
     running.end().await;
+}
+
+/// Whether the status decides or the body: the sender does not wait for its end, nor hold what comes.
+#[tokio::test]
+async fn of_an_answer_without_an_end_no_more_is_read_than_the_bound() {
+    // The bound of tests is 64 KiB; the rest is what the sockets between the two may hold.
+    const READ: usize = 4 << 20;
+    let context = context();
+    context.put_application("a");
+    let mut answers = vec![Answer::Endless].into_iter();
+    let by_body =
+        Receiver::start(move |_| answers.next().unwrap_or(Answer::Says(200, r#"{"ok": true, "id": 7}"#))).await;
+    let by_status = Receiver::start(|_| Answer::Endless).await;
+    let patient = || Options { timeout: Duration::from_secs(60), ..Options::default() };
+    let rules = running(&by_body, &context, patient());
+    let none = run(&carried("assessment"), &by_status, &context, patient());
+    none.assign(&[0]);
+    rules.record(arrival(0, 0, "a", &change("a", 1, "HIRE")));
+    none.record(arrival(0, 0, "a", &change("a", 1, "STAGE")));
+    until("both delivered", || rules.commits.head(0) == 1 && none.commits.head(0) == 1).await;
+    assert_eq!(
+        (by_body.all().len(), by_status.all().len()),
+        (2, 1),
+        "what is too long says nothing; a status says all"
+    );
+    for (what, receiver) in [("by its body", &by_body), ("by its status", &by_status)] {
+        let poured = receiver.poured.load(Ordering::Relaxed);
+        assert!(poured < READ, "{what}: {poured} bytes were taken");
+    }
+    rules.end().await;
+    none.end().await;
 }
 
 #[tokio::test]

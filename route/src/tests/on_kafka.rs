@@ -139,8 +139,8 @@ async fn what_happens_from_now_on_reaches_every_sink_once_and_in_order() {
     assert_eq!(ground.read_all(&ground.names.internal("route")).len(), 3);
 }
 
-/// One receiver refuses connections, then takes them and says nothing: the others get everything meanwhile, and it
-/// gets everything, in order and once, after it has come back.
+/// One receiver refuses connections, so that its gate shuts, then takes them and says nothing: the others get everything
+/// meanwhile, through gates of their own, and it gets everything, in order and once, after it has come back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_receiver_harms_no_other_and_catches_up_in_order() {
     const ROUND: usize = 12;
@@ -153,7 +153,7 @@ async fn a_dead_receiver_harms_no_other_and_catches_up_in_order() {
     // The dead one is asked often, so that the test is short; no record is given up.
     let config = config
         .replace("/payroll', allow", "/payroll', timeout: 2s, allow")
-        .replace("retry: {first: 10ms}", "retry: {first: 10ms, longest: 300ms}");
+        .replace("retry: {first: 10ms}", "retry: {first: 10ms, longest: 300ms}, breaker: {failures: 3, probe: 100ms}");
     let service = ground.start(&config, &ground.folder.path().join("data")).await;
     ground.put(Entity::Job, JOB, JOB, json!({"name": "Engineer"})).await;
     let round = async |numbers: std::ops::Range<usize>| {
@@ -179,6 +179,9 @@ async fn a_dead_receiver_harms_no_other_and_catches_up_in_order() {
     round(0..ROUND).await;
     others_have_all_of(ROUND).await;
     assert!(dead.all().is_empty(), "it refuses every connection");
+    let shut = |sink| service.counter("hirewire_route_breaker_open", sink) == 1;
+    until("its gate to shut", || shut("payroll")).await;
+    assert!(!shut("onboarding") && !shut("assessment") && !shut("analytics"));
 
     dead.answer(|_| Answer::Silence);
     dead.listen(socket.listen(1024).unwrap());

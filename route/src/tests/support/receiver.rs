@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     pub(crate) seen: Arc<Mutex<Vec<Received>>>,
     pub(crate) connections: Arc<Mutex<usize>>,
+    /// The bytes of answers without an end that could be written.
+    pub(crate) poured: Arc<AtomicUsize>,
     script: Arc<Mutex<Script>>,
 }
 
@@ -80,7 +83,7 @@ impl Receiver {
     fn at(address: SocketAddr, script: impl FnMut(&Value) -> Answer + Send + 'static) -> Self {
         let script: Script = Box::new(script);
         let script = Arc::new(Mutex::new(script));
-        Self { address, seen: Arc::default(), connections: Arc::default(), script }
+        Self { address, seen: Arc::default(), connections: Arc::default(), poured: Arc::default(), script }
     }
 
     pub(crate) fn listen(&self, listener: TcpListener) {
@@ -151,6 +154,7 @@ impl Receiver {
                 _ => continue,
             };
             while stream.write_all(&piece).await.is_ok() {
+                self.poured.fetch_add(piece.len(), Ordering::Relaxed);
                 tokio::time::sleep(pause).await;
             }
             return;
