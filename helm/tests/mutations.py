@@ -21,7 +21,7 @@ MUTATIONS = [
     (POD, "  enableServiceLinks: false\n", "", "gets other services as variables"),
     (POD, ", defaultMode: 0440", "", "others may read"),
     ("templates/_config.tpl", '(list "embedded" "check")', '(list "embedded" "check" "normalize")', "rel-hirewire-normalize: gets the secrets"),
-    ("templates/_config.tpl", 'if eq .role "route"', 'if has .role (list "webhook" "route")', "rel-hirewire-webhook: gets the secrets"),
+    ("templates/_config.tpl", 'if eq (include "hirewire.does" .) "route"', 'if has .role (list "webhook" "route")', "rel-hirewire-webhook: gets the secrets"),
     (POD, "emptyDir: {sizeLimit: 64Mi}", "emptyDir: {}", "has no limit"),
     (POD, "emptyDir: {sizeLimit: {{ $state.size }}}", "emptyDir: {}", "has no limit"),
     ("templates/_helpers.tpl", ":{{ .tag | default $.Chart.AppVersion }}", ":latest", "an image without a version"),

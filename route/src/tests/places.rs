@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::support::{Answer, Options, Receiver, arrival, change, context, retry, run, slot, until};
+use super::support::{Answer, Options, Receiver, Running, arrival, change, context, retry, run, slot, until};
 use crate::deliver::Limits;
 use crate::deliver::backoff::Retry;
 use crate::deliver::gate::Probes;
@@ -91,6 +91,39 @@ async fn what_waits_for_its_context_keeps_no_place_from_others() {
     until("all delivered", || running.commits.head(0) == 6).await;
     assert_eq!(receiver.taken().len(), 6);
     running.end().await;
+}
+
+/// Two sinks of one process: what shuts the gate of one, and takes all its places, is nothing to the other.
+#[tokio::test]
+async fn a_held_sink_holds_no_other() {
+    let (refusing, taking) =
+        (Receiver::start(|_| Answer::Status(401)).await, Receiver::start(|_| Answer::Status(200)).await);
+    let context = context();
+    context.put_common();
+    let sink = |receiver| {
+        let running =
+            run(&carried("assessment"), receiver, &context, Options { limits: at_most(2), ..Options::default() });
+        running.assign(&[0]);
+        running
+    };
+    let feed = |running: &Running, offsets: std::ops::Range<i64>| {
+        for offset in offsets {
+            let application = format!("k{offset}");
+            context.put_application(&application);
+            running.record(arrival(0, offset, &application, &change(&application, 1, "STAGE")));
+        }
+    };
+    let (held, other) = (sink(&refusing), sink(&taking));
+    feed(&held, 0..10);
+    until("held", || held.deliverer.gate.held().is_some()).await;
+    feed(&other, 0..10);
+    until("all of the other", || other.commits.head(0) == 10).await;
+    assert_eq!((held.commits.head(0), other.deliverer.gate.held()), (0, None));
+    refusing.answer(|_| Answer::Status(200));
+    held.deliverer.gate.open();
+    until("all of the one that was held", || held.commits.head(0) == 10).await;
+    held.end().await;
+    other.end().await;
 }
 
 /// Whoever gathers before he commits (Parquet) would wait for more that cannot come.
