@@ -1,12 +1,15 @@
-//! How long mapping takes beside one validating scan of the same bytes, and how often it allocates, over varied payloads.
+//! How long mapping takes beside one validating scan of the same bytes and beside what a person writes by hand (`typed`),
+//! and how often it allocates, over varied payloads.
 //!
 //! `cargo run --release -p hirewire-mapping --example speed -- MAPPING PAYLOADS [--key KEY] [--events N] [--passes N]`
 //!
 //! PAYLOADS is a file or a folder of JSON files, or a `.jsonl` file with a payload a line. KEY is the member that names
 //! the event (`action`). Each payload is repeated with other digits, letters and escapes until there are N. Floors and
 //! plan take turns in every pass, on one thread, timed by what the thread got of the processor where the system tells it.
-//! `--only plan` (or `scan`, `serde`) with few passes is for a profiler that counts instructions.
+//! `--only plan` (or `typed`, `scan`, `serde`) with few passes is for a profiler that counts instructions.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::string_slice)]
+
+mod typed;
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -88,8 +91,10 @@ fn main() {
         mean(facts)
     );
     let chosen = |name: &str| settings.only.as_deref().is_none_or(|only| only == name);
-    let mut times: [Vec<f64>; 3] = Default::default();
-    let mut allocations = 0;
+    let mut times: [Vec<f64>; 4] = Default::default();
+    let (mut allocations, mut by_hand, mut out) = (0, 0, Vec::new());
+    // It knows one event.
+    let typed = payloads.iter().all(|payload| payload.event == typed::EVENT);
     for _ in 0..settings.passes {
         if chosen("serde") {
             times[0].push(pass(&payloads, |payload| {
@@ -105,8 +110,14 @@ fn main() {
             let change = region.change();
             allocations += change.allocations + change.reallocations;
         }
+        if typed && chosen("typed") {
+            let region = Region::new(ALLOCATOR);
+            times[3].push(pass(&payloads, |payload| typed::map(&payload.body, &mut out)));
+            let change = region.change();
+            by_hand += change.allocations + change.reallocations;
+        }
     }
-    let [serde, scan, mapping] = times.map(|mut times| {
+    let [serde, scan, mapping, typed] = times.map(|mut times| {
         times.sort_by(f64::total_cmp);
         [0.5, 0.1, 0.9].map(|part| times.get((times.len() as f64 * part) as usize).copied().unwrap_or(f64::NAN))
     });
@@ -116,8 +127,11 @@ fn main() {
     show("floor: serde_json, nothing kept", serde);
     show("floor: own scan, nothing kept", scan);
     show("plan", mapping);
+    show("typed by hand, lossy", typed);
     println!("plan / floor: {:.2} (serde_json), {:.2} (own scan)", mapping[0] / serde[0], mapping[0] / scan[0]);
-    println!("allocations per event: {:.4}", allocations as f64 / (settings.passes * count) as f64);
+    println!("plan / typed by hand: {:.2}", mapping[0] / typed[0]);
+    let each = |allocations: usize| allocations as f64 / (settings.passes * count) as f64;
+    println!("allocations per event: {:.4}, typed by hand {:.1}", each(allocations), each(by_hand));
 }
 
 impl Payload {
