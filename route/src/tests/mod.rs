@@ -21,6 +21,7 @@ mod process;
 mod receivers;
 mod reloads;
 mod said;
+mod signatures;
 mod steps;
 mod stops;
 pub(crate) mod support;
