@@ -337,4 +337,40 @@ pub(crate) mod tests {
         assert!(released.await.is_err(), "given back when it was written");
         assert_eq!((*written.lock().unwrap(), committed.lock().unwrap().last()), (7, Some(&7)));
     }
+
+    /// It would gather for ever.
+    struct Gathering(Arc<std::sync::Mutex<usize>>);
+
+    impl Folder for Gathering {
+        fn is_due(&self, _: &Pending) -> bool {
+            false
+        }
+
+        fn write(&mut self, pending: &Pending) -> io::Result<()> {
+            *self.0.lock().unwrap() += pending.staged.len();
+            Ok(())
+        }
+
+        fn tend(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_full_partition_waits_for_is_written_though_more_would_be_gathered() {
+        let metrics = crate::Metrics::register(&prometheus::Registry::new()).unwrap().sink("files");
+        let written = Arc::new(std::sync::Mutex::new(0));
+        let transport =
+            FolderTransport::start(Gathering(Arc::clone(&written)), |_| true, "files".into(), metrics).unwrap();
+        let committed = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let heard = Arc::clone(&committed);
+        let commits = transport.commits(move |_, next| heard.lock().unwrap().push(next));
+        let slot = Slot { topic: "t".into(), partition: 0 };
+        commits.commit(&slot, Head { next_offset: 3, records: 3, staged: moves(0..3) });
+        tokio::time::sleep(TICK * 2).await;
+        assert_eq!(*written.lock().unwrap(), 0, "it gathers");
+        commits.press();
+        crate::tests::support::until("the commit", || committed.lock().unwrap().last() == Some(&3)).await;
+        assert_eq!(*written.lock().unwrap(), 3);
+    }
 }
