@@ -62,7 +62,10 @@ impl Credentials {
             Auth::Oauth2ClientCredentials(auth) => ClientSecrets::read(map, auth, problems).map(Self::Client),
             Auth::Oauth2RefreshToken(auth) => RefreshSecrets::read(map, auth, problems).map(Self::Refresh),
             Auth::SessionLogin(_) => SessionSecrets::read(map, problems).map(Self::Session),
-            Auth::UsernameToken => {
+            Auth::UsernameToken { or: Some(auth) } if map.get("refresh_token").is_some() => {
+                RefreshSecrets::read(map, auth, problems).map(Self::Refresh)
+            }
+            Auth::UsernameToken { .. } => {
                 let (name, password) = (secret(map, "username", problems), secret(map, "password", problems));
                 Some(Self::User { name: name?, password: password? })
             }
@@ -90,7 +93,15 @@ impl RefreshSecrets {
         let client_id = secret(map, "client_id", problems);
         let client_secret = secret(map, "client_secret", problems);
         let refresh_token = secret(map, "refresh_token", problems);
-        let token_url = map.get("token_url").map_or(Some(auth.token_url.clone()), |node| url(node, problems));
+        let token_url = match map.get("token_url") {
+            Some(node) => url(node, problems),
+            None if auth.per_customer => {
+                let hint = format!("this vendor has one for each customer, as {}", auth.token_url);
+                problems.add(map.node(), "`token_url` is missing beside `refresh_token`", hint);
+                None
+            }
+            None => Some(auth.token_url.clone()),
+        };
         Some(Self {
             client_id: client_id?,
             client_secret: client_secret?,

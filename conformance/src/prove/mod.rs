@@ -316,7 +316,7 @@ fn lists(manifest: &Manifest) -> impl Iterator<Item = &Stream> {
 fn credentials(api: &Api, origin: &str) -> Credentials {
     match &api.auth {
         Auth::BasicApiKey { .. } | Auth::ApiKeyHeader { .. } => Credentials::ApiKey(Secret::from_value(KEY)),
-        Auth::UsernameToken => {
+        Auth::UsernameToken { .. } => {
             Credentials::User { name: Secret::from_value(CLIENT), password: Secret::from_value(KEY) }
         }
         Auth::Oauth2ClientCredentials(auth) => Credentials::Client(ClientSecrets {

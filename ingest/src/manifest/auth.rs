@@ -21,7 +21,10 @@ pub enum Auth {
         before: String,
     },
     /// User and password: in the envelope of a request by SOAP (WS-Security's UsernameToken), by HTTP Basic for others.
-    UsernameToken,
+    UsernameToken {
+        /// In their place, where a connection has a refresh token.
+        or: Option<RefreshToken>,
+    },
 }
 
 /// RFC 6749 section 4.4.
@@ -37,6 +40,8 @@ pub struct ClientCredentials {
 #[derive(Debug)]
 pub struct RefreshToken {
     pub token_url: String,
+    /// Each customer has a URL of its own, which a connection must name: `token_url` is what such a one looks like.
+    pub(crate) per_customer: bool,
     pub(crate) rules: TokenRules,
 }
 
@@ -126,8 +131,9 @@ impl Auth {
         }
         let mut map = value.map(problems)?;
         if kind == "username_token" {
+            let or = map.get("or_refresh_token").map(|node| RefreshToken::of_a_customer(node, problems));
             map.finish(problems);
-            return Some(Self::UsernameToken);
+            return optional(or).map(|or| Self::UsernameToken { or });
         }
         if kind == "basic_api_key" {
             let password = map.get("password").map(|node| node.name(problems).map(str::to_owned));
@@ -144,7 +150,8 @@ impl Auth {
         let rules = TokenRules::read(&mut map, problems);
         if kind == "oauth2_refresh_token" {
             map.finish(problems);
-            return Some(Self::Oauth2RefreshToken(RefreshToken { token_url: token_url?, rules: rules? }));
+            let (token_url, per_customer) = (token_url?, false);
+            return Some(Self::Oauth2RefreshToken(RefreshToken { token_url, per_customer, rules: rules? }));
         }
         let act_as = map.get("act_as").and_then(|node| node.text(problems)).map(str::to_owned);
         map.finish(problems);
@@ -159,8 +166,18 @@ impl Auth {
             Self::Oauth2ClientCredentials(_)
             | Self::Oauth2RefreshToken(_)
             | Self::BasicApiKey { .. }
-            | Self::UsernameToken => None,
+            | Self::UsernameToken { .. } => None,
         }
+    }
+}
+
+impl RefreshToken {
+    fn of_a_customer(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let mut map = node.map(problems)?;
+        let token_url = map.require("token_url", problems).and_then(|node| url(node, problems));
+        let rules = TokenRules::read(&mut map, problems);
+        map.finish(problems);
+        Some(Self { token_url: token_url?, per_customer: true, rules: rules? })
     }
 }
 

@@ -263,7 +263,8 @@ impl<J: Journal> Client<J> {
         let request = self.unproven(api, poll, &pass, question)?;
         let accept = if question.soap.is_some() { "text/xml" } else { "application/json" };
         let request = request.header("accept", accept).headers(api.headers.clone());
-        let in_envelope = question.soap.is_some() && matches!(api.auth, Auth::UsernameToken);
+        let by_user = matches!((&api.auth, &pass), (Auth::UsernameToken { .. }, Pass::User { .. }));
+        let in_envelope = question.soap.is_some() && by_user;
         let request = match pass {
             _ if in_envelope => request,
             Pass::Bearer(token) => request.bearer_auth(token),

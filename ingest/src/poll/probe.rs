@@ -17,8 +17,8 @@ use super::lane::Lane;
 use super::parents::Lists;
 use super::window::Window;
 use crate::connection::Connection;
+use crate::credentials::Credentials;
 use crate::envelope::Origin;
-use crate::manifest::Auth;
 
 /// For a token and a page.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -50,7 +50,7 @@ impl Journal for Nowhere {
 /// `None`: the connection is not polled.
 pub async fn probe(connection: &Connection) -> Option<Probed> {
     let (api, poll) = (connection.manifest.api.as_ref()?, connection.poll.as_ref()?);
-    if matches!(api.auth, Auth::Oauth2RefreshToken(_)) {
+    if matches!(poll.credentials, Credentials::Refresh(_)) {
         return Some(Probed::Untried("to ask would spend its refresh token, which only the poller may use"));
     }
     // One that needs no parent.

@@ -45,7 +45,7 @@ impl Account {
                 format!("token_url: \"{}\"", access.token_url),
             ],
             Auth::BasicApiKey { .. } | Auth::ApiKeyHeader { .. } => vec![format!("api_key: {{file: {word}}}")],
-            Auth::UsernameToken => {
+            Auth::UsernameToken { .. } => {
                 vec![format!("username: {{file: {id}}}"), format!("password: {{file: {word}}}")]
             }
             Auth::SessionLogin(_) => vec![

@@ -70,9 +70,10 @@ impl<J: Journal> Access<J> {
             (Auth::Oauth2ClientCredentials(auth), Credentials::Client(secrets)) => {
                 self.by_client(http, auth, secrets).await.map(Pass::Bearer)
             }
-            (Auth::Oauth2RefreshToken(auth), Credentials::Refresh(secrets)) => {
-                self.by_refresh_token(http, auth, secrets).await.map(Pass::Bearer)
-            }
+            (
+                Auth::Oauth2RefreshToken(auth) | Auth::UsernameToken { or: Some(auth) },
+                Credentials::Refresh(secrets),
+            ) => self.by_refresh_token(http, auth, secrets).await.map(Pass::Bearer),
             (Auth::SessionLogin(auth), Credentials::Session(secrets)) => {
                 if self.session.is_none() {
                     self.session = Some(self.log_in(http, auth, secrets, &api.base_url).await?);
@@ -85,7 +86,7 @@ impl<J: Journal> Access<J> {
             (Auth::ApiKeyHeader { header, before }, Credentials::ApiKey(key)) => {
                 header_pass(header, &format!("{before}{}", text(key)?), None)
             }
-            (Auth::UsernameToken, Credentials::User { name, password }) => {
+            (Auth::UsernameToken { .. }, Credentials::User { name, password }) => {
                 Ok(Pass::User { name: text(name)?, password: Some(text(password)?) })
             }
             // Settings are read by the manifest's kind.
@@ -95,7 +96,7 @@ impl<J: Journal> Access<J> {
                 | Auth::SessionLogin(_)
                 | Auth::BasicApiKey { .. }
                 | Auth::ApiKeyHeader { .. }
-                | Auth::UsernameToken,
+                | Auth::UsernameToken { .. },
                 _,
             ) => Err(Failure::Credentials("they are of another kind than the vendor's manifest names".to_owned())),
         }

@@ -233,6 +233,48 @@ async fn a_report_is_read_where_a_customer_has_one_by_basic_auth() {
     );
 }
 
+#[tokio::test]
+async fn operations_and_reports_are_asked_for_by_a_token_where_a_connection_has_a_refresh_token() {
+    let soap = Soap::start().await;
+    soap.put(JOBS, "a", ago(100), "<wd:Job_Requisition_Data/>");
+    let folder = tempfile::tempdir().unwrap().keep();
+    let own = format!("urls: {{Application_History: \"{}/ccx/service/customreport2/acme/isu/History\"}}", soap.address);
+    let connection = connection_of(WORKDAY, &format!("{}attempts: 2\n{own}", soap.by_token(&folder)));
+    let ledger = Arc::new(Ledger::default());
+    let mut poller = poller(&connection, &ledger, &HashMap::new());
+    poller.one_round().await;
+    let rows = ledger.rows();
+    assert!(["Application_History", JOBS].iter().all(|list| rows.iter().any(|row| row.2 == *list)), "{rows:?}");
+    // One token for all; another when the vendor takes it back.
+    assert_eq!(soap.with(|account| std::mem::replace(&mut account.tokens, 7)), 1);
+    soap.put(JOBS, "a", ago(0), "<wd:Job_Requisition_Data><wd:Changed/></wd:Job_Requisition_Data>");
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    poller.one_round().await;
+    assert_eq!(kept(&ledger, JOBS), ["a"]);
+    assert_eq!(soap.with(|account| account.tokens), 8);
+}
+
+#[test]
+fn a_connection_with_a_refresh_token_names_where_its_tokens_are() {
+    let manifest = Manifest::parse("manifest.yaml", WORKDAY).unwrap();
+    let of = |poll: &str| {
+        let node = hirewire_yaml::parse("hirewire.yaml", poll).unwrap();
+        let mut problems = Problems::new();
+        let read = Connection::read("acme", "tenant", &manifest, None, Some(&node), None, &mut problems);
+        problems.into_result(read).map(|_| ()).map_err(|problems| problems.to_string())
+    };
+    let three =
+        "base_url: \"https://x.example\", client_id: {env: A}, client_secret: {env: A}, refresh_token: {env: A}";
+    assert_eq!(of(&format!("{{{three}, token_url: \"https://x.example/token\"}}")), Ok(()));
+    let missing = of(&format!("{{{three}}}")).unwrap_err();
+    assert!(
+        missing.contains("`token_url` is missing beside `refresh_token`") && missing.contains("/ccx/oauth2/acme/token"),
+        "{missing}"
+    );
+    let both = of(&format!("{{{three}, token_url: \"https://x.example/token\", username: {{env: A}}}}")).unwrap_err();
+    assert!(both.contains("unknown key \"username\""), "{both}");
+}
+
 #[test]
 fn a_connection_names_only_reports_that_the_vendor_can_have() {
     let manifest = Manifest::parse("manifest.yaml", WORKDAY).unwrap();

@@ -45,6 +45,8 @@ pub(super) struct Account {
     pub(super) per_page: usize,
     pub(super) gzip: bool,
     pub(super) refuses: bool,
+    /// Tokens given so far: the last one proves who asks.
+    pub(super) tokens: u32,
 }
 
 #[derive(Clone, Default)]
@@ -89,6 +91,19 @@ impl Soap {
         })
     }
 
+    /// The same by OAuth 2.
+    pub(super) fn by_token(&self, folder: &std::path::Path) -> String {
+        for (name, value) in [("client", "an-id"), ("secret", "a-secret"), ("refresh", "for-ever")] {
+            std::fs::write(folder.join(name), value).unwrap();
+        }
+        format!(
+            "client_id: {{file: {0}/client}}\nclient_secret: {{file: {0}/secret}}\nrefresh_token: {{file: {0}/refresh}}\n\
+             token_url: {1}/ccx/oauth2/acme/token\nbase_url: {1}/ccx/service/acme\nretry_first: 1ms\nretry_most: 2ms\n",
+            folder.display(),
+            self.address
+        )
+    }
+
     /// The settings of a connection, with files in `folder`.
     pub(super) fn settings(&self, folder: &std::path::Path) -> String {
         std::fs::write(folder.join("user"), USER).unwrap();
@@ -126,22 +141,32 @@ async fn answer(soap: Soap, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let body = String::from_utf8(to_bytes(body, 1_000_000).await.unwrap().to_vec()).unwrap();
     let mut account = soap.account.lock().unwrap();
+    let authorization = parts.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
+    if parts.uri.path() == "/ccx/oauth2/acme/token" {
+        // an-id:a-secret
+        assert_eq!(authorization.as_deref(), Some("Basic YW4taWQ6YS1zZWNyZXQ="));
+        assert_eq!(body, "grant_type=refresh_token&refresh_token=for-ever");
+        account.tokens += 1;
+        return plain(200, format!("{{\"access_token\":\"token-{}\",\"token_type\":\"Bearer\"}}", account.tokens));
+    }
+    let bearer = account.tokens > 0 && authorization == Some(format!("Bearer token-{}", account.tokens));
     if parts.method == "GET" {
-        return report(&mut account, parts.uri.query().unwrap_or_default(), &parts.headers);
+        return report(&mut account, parts.uri.query().unwrap_or_default(), &parts.headers, bearer);
     }
     assert_eq!((parts.uri.path(), parts.uri.query()), ("/ccx/service/acme/Recruiting/v34.0", None));
     assert!(
         parts.headers["content-type"] == "text/xml;charset=UTF-8" && parts.headers["accept"] == "text/xml",
         "{parts:?}"
     );
-    assert!(!parts.headers.contains_key("authorization"), "the login stands in the envelope");
+    assert!(authorization.is_none() || account.tokens > 0, "the login stands in the envelope");
+    assert!(authorization.is_none() || !body.contains("UsernameToken"), "one proof is enough");
     let operation = account.lists.keys().copied().find(|name| body.contains(&format!("<r:{name}_Request>"))).unwrap();
     let page: u64 = text_of(&body, "Page").map_or(1, |page| page.parse().unwrap());
     account.asked.push(Asked { operation: operation.to_owned(), page, body: body.clone() });
     // Escaped, as it must be.
     let proven = body.contains("<wsse:Username>isu@acme</wsse:Username>")
         && body.contains("#PasswordText\">p&lt;ss&amp;word</wsse:Password>");
-    if !proven || account.refuses {
+    if !(proven || bearer) || account.refuses {
         return plain(500, fault("SOAP-ENV:Client.authenticationError"));
     }
     let broken = account.broken.get(operation).cloned();
@@ -200,10 +225,10 @@ fn list(account: &Account, operation: &str, body: &str, page: u64) -> String {
     envelope(&payload)
 }
 
-fn report(account: &mut Account, query: &str, headers: &HeaderMap) -> Response<Body> {
+fn report(account: &mut Account, query: &str, headers: &HeaderMap, bearer: bool) -> Response<Body> {
     account.reports.push(query.to_owned());
     // isu@acme:p<ss&word
-    if headers.get("authorization").is_none_or(|value| value != "Basic aXN1QGFjbWU6cDxzcyZ3b3Jk") {
+    if !bearer && headers.get("authorization").is_none_or(|value| value != "Basic aXN1QGFjbWU6cDxzcyZ3b3Jk") {
         return plain(401, "");
     }
     plain(
