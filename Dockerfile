@@ -1,4 +1,5 @@
-# The image: the binary, which carries vendors and schemas, the five libraries that it links, and certificates. No shell, nothing else.
+# The image: the binary, which carries vendors and schemas, the five libraries that it links, certificates, and the list of what is in the
+# binary (/hirewire.cdx.json, CycloneDX). No shell, nothing else.
 #   docker build -t hirewire:0.1.0 .          (BuildKit, or: buildah build --layers -t hirewire:0.1.0 .)
 # `helm/check --full` builds and runs all but the stage `build` (a binary that is there takes its place) on a Debian made from packages: the stage that compiles was not run.
 
@@ -9,7 +10,8 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     cargo build --locked --profile dist --package hirewire \
-    && install -D target/dist/hirewire /out/hirewire
+    && install -D target/dist/hirewire /out/hirewire \
+    && ci/dependencies --sbom /out/hirewire.cdx.json
 
 FROM docker.io/library/debian:bookworm-slim AS files
 # hadolint ignore=DL3008
@@ -32,6 +34,7 @@ LABEL org.opencontainers.image.title="hirewire" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="0.1.0"
 COPY LICENSE /LICENSE
+COPY --from=build /out/hirewire.cdx.json /hirewire.cdx.json
 COPY --from=files /image /
 # Volumes that are mounted here are the user's.
 COPY --from=files --chown=65532:65532 /data /var/lib

@@ -36,6 +36,7 @@ build_image() { # $1: binary
   cp "$1" "$work/context/hirewire"
   cp "$root/LICENSE" "$work/context/"
   strip "$work/context/hirewire"
-  awk '/^FROM / { skip = 0 } / AS build$/ { print "FROM scratch AS build\nCOPY hirewire /out/hirewire"; skip = 1 } !skip' "$root/Dockerfile" >"$work/context/Dockerfile"
+  "$root/ci/dependencies" --sbom "$work/context/hirewire.cdx.json" >&2
+  awk '/^FROM / { skip = 0 } / AS build$/ { print "FROM scratch AS build\nCOPY hirewire hirewire.cdx.json /out/"; skip = 1 } !skip' "$root/Dockerfile" >"$work/context/Dockerfile"
   buildah build -q --pull-never --format docker -t hirewire:0.1.0 "$work/context"
 }

@@ -10,6 +10,11 @@ size=$(podman image inspect hirewire:0.1.0 --format '{{.Size}}')
 [ "$(podman image inspect hirewire:0.1.0 --format '{{.User}}')" = 65532:65532 ]
 hardened=(--network none --read-only --cap-drop ALL --security-opt no-new-privileges --tmpfs /tmp:size=64m)
 podman run --rm "${hardened[@]}" hirewire:0.1.0 --version >&2
+# It says what is in it: `podman cp` needs no shell.
+podman create --name hirewire-list hirewire:0.1.0 >/dev/null
+podman cp hirewire-list:/hirewire.cdx.json "$work/list.json"
+podman rm hirewire-list >/dev/null
+grep -q '"purl": "pkg:generic/openssl@' "$work/list.json" || { echo "helm/check: the image does not say what is in it" >&2; exit 1; }
 # Everything in one container: it starts, keeps its data in a volume, says that it is well by its own health check, and stops on SIGTERM.
 podman run -d --name hirewire-check "${hardened[@]}" -m 1g -v hirewire-check:/var/lib/hirewire hirewire:0.1.0 up --data /var/lib/hirewire >/dev/null
 well=0
