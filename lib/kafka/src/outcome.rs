@@ -81,13 +81,19 @@ fn class(from: From, code: Option<RDKafkaErrorCode>) -> fn(String) -> Transactio
     }
 }
 
-/// What to do after the `attempt`th failure (from 1) of the same work.
-pub(crate) fn after(error: &TransactionError, attempt: u32) -> Action {
+/// What to do after the `attempt`th failure (from 1) of the same work. `outlived`: the transaction was open for longer than
+/// the broker keeps one. The broker ends it then and fences its producer, as somebody does who takes over.
+pub(crate) fn after(error: &TransactionError, attempt: u32, outlived: bool) -> Action {
     match error {
-        TransactionError::Fenced(_) | TransactionError::Refused(_) | TransactionError::Forbidden(_) => Action::End,
-        TransactionError::Aborted(_) | TransactionError::Indefinite(_) if attempt > MAX_ATTEMPTS => Action::End,
+        TransactionError::Refused(_) | TransactionError::Forbidden(_) => Action::End,
+        TransactionError::Fenced(_) if !outlived => Action::End,
+        TransactionError::Fenced(_) | TransactionError::Aborted(_) | TransactionError::Indefinite(_)
+            if attempt > MAX_ATTEMPTS =>
+        {
+            Action::End
+        }
         TransactionError::Aborted(_) => Action::AbortAndRepeat,
-        TransactionError::Indefinite(_) => Action::ReplaceAndLook,
+        TransactionError::Fenced(_) | TransactionError::Indefinite(_) => Action::ReplaceAndLook,
     }
 }
 
@@ -194,7 +200,11 @@ mod tests {
             (TransactionError::Forbidden, MAX_ATTEMPTS + 1, Action::End),
         ] {
             let error = error("why".to_owned());
-            assert_eq!(after(&error, attempt), wanted, "{error} at attempt {attempt}");
+            assert_eq!(after(&error, attempt, false), wanted, "{error} at attempt {attempt}");
+            // What was open for too long was not lost to anybody, as far as this error tells.
+            let fenced = matches!(error, TransactionError::Fenced(_)) && attempt <= MAX_ATTEMPTS;
+            let wanted = if fenced { Action::ReplaceAndLook } else { wanted };
+            assert_eq!(after(&error, attempt, true), wanted, "{error} at attempt {attempt}, too long open");
         }
     }
 

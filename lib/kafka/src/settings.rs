@@ -118,6 +118,11 @@ impl Settings {
         Self { session_timeout: timeout, ..self.clone() }
     }
 
+    /// How often a group member hears from its group.
+    pub(crate) fn heartbeat(&self) -> Duration {
+        self.session_timeout / 10
+    }
+
     pub(crate) fn transaction_timeout(&self) -> Duration {
         self.transaction_timeout
     }
@@ -178,7 +183,7 @@ impl Settings {
             .set("fetch.wait.max.ms", "100")
             .set("queued.max.messages.kbytes", self.prefetch_kib.to_string())
             .set("session.timeout.ms", self.session_timeout.as_millis().to_string())
-            .set("heartbeat.interval.ms", (self.session_timeout / 10).as_millis().to_string())
+            .set("heartbeat.interval.ms", self.heartbeat().as_millis().to_string())
             .set("max.poll.interval.ms", "300000");
         Ok(config)
     }

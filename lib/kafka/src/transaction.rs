@@ -108,6 +108,8 @@ pub(crate) struct TransactionalProducer {
     tickets: usize,
     /// How long the broker keeps a transaction open.
     timeout: Duration,
+    /// The last transaction.
+    began: Instant,
     /// How long one call to the coordinator may take: less, so that an unknown outcome is met before the broker acts.
     call_timeout: Duration,
 }
@@ -130,7 +132,9 @@ impl TransactionalProducer {
         let until = Instant::now() + deadline;
         loop {
             match producer.init_transactions(call_timeout.min(deadline)) {
-                Ok(()) => return Ok(Self { producer, tickets: UNTRACKED, timeout, call_timeout }),
+                Ok(()) => {
+                    return Ok(Self { producer, tickets: UNTRACKED, timeout, began: Instant::now(), call_timeout });
+                }
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < until => {
                     tracing::debug!(transactional_id, %error, "init_transactions is tried again");
                     std::thread::sleep(Duration::from_millis(50));
@@ -165,11 +169,17 @@ impl TransactionalProducer {
 
     pub(crate) fn begin(&mut self) -> Result<(), TransactionError> {
         self.tickets = UNTRACKED;
+        self.began = Instant::now();
         let mut counted = self.producer.context().lock();
         counted.positions.clear();
         counted.failure = None;
         drop(counted);
         self.producer.begin_transaction().map_err(|error| self.of_call(&error))
+    }
+
+    /// Whether the last transaction began so long ago that the broker has ended it by itself, if it was still open.
+    pub(crate) fn outlived(&self) -> bool {
+        self.began.elapsed() >= self.timeout
     }
 
     /// Adds a record to the open transaction. A full queue is back-pressure: waits for deliveries.

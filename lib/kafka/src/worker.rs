@@ -187,7 +187,7 @@ impl Worker {
                     return Err(stop);
                 }
             };
-            result = match outcome::after(&error, attempt) {
+            result = match outcome::after(&error, attempt, producer.outlived()) {
                 Action::AbortAndRepeat => {
                     tracing::info!(partition = self.partition, attempt, %error, "the same work is done again");
                     self.metrics.transactions.with_label_values(&["aborted"]).inc();
@@ -199,6 +199,11 @@ impl Worker {
                 Action::ReplaceAndLook => {
                     tracing::warn!(partition = self.partition, attempt, %error, "producer replaced");
                     self.metrics.transactions.with_label_values(&["indefinite"]).inc();
+                    if matches!(error, TransactionError::Fenced(_)) {
+                        // By the broker, for it was open too long, as while brokers die; or by who has the partition now, of
+                        // whom the group tells within a heartbeat or two.
+                        std::thread::sleep(self.settings.heartbeat() * 2);
+                    }
                     self.replace(producer)?;
                     if self.was_committed(&batch.inputs)? { Ok(0) } else { self.again(producer, &batch.inputs) }
                 }
