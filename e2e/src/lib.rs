@@ -5,6 +5,7 @@
 
 pub mod deployment;
 pub mod http;
+pub mod otlp;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hirewire_e2e::deployment::{Deployment, Moved, stop};
 use hirewire_e2e::http::Receiver;
-use hirewire_e2e::{Running, free, hirewire, http};
+use hirewire_e2e::{Running, free, hirewire, http, otlp};
 use serde_json::Value;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -36,15 +36,8 @@ fn spans(collector: &Receiver) -> Vec<(String, Value)> {
     let mut spans = Vec::new();
     for request in collector.requests().iter() {
         assert!(request.first.starts_with("POST /v1/traces "), "{}", request.first);
-        assert_eq!(request.headers["content-type"], "application/json");
-        let request: Value = request.json();
-        for resource in request["resourceSpans"].as_array().unwrap() {
-            let attributes = texts(&resource["resource"]);
-            for scope in resource["scopeSpans"].as_array().unwrap() {
-                let of_scope = scope["spans"].as_array().unwrap().iter().cloned();
-                spans.extend(of_scope.map(|span| (attributes["service.name"].clone(), span)));
-            }
-        }
+        assert_eq!(request.headers["content-type"], "application/x-protobuf");
+        spans.extend(otlp::spans(&request.body));
     }
     spans
 }
@@ -55,11 +48,11 @@ fn of(spans: &[(String, Value)], service: &str) -> Vec<Value> {
     of.map(|(_, span)| span.clone()).collect()
 }
 
-/// Attributes that are texts.
+/// Attributes, numbers as text.
 fn texts(of: &Value) -> BTreeMap<String, String> {
+    let text = |value: &Value| value.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
     let list = of["attributes"].as_array().unwrap().iter();
-    list.map(|one| (one["key"].as_str().unwrap().to_owned(), one["value"]["stringValue"].as_str().unwrap().to_owned()))
-        .collect()
+    list.map(|one| (one["key"].as_str().unwrap().to_owned(), text(&one["value"]))).collect()
 }
 
 /// Starts everything with the sample connection; says where webhooks go and the sample's signature.

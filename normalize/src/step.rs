@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use hirewire_kafka::{Inbound, Outbox, Record, Stop};
 use hirewire_mapping::{Input, Plan, Reject, Scratch};
 use hirewire_service::TraceParent;
-use hirewire_service::spans::{self, Kind, Span};
+use hirewire_service::spans::{self, Kind, Span, Value};
 use uuid::Uuid;
 
 use crate::catalog::Catalog;
@@ -184,8 +184,7 @@ impl NormalizeStep {
         if !spans::wanted(&parent) {
             return None;
         }
-        let place = format!("{}/{}/{}", input.topic, input.partition, input.offset);
-        let own = parent.child_of_work(place.as_bytes());
+        let own = parent.child_of_work(format_args!("{}/{}/{}", input.topic, input.partition, input.offset));
         let now = SystemTime::now();
         self.spans.push(Span {
             service: "normalize",
@@ -196,12 +195,12 @@ impl NormalizeStep {
             began: now,
             ended: now,
             attributes: vec![
-                ("messaging.system", "kafka".to_owned()),
-                ("messaging.destination.name", input.topic.to_string()),
-                ("messaging.destination.partition.id", input.partition.to_string()),
-                ("messaging.kafka.offset", input.offset.to_string()),
-                ("hirewire.connection", raw.connection.to_owned()),
-                ("hirewire.origin", raw.origin.to_owned()),
+                ("messaging.system", Value::Word("kafka")),
+                ("messaging.destination.name", Value::Name(Arc::clone(&input.topic))),
+                ("messaging.destination.partition.id", Value::Text(input.partition.to_string())),
+                ("messaging.kafka.offset", Value::Number(input.offset)),
+                ("hirewire.connection", Value::Text(raw.connection.to_owned())),
+                ("hirewire.origin", Value::Text(raw.origin.to_owned())),
             ],
             links: Vec::new(),
             failed: None,
@@ -213,16 +212,17 @@ impl NormalizeStep {
     fn transaction_span(&self) -> Option<Span> {
         let links = spans::links(self.spans.iter().map(|span| span.own));
         let (first, began) = (*links.first()?, self.spans.first()?.began);
-        let partition = ("messaging.destination.partition.id", self.partition.to_string());
+        let partition = ("messaging.destination.partition.id", Value::Text(self.partition.to_string()));
+        let count = i64::try_from(self.spans.len()).unwrap_or(i64::MAX);
         Some(Span {
             service: "normalize",
             name: "transaction",
             kind: Kind::Internal,
-            own: first.child_of_work(b"transaction"),
+            own: first.child_of_work("transaction"),
             parent: Some(first),
             began,
             ended: began,
-            attributes: vec![("messaging.batch.message_count", self.spans.len().to_string()), partition],
+            attributes: vec![("messaging.batch.message_count", Value::Number(count)), partition],
             links,
             failed: None,
         })
@@ -416,9 +416,11 @@ impl hirewire_kafka::Step for NormalizeStep {
         self.shared.guilty.absolve(self.partition);
         self.told.clear();
         self.sent.commit();
-        let ended = SystemTime::now();
-        self.spans.extend(self.transaction_span());
-        self.spans.drain(..).for_each(|span| spans::record(Span { ended, ..span }));
+        if !self.spans.is_empty() {
+            let ended = SystemTime::now();
+            self.spans.extend(self.transaction_span());
+            spans::record_all(self.spans.drain(..).map(|span| Span { ended, ..span }));
+        }
         let Some(store) = &mut self.store else { return Ok(()) };
         let failed = |error: crate::store::DiskError| Stop::retryable("local-store", error.to_string());
         let count = self.committed.len();

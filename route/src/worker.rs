@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use hirewire_schemas::Entity;
 use hirewire_service::TraceParent;
-use hirewire_service::spans::{self, Kind, Span};
+use hirewire_service::spans::{self, Kind, Span, Value};
 
 use crate::context::Join;
 use crate::created::Ids;
@@ -279,8 +279,8 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
             began,
             ended: SystemTime::now(),
             attributes: vec![
-                ("hirewire.sink", self.deliverer.name.to_string()),
-                ("hirewire.route", route.name.to_string()),
+                ("hirewire.sink", Value::Name(Arc::clone(&self.deliverer.name))),
+                ("hirewire.route", Value::Name(Arc::clone(&route.name))),
             ],
             links: Vec::new(),
             failed: match end {

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use hirewire_kafka::Record;
 use hirewire_service::TraceParent;
-use hirewire_service::spans::{self, Kind, Span};
+use hirewire_service::spans::{self, Kind, Span, Value};
 use jiff::Timestamp;
 
 use super::failure::Failure;
@@ -100,10 +100,10 @@ fn span(connection: &Connection, stream: &Stream, origin: Origin, page: &Page, o
         began: system_time(page.received_at),
         ended: SystemTime::now(),
         attributes: vec![
-            ("hirewire.connection", connection.name.clone()),
-            ("hirewire.vendor", connection.manifest.vendor.clone()),
-            ("hirewire.stream", stream.name.clone()),
-            ("hirewire.origin", origin.as_str().to_owned()),
+            ("hirewire.connection", Value::Text(connection.name.clone())),
+            ("hirewire.vendor", Value::Text(connection.manifest.vendor.clone())),
+            ("hirewire.stream", Value::Text(stream.name.clone())),
+            ("hirewire.origin", Value::Word(origin.as_str())),
         ],
         links: Vec::new(),
         failed: None,

@@ -10,7 +10,7 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use hirewire_kafka::Record;
 use hirewire_service::TraceParent;
-use hirewire_service::spans::{self, Kind, Span};
+use hirewire_service::spans::{self, Kind, Span, Value};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
@@ -50,11 +50,11 @@ impl RawEvent {
         }
         let began = system_time(received_at);
         let mut attributes = vec![
-            ("hirewire.connection", connection.name.clone()),
-            ("hirewire.vendor", connection.manifest.vendor.clone()),
-            ("messaging.destination.name", self.record.topic.to_string()),
+            ("hirewire.connection", Value::Text(connection.name.clone())),
+            ("hirewire.vendor", Value::Text(connection.manifest.vendor.clone())),
+            ("messaging.destination.name", Value::Name(Arc::clone(&self.record.topic))),
         ];
-        attributes.extend(self.kind.clone().map(|kind| ("hirewire.event", kind)));
+        attributes.extend(self.kind.clone().map(|kind| ("hirewire.event", Value::Text(kind))));
         let (own, parent) = (self.trace, self.parent);
         let (service, name, kind) = ("ingest", "webhook", Kind::Server);
         let links = Vec::new();

@@ -43,13 +43,12 @@ impl TraceParent {
     /// The span of the one who hands `parent` on together with what makes this step differ from others: the same again
     /// when the same work is done again.
     #[must_use]
-    pub fn child_of_work(&self, work: &[u8]) -> Self {
-        // FNV-1a, 64 bits: ids need no secrecy, and equal work must have equal ids in every release.
-        let hash = |seed: u64, bytes: &[u8]| {
-            bytes.iter().fold(seed, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-        };
-        let span_id = hash(hash(0xcbf2_9ce4_8422_2325, &self.span_id.to_be_bytes()), work).max(1);
-        Self { span_id, ..*self }
+    pub fn child_of_work(&self, work: impl fmt::Display) -> Self {
+        let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+        hash.take(&self.span_id.to_be_bytes());
+        // It takes everything; what does not print itself is no work of ours.
+        let _printed = fmt::Write::write_fmt(&mut hash, format_args!("{work}"));
+        Self { span_id: hash.0.max(1), ..*self }
     }
 
     /// Whether whoever began the trace wants it to be kept.
@@ -86,6 +85,22 @@ impl TraceParent {
     }
 }
 
+/// FNV-1a, 64 bits: ids need no secrecy, and equal work must have equal ids in every release.
+struct Fnv(u64);
+
+impl Fnv {
+    fn take(&mut self, bytes: &[u8]) {
+        self.0 = bytes.iter().fold(self.0, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+    }
+}
+
+impl fmt::Write for Fnv {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.take(text.as_bytes());
+        Ok(())
+    }
+}
+
 fn random_span() -> u64 {
     // The low half of a version 4 UUID has 62 random bits; the variant bits keep it from being zero.
     uuid::Uuid::new_v4().as_u64_pair().1
@@ -108,9 +123,10 @@ mod tests {
         assert_eq!(parent.to_string(), text);
         assert_eq!(parent.child().trace_id(), parent.trace_id());
         assert_ne!(parent.child(), parent);
-        let work = parent.child_of_work(b"topic/3/77");
-        assert_eq!(work, parent.child_of_work(b"topic/3/77"), "done again, it is the same");
-        assert_ne!(work, parent.child_of_work(b"topic/3/78"));
+        let work = parent.child_of_work("topic/3/77");
+        assert_eq!(work, parent.child_of_work(format_args!("{}/{}/{}", "topic", 3, 77)), "done again, it is the same");
+        assert_eq!(work.span_id(), "85171c4297152fe7", "in every release");
+        assert_ne!(work, parent.child_of_work("topic/3/78"));
         assert_eq!((work.trace_id(), work.is_sampled()), (parent.trace_id(), true));
     }
 

@@ -189,7 +189,10 @@ fn record(links: Vec<TraceParent>, items: usize, own: TraceParent, began: System
         parent: Some(first),
         began,
         ended: SystemTime::now(),
-        attributes: vec![("messaging.batch.message_count", items.to_string())],
+        attributes: vec![(
+            "messaging.batch.message_count",
+            spans::Value::Number(i64::try_from(items).unwrap_or(i64::MAX)),
+        )],
         links,
         failed: failed.then_some("unreachable"),
     });

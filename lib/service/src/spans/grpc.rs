@@ -1,10 +1,12 @@
-//! One gRPC call over HTTP/2 without TLS: the bytes of a request in, whether it was taken out.
+//! One gRPC call over HTTP/2, with TLS or without: the bytes of a request in, whether it was taken out.
 //!
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>
 
 use axum::http::{HeaderMap, Request};
 use bytes::Bytes;
 use h2::client::SendRequest;
+use native_tls::{Certificate, TlsConnector};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 const METHOD: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -13,14 +15,29 @@ const FRAME_BYTES: usize = 5;
 
 /// A collector, with the connection that the last call left.
 pub(super) struct Collector {
-    /// `HOST:PORT`.
-    address: String,
+    /// Of an IPv6 address in brackets.
+    host: String,
+    port: u16,
+    tls: Option<tokio_native_tls::TlsConnector>,
     connection: Option<SendRequest<Bytes>>,
 }
 
+/// A connector that asks for HTTP/2, as collectors demand, and trusts the system's authorities and these.
+///
+/// # Errors
+/// When the certificates cannot be read, or TLS cannot be set up.
+pub(super) fn connector(authorities: Option<&[u8]>) -> Result<TlsConnector, native_tls::Error> {
+    let mut builder = TlsConnector::builder();
+    builder.request_alpns(&["h2"]);
+    for authority in authorities.map(Certificate::stack_from_pem).transpose()?.into_iter().flatten() {
+        builder.add_root_certificate(authority);
+    }
+    builder.build()
+}
+
 impl Collector {
-    pub(super) fn new(address: &str) -> Self {
-        Self { address: address.to_owned(), connection: None }
+    pub(super) fn new(host: &str, port: u16, tls: Option<TlsConnector>) -> Self {
+        Self { host: host.to_owned(), port, tls: tls.map(Into::into), connection: None }
     }
 
     /// # Errors
@@ -28,10 +45,11 @@ impl Collector {
     pub(super) async fn export(&mut self, message: &[u8]) -> Result<(), String> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => connect(&self.address).await?,
+            None => self.connect().await?,
         };
         let connection = connection.ready().await.map_err(|error| error.to_string())?;
-        let request = Request::post(format!("http://{}{METHOD}", self.address))
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let request = Request::post(format!("{scheme}://{}:{}{METHOD}", self.host, self.port))
             .header("content-type", "application/grpc")
             .header("te", "trailers")
             .header("user-agent", concat!("hirewire/", env!("CARGO_PKG_VERSION")));
@@ -44,10 +62,18 @@ impl Collector {
             None => Err("it answers without a gRPC status: is that the port of gRPC?".to_owned()),
         }
     }
+
+    async fn connect(&self) -> Result<SendRequest<Bytes>, String> {
+        let stream = TcpStream::connect(format!("{}:{}", self.host, self.port)).await;
+        let stream = stream.map_err(|error| error.to_string())?;
+        let Some(tls) = &self.tls else { return speak(stream).await };
+        let name = self.host.trim_start_matches('[').trim_end_matches(']');
+        let stream = tls.connect(name, stream).await.map_err(|error| format!("no TLS with it: {error}"))?;
+        speak(stream).await
+    }
 }
 
-async fn connect(address: &str) -> Result<SendRequest<Bytes>, String> {
-    let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+async fn speak(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<SendRequest<Bytes>, String> {
     let (connection, driver) = h2::client::handshake(stream).await.map_err(|error| error.to_string())?;
     // It ends with the last handle of the connection; what ends it is told to whoever calls next.
     tokio::spawn(driver);
