@@ -119,6 +119,14 @@ impl Deployment {
     /// # Errors
     /// When nobody answers.
     pub fn post(&self, moved: &Moved<'_>) -> std::io::Result<String> {
+        self.post_to("acme", moved)
+    }
+
+    /// To another connection, which has the same secret.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn post_to(&self, connection: &str, moved: &Moved<'_>) -> std::io::Result<String> {
         let body = body(moved);
         let mut mac = Hmac::<sha2::Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
         mac.update(body.as_bytes());
@@ -128,7 +136,7 @@ impl Deployment {
             "signature: sha256 {signature}\r\n{trace}greenhouse-event-id: {}-{}-{}\r\n",
             moved.application, moved.stage_id, moved.at
         );
-        http::post(self.webhooks, "/v1/webhooks/acme", &headers, body.as_bytes())
+        http::post(self.webhooks, &format!("/v1/webhooks/{connection}"), &headers, body.as_bytes())
     }
 
     /// Exit code, standard output, standard error.
