@@ -67,6 +67,8 @@ pub(crate) struct Config {
 pub(crate) struct Embedded {
     pub(crate) broker: Option<SocketAddr>,
     pub(crate) registry: Option<SocketAddr>,
+    /// The connection that a made-up application may walk through at the admin port's asking.
+    pub(crate) walk: Option<String>,
 }
 
 /// One customer's account at one vendor, as each service sees it.
@@ -123,7 +125,8 @@ fn read_root(root: &Node, vendors: &Vendors, secrets: Secrets<'_>, problems: &mu
         Some(node) => hirewire_service::spans::Settings::read(node, problems).map(Some),
         None => Some(None),
     };
-    let embedded = map.get("embedded").map_or_else(|| Some(Embedded::default()), |node| read_embedded(node, problems));
+    let embedded_node = map.get("embedded");
+    let embedded = embedded_node.map_or_else(|| Some(Embedded::default()), |node| read_embedded(node, problems));
     let ingest = match map.get("ingest") {
         Some(node) => hirewire_ingest::Settings::read(node, problems),
         None => Some(hirewire_ingest::Settings::default()),
@@ -139,6 +142,12 @@ fn read_root(root: &Node, vendors: &Vendors, secrets: Secrets<'_>, problems: &mu
     let connections = map
         .get("connections")
         .map_or_else(|| Some(Vec::new()), |node| read_connections(node, vendors, secrets.ingest, problems));
+    if let (Some(node), Some(Some(walk)), Some(known)) =
+        (embedded_node, embedded.as_ref().map(|embedded| embedded.walk.as_ref()), &connections)
+        && !known.iter().any(|connection| connection.ingest.name == *walk)
+    {
+        problems.add(node, format!("walk: there is no connection {walk}"), "name one of `connections`");
+    }
     map.finish(problems);
     let cluster = cluster?;
     Some(Config {
@@ -199,6 +208,7 @@ fn read_embedded(node: &Node, problems: &mut Problems) -> Option<Embedded> {
     let embedded = Embedded {
         broker: map.get("broker").and_then(|node| listen_where_known(node, problems)),
         registry: map.get("registry").and_then(|node| listen_where_known(node, problems)),
+        walk: map.get("walk").and_then(|node| Some(node.name(problems)?.to_owned())),
     };
     map.finish(problems);
     Some(embedded)

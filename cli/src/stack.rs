@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use axum::Router;
 use hirewire_ingest::Role;
 use hirewire_registry::Registry;
 use hirewire_registry::server::Server;
@@ -104,6 +105,16 @@ impl Stack {
 
     /// Starts the admin port. Returns its address.
     pub(crate) async fn admin(&mut self, listen: SocketAddr, data_dir: &Path) -> anyhow::Result<SocketAddr> {
+        self.admin_with(listen, data_dir, Router::new()).await
+    }
+
+    /// Starts the admin port, with more than every process has on it.
+    pub(crate) async fn admin_with(
+        &mut self,
+        listen: SocketAddr,
+        data_dir: &Path,
+        beside: Router,
+    ) -> anyhow::Result<SocketAddr> {
         process::register(&self.metrics, env!("CARGO_PKG_VERSION"), data_dir)?;
         let starting = self.health.component("start");
         starting.waiting("parts that are not started yet");
@@ -113,7 +124,7 @@ impl Stack {
         tracing::info!(%address, "the admin port is open");
         let (metrics, health, below) = (self.metrics.clone(), self.health.clone(), self.below.clone());
         self.engines.spawn(async move {
-            ("admin", admin::serve(listener, metrics, health, below).await.map_err(anyhow::Error::from))
+            ("admin", admin::serve(listener, metrics, health, beside, below).await.map_err(anyhow::Error::from))
         });
         Ok(address)
     }

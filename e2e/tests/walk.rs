@@ -40,6 +40,40 @@ fn a_webhook_is_followed_to_the_ledger_and_to_every_sink() {
     stop(up);
 }
 
+/// As `helm test` has it done where the broker listens inside the pod alone.
+#[test]
+fn a_process_with_its_broker_inside_walks_itself_when_it_is_asked() {
+    let receiver = Receiver::start();
+    let deployment = deployment(&receiver);
+    let admin = free();
+    deployment.rewrite("127.0.0.1:0", &admin.to_string());
+    let through = format!("http://{admin}");
+    let ask = |connection: &str, within: &str| {
+        // No configuration, no secret.
+        let arguments = ["walk", connection, "--through", &through, "--config", "nowhere.yaml", "--within", within];
+        deployment.run(&arguments)
+    };
+    let up = deployment.up();
+    let (code, _, error) = ask("acme", "60s");
+    assert!(code == 2 && error.contains("embedded.walk names acme?"), "nobody has allowed it: {error}");
+    stop(up);
+
+    deployment.rewrite("embedded: {", "embedded: {walk: acme, ");
+    let up = deployment.up();
+    let (code, text, error) = ask("acme", "60s");
+    assert_eq!(code, 0, "{text}{error}{}", deployment.log());
+    assert!(text.starts_with("webhook: answered 200") && text.contains("\nledger: ats.stage-change.v1/"), "{text}");
+    assert!(text.contains("\n  sink exams, route exams: delivered"), "{text}");
+    assert_eq!(receiver.requests().len(), 1);
+    let (code, _, error) = ask("others", "60s");
+    assert!(code == 2 && error.contains("names another connection"), "{error}");
+
+    receiver.answer(503);
+    let (code, text, _) = ask("acme", "5s");
+    assert!(code == 1 && text.contains("sink exams, route exams: not settled yet"), "{text}");
+    stop(up);
+}
+
 #[test]
 fn what_does_not_arrive_fails_with_the_step_that_it_came_to() {
     let receiver = Receiver::start();

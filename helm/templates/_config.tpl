@@ -33,6 +33,7 @@
   "ingest" (dict "listen" (printf "%s:%v" .Values.listenAddress .Values.ports.webhook)) -}}
 {{- if eq .Values.mode "embedded" -}}
 {{- $_ := set $own "embedded" (dict "broker" "127.0.0.1:9092" "registry" "127.0.0.1:8081") -}}
+{{- with and .Values.tests.enabled .Values.tests.walk }}{{ $_ := set $own.embedded "walk" . }}{{ end -}}
 {{- $_ := set $own "kafka" (dict "bootstrap_servers" "127.0.0.1:9092" "partitions" (dig "kafka" "partitions" 4 $config)) -}}
 {{- $_ := set $own "registry" (dict "url" "http://127.0.0.1:8081") -}}
 {{- else if .Values.registry.enabled -}}

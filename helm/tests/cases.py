@@ -262,6 +262,17 @@ VARIANTS = [
         lambda f: equal(sorted(port["port"] for rule in one(f, "NetworkPolicy", "rel-hirewire-test")["spec"]["egress"] for port in rule["ports"]), [8080, 8081, 9092]),
         lambda f: contains(one(f, "NetworkPolicy", "rel-hirewire-webhook")["spec"]["ingress"][0]["from"], {"podSelector": {"matchLabels": {
             "app.kubernetes.io/name": "hirewire", "app.kubernetes.io/instance": "rel", "app.kubernetes.io/component": "test"}}}))),
+    ("a walk with helm test, of one pod", SMALL, {"networkPolicy": {"webhookFrom": [{"podSelector": {}}]}}, all_of(
+        lambda f: equal(container(f, "test-walk", "Job")["args"], ["walk", "trial", "--through", "http://rel-hirewire-state:9644", "--within", "90s"]),
+        # The pod has the secret; who asks it needs none.
+        lambda f: equal([volume for volume in pod(f, "test-walk", "Job")["volumes"] if "secret" in volume], []),
+        lambda f: contains(config(f), "walk: \"trial\""),
+        lambda f: equal([port["port"] for rule in one(f, "NetworkPolicy", "rel-hirewire-test")["spec"]["egress"] for port in rule["ports"]], [9644]),
+        lambda f: contains(one(f, "NetworkPolicy", "rel-hirewire-embedded")["spec"]["ingress"], {"ports": [{"port": 9644, "protocol": "TCP"}], "from": [{"podSelector": {"matchLabels": {
+            "app.kubernetes.io/name": "hirewire", "app.kubernetes.io/instance": "rel", "app.kubernetes.io/component": "test"}}}]}))),
+    ("one pod without a walk", SMALL, {"tests": {"walk": ""}}, all_of(
+        lambda f: lacks(kinds(f), "Job"), lambda f: lacks(config(f), "walk:"),
+        lambda f: lacks([each["metadata"]["name"] for each in f if each["kind"] == "NetworkPolicy"], "rel-hirewire-test"))),
     ("no bootstrap, no tests", KAFKA, {"bootstrap": {"enabled": False}, "tests": {"enabled": False}}, lambda f: lacks(kinds(f), "Job")),
     ("bootstrap", KAFKA, {}, lambda f: equal(container(f, "bootstrap", "Job")["args"], ["topics", "apply", "--config", "/etc/hirewire/hirewire.yaml"])),
     ("helm test", KAFKA, {}, lambda f: equal(

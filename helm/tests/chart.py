@@ -205,7 +205,7 @@ class Presets(unittest.TestCase):
 
     def test_pods_reach_and_are_reached_as_the_table_says_and_no_more(self):
         self.assertEqual([], list(too_open(objects(self.texts["values-production.yaml"]), OPEN)))
-        small = {"embedded": ({8080}, {443})}
+        small = {"embedded": ({8080, 9644}, {443}), "test": (set(), {9644})}
         self.assertEqual([], list(too_open(objects(self.texts["values-small.yaml"]), small)))
         kafka = {
             "webhook": ({8080}, {9092}), "poll": (set(), {9092, 8081, 443}), "normalize": (set(), {9092, 8081}), "route": (set(), {9092, 8081, 443}),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -10,7 +11,7 @@ use clap::Args;
 use hirewire_ingest::Role;
 
 use crate::commands::service::until_stopped;
-use crate::commands::topics;
+use crate::commands::{topics, walk};
 use crate::config::{Config, ConfigFile, Secrets};
 use crate::out;
 use crate::sample::Sample;
@@ -36,6 +37,7 @@ impl UpArguments {
                 (ConfigFile { config: sample.config.clone() }.read(vendors, Secrets::ALL)?, Some(sample))
             }
         };
+        let config = Arc::new(config);
         let mut stack = Stack::until_signal()?;
         let shutdown = stack.shutdown.clone();
         let started = tokio::select! {
@@ -79,14 +81,14 @@ impl Listening {
     }
 }
 
-async fn start_and_wait(stack: &mut Stack, config: &Config, vendors: &Vendors) -> anyhow::Result<Listening> {
+async fn start_and_wait(stack: &mut Stack, config: &Arc<Config>, vendors: &Vendors) -> anyhow::Result<Listening> {
     let listening = start(stack, config, vendors).await?;
     stack.wait_until_ready(Duration::from_secs(60)).await?;
     Ok(listening)
 }
 
 /// Starts what the configuration says: embedded parts, topics, services.
-async fn start(stack: &mut Stack, config: &Config, vendors: &Vendors) -> anyhow::Result<Listening> {
+async fn start(stack: &mut Stack, config: &Arc<Config>, vendors: &Vendors) -> anyhow::Result<Listening> {
     std::fs::create_dir_all(&config.data_dir)
         .with_context(|| format!("cannot create {}", config.data_dir.display()))?;
     if let Some(listen) = config.embedded.broker {
@@ -96,7 +98,8 @@ async fn start(stack: &mut Stack, config: &Config, vendors: &Vendors) -> anyhow:
         stack.registry(listen, &config.data_dir, Ok).await?;
     }
     stack.traces(config)?;
-    let admin = stack.admin(config.admin_listen, &config.data_dir).await?;
+    let walks = walk::router(config, vendors, stack.shutdown.clone());
+    let admin = stack.admin_with(config.admin_listen, &config.data_dir, walks).await?;
     topics::apply(&config.kafka, &topics::Wanted::of(config, vendors), true).await?;
     let webhooks = stack.ingest(config, Role::All).await?.context("ingest takes no webhooks")?;
     stack.normalize(config, vendors);

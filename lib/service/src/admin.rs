@@ -1,4 +1,4 @@
-//! The admin port: `/metrics`, `/livez`, `/readyz`.
+//! The admin port: `/metrics`, `/livez`, `/readyz`, and what a process has beside them.
 
 use axum::Router;
 use axum::extract::State;
@@ -20,12 +20,19 @@ struct Admin {
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(listener: TcpListener, metrics: Metrics, health: Health, shutdown: Shutdown) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    metrics: Metrics,
+    health: Health,
+    beside: Router,
+    shutdown: Shutdown,
+) -> std::io::Result<()> {
     let router = Router::new()
         .route("/metrics", get(show_metrics))
         .route("/livez", get(live))
         .route("/readyz", get(ready))
-        .with_state(Admin { metrics, health });
+        .with_state(Admin { metrics, health })
+        .merge(beside);
     axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.requested().await }).await
 }
 

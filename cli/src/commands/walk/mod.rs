@@ -3,6 +3,8 @@
 //! The webhook is Greenhouse's own example of a move, with ids that nobody has: a made-up application of the connection's
 //! tenant. It is answered, becomes a change in the ledger, and is settled by every sink; the way of each is printed.
 
+mod served;
+
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -18,6 +20,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use uuid::Uuid;
+
+pub(crate) use served::router;
 
 use super::route::desk;
 use crate::config::{Config, ConfigFile, Secrets};
@@ -38,6 +42,10 @@ pub(crate) struct WalkArguments {
     /// Where webhooks are taken; `ingest.listen` if left out.
     #[arg(long, value_name = "URL")]
     webhooks: Option<String>,
+    /// The admin port of a `hirewire up` that walks it itself, for whoever does not reach its broker; `embedded.walk` of its
+    /// configuration names the connection. No configuration is read here.
+    #[arg(long, value_name = "URL", conflicts_with = "webhooks")]
+    through: Option<String>,
     /// How long it may take.
     #[arg(long, default_value = "60s", value_parser = duration)]
     within: Duration,
@@ -50,31 +58,45 @@ fn duration(text: &str) -> Result<Duration, String> {
 impl WalkArguments {
     /// Exit code 1: it did not arrive in time, or became a dead letter.
     pub(crate) async fn run(self, vendors: &Vendors) -> anyhow::Result<ExitCode> {
-        let config = self.config.read(vendors, Secrets::NONE)?;
-        let until = Instant::now() + self.within;
-        let trial = Trial::new(&self.connection, &config, vendors)?;
-        let ledger = Ledger::open(&config, trial.application_key).await?;
-        let base = self.webhooks.unwrap_or_else(|| format!("http://{}", config.ingest.listen));
-        trial.send(&format!("{}/v1/webhooks/{}", base.trim_end_matches('/'), self.connection)).await?;
-        out::line(&format!("webhook: answered 200, application {}", trial.application_key));
-        let changes = ledger.changes(until).await?;
-        if changes.is_empty() {
-            out::line(
-                "ledger: no stage change in time: look at `hirewire doctor`, and at dead letters by `hirewire dlq list`",
-            );
-            return Ok(ExitCode::FAILURE);
-        }
-        let mut arrived = true;
-        for change in &changes {
-            out::line(&format!("ledger: {}/{}/{}", change.topic, change.partition, change.offset));
-            arrived &= sinks(&config, change, until).await?;
-        }
+        let arrived = if let Some(admin) = &self.through {
+            served::ask(admin, &self.connection, self.within).await?
+        } else {
+            let config = self.config.read(vendors, Secrets::NONE)?;
+            let trial = Trial::new(&self.connection, &config, vendors)?;
+            walk(&config, trial, self.webhooks.as_deref(), self.within, &mut out::line).await?
+        };
         Ok(if arrived { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
+/// Follows the trial to its end, and says each step; whether it arrived.
+async fn walk(
+    config: &Config,
+    trial: Trial,
+    webhooks: Option<&str>,
+    within: Duration,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> anyhow::Result<bool> {
+    let until = Instant::now() + within;
+    let ledger = Ledger::open(config, trial.application_key).await?;
+    let base = webhooks.map_or_else(|| format!("http://{}", config.ingest.listen), str::to_owned);
+    trial.send(&format!("{}/v1/webhooks/{}", base.trim_end_matches('/'), trial.connection)).await?;
+    say(&format!("webhook: answered 200, application {}", trial.application_key));
+    let changes = ledger.changes(until).await?;
+    if changes.is_empty() {
+        say("ledger: no stage change in time: look at `hirewire doctor`, and at dead letters by `hirewire dlq list`");
+    }
+    let mut arrived = !changes.is_empty();
+    for change in &changes {
+        say(&format!("ledger: {}/{}/{}", change.topic, change.partition, change.offset));
+        arrived &= sinks(config, change, until, say).await?;
+    }
+    Ok(arrived)
+}
+
 /// A made-up application.
 struct Trial {
+    connection: String,
     application_key: Uuid,
     /// Of the delivery.
     id: String,
@@ -99,7 +121,7 @@ impl Trial {
         let body = made_up(&example, id, now)?;
         let signature = signature(&inlet.first_secret()?, body.as_bytes())?;
         let application_key = ids::canonical_id(&connection.ingest.tenant, name, "Application", &id.to_string());
-        Ok(Self { application_key, id: format!("walk-{id}"), body, signature })
+        Ok(Self { connection: name.to_owned(), application_key, id: format!("walk-{id}"), body, signature })
     }
 
     async fn send(&self, url: &str) -> anyhow::Result<()> {
@@ -170,7 +192,12 @@ impl Ledger {
 }
 
 /// Waits until every route of every sink has settled the change; whether it arrived, or is not for them.
-async fn sinks(config: &Config, change: &Inbound, until: Instant) -> anyhow::Result<bool> {
+async fn sinks(
+    config: &Config,
+    change: &Inbound,
+    until: Instant,
+    say: &mut (dyn FnMut(&str) + Send),
+) -> anyhow::Result<bool> {
     let desk = desk(config, "walk", BTreeSet::new());
     loop {
         let found = explain_record(&config.route, &desk, change).await?.context("the change is no stage change")?;
@@ -180,7 +207,7 @@ async fn sinks(config: &Config, change: &Inbound, until: Instant) -> anyhow::Res
             continue;
         }
         for fate in &found.routes {
-            out::line(&format!("  sink {}, route {}: {}", fate.sink, fate.route, fate.what));
+            say(&format!("  sink {}, route {}: {}", fate.sink, fate.route, fate.what));
         }
         return Ok(found.routes.iter().all(|fate| matches!(fate.standing, Standing::Delivered | Standing::NotSent)));
     }
