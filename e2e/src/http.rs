@@ -120,6 +120,16 @@ pub fn post(address: SocketAddr, path: &str, headers: &str, body: &[u8]) -> std:
     exchange(address, &head, body)
 }
 
+/// The whole answer to a PUT of a text.
+///
+/// # Errors
+/// When nobody answers.
+pub fn put(address: SocketAddr, path: &str, text: &str) -> std::io::Result<String> {
+    let length = text.len();
+    let head = format!("PUT {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+    exchange(address, &head, text.as_bytes())
+}
+
 fn exchange(address: SocketAddr, head: &str, body: &[u8]) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.write_all(head.as_bytes())?;

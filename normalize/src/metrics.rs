@@ -1,6 +1,6 @@
 //! All metrics of normalize. No label has values that grow with use.
 
-use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
 
 use crate::catalog::{Catalog, VISIT};
 use crate::dead_letter::Code;
@@ -13,6 +13,7 @@ pub struct Metrics {
     pub stale: IntCounterVec,
     pub records: IntCounterVec,
     pub stage_changes: IntCounterVec,
+    pub change_age: Histogram,
     pub dead_letters: IntCounterVec,
     pub fragments: Fragments,
     pub unmapped: IntCounterVec,
@@ -49,6 +50,7 @@ pub struct Counts {
     pub visits: IntCounter,
     pub live: IntCounter,
     pub corrections: IntCounter,
+    pub change_age: Histogram,
 }
 
 impl Counts {
@@ -64,6 +66,7 @@ impl Counts {
             visits: metrics.facts.with_label_values(&[VISIT]),
             live: metrics.stage_changes.with_label_values(&["LIVE"]),
             corrections: metrics.stage_changes.with_label_values(&["CORRECTION"]),
+            change_age: metrics.change_age.clone(),
         }
     }
 }
@@ -85,6 +88,14 @@ impl Metrics {
             "Records deleted in a partition because they live with another owner.",
         )?;
         registry.register(Box::new(moved.clone()))?;
+        let change_age = Histogram::with_opts(
+            HistogramOpts::new(
+                "hirewire_normalize_change_age_seconds",
+                "From the moment of a stage change, as the vendor tells it, to its LIVE event; of those whose moment is exact.",
+            )
+            .buckets(vec![0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3_600.0, 21_600.0, 86_400.0]),
+        )?;
+        registry.register(Box::new(change_age.clone()))?;
         let dead_letters = vec("dead_letters_total", "Raw records that could not be processed, by code.", &["code"])?;
         // There from the start, or the first of a code would be no increase to an alert.
         for code in Code::all() {
@@ -105,6 +116,7 @@ impl Metrics {
             stale: vec("stale_facts_total", "Statements that were older than what is known.", &["record"])?,
             records: vec("records_total", "Canonical records published, by record.", &["record"])?,
             stage_changes: vec("stage_changes_total", "Ledger events published.", &["revision"])?,
+            change_age,
             dead_letters,
             fragments: Fragments { sent: outcome("sent"), known: outcome("known"), received: outcome("received") },
             unmapped: vec("unmapped_values_total", "Coded values that no rule covers.", &["vendor", "rule"])?,

@@ -7,6 +7,7 @@ mod touched;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hirewire_kafka::{Outbox, Record, Stop};
@@ -21,7 +22,7 @@ use crate::catalog::{Catalog, Kind, KindInfo, VISIT};
 use crate::change::write_change;
 use crate::claim::{Claim, Id};
 use crate::intent::{self, Intent};
-use crate::ledger::{Ledger, Micros, Revision};
+use crate::ledger::{Ledger, Micros, Precision, Revision};
 use crate::lookups::Lookups;
 use crate::metrics::{Counts, Metrics};
 use crate::moved::{self, Notice};
@@ -297,7 +298,12 @@ impl Work {
                 self.value.clear();
                 write_change(&mut self.value, &catalog, touched.ids(id), &touched.state, ledger, event);
                 match event.revision {
-                    Revision::Live => self.counts.live.inc(),
+                    Revision::Live => {
+                        self.counts.live.inc();
+                        if event.what.precision == Precision::Exact {
+                            self.counts.change_age.observe(age_secs(event.what.at));
+                        }
+                    }
                     Revision::Correction => self.counts.corrections.inc(),
                 }
                 out.send(self.record(&catalog.stage_change.topic, &name, self.written(), &touched.trace));
@@ -425,6 +431,12 @@ fn fields_of(state: &EntityState, info: &KindInfo) -> Box<[Bytes]> {
         None => Bytes::copy_from_slice(&field.default_bytes),
     };
     info.schema.fields.iter().enumerate().map(field).collect()
+}
+
+/// How long ago it was; 0 for what is still to come by the vendor's clock.
+fn age_secs(at: Micros) -> f64 {
+    let at = u64::try_from(at).map_or(UNIX_EPOCH, |micros| UNIX_EPOCH + Duration::from_micros(micros));
+    SystemTime::now().duration_since(at).unwrap_or_default().as_secs_f64()
 }
 
 /// A remembered deletion of something unknown ends after its time.

@@ -1,14 +1,14 @@
-//! The admin port: `/metrics`, `/livez`, `/readyz`, and what a process has beside them.
+//! The admin port: `/metrics`, `/livez`, `/readyz`, `/log`, and what a process has beside them.
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, put};
 use prometheus::TextEncoder;
 use tokio::net::TcpListener;
 
-use crate::{Health, Metrics, Shutdown};
+use crate::{Health, Metrics, Shutdown, telemetry};
 
 #[derive(Clone)]
 struct Admin {
@@ -31,6 +31,7 @@ pub async fn serve(
         .route("/metrics", get(show_metrics))
         .route("/livez", get(live))
         .route("/readyz", get(ready))
+        .route("/log", put(change_log))
         .with_state(Admin { metrics, health })
         .merge(beside);
     axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.requested().await }).await
@@ -57,6 +58,13 @@ async fn live(State(admin): State<Admin>) -> impl IntoResponse {
 
 async fn ready(State(admin): State<Admin>) -> impl IntoResponse {
     answer(&admin.health.waiting())
+}
+
+async fn change_log(filter: String) -> (StatusCode, String) {
+    match telemetry::change_filter(&filter) {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(problem) => (StatusCode::BAD_REQUEST, problem + "\n"),
+    }
 }
 
 fn answer(against: &[String]) -> (StatusCode, String) {
