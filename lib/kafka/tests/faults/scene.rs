@@ -197,6 +197,12 @@ impl Scene {
         self
     }
 
+    /// No transaction is open for too long, on the slowest machine.
+    pub fn patient(mut self) -> Self {
+        self.proxied = self.proxied.with_transaction_timeout(Duration::from_secs(90));
+        self
+    }
+
     /// In another process: the topics are there.
     pub fn existing(proxy: &str, name: &str) -> Self {
         let (input, output) = (format!("{name}-in"), format!("{name}-out"));

@@ -19,7 +19,7 @@ use crate::scene::{Event, Gate, record, text};
 async fn the_older_of_two_with_one_transactional_id_ends_as_fenced() {
     let place = Place::start().await;
     for within_a_transaction in [true, false] {
-        let scene = place.scene().await;
+        let scene = place.scene().await.patient();
         scene.feed(0..30).await;
         let (mut old, mut new) = (scene.role("old"), scene.role("new"));
         let client = old.client.clone();
