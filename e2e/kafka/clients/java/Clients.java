@@ -205,7 +205,8 @@ public class Clients {
         producer.sendOffsetsToTransaction(Map.of(place, new OffsetAndMetadata(5)), new ConsumerGroupMetadata(topic("java-tx-group")));
         producer.commitTransaction();
         producer.beginTransaction();
-        producer.send(new ProducerRecord<>(name, "dropped"));
+        // Awaited: what was not sent yet is dropped by the producer itself.
+        producer.send(new ProducerRecord<>(name, "dropped")).get();
         producer.abortTransaction();
         producer.beginTransaction();
         producer.send(new ProducerRecord<>(name, "open")).get();
