@@ -46,6 +46,8 @@ pub(crate) struct Envelope<'a> {
     pub(crate) kind: Option<&'a str>,
     /// The same again for the same fact of the same delivery.
     pub(crate) id: String,
+    /// When it was asked for: what an answer says was true at some instant between that and its receipt.
+    pub(crate) asked_at: Option<Timestamp>,
     pub(crate) received_at: Timestamp,
     pub(crate) content_type: &'a str,
     pub(crate) trace: TraceParent,
@@ -66,6 +68,9 @@ impl Envelope<'_> {
         put("ce_source", format!("/{}/{}", self.connection.tenant, self.connection.name));
         put("ce_type", format!("hirewire.raw.{}.{kind}", self.origin.as_str()));
         put("ce_time", self.received_at.to_string());
+        if let Some(asked_at) = self.asked_at {
+            put("hirewire-asked-at", asked_at.to_string());
+        }
         put("content-type", self.content_type.to_owned());
         put("traceparent", self.trace.to_string());
         put("hirewire-tenant", self.connection.tenant.clone());

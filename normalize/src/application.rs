@@ -131,19 +131,9 @@ pub fn observe(ledger: &mut Ledger, claim: &Claim<'_>, prospect: bool, catalog: 
         Some(Status::Hired) => instant(claim.bytes(fields.hired_at)),
         _ => None,
     };
-    let at = claim.version.unwrap_or(claim.origin.observed_at);
-    let snapshot = Snapshot {
-        at,
-        width: width_of(at),
-        stage,
-        status,
-        job,
-        since,
-        change,
-        cause,
-        observed: claim.version.is_none(),
-        source,
-    };
+    let (at, width) = seen(claim);
+    let snapshot =
+        Snapshot { at, width, stage, status, job, since, change, cause, observed: claim.version.is_none(), source };
     if claim.version.is_some() {
         if stage.is_some() || status.is_some() || job.is_some() {
             news |= ledger.facts.add_snapshot(snapshot);
@@ -160,6 +150,17 @@ pub fn observe(ledger: &mut Ledger, claim: &Claim<'_>, prospect: bool, catalog: 
         news |= ledger.facts.add_weak(snapshot);
     }
     news
+}
+
+/// When the application was as the claim says, and how exactly that is known. What has no version but the time of its receipt
+/// was true at some instant since it was asked for: the application may have moved while the answer was on its way.
+fn seen(claim: &Claim<'_>) -> (Micros, Micros) {
+    let origin = &claim.origin;
+    match claim.version {
+        Some(version) if version == origin.observed_at => (origin.asked_at, origin.observed_at - origin.asked_at + 1),
+        Some(version) => (version, width_of(version)),
+        None => (origin.observed_at, width_of(origin.observed_at)),
+    }
 }
 
 fn is_switch(change: ChangeType) -> bool {

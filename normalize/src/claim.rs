@@ -17,6 +17,8 @@ pub struct Origin<'a> {
     pub connection: &'a str,
     pub vendor: &'a str,
     pub provenance: Provenance,
+    /// When it was asked for, or seen without being asked for.
+    pub asked_at: Micros,
     pub observed_at: Micros,
     pub ingested_at: Micros,
     pub topic: &'a str,
@@ -208,6 +210,8 @@ impl<'a> Claim<'a> {
         put_int(out, i64::from(origin.partition));
         put_int(out, origin.offset);
         out.extend_from_slice(&origin.delivery.to_be_bytes());
+        // Last: fragments of before have none.
+        put_int(out, origin.asked_at);
     }
 
     /// # Errors
@@ -242,17 +246,23 @@ impl<'a> Claim<'a> {
             });
         }
         let (mapping_version, absent_fields) = (from.text()?, from.bytes()?);
+        let provenance = Provenance::from_index(from.int()?).ok_or(Damaged)?;
+        let (observed_at, ingested_at, topic) = (from.int()?, from.int()?, from.text()?);
+        let (partition, offset) = (i32::try_from(from.int()?).map_err(|_| Damaged)?, from.int()?);
+        let delivery = from.fixed()?;
+        let asked_at = if from.is_empty() { observed_at } else { from.int()? };
         let origin = Origin {
             tenant,
             connection,
             vendor,
-            provenance: Provenance::from_index(from.int()?).ok_or(Damaged)?,
-            observed_at: from.int()?,
-            ingested_at: from.int()?,
-            topic: from.text()?,
-            partition: i32::try_from(from.int()?).map_err(|_| Damaged)?,
-            offset: from.int()?,
-            delivery: from.fixed()?,
+            provenance,
+            asked_at,
+            observed_at,
+            ingested_at,
+            topic,
+            partition,
+            offset,
+            delivery,
             mapping_version,
             absent_fields,
             trace,

@@ -15,6 +15,8 @@ pub struct Raw<'a> {
     pub stream: Option<&'a str>,
     pub params: Vec<(String, String)>,
     pub headers: Vec<(String, String)>,
+    /// When it was asked for; of what came by itself, when it was seen.
+    pub asked_at: Micros,
     pub observed_at: Micros,
     pub ingested_at: Micros,
     pub delivery: u64,
@@ -22,6 +24,9 @@ pub struct Raw<'a> {
 }
 
 const DELIVERY_HEADER: &str = "hirewire-header-";
+
+/// Of polled records; those of before have none.
+pub const ASKED_AT: &str = "hirewire-asked-at";
 
 impl<'a> Raw<'a> {
     /// # Errors
@@ -40,8 +45,15 @@ impl<'a> Raw<'a> {
         if event.is_none() && stream.is_none() {
             return Err((Code::MissingHeader, "hirewire-event"));
         }
-        let observed_at = header("ce_time")?;
-        let observed_at: jiff::Timestamp = observed_at.parse().map_err(|_| (Code::MissingHeader, "ce_time"))?;
+        let time = |name: &'static str, text: &str| match text.parse::<jiff::Timestamp>() {
+            Ok(time) => Ok(time.as_microsecond()),
+            Err(_) => Err((Code::MissingHeader, name)),
+        };
+        let observed_at = time("ce_time", header("ce_time")?)?;
+        let asked_at = match input.header_str(ASKED_AT) {
+            Some(text) => time(ASKED_AT, text)?.min(observed_at),
+            None => observed_at,
+        };
         let params = match input.header("hirewire-request") {
             None => Vec::new(),
             Some(json) => parameters(json).ok_or((Code::MissingHeader, "hirewire-request"))?,
@@ -58,7 +70,8 @@ impl<'a> Raw<'a> {
             stream,
             params,
             headers: headers.collect(),
-            observed_at: observed_at.as_microsecond(),
+            asked_at,
+            observed_at,
             ingested_at: input.timestamp_ms.saturating_mul(1000),
             delivery: delivery(header("ce_id")?),
             trace: input.header("traceparent").unwrap_or_default(),

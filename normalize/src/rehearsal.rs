@@ -21,6 +21,7 @@ use crate::guard::Guilty;
 use crate::issue::Issues;
 use crate::lookups::{Lookups, RecordShape};
 use crate::metrics::Metrics;
+use crate::raw::ASKED_AT;
 use crate::run::Connection;
 use crate::step::{NormalizeStep, Shared};
 use crate::store::Store;
@@ -101,6 +102,7 @@ impl Rehearsal {
         if let Some((_, time)) = record.headers.iter_mut().find(|(name, _)| **name == *"ce_time") {
             *time = Bytes::from(at.to_string());
         }
+        record.headers.retain(|(name, _)| **name != *ASKED_AT);
         let input = self.inbound(record);
         self.transact(&input)?;
         while let Some(fragment) = self.fragments.pop_front() {

@@ -279,6 +279,7 @@ impl NormalizeStep {
                     connection: raw.connection,
                     vendor: &source.vendor,
                     provenance: raw.provenance,
+                    asked_at: raw.asked_at,
                     observed_at: raw.observed_at,
                     ingested_at: raw.ingested_at,
                     topic: &input.topic,

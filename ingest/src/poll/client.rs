@@ -271,6 +271,7 @@ impl<J: Journal> Client<J> {
             Pass::User { name, password } => request.basic_auth(name, password),
             Pass::Header { name, value, .. } => request.header(name, value),
         };
+        let asked_at = Timestamp::now();
         let mut response = request.send().await.map_err(|error| Failure::transport(&error))?;
         let received_at = Timestamp::now();
         let (status, headers) = (response.status(), response.headers().clone());
@@ -320,7 +321,7 @@ impl<J: Journal> Client<J> {
             Some(rows) => paging::next(&api.paging, rows, question.page, &headers, &body)?,
             None => None,
         };
-        Ok(Page { body, rows, next, sync, received_at, sunset: retry::sunset(&headers) })
+        Ok(Page { body, rows, next, sync, asked_at, received_at, sunset: retry::sunset(&headers) })
     }
 
     fn note_clock(&mut self, headers: &HeaderMap, received_at: Timestamp) {

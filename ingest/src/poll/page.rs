@@ -16,6 +16,7 @@ pub(super) struct Page {
     pub(super) next: Option<String>,
     /// The token of the list's next run.
     pub(super) sync: Option<String>,
+    pub(super) asked_at: Timestamp,
     pub(super) received_at: Timestamp,
     /// From when on the vendor will not answer this list any more, if it says so.
     pub(super) sunset: Option<Timestamp>,

@@ -97,7 +97,7 @@ fn span(connection: &Connection, stream: &Stream, origin: Origin, page: &Page, o
         kind: Kind::Producer,
         own,
         parent: None,
-        began: system_time(page.received_at),
+        began: system_time(page.asked_at),
         ended: SystemTime::now(),
         attributes: vec![
             ("hirewire.connection", Value::Text(connection.name.clone())),
@@ -299,6 +299,7 @@ fn seal(
         origin,
         kind: Some(&stream.name),
         id: format!("{}/{}/{id}", connection.name, stream.name),
+        asked_at: Some(page.asked_at),
         received_at: page.received_at,
         content_type: if page.rows.is_some() { "application/xml" } else { "application/json" },
         trace,

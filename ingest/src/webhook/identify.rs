@@ -151,6 +151,7 @@ impl Told<'_> {
             origin: Origin::Webhook,
             kind: event.as_deref(),
             id: format!("{}/{delivery_id}", connection.name),
+            asked_at: None,
             received_at: self.received_at,
             content_type: self.content_type,
             trace,

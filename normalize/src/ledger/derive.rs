@@ -2,7 +2,7 @@
 //!
 //! Invariants: the first move is CREATED, a DELETED is the last; each `from` is the `to` before it; times never fall.
 
-use super::facts::Facts;
+use super::facts::{Facts, Snapshot};
 use super::stages::{Stage, stage_runs};
 use super::statuses::{StatusRun, status_runs};
 use super::track::{Assertion, MOST_SOURCES, Run, push_source, runs, settle};
@@ -109,7 +109,7 @@ pub fn derive(facts: &Facts) -> Vec<Move> {
 fn creation(facts: &Facts, to: State, first_step: Option<Micros>) -> Move {
     let told = facts.applied_at.or(facts.created_at);
     let first_row = facts.visits.iter().filter_map(|visit| visit.entered).min();
-    let first_seen = facts.snapshots.first().map(|s| s.at).into_iter().chain(first_row).min();
+    let first_seen = facts.snapshots.first().map(Snapshot::surely_at).into_iter().chain(first_row).min();
     let fallback = first_seen.or(facts.first_seen).or(first_step).unwrap_or(0);
     let (at, precision) = match (told, first_row) {
         (Some(at), _) => (at, Precision::Exact),

@@ -31,6 +31,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// From when on it was true for sure: of an answer that has no other clock, when it was received.
+    pub(super) fn surely_at(&self) -> Micros {
+        if self.at + self.width == self.source.seen_at + 1 { self.source.seen_at } else { self.at }
+    }
+
     fn key(&self) -> impl Ord + use<> {
         let stage = self.stage.map(|s| s.map_or(-1, i32::from));
         let job = self.job.map(|j| j.map_or(-1, i32::from));
