@@ -18,6 +18,11 @@ use clap::Parser;
 
 use commands::Command;
 
+/// Records are decoded on one thread and let go on another, many small values each: the C library's allocator spends much of
+/// the time of a busy route on that.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Events of applicant tracking systems as a Kafka stream, with a gap-free ledger of every stage change.
 #[derive(Parser)]
 #[command(name = "hirewire", version)]
