@@ -3,7 +3,7 @@
 //! A memory, not a truth: what it forgets, after a restart or above its bound, is kept once more and reconciled by
 //! normalize. A row is marked only after its transaction committed, and again each time it is shown.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -14,10 +14,24 @@ use crate::manifest::Repeats;
 /// Marks of one list in memory, in each of two generations.
 const MAX_MARKS: usize = 50_000;
 
-/// A row, by what makes it the same.
-pub(super) type Mark = u128;
+/// Whose row it is, and what makes it the same.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    /// Of a row without an id, what it says.
+    whose: u128,
+    pub(super) says: u128,
+}
 
-pub(super) fn mark(kind: &Repeats, id: &str, version: Option<&str>, row: &[u8]) -> Mark {
+pub(super) fn mark(kind: &Repeats, id: Option<&str>, version: Option<&str>, row: &[u8]) -> Mark {
+    let says = says(kind, id.unwrap_or_default(), version, row);
+    Mark { whose: id.map_or(says, |id| half(Sha256::digest(id))), says }
+}
+
+fn half(hash: impl Into<[u8; 32]>) -> u128 {
+    hash.into().first_chunk().map_or(0, |half| u128::from_be_bytes(*half))
+}
+
+fn says(kind: &Repeats, id: &str, version: Option<&str>, row: &[u8]) -> u128 {
     let mut hash = Sha256::new();
     hash.update(id);
     hash.update([0x1f]);
@@ -28,8 +42,7 @@ pub(super) fn mark(kind: &Repeats, id: &str, version: Option<&str>, row: &[u8]) 
         Repeats::Version => hash_but(&mut hash, row, &[]),
         Repeats::Bytes { but } => hash_but(&mut hash, row, but),
     }
-    let hash: [u8; 32] = hash.finalize().into();
-    hash.first_chunk().map_or(0, |half| Mark::from_be_bytes(*half))
+    half(hash.finalize())
 }
 
 /// The bytes of a row, without those at `paths`.
@@ -43,17 +56,17 @@ fn hash_but(hash: &mut Sha256, row: &[u8], paths: &[json::Path]) {
     hash.update(row.get(from..).unwrap_or_default());
 }
 
-/// What one list showed within the overlap.
+/// What one list showed within the overlap, of each row the last: a row may come back to what it said before.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    young: HashSet<Mark>,
-    old: HashSet<Mark>,
+    young: HashMap<u128, u128>,
+    old: HashMap<u128, u128>,
     young_since: Option<Timestamp>,
 }
 
 impl Seen {
     pub(super) fn contains(&self, mark: Mark) -> bool {
-        self.young.contains(&mark) || self.old.contains(&mark)
+        self.young.get(&mark.whose).or_else(|| self.old.get(&mark.whose)) == Some(&mark.says)
     }
 
     pub(super) fn add(&mut self, marks: impl IntoIterator<Item = Mark>) {
@@ -61,7 +74,7 @@ impl Seen {
             if self.young.len() >= MAX_MARKS {
                 self.old = std::mem::take(&mut self.young);
             }
-            self.young.insert(mark);
+            self.young.insert(mark.whose, mark.says);
         }
     }
 
@@ -85,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_row_is_the_same_by_its_bytes_or_by_its_version_alone() {
-        let mark = |kind, version, row: &str| mark(&kind, "7", version, row.as_bytes());
+        let mark = |kind, version, row: &str| mark(&kind, Some("7"), version, row.as_bytes());
         let bytes = Repeats::bytes;
         assert_eq!(mark(Repeats::Version, Some("v1"), "url-1"), mark(Repeats::Version, Some("v1"), "url-2"));
         assert_ne!(mark(Repeats::Version, Some("v1"), "url-1"), mark(Repeats::Version, Some("v2"), "url-1"));
@@ -96,7 +109,7 @@ mod tests {
     #[test]
     fn what_is_new_in_every_answer_makes_no_other_row_and_all_else_does() {
         let kind = Repeats::Bytes { but: vec![json::Path::parse("lead.photo").unwrap()] };
-        let mark = |row: &str| mark(&kind, "7", None, row.as_bytes());
+        let mark = |row: &str| mark(&kind, Some("7"), None, row.as_bytes());
         let first = mark(r#"{"id":7,"lead":{"photo":"url?s=1","name":"a"}}"#);
         assert_eq!(first, mark(r#"{"id":7,"lead":{"photo":"url?s=2","name":"a"}}"#));
         assert_eq!(first, mark(r#"{"id":7,"lead":{"photo":null,"name":"a"}}"#));
@@ -109,29 +122,49 @@ mod tests {
         }
     }
 
+    /// Of row `whose`, which says that number of itself.
+    fn of(whose: usize) -> Mark {
+        Mark { whose: whose as u128, says: whose as u128 }
+    }
+
+    #[test]
+    fn a_row_that_says_again_what_it_said_before_is_no_repeat() {
+        let says = |says: &str| mark(&Repeats::bytes(), Some("7"), None, says.as_bytes());
+        let mut seen = Seen::default();
+        for what in ["a", "b", "a", "b"] {
+            assert!(!seen.contains(says(what)), "{what}");
+            seen.add([says(what)]);
+            assert!(seen.contains(says(what)), "{what}");
+        }
+        let nameless = |says: &str| mark(&Repeats::bytes(), None, None, says.as_bytes());
+        seen.add([nameless("a"), nameless("b")]);
+        assert!(seen.contains(nameless("a")), "rows without ids are not one row");
+    }
+
     #[test]
     fn marks_are_kept_as_long_as_overlap_may_show_their_rows() {
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
         let mut seen = Seen::default();
         let overlap = 20;
-        for to in (100..200).step_by(5) {
-            seen.add([to as Mark]);
-            seen.window_ended(at(to), at(to - overlap));
+        let row = |number: i32| of(usize::try_from(number).unwrap());
+        for to in (100_i32..200).step_by(5) {
+            seen.add([row(to)]);
+            seen.window_ended(at(to.into()), at((to - overlap).into()));
             for shown in (to - overlap).max(100)..=to {
-                assert_eq!(seen.contains(shown as Mark), shown % 5 == 0, "{shown} at {to}");
+                assert_eq!(seen.contains(row(shown)), shown % 5 == 0, "{shown} at {to}");
             }
         }
-        assert!(!seen.contains(100));
+        assert!(!seen.contains(of(100)));
     }
 
     #[test]
     fn what_is_shown_in_every_window_is_never_forgotten() {
         let at = |seconds| Timestamp::from_second(seconds).unwrap();
         let mut seen = Seen::default();
-        seen.add([1]);
+        seen.add([of(1)]);
         for to in 100..300 {
-            assert!(seen.contains(1), "{to}");
-            seen.add([1]);
+            assert!(seen.contains(of(1)), "{to}");
+            seen.add([of(1)]);
             seen.window_ended(at(to), at(to - 20));
         }
     }
@@ -139,7 +172,7 @@ mod tests {
     #[test]
     fn the_memory_is_bounded() {
         let mut seen = Seen::default();
-        seen.add(0..10 * MAX_MARKS as Mark);
+        seen.add((0..10 * MAX_MARKS).map(of));
         assert!(seen.young.len() + seen.old.len() <= 2 * MAX_MARKS);
     }
 }

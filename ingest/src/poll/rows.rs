@@ -74,7 +74,14 @@ pub(super) struct Parent {
 impl Parent {
     /// One of which only its id is known, and for what its list is asked for.
     pub(super) fn named(stream: &Stream, id: &str, each: Vec<String>) -> Self {
-        Self { id: id.to_owned(), subject: stream.own_subject(id), each, told: Vec::new(), mark: 0, again: false }
+        Self {
+            id: id.to_owned(),
+            subject: stream.own_subject(id),
+            each,
+            told: Vec::new(),
+            mark: Mark::default(),
+            again: false,
+        }
     }
 }
 
@@ -168,7 +175,7 @@ pub(super) fn children(
         let known = Known::of(source, window, &element.json);
         let own = source.stream.subject.as_ref().and_then(|subject| subject.find(&element.json));
         let subject = own.or_else(|| parent.subject.clone());
-        let version = known.version.clone().unwrap_or_else(|| format!("{:032x}", known.mark));
+        let version = known.version.clone().unwrap_or_else(|| format!("{:032x}", known.mark.says));
         let id = format!("{whose}.{}", known.id.as_deref().unwrap_or_default());
         (
             seal(source, page, window.origin, subject.as_ref(), &format!("{id}/{version}"), element.value),
@@ -186,7 +193,7 @@ pub(super) fn one(source: &Source<'_>, page: &Page, window: &Window, id: &str) -
     let row = elements(page, source.rows)?.pop().ok_or(Failure::Broken("no row where one should be"))?;
     let known = Known::of(source, window, &row.json);
     let subject = source.stream.subject.as_ref().and_then(|subject| subject.find(&row.json));
-    let version = known.version.clone().unwrap_or_else(|| format!("{:032x}", known.mark));
+    let version = known.version.clone().unwrap_or_else(|| format!("{:032x}", known.mark.says));
     Ok((seal(source, page, window.origin, subject.as_ref(), &format!("{id}/{version}"), row.value), subject.is_some()))
 }
 
@@ -252,7 +259,7 @@ impl Known {
         let open = stream.window.as_ref().is_some_and(|w| matches!(w.filter, Filter::After { .. }));
         let early = |at| window.from.is_some_and(|from| if open { at < from } else { at <= from });
         let outside = changed.is_some_and(|at| (at > window.to && !open) || early(at));
-        let mark = mark(&stream.repeats, id.as_deref().unwrap_or_default(), version.as_deref(), value);
+        let mark = mark(&stream.repeats, id.as_deref(), version.as_deref(), value);
         let again = outside || changed.is_none_or(|at| at > source.overlap_starts);
         Self { id, version, changed, outside, mark, again }
     }
@@ -271,7 +278,7 @@ fn row(source: &Source<'_>, page: &Page, window: &Window, seen: &Seen, element: 
     }
     let subject = source.stream.subject.as_ref().and_then(|subject| subject.find(&element.json));
     rows.unidentified += usize::from(subject.is_none());
-    let identity = known.id.unwrap_or_else(|| format!("{:032x}", known.mark));
+    let identity = known.id.unwrap_or_else(|| format!("{:032x}", known.mark.says));
     let id = format!("{identity}/{}", known.version.as_deref().unwrap_or_default());
     rows.records.push(seal(source, page, window.origin, subject.as_ref(), &id, element.value));
 }

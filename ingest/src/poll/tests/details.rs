@@ -121,6 +121,22 @@ async fn only_what_changed_is_read_again_and_what_is_new_in_every_answer_is_no_c
 }
 
 #[tokio::test]
+async fn what_is_again_as_it_was_before_is_a_change() {
+    let (shapes, connection) = with_people().await;
+    let ledger = Arc::new(Ledger::default());
+    let mut poller = poller(&connection, &ledger, &HashMap::new());
+    poller.one_round().await;
+    for name in ["x", "y", "x"] {
+        ledger.rows();
+        let user = format!(r#"{{"id":1,"seen":"a","name":"{name}"}}"#);
+        shapes.put("users", &format!(r#"{{"1":{user},"2":{{"id":2,"seen":"b"}}}}"#));
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        poller.one_round().await;
+        assert_eq!(of(&ledger.rows(), "users"), [user]);
+    }
+}
+
+#[tokio::test]
 async fn a_list_is_not_taken_for_whole_when_its_answer_does_not_say_so() {
     let (shapes, connection) = with_people().await;
     shapes.put("people page 2", r#"{"rows":[{"id":"p2","changed":"2026-01-02T00:00:00.000Z"}]}"#);
