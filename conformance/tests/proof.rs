@@ -150,7 +150,7 @@ async fn a_list_that_is_not_narrowed_or_not_paged_or_not_found_is_told() {
         ),
         (
             "workday",
-            "auth: {username_token: {}}",
+            "auth: {username_token: {or_refresh_token: {token_url: \"https://wd3-services1.myworkday.com/ccx/oauth2/acme/token\", expires_in: expires_in}}}",
             "auth: {basic_api_key: {password: x}}",
             "Get_Candidates",
             "the list fails with poll-credentials",
