@@ -265,14 +265,14 @@ impl Stack {
     /// Stops services, then what they stand on.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.shutdown.request();
-        let services = join_all(&mut self.services).await;
+        let services = join_all(&mut self.services, &self.shutdown).await;
         self.below.request();
-        let engines = join_all(&mut self.engines).await;
+        let engines = join_all(&mut self.engines, &self.shutdown).await;
         services.and(engines)
     }
 }
 
-async fn join_all(parts: &mut JoinSet<Ended>) -> anyhow::Result<()> {
+async fn join_all(parts: &mut JoinSet<Ended>, shutdown: &Shutdown) -> anyhow::Result<()> {
     let mut result = Ok(());
     let all = async {
         while let Some(ended) = parts.join_next().await {
@@ -283,7 +283,14 @@ async fn join_all(parts: &mut JoinSet<Ended>) -> anyhow::Result<()> {
             }
         }
     };
-    if tokio::time::timeout(DRAIN_LIMIT, all).await.is_err() {
+    let drained = tokio::select! {
+        drained = tokio::time::timeout(DRAIN_LIMIT, all) => drained.is_ok(),
+        () = shutdown.at_once() => {
+            parts.abort_all();
+            anyhow::bail!("a second signal ended it before it had drained: what was under way is done again at the next start");
+        }
+    };
+    if !drained {
         parts.abort_all();
         anyhow::bail!("not everything stopped within {} s", DRAIN_LIMIT.as_secs());
     }

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use hirewire_e2e::deployment::{Deployment, Moved};
 use hirewire_e2e::{Running, hirewire};
 
 #[test]
@@ -35,10 +38,37 @@ fn up_stops_on_sigterm_while_it_waits_for_kafka() {
     assert_stops(&mut up, log);
 }
 
+/// Whoever does not wait for the drain asks twice.
+#[test]
+fn a_second_signal_ends_it_before_it_has_drained() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let receiver = silent.local_addr().unwrap();
+    let deployment = Deployment::lay(&format!(
+        "sinks: {{exams: {{system: assessment, http: {{url: \"http://{receiver}/\", timeout: 60s, allow: {{networks: [\"127.0.0.0/8\"]}}}}}}}}\n\
+         routes: {{exams: {{sink: exams, from: beginning}}}}\nroute: {{drain: 8s}}\n"
+    ));
+    let mut up = deployment.up();
+    let at = "2026-02-09T16:00:00Z";
+    deployment.send(&Moved { application: 1, stage_id: 7, stage: "Assessment", at, traceparent: None });
+    // The request came, and is never answered.
+    let _request = silent.accept().unwrap();
+    terminate(&up);
+    deployment.until("the stop", || deployment.log().contains("SIGTERM: stopping"));
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(up.0.try_wait().unwrap().is_none(), "it waits for the answer: {}", deployment.log());
+    terminate(&up);
+    let status = up.0.wait().unwrap();
+    assert_eq!(status.code(), Some(2), "{status}: {}", deployment.log());
+    assert!(deployment.log().contains("a second signal ended it"), "{}", deployment.log());
+}
+
+fn terminate(process: &Running) {
+    assert!(Command::new("kill").arg("-TERM").arg(process.0.id().to_string()).status().unwrap().success());
+}
+
 /// What it says meanwhile is read, so that it never waits for a full pipe.
 fn assert_stops(process: &mut Running, mut output: impl Read) {
-    let told = Command::new("kill").arg("-TERM").arg(process.0.id().to_string()).status().unwrap();
-    assert!(told.success());
+    terminate(process);
     let mut said = String::new();
     output.read_to_string(&mut said).unwrap();
     let status = process.0.wait().unwrap();

@@ -1,4 +1,4 @@
-//! One request to stop, seen by every loop of the process.
+//! One request to stop, seen by every loop of the process; and a second one, for who will not wait for the drain.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use tokio::sync::watch;
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     requested: Arc<watch::Sender<bool>>,
+    at_once: Arc<watch::Sender<bool>>,
 }
 
 impl Default for Shutdown {
@@ -19,7 +20,7 @@ impl Default for Shutdown {
 impl Shutdown {
     #[must_use]
     pub fn new() -> Self {
-        Self { requested: Arc::new(watch::Sender::new(false)) }
+        Self { requested: Arc::new(watch::Sender::new(false)), at_once: Arc::new(watch::Sender::new(false)) }
     }
 
     /// Asks everything to stop. More than once is the same as once.
@@ -34,14 +35,15 @@ impl Shutdown {
 
     /// Returns when a stop was requested.
     pub async fn requested(&self) {
-        let mut seen = self.requested.subscribe();
-        // An error means that the sender is gone, which `self` prevents.
-        if seen.wait_for(|requested| *requested).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        told(&self.requested).await;
     }
 
-    /// Requests the stop on the first SIGTERM or SIGINT.
+    /// Returns when nothing under way is to be waited for.
+    pub async fn at_once(&self) {
+        told(&self.at_once).await;
+    }
+
+    /// Requests the stop on the first SIGTERM or SIGINT, and an end at once on the second.
     ///
     /// # Errors
     /// When the process may not install signal handlers.
@@ -55,7 +57,19 @@ impl Shutdown {
                 _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
             }
             shutdown.request();
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            shutdown.at_once.send_replace(true);
         });
         Ok(())
+    }
+}
+
+async fn told(sender: &watch::Sender<bool>) {
+    // An error means that the sender is gone, which whoever waits prevents.
+    if sender.subscribe().wait_for(|told| *told).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
