@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hirewire_service::Secret;
+use hirewire_service::settings::{authority, certificates};
 use hirewire_yaml::{Node, Problems};
-use reqwest::{Certificate, ClientBuilder, Url};
+use reqwest::{ClientBuilder, Url};
 
 use crate::codec::CodecError;
 
@@ -32,20 +33,7 @@ impl Access {
         let mut map = node.map(problems)?;
         let url = map.require("url", problems).and_then(|node| read_url(node, problems));
         let basic_auth = map.get("basic_auth").and_then(|node| BasicAuth::read(node, problems));
-        let ca_file = map.get("tls").and_then(|node| {
-            let mut map = node.map(problems)?;
-            let file = map.require("ca_file", problems).and_then(|node| Some((node, node.path(problems)?)));
-            map.finish(problems);
-            let (node, path) = file?;
-            match std::fs::read(&path).map_err(|error| error.to_string()).and_then(|pem| certificates(&pem)) {
-                Ok(_) => Some(path),
-                Err(error) => {
-                    let what = format!("{} holds no certificates: {error}", path.display());
-                    problems.add(node, what, "PEM, of the authority that signed the registry's certificate");
-                    None
-                }
-            }
-        });
+        let ca_file = map.get("tls").and_then(|node| authority(node, "registry", problems));
         map.finish(problems);
         Some(Self { url: url?, basic_auth, ca_file })
     }
@@ -120,12 +108,6 @@ fn read_url(node: &Node, problems: &mut Problems) -> Option<String> {
         return None;
     }
     Some(text.trim_end_matches('/').to_owned())
-}
-
-/// At least one.
-fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, String> {
-    let found = Certificate::from_pem_bundle(pem).map_err(|error| error.to_string())?;
-    if found.is_empty() { Err("it is no PEM file".to_owned()) } else { Ok(found) }
 }
 
 #[cfg(test)]

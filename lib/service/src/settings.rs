@@ -1,9 +1,11 @@
 //! Values that settings of several services write alike.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use hirewire_yaml::{Node, Problems};
+use reqwest::Certificate;
 
 /// `250ms`, `5s`, `2m`, `24h`, `28d`; more than nothing.
 pub fn duration(node: &Node, problems: &mut Problems) -> Option<Duration> {
@@ -58,6 +60,31 @@ pub fn listen(node: &Node, problems: &mut Problems) -> Option<SocketAddr> {
         );
     }
     address
+}
+
+/// `tls: {ca_file}`: the file of the authority that signed the certificate of `whose`, checked to hold one.
+pub fn authority(node: &Node, whose: &str, problems: &mut Problems) -> Option<PathBuf> {
+    let mut map = node.map(problems)?;
+    let file = map.require("ca_file", problems).and_then(|node| Some((node, node.path(problems)?)));
+    map.finish(problems);
+    let (node, path) = file?;
+    match std::fs::read(&path).map_err(|error| error.to_string()).and_then(|pem| certificates(&pem)) {
+        Ok(_) => Some(path),
+        Err(error) => {
+            let what = format!("{} holds no certificates: {error}", path.display());
+            problems.add(node, what, format!("PEM, of the authority that signed the {whose}'s certificate"));
+            None
+        }
+    }
+}
+
+/// The certificates of a PEM file; at least one.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, String> {
+    let found = Certificate::from_pem_bundle(pem).map_err(|error| error.to_string())?;
+    if found.is_empty() { Err("it is no PEM file".to_owned()) } else { Ok(found) }
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use hirewire_yaml::{Node, Problems};
-use reqwest::Certificate;
 
 /// The checked `traces:` of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +34,7 @@ impl Settings {
             map.get("protocol").map_or(Some(false), |node| node.choice(&[("http", false), ("grpc", true)], problems));
         let endpoint = map.require("endpoint", problems).and_then(|node| read_endpoint(node, grpc?, problems));
         let one_in = map.get("one_in").map_or(Some(1), |node| node.whole(1, problems));
-        let ca_file = map.get("tls").and_then(|node| read_authority(node, problems));
+        let ca_file = map.get("tls").and_then(|node| crate::settings::authority(node, "collector", problems));
         map.finish(problems);
         Some(Self { endpoint: endpoint?, one_in: one_in?, ca_file })
     }
@@ -67,25 +66,4 @@ fn read_endpoint(node: &Node, grpc: bool, problems: &mut Problems) -> Option<End
     }
     let tls = url.scheme() == "https";
     Some(Endpoint::Grpc { host: url.host_str()?.to_owned(), port: url.port_or_known_default()?, tls })
-}
-
-fn read_authority(node: &Node, problems: &mut Problems) -> Option<PathBuf> {
-    let mut map = node.map(problems)?;
-    let file = map.require("ca_file", problems).and_then(|node| Some((node, node.path(problems)?)));
-    map.finish(problems);
-    let (node, path) = file?;
-    match std::fs::read(&path).map_err(|error| error.to_string()).and_then(|pem| authorities(&pem)) {
-        Ok(_) => Some(path),
-        Err(error) => {
-            let what = format!("{} holds no certificates: {error}", path.display());
-            problems.add(node, what, "PEM, of the authority that signed the collector's certificate");
-            None
-        }
-    }
-}
-
-/// At least one.
-fn authorities(pem: &[u8]) -> Result<Vec<Certificate>, String> {
-    let found = Certificate::from_pem_bundle(pem).map_err(|error| error.to_string())?;
-    if found.is_empty() { Err("it is no PEM file".to_owned()) } else { Ok(found) }
 }
