@@ -60,11 +60,11 @@ impl<'a> Made<'a> {
 }
 
 impl<'a> Later<'a> {
-    /// Without what nothing is made of any more: a request that waits for its sink is its bytes alone.
-    #[must_use]
-    pub(crate) fn needed(self) -> Self {
-        let is_last = self.step + 1 >= self.plan.steps.len();
-        if is_last { Self { tree: Value::Null, ..self } } else { self }
+    /// Drops what nothing is made of any more: a request that waits for its sink is its bytes alone.
+    pub(crate) fn strip(&mut self) {
+        if self.step + 1 >= self.plan.steps.len() {
+            self.tree = Value::Null;
+        }
     }
 
     /// The next step, after one that has told `id`.

@@ -2,12 +2,14 @@
 
 mod auth;
 mod http;
+mod route;
 mod said;
 mod sink;
 
 #[cfg(test)]
 pub(crate) use http::read as read_http;
 pub(crate) use http::{read_allow, read_ca};
+pub(crate) use route::From;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,17 +22,16 @@ use hirewire_yaml::{Map, Node, Problems, did_you_mean};
 use jiff::Timestamp;
 
 use crate::database::postgres::PostgresSettings;
-use crate::deliver::{Limits, OnRefusal};
+use crate::deliver::Limits;
 use crate::files::lines::LinesSettings;
 use crate::files::parquet::TablesSettings;
 use crate::http::HttpSettings;
 use crate::mail::MailSettings;
-use crate::request::condition::Condition;
-use crate::request::read_entity;
 use crate::route::Route;
 use crate::system::{System, Systems, Takes};
 use crate::topic::TopicSettings;
-use said::{certificates, said};
+use route::{RouteSettings, read_route};
+use said::certificates;
 use sink::read_sink;
 
 /// Everything that route needs to know of the configuration.
@@ -112,33 +113,12 @@ impl Kind {
     }
 }
 
-#[derive(Clone)]
-pub(crate) struct RouteSettings {
-    pub(crate) name: Arc<str>,
-    /// `None`: all that the system takes.
-    pub(crate) entity: Option<Entity>,
-    pub(crate) when: Condition,
-    pub(crate) from: From,
-    pub(crate) corrections: bool,
-    pub(crate) requires_within: Duration,
-    pub(crate) on_refusal: OnRefusal,
-}
-
 /// A name that none of the configured sinks has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no sink \"{name}\": {hint}")]
 pub struct UnknownSink {
     name: String,
     hint: String,
-}
-
-/// From when on a route acts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum From {
-    /// When it is first enabled.
-    Now,
-    At(Timestamp),
-    Beginning,
 }
 
 impl Settings {
@@ -276,76 +256,6 @@ fn check_name(key: &Node, name: &str, problems: &mut Problems) {
     }
 }
 
-fn read_route(name: &str, node: &Node, sinks: &mut BTreeMap<String, Option<SinkSettings>>, problems: &mut Problems) {
-    let Some(mut map) = node.map(problems) else { return };
-    let sink_node = map.require("sink", problems);
-    let sink = sink_node.and_then(|node| node.text(problems));
-    let entity = map.get("entity").map(|node| (node, read_entity(node, problems)));
-    let of_system = sink.and_then(|name| sinks.get(name)?.as_ref()).map(|sink| sink.system.entities());
-    let entities = match entity {
-        Some((_, entity)) => entity.into_iter().collect(),
-        None => of_system.unwrap_or_default(),
-    };
-    let when = map.get("when").map_or(Some(Condition::default()), |node| Condition::read(node, &entities, problems));
-    let from_node = map.get("from");
-    let from = from_node.map_or(Some(From::Now), |node| read_from(node, problems));
-    let corrections = map.get("corrections").map_or(Some(false), |node| node.boolean(problems));
-    let mut requires_within = Duration::from_secs(15 * 60);
-    read_duration(&mut map, "requires_within", &mut requires_within, problems);
-    let on_refusal = map.get("on_refusal").map_or(Some(OnRefusal::Skip), |node| {
-        node.choice(&[("skip", OnRefusal::Skip), ("hold", OnRefusal::Hold)], problems)
-    });
-    map.finish(problems);
-    let (Some(sink_node), Some(sink)) = (sink_node, sink) else { return };
-    if !sinks.contains_key(sink) {
-        let hint = did_you_mean(sink, sinks.keys().map(String::as_str));
-        let hint = if hint.is_empty() { "add it under `sinks`".to_owned() } else { hint };
-        problems.add(sink_node, format!("there is no sink \"{sink}\""), hint);
-        return;
-    }
-    // A sink with mistakes of its own was reported already.
-    let Some(Some(sink)) = sinks.get_mut(sink) else { return };
-    if let Some((node, Some(entity))) = entity
-        && !sink.system.entities().contains(&entity)
-    {
-        let known: Vec<&str> = sink.system.entities().iter().map(|entity| entity.kebab()).collect();
-        let what = format!("the system \"{}\" takes no {entity}", sink.system.name);
-        problems.add(node, what, format!("it takes: {}", known.join(", ")));
-    }
-    if let (Takes::Copies(_), None) = (&sink.system.takes, &entity) {
-        let what = format!("a route to the system \"{}\" says which records are handed on", sink.system.name);
-        problems.add(sink_node, what, "write `entity: stage-change`, or another entity");
-    }
-    if let (true, Some(node), Some(From::Now | From::At(_))) = (sink.system.records(), from_node, from) {
-        let what = format!("the system \"{}\" records everything, from the beginning", sink.system.name);
-        problems.add(node, what, "remove `from`, or write `from: beginning`");
-    }
-    if let (Some(when), Some(from), Some(corrections), Some(on_refusal)) = (when, from, corrections, on_refusal) {
-        let entity = entity.and_then(|(_, entity)| entity);
-        sink.said += &format!("\n{name}: {}", said(node));
-        let name = name.into();
-        sink.routes.push(RouteSettings { name, entity, when, from, corrections, requires_within, on_refusal });
-    }
-}
-
-fn read_from(node: &Node, problems: &mut Problems) -> Option<From> {
-    match node.text(problems)? {
-        "now" => Some(From::Now),
-        "beginning" => Some(From::Beginning),
-        text => {
-            let at = text.parse().ok().map(From::At);
-            if at.is_none() {
-                problems.add(
-                    node,
-                    format!("\"{text}\" is no instant"),
-                    "write now, beginning, or a time with its zone: 2026-01-31T08:00:00Z",
-                );
-            }
-            at
-        }
-    }
-}
-
 pub(crate) fn read_duration(map: &mut Map<'_>, key: &'static str, into: &mut Duration, problems: &mut Problems) {
     if let Some(read) = map.get(key).and_then(|node| duration(node, problems)) {
         *into = read;
@@ -360,6 +270,7 @@ fn read_count(map: &mut Map<'_>, key: &'static str, default: usize, problems: &m
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deliver::OnRefusal;
 
     fn read(text: &str) -> Result<Settings, Problems> {
         let root = hirewire_yaml::parse("hirewire.yaml", text)?;

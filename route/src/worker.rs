@@ -70,7 +70,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Handle for Worker
                 return Box::pin(self.settle(&arrival, None, reason, &lease)).await;
             }
         };
-        let Some(place) = self.deliverer.place(&lease).await else { return Settled::Abandoned };
+        let Some(place) = self.deliverer.place(None, &lease).await else { return Settled::Abandoned };
         // Of a record that waits for its place the rest is not there yet.
         Box::pin(self.work_on(&arrival, order.as_deref(), place, &lease)).await
     }
@@ -125,7 +125,6 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
                 }
                 Ok(None) => {}
                 Err(reason) => {
-                    open = None;
                     if let Settled::Abandoned = self.settle(arrival, Some(route), reason, lease).await {
                         return Settled::Abandoned;
                     }
@@ -159,12 +158,15 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
     ) -> Result<Option<Delivery>, Break> {
         if let Some(order) = order {
             let opened = self.opened(open, work).await?;
-            let has_order = keeps_order(route, &opened.event);
-            // A look takes its time.
-            drop(opened);
-            if has_order && let Some(offset) = self.newer_than(order, route, work).await? {
-                let why = format!("the record at offset {offset} is newer and of the same key");
-                return Err(dead(Code::NotReplayed, &why));
+            if !order.even_if_newer && keeps_order(route, &opened.event) {
+                // A look takes its time.
+                drop(opened);
+                if let Some(offset) = self.newer_than(order, route, work).await? {
+                    let why = format!("the record at offset {offset} is newer and of the same key");
+                    return Err(dead(Code::NotReplayed, &why));
+                }
+            } else {
+                *open = Some(opened);
             }
             tracing::info!(
                 sink = %self.deliverer.name, route = %route.name, event = about.event_id, "a dead letter is sent again"
@@ -206,10 +208,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
             }
             Decision::Store(table) => Content::Row(table.row(&opened.event)),
             Decision::Copy => Content::Copy(Copied { event: Arc::clone(&opened.event), framed: work.framed.clone() }),
-            Decision::Send(_) => {
-                *open = Some(opened);
-                return self.request(route, about, open, work).await;
-            }
+            Decision::Send(_) => return self.request(route, about, opened, open, work).await,
         };
         let Opened { event, place } = opened;
         drop(event);

@@ -33,10 +33,11 @@ const START_ERRORS: [(&str, &str); 12] = [
 ];
 
 /// Files that read `hirewire.yaml`.
-const READERS: [&str; 17] = [
+const READERS: [&str; 19] = [
     "cli/src/config.rs",
     "lib/kafka/src/settings.rs",
     "lib/registry/src/access.rs",
+    "lib/service/src/settings.rs",
     "lib/service/src/spans/settings.rs",
     "ingest/src/settings.rs",
     "ingest/src/connection.rs",
@@ -45,6 +46,7 @@ const READERS: [&str; 17] = [
     "route/src/settings.rs",
     "route/src/settings/auth.rs",
     "route/src/settings/http.rs",
+    "route/src/settings/route.rs",
     "route/src/settings/sink.rs",
     "route/src/database/postgres.rs",
     "route/src/files/lines.rs",

@@ -172,8 +172,11 @@ impl<S: Transport> Deliverer<S> {
         self.metrics.held(false);
     }
 
-    /// Waits for a place; `None` when the partition was taken away before.
-    pub(crate) async fn place(&self, lease: &Lease) -> Option<Place<'_>> {
+    /// The place that is held, else the next that is free; `None` when the partition was taken away before.
+    pub(crate) async fn place<'a>(&'a self, held: Option<Place<'a>>, lease: &Lease) -> Option<Place<'a>> {
+        if held.is_some() {
+            return held;
+        }
         tokio::select! {
             biased;
             () = self.no_more(lease) => None,
@@ -188,11 +191,7 @@ impl<S: Transport> Deliverer<S> {
         let mut first_failure: Option<(Instant, jiff::Timestamp)> = None;
         let mut key_held = None;
         loop {
-            let place = match place.take() {
-                Some(place) => Some(place),
-                None => self.place(lease).await,
-            };
-            let Some(place) = place else { return End::Abandoned };
+            let Some(place) = self.place(place.take(), lease).await else { return End::Abandoned };
             let Some((pass, attempt)) = self.attempt(delivery, place, lease).await else { return End::Abandoned };
             attempts += 1;
             self.metrics.attempt(attempt.label());

@@ -71,7 +71,8 @@ impl Pending {
                 *records += head.records;
                 self.commits.insert(slot, commit);
             }
-            Job::Press => self.is_pressed = true,
+            // When all was written already nobody waits for more.
+            Job::Press => self.is_pressed = self.since.is_some(),
             Job::Release(done) => self.releases.push(done),
         }
     }

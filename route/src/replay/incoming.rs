@@ -55,7 +55,8 @@ impl Replays {
         }
     }
 
-    /// The newest record of the key since `hirewire dlq replay` looked that one whose route keeps order must not follow.
+    /// The newest record of the key since `hirewire dlq replay` looked that one whose route keeps order must not follow; of an
+    /// order that is not `even_if_newer`.
     ///
     /// # Errors
     /// When Kafka or the registry cannot be read now.
@@ -67,7 +68,7 @@ impl Replays {
         entity: Option<Entity>,
         decoder: &D,
     ) -> Result<Option<i64>, Stop> {
-        let Some(key) = key.filter(|_| !order.even_if_newer) else { return Ok(None) };
+        let Some(key) = key else { return Ok(None) };
         let _permit = self.looks.acquire().await;
         let origin = &order.origin;
         let from = order.checked_to.max(origin.offset + 1);

@@ -54,11 +54,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
     pub(super) async fn open<'a>(&'a self, mut place: Option<Place<'a>>, work: &Work<'_>) -> Result<Opened<'a>, Break> {
         let (started, mut pause) = (Instant::now(), GLANCE);
         loop {
-            let held = match place.take() {
-                Some(place) => Some(place),
-                None => self.deliverer.place(work.lease).await,
-            };
-            let held = held.ok_or(Break::Abandoned)?;
+            let held = self.deliverer.place(place.take(), work.lease).await.ok_or(Break::Abandoned)?;
             match self.decoder.decode(work.framed).await {
                 Ok(tree) => {
                     let event = Event::new(work.entity, tree);

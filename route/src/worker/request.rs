@@ -13,22 +13,23 @@ use crate::created::{CreatedKey, Ids, Known};
 use crate::dead_letter::DeadLetters;
 use crate::decode::Decode;
 use crate::deliver::outcome::Code;
-use crate::deliver::{Content, Delivery, Transport, wait_or_drain, wait_while_ours};
+use crate::deliver::{Content, Delivery, Place, Transport, wait_or_drain, wait_while_ours};
 use crate::engine::Lease;
 use crate::event::About;
 use crate::request::Request;
 use crate::route::{Route, Skip};
 
 impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L, I> {
-    /// Makes a request, or all its steps: that one is done is kept before the next begins.
+    /// Makes a request, or all its steps: that one is done is kept before the next begins. `open`: where the record goes back
+    /// when nothing is made of it.
     pub(super) async fn request<'a>(
         &'a self,
         route: &'a Route,
         about: &About,
+        opened: Opened<'a>,
         open: &mut Option<Opened<'a>>,
         work: &Work<'_>,
     ) -> Result<Option<Delivery>, Break> {
-        let opened = self.opened(open, work).await?;
         let (made, opened) = self.compose(route, about, opened, work).await?;
         let mut made = match made {
             Ok(made) => made,
@@ -45,18 +46,21 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
         // What the record says is not needed any more; its place is, for the first attempt.
         let mut place = Some(opened.place);
         drop(opened.event);
+        made.later.strip();
         if let Some(intent) = intent {
-            self.intend(&intent, work.lease).await?;
+            self.intend(&intent, &mut place, work.lease).await?;
         }
         loop {
             let Made { request, later } = *made;
-            let later = later.needed();
             let (delivery, id) = self.deliver(route, about, Content::Request(request), place.take(), work).await?;
             if let Content::Request(request) = &delivery.content {
                 self.keep(route, request, about, id.as_deref(), work).await?;
             }
             made = match later.next(id.as_deref()) {
-                Ok(Some(next)) => Box::new(next),
+                Ok(Some(mut next)) => {
+                    next.later.strip();
+                    Box::new(next)
+                }
                 Ok(None) => return Ok(self.deliverer.sink.stages().then_some(delivery)),
                 Err(missing) => {
                     let why = format!("a step cannot be made, for want of: {}", missing.join(", "));
@@ -66,13 +70,14 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
         }
     }
 
-    /// Tells what is about to be changed at the source, for as long as it takes: only then it is done.
-    async fn intend(&self, intent: &WriteBack, lease: &Lease) -> Result<(), Break> {
+    /// Tells what is about to be changed at the source, for as long as it takes: only then it is done. Waits without a place.
+    async fn intend(&self, intent: &WriteBack, place: &mut Option<Place<'_>>, lease: &Lease) -> Result<(), Break> {
         let Some(intents) = &self.intents else {
             return Err(dead(Code::ContextMissing, "nothing is written back where intents cannot be told"));
         };
         let mut pause = GLANCE;
         while let Err(error) = intents.put(intent).await {
+            *place = None;
             tracing::warn!(sink = %self.deliverer.name, error, "a write-back waits: its intent cannot be told");
             pause = (pause * 2).min(LONGEST_GLANCE);
             if !wait_or_drain(pause, lease).await {
@@ -92,9 +97,8 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
     ) -> Result<(Result<Box<Made<'a>>, Skip>, Opened<'a>), Break> {
         let is_kept = route.fitting(&opened.event).any(|plan| plan.is_kept() || plan.updates.is_some());
         let mut open = Some(opened);
-        if is_kept && !matches!(self.ids.reached(&work.arrival.slot, work.lease).await, Ok(true)) {
-            open = None;
-            self.reach_ids(work).await?;
+        if is_kept {
+            self.reach_ids(&mut open, work).await?;
         }
         let started = Instant::now();
         let mut since = None;
@@ -143,8 +147,8 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
         }
     }
 
-    /// Waits until every id can be found that was kept in the record's partition before it was ours.
-    async fn reach_ids(&self, work: &Work<'_>) -> Result<(), Break> {
+    /// Waits until every id can be found that was kept in the record's partition before it was ours; without a place.
+    async fn reach_ids(&self, open: &mut Option<Opened<'_>>, work: &Work<'_>) -> Result<(), Break> {
         let mut pause = Duration::from_millis(1);
         loop {
             match self.ids.reached(&work.arrival.slot, work.lease).await {
@@ -155,6 +159,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
                     pause = pause.max(GLANCE);
                 }
             }
+            *open = None;
             if !wait_or_drain(pause, work.lease).await {
                 return Err(Break::Abandoned);
             }

@@ -2,7 +2,8 @@
 //!
 //! In: rows. Out: files, and `manifest.json`, which names every file that counts and the offsets that they lead to, in
 //! one step: a file that it does not name is not there for a reader of the manifest, and is removed at the next start.
-//! Rows gather until `flush_after` has passed, half a partition's window is full, or a partition is full by its bytes. Small files become one: eight of a
+//! Rows gather until `flush_after` has passed, half a partition's window is full, or a partition is full by its bytes.
+//! Small files become one: eight of a
 //! level make one of the next, so that a row is written again as often as a day has levels, not as it has files.
 
 mod columns;
