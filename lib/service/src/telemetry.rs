@@ -3,7 +3,9 @@
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,27 +23,19 @@ pub fn init(filter: &str, format: Option<Format>) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(filter));
     let terminal = std::io::stderr().is_terminal();
     let format = format.unwrap_or(if terminal { Format::Human } else { Format::Json });
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let (change, started): (Change, _) = match format {
-        Format::Human => {
-            let lines = lines.with_ansi(terminal).with_target(false).with_filter_reloading();
-            let handle = lines.reload_handle();
-            (Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string())), lines.try_init())
-        }
-        Format::Json => {
-            let lines = lines.json().flatten_event(true).with_current_span(false).with_filter_reloading();
-            let handle = lines.reload_handle();
-            (Box::new(move |filter| handle.reload(filter).map_err(|error| error.to_string())), lines.try_init())
-        }
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        Format::Human => lines.with_ansi(terminal).with_target(false).boxed(),
+        Format::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
     };
-    if started.is_err() || CHANGE.set(change).is_err() {
+    let started = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    if started.is_err() || FILTER.set(handle).is_err() {
         tracing::debug!("logging was started before");
     }
 }
 
-type Change = Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>;
-
-static CHANGE: OnceLock<Change> = OnceLock::new();
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// From now on this filter counts, in `RUST_LOG`'s form, until the process ends or another one comes.
 ///
@@ -53,8 +47,8 @@ pub fn change_filter(text: &str) -> Result<(), String> {
         return Err("an empty filter, which would silence errors too".to_owned());
     }
     let filter = EnvFilter::try_new(text).map_err(|error| error.to_string())?;
-    let change = CHANGE.get().ok_or("this process does not log")?;
-    change(filter)?;
+    let handle = FILTER.get().ok_or("this process does not log")?;
+    handle.reload(filter).map_err(|error| error.to_string())?;
     tracing::info!(filter = text, "another log filter counts from now on");
     Ok(())
 }

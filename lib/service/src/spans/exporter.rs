@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How batches go.
 enum Way {
-    Http { client: reqwest::Client, url: String },
+    Http(reqwest::Client),
     Grpc(grpc::Collector),
 }
 
@@ -85,7 +85,7 @@ impl Exporter {
                 if let Some(pem) = authorities {
                     client = client.tls_certs_merge(reqwest::Certificate::from_pem_bundle(&pem)?);
                 }
-                (Way::Http { client: client.build()?, url: url.clone() }, url.clone())
+                (Way::Http(client.build()?), url.clone())
             }
         };
         let outcome = |outcome: &str| spans.with_label_values(&[outcome]);
@@ -142,8 +142,9 @@ impl Exporter {
 
     async fn attempt(&mut self, message: Vec<u8>) -> Result<(), String> {
         match &mut self.way {
-            Way::Http { client, url } => {
-                let request = client.post(url.as_str()).header("content-type", "application/x-protobuf").body(message);
+            Way::Http(client) => {
+                let request =
+                    client.post(&self.endpoint).header("content-type", "application/x-protobuf").body(message);
                 match request.send().await {
                     Ok(answer) if answer.status().is_success() => Ok(()),
                     Ok(answer) => Err(format!("it answers {}", answer.status().as_u16())),
