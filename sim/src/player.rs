@@ -28,7 +28,7 @@ use crate::world::World;
 const APART_MS: i64 = 1_001;
 
 /// What is now is read within this time, or never.
-const READ_WITHIN_MS: i64 = 120_000;
+const READ_WITHIN_MS: i64 = 30_000;
 
 /// Shared with whoever watches.
 #[derive(Debug, Default)]

@@ -86,7 +86,7 @@ pub struct Running {
     stop: Arc<AtomicBool>,
     closing: watch::Sender<bool>,
     player: Mutex<Option<Player>>,
-    playing: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Simulator {
@@ -166,9 +166,10 @@ impl Simulator {
             };
             send(sender, file.clone(), Arc::clone(&position));
         }
+        let mut threads = Vec::new();
         if let (true, Lists::Told { vendor, .. }) = (rules.has_queue(), &lists) {
             let postman = Postman { vendor: Arc::clone(vendor), stop: Arc::clone(&stop) };
-            leave(postman, file.clone(), Arc::clone(&position))?;
+            threads.push(leave(postman, file.clone(), Arc::clone(&position))?);
         }
         Ok(Running {
             access,
@@ -192,7 +193,7 @@ impl Simulator {
             stop,
             closing,
             player: Mutex::new(Some(player)),
-            playing: Mutex::new(None),
+            threads: Mutex::new(threads),
         })
     }
 }
@@ -222,7 +223,7 @@ fn send(sender: Sender, outbox: PathBuf, position: Arc<Position>) {
 }
 
 /// Leaves events in the queue until told to stop.
-fn leave(postman: Postman, outbox: PathBuf, position: Arc<Position>) -> Result<(), StoreError> {
+fn leave(postman: Postman, outbox: PathBuf, position: Arc<Position>) -> Result<JoinHandle<()>, StoreError> {
     let thread = std::thread::Builder::new().name("sim-postman".to_owned());
     let run = move || {
         if let Err(error) = postman.run(&outbox) {
@@ -233,7 +234,7 @@ fn leave(postman: Postman, outbox: PathBuf, position: Arc<Position>) -> Result<(
             position.failed.store(true, Ordering::SeqCst);
         }
     };
-    thread.spawn(run).map(|_| ()).map_err(StoreError::Folder)
+    thread.spawn(run).map_err(StoreError::Folder)
 }
 
 fn read_rules(settings: &SimSettings) -> Result<Rules, SimError> {
@@ -306,8 +307,8 @@ impl Running {
         let stop = Arc::clone(&self.stop);
         let thread = std::thread::Builder::new().name("sim-player".to_owned());
         let handle = thread.spawn(move || player.run(&stop)).map_err(StoreError::Folder)?;
-        if let Ok(mut playing) = self.playing.lock() {
-            *playing = Some(handle);
+        if let Ok(mut threads) = self.threads.lock() {
+            threads.push(handle);
         }
         Ok(())
     }
@@ -438,10 +439,10 @@ impl Running {
     pub fn stop(&self) {
         self.stop.store(true, Ordering::SeqCst);
         self.closing.send_replace(true);
-        let handle = self.playing.lock().ok().and_then(|mut playing| playing.take());
-        if let Some(handle) = handle {
-            // A player that panicked has nothing left to stop.
-            handle.join().ok();
+        let threads = self.threads.lock().map(|mut threads| std::mem::take(&mut *threads)).unwrap_or_default();
+        for thread in threads {
+            // One that panicked has nothing left to stop.
+            thread.join().ok();
         }
     }
 }

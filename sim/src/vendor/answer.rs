@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::account::Account;
 use super::body::{insert, scalar};
 use super::fault::{Fault, When};
-use super::page::{Page, Params, page};
+use super::page::{Page, Params, is_later, page};
 use super::queue;
 use super::xml as soap;
 use super::{CLIENT, KEY, State};
@@ -111,12 +111,7 @@ impl Asked {
         if self.soap.as_ref().is_some_and(|request| !request.ordered) {
             return soap_fault("Client.validationError");
         }
-        // Some say of the first page too which one it is.
-        let later = match &rules.paging.next {
-            Next::Number { param, .. } => self.param(param).is_some_and(|number| number != "1"),
-            Next::Offset { param } => self.param(param).is_some_and(|rows| rows != "0"),
-            next => self.param(next.param()).is_some(),
-        };
+        let later = is_later(rules, &self.params);
         let fault = account.meet(if later { When::LaterPage } else { When::FirstPage });
         if let Some(refusal) = self.refusing(rules, fault.as_ref()) {
             return refusal;

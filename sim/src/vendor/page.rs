@@ -56,7 +56,7 @@ pub(super) fn page(
     params: &Params,
 ) -> Result<Page, Refusal> {
     let Some(first) = streams.first() else { return Ok(Page { rows: Vec::new(), next: None, sync: None, pages: 0 }) };
-    let counted = matches!(rules.paging.next, Next::Number { .. } | Next::Offset { .. });
+    let counted = is_counted(rules);
     let cursor = if counted { None } else { cursor_of(rules, account, params)? };
     let run = match &cursor {
         Some(cursor) => cursor.run,
@@ -139,6 +139,19 @@ fn size_of(rules: &Rules, params: &Params) -> Result<u64, Refusal> {
     let Some(text) = value(params, &rule.param) else { return Ok(rule.default) };
     let size = text.parse().ok().filter(|size| (1..=rule.max).contains(size));
     size.ok_or_else(|| Refusal { status: 400, error: "invalid_page_size".to_owned() })
+}
+
+/// Whether it counts pages or rows; else it has a cursor.
+fn is_counted(rules: &Rules) -> bool {
+    matches!(rules.paging.next, Next::Number { .. } | Next::Offset { .. })
+}
+
+/// Whether another page than the first is asked for: some say of the first one too which it is.
+pub(super) fn is_later(rules: &Rules, params: &Params) -> bool {
+    if is_counted(rules) {
+        return !matches!(number_of(rules, params), Ok(0));
+    }
+    value(params, rules.paging.next.param()).is_some()
 }
 
 /// How many pages stand before the one that is asked for; or how many rows, where these are counted.

@@ -48,14 +48,14 @@ impl Queue {
     /// The queue that a file tells of, which is kept there from now on.
     pub(super) fn kept_in(path: &Path) -> io::Result<Self> {
         let mut file = File::options().read(true).append(true).create(true).open(path)?;
-        let mut text = String::new();
-        file.read_to_string(&mut text)?;
+        let mut kept = Vec::new();
+        file.read_to_end(&mut kept)?;
         // Whoever was killed while writing wrote half a line.
-        let (whole, _) = text.rsplit_once('\n').unwrap_or_default();
-        file.set_len(if whole.is_empty() { 0 } else { whole.len() as u64 + 1 })?;
+        kept.truncate(kept.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+        file.set_len(kept.len() as u64)?;
         let mut queue = Self::default();
-        for line in whole.lines() {
-            queue.change(serde_json::from_str(line)?);
+        for change in serde_json::Deserializer::from_slice(&kept).into_iter() {
+            queue.change(change?);
         }
         Ok(Self { file: Some(file), ..queue })
     }
@@ -189,7 +189,7 @@ mod tests {
             assert!(queue.keep(change));
         }
         drop(queue);
-        File::options().append(true).open(&path).unwrap().write_all(b"{\"put\":").unwrap();
+        File::options().append(true).open(&path).unwrap().write_all(b"{\"put\":\"\xc3").unwrap();
         let mut queue = Queue::kept_in(&path).unwrap();
         assert_eq!((queue.names.clone(), queue.last, queue.serial, queue.waiting()), (names(), 1, 2, 1));
         assert_eq!(queue.handed.get(&1), Some(&vec![json!({"n": 1})]));
