@@ -33,7 +33,7 @@ use hirewire_ingest::{
 };
 use hirewire_mapping::Plan;
 use hirewire_service::Secret;
-use hirewire_sim::vendor::{Account, CLIENT, Examples, KEY, Vendor, bodies, examples};
+use hirewire_sim::vendor::{Account, CLIENT, Examples, KEY, Vendor, bodies, examples, moved};
 use hirewire_yaml::Problems;
 use serde_json::Value;
 
@@ -338,23 +338,5 @@ fn credentials(api: &Api, origin: &str) -> Credentials {
             password: Secret::from_value(KEY),
             servers: Some(ServerUrls { oauth: origin.to_owned(), login: origin.to_owned() }),
         }),
-    }
-}
-
-/// The URL at another origin.
-fn moved(url: &str, origin: &str) -> String {
-    let behind = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let path = behind.split_once('/').map_or("", |(_, path)| path);
-    format!("{origin}/{path}").trim_end_matches('/').to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_url_moves_with_its_path() {
-        assert_eq!(moved("https://api.example.com/v1", "http://127.0.0.1:9"), "http://127.0.0.1:9/v1");
-        assert_eq!(moved("https://api.example.com", "http://127.0.0.1:9"), "http://127.0.0.1:9");
     }
 }

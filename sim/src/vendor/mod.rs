@@ -37,6 +37,14 @@ pub(crate) use written::Written;
 pub const KEY: &str = "key-of-the-kit";
 pub const CLIENT: &str = "kit";
 
+/// The URL at another origin: a vendor's address as the simulated one has it.
+#[must_use]
+pub fn moved(url: &str, origin: &str) -> String {
+    let behind = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = behind.split_once('/').map_or("", |(_, path)| path);
+    format!("{origin}/{path}").trim_end_matches('/').to_owned()
+}
+
 /// A vendor that listens. Dropping it closes it.
 pub struct Vendor {
     /// `http://127.0.0.1:<port>`, without the base path.
@@ -89,5 +97,16 @@ impl Vendor {
 impl Drop for Vendor {
     fn drop(&mut self) {
         self.serving.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_moves_with_its_path() {
+        assert_eq!(moved("https://api.example.com/v1", "http://127.0.0.1:9"), "http://127.0.0.1:9/v1");
+        assert_eq!(moved("https://api.example.com", "http://127.0.0.1:9"), "http://127.0.0.1:9");
     }
 }

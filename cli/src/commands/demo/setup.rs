@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use hirewire_ingest::manifest::{Api, Auth, BaseUrl, Manifest};
+use hirewire_sim::vendor::moved;
 use hirewire_sim::{HistoryRows, Running};
 
 use super::GREENHOUSE;
@@ -88,13 +89,6 @@ fn addresses(api: &Api, origin: &str) -> Vec<String> {
     let own: Vec<String> = own.map(|(name, url)| format!("{name}: \"{}\"", moved(url, origin))).collect();
     let urls = (!own.is_empty()).then(|| format!("urls: {{{}}}", own.join(", ")));
     base.into_iter().chain(urls).collect()
-}
-
-/// The URL at another origin.
-fn moved(url: &str, origin: &str) -> String {
-    let behind = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let path = behind.split_once('/').map_or("", |(_, path)| path);
-    format!("{origin}/{path}").trim_end_matches('/').to_owned()
 }
 
 /// What the configuration must name.
