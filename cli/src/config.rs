@@ -142,11 +142,12 @@ fn read_root(root: &Node, vendors: &Vendors, secrets: Secrets<'_>, problems: &mu
     let connections = map
         .get("connections")
         .map_or_else(|| Some(Vec::new()), |node| read_connections(node, vendors, secrets.ingest, problems));
-    if let (Some(node), Some(Some(walk)), Some(known)) =
-        (embedded_node, embedded.as_ref().map(|embedded| embedded.walk.as_ref()), &connections)
-        && !known.iter().any(|connection| connection.ingest.name == *walk)
+    if let (Some(node), Some(known)) = (embedded_node.and_then(|node| node.peek("walk")), &connections)
+        && let Some(walk) = embedded.as_ref().and_then(|embedded| embedded.walk.as_deref())
+        && !known.iter().any(|connection| connection.ingest.name == walk)
     {
-        problems.add(node, format!("walk: there is no connection {walk}"), "name one of `connections`");
+        let names = known.iter().map(|connection| connection.ingest.name.as_str());
+        problems.add(node, format!("there is no connection \"{walk}\""), hirewire_yaml::did_you_mean(walk, names));
     }
     map.finish(problems);
     let cluster = cluster?;
