@@ -103,6 +103,14 @@ impl Deployment {
         std::fs::write(path, config.replace(text, instead)).unwrap();
     }
 
+    /// Gives the admin port a fixed address.
+    #[must_use]
+    pub fn admin(&self) -> SocketAddr {
+        let admin = free();
+        self.rewrite("127.0.0.1:0", &admin.to_string());
+        admin
+    }
+
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
@@ -252,9 +260,14 @@ pub fn now() -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+/// SIGTERM.
+pub fn terminate(process: &Running) {
+    assert!(Command::new("kill").arg("-TERM").arg(process.0.id().to_string()).status().unwrap().success());
+}
+
 /// SIGTERM, and its end.
 pub fn stop(mut process: Running) {
-    assert!(Command::new("kill").arg("-TERM").arg(process.0.id().to_string()).status().unwrap().success());
+    terminate(&process);
     let status = process.0.wait().unwrap();
     assert!(status.success(), "{status}");
 }

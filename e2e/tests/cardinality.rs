@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hirewire_e2e::deployment::{Deployment, Moved, stop};
-use hirewire_e2e::{free, http};
+use hirewire_e2e::http;
 
 const TENANTS: u64 = 1_000;
 /// Of a process: issues of a Prometheus begin with more.
@@ -53,7 +53,6 @@ fn send(deployment: &Deployment, applications: std::ops::Range<u64>) {
 #[test]
 fn a_thousand_tenants_are_less_than_twenty_thousand_series_and_applications_are_none() {
     let applications = std::env::var("HIREWIRE_TEST_APPLICATIONS").map_or(4_000, |text| text.parse().unwrap());
-    let admin = free();
     let mut connections = String::new();
     for tenant in 0..TENANTS {
         let webhook = "webhook: {secrets: [{file: secret}]}";
@@ -63,7 +62,7 @@ fn a_thousand_tenants_are_less_than_twenty_thousand_series_and_applications_are_
     let deployment = Deployment::lay(
         "sinks: {all: {system: analytics, sqlite: {path: analytics.sqlite}}}\nroutes: {all: {sink: all, from: beginning}}\n",
     );
-    deployment.rewrite("127.0.0.1:0", &admin.to_string());
+    let admin = deployment.admin();
     deployment.rewrite(
         "connections: {acme: {tenant: acme, vendor: greenhouse, webhook: {secrets: [{file: secret}]}}}",
         &format!("connections:{connections}"),

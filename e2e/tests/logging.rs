@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use hirewire_e2e::deployment::{Deployment, Moved, stop};
-use hirewire_e2e::{free, http};
+use hirewire_e2e::http;
 use serde_json::Value;
 
 /// Levels of the lines so far; each line is an object.
@@ -19,8 +19,7 @@ fn the_filter_of_the_log_is_changed_while_the_process_runs() {
     let deployment = Deployment::lay(
         "sinks: {all: {system: analytics, sqlite: {path: analytics.sqlite}}}\nroutes: {all: {sink: all, from: beginning}}\n",
     );
-    let admin = free();
-    deployment.rewrite("127.0.0.1:0", &admin.to_string());
+    let admin = deployment.admin();
     let up = deployment.up();
     let debug = || levels(&deployment).iter().filter(|level| *level == "DEBUG").count();
     let send = |application| {

@@ -3,10 +3,10 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use hirewire_e2e::deployment::{Deployment, Moved};
+use hirewire_e2e::deployment::{Deployment, Moved, terminate};
 use hirewire_e2e::{Running, hirewire};
 
 #[test]
@@ -60,10 +60,6 @@ fn a_second_signal_ends_it_before_it_has_drained() {
     let status = up.0.wait().unwrap();
     assert_eq!(status.code(), Some(2), "{status}: {}", deployment.log());
     assert!(deployment.log().contains("a second signal ended it"), "{}", deployment.log());
-}
-
-fn terminate(process: &Running) {
-    assert!(Command::new("kill").arg("-TERM").arg(process.0.id().to_string()).status().unwrap().success());
 }
 
 /// What it says meanwhile is read, so that it never waits for a full pipe.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use hirewire_e2e::deployment::{Deployment, Moved, stop};
@@ -104,7 +104,7 @@ fn a_collector_gets_one_trace_from_the_webhook_to_the_deliveries_and_nothing_of_
     let collector = Receiver::start();
     let folder = tempfile::tempdir().unwrap();
     let traces = format!("traces: {{endpoint: \"http://{}\"}}", collector.address);
-    let (mut up, webhooks, signature) = up(folder.path(), &traces);
+    let (up, webhooks, signature) = up(folder.path(), &traces);
     let body = std::fs::read(folder.path().join("sample-webhook.json")).unwrap();
     send(webhooks, &signature, &body);
 
@@ -149,9 +149,7 @@ fn a_collector_gets_one_trace_from_the_webhook_to_the_deliveries_and_nothing_of_
     }
 
     // The last spans are sent before the process ends.
-    let told = Command::new("kill").arg("-TERM").arg(up.0.id().to_string()).status().unwrap();
-    assert!(told.success());
-    assert_eq!(up.0.wait().unwrap().code(), Some(0));
+    stop(up);
 }
 
 #[test]
@@ -231,7 +229,7 @@ fn a_request_that_goes_for_many_has_a_span_with_links_to_them() {
 #[test]
 fn a_collector_that_is_away_holds_up_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut up, webhooks, signature) = up(folder.path(), &format!("traces: {{endpoint: \"http://{}\"}}", free()));
+    let (up, webhooks, signature) = up(folder.path(), &format!("traces: {{endpoint: \"http://{}\"}}", free()));
     let body = std::fs::read(folder.path().join("sample-webhook.json")).unwrap();
     send(webhooks, &signature, &body);
     let until = Instant::now() + Duration::from_secs(60);
@@ -243,7 +241,5 @@ fn a_collector_that_is_away_holds_up_nothing() {
         assert!(Instant::now() < until, "nothing was delivered");
         std::thread::sleep(Duration::from_millis(100));
     }
-    let told = Command::new("kill").arg("-TERM").arg(up.0.id().to_string()).status().unwrap();
-    assert!(told.success());
-    assert_eq!(up.0.wait().unwrap().code(), Some(0));
+    stop(up);
 }

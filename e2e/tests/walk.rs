@@ -45,8 +45,7 @@ fn a_webhook_is_followed_to_the_ledger_and_to_every_sink() {
 fn a_process_with_its_broker_inside_walks_itself_when_it_is_asked() {
     let receiver = Receiver::start();
     let deployment = deployment(&receiver);
-    let admin = free();
-    deployment.rewrite("127.0.0.1:0", &admin.to_string());
+    let admin = deployment.admin();
     let through = format!("http://{admin}");
     let ask = |connection: &str, within: &str| {
         // No configuration, no secret.
