@@ -273,6 +273,9 @@ VARIANTS = [
     ("one pod without a walk", SMALL, {"tests": {"walk": ""}}, all_of(
         lambda f: lacks(kinds(f), "Job"), lambda f: lacks(config(f), "walk:"),
         lambda f: lacks([each["metadata"]["name"] for each in f if each["kind"] == "NetworkPolicy"], "rel-hirewire-test"))),
+    ("one pod without tests", SMALL, {"tests": {"enabled": False}}, all_of(
+        lambda f: lacks(kinds(f), "Job"), lambda f: lacks(config(f), "walk:"),
+        lambda f: lacks([each["metadata"]["name"] for each in f if each["kind"] == "NetworkPolicy"], "rel-hirewire-test"))),
     ("no bootstrap, no tests", KAFKA, {"bootstrap": {"enabled": False}, "tests": {"enabled": False}}, lambda f: lacks(kinds(f), "Job")),
     ("bootstrap", KAFKA, {}, lambda f: equal(container(f, "bootstrap", "Job")["args"], ["topics", "apply", "--config", "/etc/hirewire/hirewire.yaml"])),
     ("helm test", KAFKA, {}, lambda f: equal(
