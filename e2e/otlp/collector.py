@@ -3,7 +3,6 @@ import http.server
 import pathlib
 import queue
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,12 +18,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 TLS = ROOT / "lib/broker/tests/tls"
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
-
-
-def free():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+# A server of gRPC ends with the last mention of it.
+RUNNING = []
 
 
 class Service(trace_service_pb2_grpc.TraceServiceServicer):
@@ -66,15 +61,15 @@ def by_grpc(told, tls):
     else:
         port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    # It ends with the last mention of it.
-    by_grpc.running = getattr(by_grpc, "running", []) + [server]
+    RUNNING.append(server)
     scheme, trust = ("https", f', tls: {{ca_file: "{TLS}/certificate.pem"}}') if tls else ("http", "")
     return f'{{endpoint: "{scheme}://127.0.0.1:{port}", protocol: grpc{trust}}}'
 
 
 def run(hirewire, folder, traces):
     """Everything in one process, and the sample's webhook through it."""
-    broker, registry, webhooks = free(), free(), free()
+    first = int(subprocess.check_output([ROOT / "e2e/kafka/free_ports", "3"]))
+    broker, registry, webhooks = range(first, first + 3)
     (folder / "hirewire.yaml").write_text(
         f'embedded: {{broker: "127.0.0.1:{broker}", registry: "127.0.0.1:{registry}"}}\n'
         f'kafka: {{bootstrap_servers: "127.0.0.1:{broker}", partitions: 4}}\nregistry: {{url: "http://127.0.0.1:{registry}"}}\n'
