@@ -19,6 +19,8 @@ pub(crate) enum Origin {
     /// An event: delivered, or read from the vendor's queue.
     Webhook,
     Poll,
+    /// Polled by its id, because an event named it.
+    Fetch,
     /// Polled by the first run of a stream, which reads all that was before it.
     Backfill,
 }
@@ -27,7 +29,7 @@ impl Origin {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Webhook => "webhook",
-            Self::Poll => "poll",
+            Self::Poll | Self::Fetch => "poll",
             Self::Backfill => "backfill",
         }
     }
@@ -77,6 +79,9 @@ impl Envelope<'_> {
         put("hirewire-connection", self.connection.name.clone());
         put("hirewire-vendor", self.connection.manifest.vendor.clone());
         put("hirewire-origin", self.origin.as_str().to_owned());
+        if self.origin == Origin::Fetch {
+            put("hirewire-asked-by", "event".to_owned());
+        }
         if let Some(kind) = self.kind {
             let name = if self.origin == Origin::Webhook { "hirewire-event" } else { "hirewire-stream" };
             put(name, kind.to_owned());

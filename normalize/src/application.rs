@@ -7,8 +7,10 @@ use hirewire_schemas::records::Put;
 
 use crate::catalog::Catalog;
 use crate::claim::Claim;
+use crate::completeness::{Shown, Way};
 use crate::ledger::{
-    Cause, ChangeType, Deletion, Ledger, Micros, Provenance, Snapshot, Source, State, Status, Switch, Visit, width_of,
+    Cause, ChangeType, Deletion, Ledger, Micros, Provenance, Snapshot, Source, StageIx, State, Status, Switch, Visit,
+    width_of,
 };
 use crate::wire::put_int;
 
@@ -96,17 +98,32 @@ fn told_status(ledger: &mut Ledger, slice: Option<&[u8]>) -> Option<Status> {
     Some(status)
 }
 
-/// Adds what a claim about the application itself says. `prospect` is what is known of its kind. True if it was news.
-pub fn observe(ledger: &mut Ledger, claim: &Claim<'_>, prospect: bool, catalog: &Catalog) -> bool {
+/// What came of a claim.
+pub struct Observed {
+    pub news: bool,
+    /// Where it says that the application stands, if it says so and is of the present.
+    pub shown: Option<Shown>,
+}
+
+impl Observed {
+    /// It says nothing of where the application stands.
+    fn only(news: bool) -> Self {
+        Self { news, shown: None }
+    }
+}
+
+/// Adds what a claim about the application itself says. `prospect` is what is known of its kind.
+pub fn observe(ledger: &mut Ledger, claim: &Claim<'_>, prospect: bool, catalog: &Catalog) -> Observed {
     let source = source(ledger, claim, claim.origin.provenance);
     let cause = claim.cause.and_then(Cause::from_word).unwrap_or(Cause::Unknown);
     if claim.delete {
         let told = claim.deleted_at.or(claim.version);
         let at = told.unwrap_or(claim.origin.observed_at);
-        return ledger.facts.add_deletion(Deletion { at, observed: told.is_none(), cause, source });
+        let news = ledger.facts.add_deletion(Deletion { at, observed: told.is_none(), cause, source });
+        return Observed::only(news);
     }
     if claim.element.is_some() {
-        return false;
+        return Observed::only(false);
     }
     let fields = &catalog.application_fields;
     let mut news = ledger.facts.note_begin(instant(claim.bytes(fields.applied_at)), claim.created_at);
@@ -132,13 +149,15 @@ pub fn observe(ledger: &mut Ledger, claim: &Claim<'_>, prospect: bool, catalog: 
         _ => None,
     };
     let (at, width) = seen(claim);
+    let status_shown = status.or(change.and_then(status_after));
+    let shown = shown(claim, stage, status_shown, at);
     let snapshot =
         Snapshot { at, width, stage, status, job, since, change, cause, observed: claim.version.is_none(), source };
     if claim.version.is_some() {
         if stage.is_some() || status.is_some() || job.is_some() {
             news |= ledger.facts.add_snapshot(snapshot);
         }
-        return news;
+        return Observed { news, shown };
     }
     if let Some(change) = change.filter(|change| is_switch(*change)) {
         let delivery = claim.origin.delivery;
@@ -149,7 +168,27 @@ pub fn observe(ledger: &mut Ledger, claim: &Claim<'_>, prospect: bool, catalog: 
     } else {
         news |= ledger.facts.add_weak(snapshot);
     }
-    news
+    Observed { news, shown }
+}
+
+fn shown(claim: &Claim<'_>, stage: Option<Option<StageIx>>, status: Option<Status>, at: Micros) -> Option<Shown> {
+    let way = Way::of(&claim.origin)?;
+    (stage.is_some() || status.is_some()).then_some(Shown { way, stage, status, at })
+}
+
+/// The status that a switch leads to, where the claim itself names none.
+fn status_after(change: ChangeType) -> Option<Status> {
+    match change {
+        ChangeType::Hire => Some(Status::Hired),
+        ChangeType::Rejection => Some(Status::Rejected),
+        ChangeType::Withdrawal => Some(Status::Withdrawn),
+        ChangeType::Unhire | ChangeType::Unrejection | ChangeType::Reopen => Some(Status::Active),
+        ChangeType::Created
+        | ChangeType::Stage
+        | ChangeType::Status
+        | ChangeType::JobTransfer
+        | ChangeType::Deleted => None,
+    }
 }
 
 /// When the application was as the claim says, and how exactly that is known. What has no version but the time of its receipt
@@ -174,11 +213,11 @@ fn is_switch(change: ChangeType) -> bool {
     )
 }
 
-/// Adds a history row. True if it was news.
-pub fn observe_visit(ledger: &mut Ledger, claim: &Claim<'_>, catalog: &Catalog) -> bool {
+/// Adds a history row.
+pub fn observe_visit(ledger: &mut Ledger, claim: &Claim<'_>, catalog: &Catalog) -> Observed {
     let fields = &catalog.visit_fields;
     let Some((key, slice)) = claim.bytes(fields.stage).and_then(|slice| Some((stage_key(slice)?, slice))) else {
-        return false;
+        return Observed::only(false);
     };
     let provenance = match claim.origin.provenance {
         Provenance::Backfill => Provenance::Backfill,
@@ -194,7 +233,9 @@ pub fn observe_visit(ledger: &mut Ledger, claim: &Claim<'_>, catalog: &Catalog) 
     }
     let version = claim.version.or(exited).or(entered).unwrap_or(claim.origin.observed_at);
     let mut news = ledger.facts.add_visit(Visit { stage, job, entered, exited, version, source });
-    if let Some((at, status)) = entered.zip(told_status(ledger, claim.bytes(fields.status))) {
+    let status = told_status(ledger, claim.bytes(fields.status));
+    let shown = shown(claim, Some(Some(stage)), status, version);
+    if let Some((at, status)) = entered.zip(status) {
         news |= ledger.facts.add_snapshot(Snapshot {
             at,
             width: width_of(at),
@@ -209,7 +250,7 @@ pub fn observe_visit(ledger: &mut Ledger, claim: &Claim<'_>, catalog: &Catalog) 
             source,
         });
     }
-    news
+    Observed { news, shown }
 }
 
 /// Adds whose decision a rejection was. True if it was news.

@@ -17,6 +17,8 @@ pub struct Origin<'a> {
     pub connection: &'a str,
     pub vendor: &'a str,
     pub provenance: Provenance,
+    /// It was delivered as an event, or read because an event named it.
+    pub by_event: bool,
     /// When it was asked for, or seen without being asked for.
     pub asked_at: Micros,
     pub observed_at: Micros,
@@ -210,8 +212,9 @@ impl<'a> Claim<'a> {
         put_int(out, i64::from(origin.partition));
         put_int(out, origin.offset);
         out.extend_from_slice(&origin.delivery.to_be_bytes());
-        // Last: fragments of before have none.
+        // Last, in the order in which releases added them: fragments of before end here or behind the first.
         put_int(out, origin.asked_at);
+        out.push(u8::from(origin.by_event));
     }
 
     /// # Errors
@@ -251,11 +254,13 @@ impl<'a> Claim<'a> {
         let (partition, offset) = (i32::try_from(from.int()?).map_err(|_| Damaged)?, from.int()?);
         let delivery = from.fixed()?;
         let asked_at = if from.is_empty() { observed_at } else { from.int()? };
+        let by_event = if from.is_empty() { provenance == Provenance::Webhook } else { from.flag()? };
         let origin = Origin {
             tenant,
             connection,
             vendor,
             provenance,
+            by_event,
             asked_at,
             observed_at,
             ingested_at,

@@ -6,6 +6,7 @@
 //! | payload → claims, placed in the partition that owns them | [`step`], [`claim`], [`fragments`], [`names`], [`lookups`], [`moved`] |
 //! | claims → state | [`work`], [`reconcile`], [`store`] |
 //! | an application's claims → its ledger | [`application`], [`ledger`], [`change`] |
+//! | by which ways a change came | [`completeness`] |
 //! | what cannot be processed, or comes otherwise than before | [`dead_letter`], [`issue`], [`drift`], [`guard`] |
 //! | all of it in memory, for `hirewire vendor prove` | [`Rehearsal`] |
 //! | start and settings | [`run`], [`Settings`], [`catalog`], [`metrics`] |
@@ -15,6 +16,7 @@ pub mod application;
 pub mod catalog;
 pub mod change;
 pub mod claim;
+pub mod completeness;
 pub mod dead_letter;
 pub mod drift;
 pub mod fragments;

@@ -3,6 +3,7 @@
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
 
 use crate::catalog::{Catalog, VISIT};
+use crate::completeness::Completeness;
 use crate::dead_letter::Code;
 
 #[derive(Clone)]
@@ -14,6 +15,7 @@ pub struct Metrics {
     pub records: IntCounterVec,
     pub stage_changes: IntCounterVec,
     pub change_age: Histogram,
+    pub completeness: Completeness,
     pub dead_letters: IntCounterVec,
     pub fragments: Fragments,
     pub unmapped: IntCounterVec,
@@ -96,6 +98,8 @@ impl Metrics {
             .buckets(vec![0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3_600.0, 21_600.0, 86_400.0]),
         )?;
         registry.register(Box::new(change_age.clone()))?;
+        let completeness = Completeness::new()?;
+        registry.register(Box::new(completeness.clone()))?;
         let dead_letters = vec("dead_letters_total", "Raw records that could not be processed, by code.", &["code"])?;
         // There from the start, or the first of a code would be no increase to an alert.
         for code in Code::all() {
@@ -117,6 +121,7 @@ impl Metrics {
             records: vec("records_total", "Canonical records published, by record.", &["record"])?,
             stage_changes: vec("stage_changes_total", "Ledger events published.", &["revision"])?,
             change_age,
+            completeness,
             dead_letters,
             fragments: Fragments { sent: outcome("sent"), known: outcome("known"), received: outcome("received") },
             unmapped: vec("unmapped_values_total", "Coded values that no rule covers.", &["vendor", "rule"])?,

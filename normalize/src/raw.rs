@@ -11,6 +11,8 @@ pub struct Raw<'a> {
     pub connection: &'a str,
     pub origin: &'a str,
     pub provenance: Provenance,
+    /// It was delivered as an event, or read because an event named it.
+    pub by_event: bool,
     pub event: Option<&'a str>,
     pub stream: Option<&'a str>,
     pub params: Vec<(String, String)>,
@@ -24,6 +26,10 @@ pub struct Raw<'a> {
 }
 
 const DELIVERY_HEADER: &str = "hirewire-header-";
+
+/// Of a row that was read because an event named it: [`BY_EVENT`].
+pub const ASKED_BY: &str = "hirewire-asked-by";
+const BY_EVENT: &str = "event";
 
 /// Of polled records; those of before have none.
 pub const ASKED_AT: &str = "hirewire-asked-at";
@@ -66,6 +72,7 @@ impl<'a> Raw<'a> {
             connection,
             origin,
             provenance,
+            by_event: provenance == Provenance::Webhook || input.header_str(ASKED_BY) == Some(BY_EVENT),
             event,
             stream,
             params,

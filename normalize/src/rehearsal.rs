@@ -76,6 +76,7 @@ impl Rehearsal {
             metrics,
             partitions: PARTITIONS,
             lookup_wait: Duration::ZERO,
+            confirm_within: Duration::ZERO,
             cache_bytes: CACHE_BYTES,
             store_dir: folder.to_owned(),
             issues: Issues::default(),

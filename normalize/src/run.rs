@@ -257,6 +257,7 @@ fn shared(settings: &Settings, deps: Deps, catalog: &Arc<Catalog>, metrics: &Met
         metrics: metrics.clone(),
         partitions: deps.partitions,
         lookup_wait: settings.lookup_wait,
+        confirm_within: settings.confirm_within,
         cache_bytes: settings.cache_bytes,
         store_dir,
         restricted,

@@ -16,6 +16,8 @@ pub struct Settings {
     pub drain_deadline: Duration,
     /// How long a record waits for a look-up that is not there yet; then it goes out with the id alone. 2 s.
     pub lookup_wait: Duration,
+    /// How long after a change was told by a delivery or by polling alone it is counted so. 1 h.
+    pub confirm_within: Duration,
     /// Memory for recent states, of all partitions of the process. 64 MiB.
     pub cache_bytes: usize,
     /// How long a start waits for the schema registry. 2 min.
@@ -29,6 +31,7 @@ impl Default for Settings {
             commit_max_records: 500,
             drain_deadline: Duration::from_secs(10),
             lookup_wait: Duration::from_secs(2),
+            confirm_within: Duration::from_secs(3600),
             cache_bytes: 64 << 20,
             registry_wait: Duration::from_secs(120),
         }
@@ -49,6 +52,7 @@ impl Settings {
         time("commit_interval", &mut settings.commit_interval, problems);
         time("drain_deadline", &mut settings.drain_deadline, problems);
         time("lookup_wait", &mut settings.lookup_wait, problems);
+        time("confirm_within", &mut settings.confirm_within, problems);
         time("registry_wait", &mut settings.registry_wait, problems);
         for (key, slot, least) in [
             ("commit_max_records", &mut settings.commit_max_records, 1),

@@ -47,6 +47,8 @@ pub struct Shared {
     pub metrics: Metrics,
     pub partitions: i32,
     pub lookup_wait: Duration,
+    /// How long a change that one way told is waited for the other way.
+    pub confirm_within: Duration,
     pub cache_bytes: usize,
     pub store_dir: PathBuf,
     /// Topics whose dead letters are restricted too.
@@ -279,6 +281,7 @@ impl NormalizeStep {
                     connection: raw.connection,
                     vendor: &source.vendor,
                     provenance: raw.provenance,
+                    by_event: raw.by_event,
                     asked_at: raw.asked_at,
                     observed_at: raw.observed_at,
                     ingested_at: raw.ingested_at,
@@ -417,6 +420,11 @@ impl hirewire_kafka::Step for NormalizeStep {
         self.shared.guilty.absolve(self.partition);
         self.told.clear();
         self.sent.commit();
+        let seen = self.work.take_seen();
+        if !seen.is_empty() {
+            let (now, within) = (Instant::now(), self.shared.confirm_within);
+            self.shared.metrics.completeness.note(self.partition, seen, now, within);
+        }
         if !self.spans.is_empty() {
             let ended = SystemTime::now();
             self.spans.extend(self.transaction_span());
@@ -453,6 +461,7 @@ impl hirewire_kafka::Step for NormalizeStep {
 
 impl Drop for NormalizeStep {
     fn drop(&mut self) {
+        self.shared.metrics.completeness.forget(self.partition);
         if let Some(store) = &mut self.store
             && let Err(error) = store.flush()
         {

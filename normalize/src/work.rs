@@ -21,6 +21,7 @@ use crate::application::{
 use crate::catalog::{Catalog, Kind, KindInfo, VISIT};
 use crate::change::write_change;
 use crate::claim::{Claim, Id};
+use crate::completeness::Seen;
 use crate::intent::{self, Intent};
 use crate::ledger::{Ledger, Micros, Precision, Revision};
 use crate::lookups::Lookups;
@@ -50,6 +51,8 @@ pub struct Work {
     touched: HashMap<Id, Touched>,
     /// In the order of first touch.
     order: Vec<Id>,
+    /// Of the transaction that was finished, until it is committed.
+    seen: Vec<Seen>,
     /// Touched since [`Self::note_touched`].
     latest: Option<Vec<Id>>,
     spare: Vec<u8>,
@@ -77,6 +80,7 @@ impl Work {
             lookups,
             touched: HashMap::new(),
             order: Vec::new(),
+            seen: Vec::new(),
             latest: None,
             spare: Vec::new(),
             value: Vec::new(),
@@ -157,9 +161,11 @@ impl Work {
                 prospect_said.or_else(|| touched.state.field(catalog.application_fields.kind).map(|v| &v[..])),
             );
             let ledger = touched.state.ledger.get_or_insert_default();
-            if observe(ledger, claim, prospect, &catalog) {
+            let observed = observe(ledger, claim, prospect, &catalog);
+            if observed.news {
                 touched.learns(version, claim);
             }
+            touched.shown.extend(observed.shown);
         }
         let rejection = (kind == catalog.rejection && done.content).then(|| {
             let fields = catalog.rejection_fields;
@@ -209,9 +215,11 @@ impl Work {
         let Some((_, application)) = claim.owner else { return Ok(()) };
         let touched = self.touch(store, catalog.application, place.owner, claim, application)?;
         let ledger = touched.state.ledger.get_or_insert_default();
-        if observe_visit(ledger, claim, &catalog) {
+        let observed = observe_visit(ledger, claim, &catalog);
+        if observed.news {
             touched.learns(Micros::MIN, claim);
         }
+        touched.shown.extend(observed.shown);
         Ok(())
     }
 
@@ -256,6 +264,7 @@ impl Work {
                     merged: Merged::default(),
                     learnt: Learnt::Nothing,
                     told: Vec::new(),
+                    shown: Vec::new(),
                     intended: false,
                     trace: Bytes::copy_from_slice(claim.origin.trace),
                 }))
@@ -291,6 +300,7 @@ impl Work {
         let info = catalog.info(touched.kind);
         let name = Bytes::copy_from_slice(id);
         tell(&mut touched, &catalog, &self.lookups);
+        self.seen.extend(touched.seen(id));
         let ledger = touched.state.ledger.take();
         let changed = touched.merged.content || !touched.told.is_empty();
         if let Some(ledger) = &ledger {
@@ -371,6 +381,11 @@ impl Work {
         }
     }
 
+    /// What the transaction that was finished last told and saw of applications.
+    pub fn take_seen(&mut self) -> Vec<Seen> {
+        std::mem::take(&mut self.seen)
+    }
+
     /// From here on what is touched is noted, for [`Self::rehearse`].
     pub fn note_touched(&mut self) {
         self.latest = Some(Vec::new());
@@ -383,10 +398,12 @@ impl Work {
                 let _unused = self.finish_one(&id, touched, &mut Outbox::default());
             }
         }
+        self.seen.clear();
     }
 
     pub fn abort(&mut self) {
         self.touched.clear();
+        self.seen.clear();
         self.latest = None;
         self.order.clear();
     }

@@ -221,7 +221,7 @@ impl<J: Journal> Poller<J> {
         taken: Vec<(i64, Wanted)>,
     ) -> (usize, Option<Failure>) {
         let now = Timestamp::now();
-        let window = Window { origin: Origin::Poll, from: None, to: now, page: None, rows: 0, sync: None };
+        let window = Window { origin: Origin::Fetch, from: None, to: now, page: None, rows: 0, sync: None };
         let (mut records, mut failure, mut done) = (Vec::new(), None, 0);
         for (_, wanted) in &taken {
             match self.fetch_one(rules, &window, wanted).await {
@@ -257,7 +257,7 @@ impl<J: Journal> Poller<J> {
                 queue.give_back(taken.into_iter().chain(left));
                 return (all, Some(why));
             }
-            self.metrics.rows(LANE, Origin::Poll, Rows { kept, ..Rows::default() });
+            self.metrics.rows(LANE, Origin::Fetch, Rows { kept, ..Rows::default() });
             queue.done(&taken);
         }
         let count = left.len();

@@ -222,6 +222,7 @@ mod tests {
         connection: "c",
         vendor: "v",
         provenance: Provenance::Poll,
+        by_event: false,
         asked_at: 9,
         observed_at: 9,
         ingested_at: 9,

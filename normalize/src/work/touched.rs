@@ -5,7 +5,8 @@ use hirewire_kafka::Stop;
 
 use crate::catalog::Kind;
 use crate::claim::{Claim, Id};
-use crate::ledger::{Event, Micros};
+use crate::completeness::{Change, Seen, Shown};
+use crate::ledger::{Event, Micros, Revision};
 use crate::reconcile::{EntityState, Ids, Merged};
 use crate::wire::{Damaged, Reader};
 
@@ -25,6 +26,8 @@ pub(super) struct Touched {
     pub(super) learnt: Learnt,
     /// What the ledger has told; written with everything else.
     pub(super) told: Vec<Event>,
+    /// What statements showed of an application.
+    pub(super) shown: Vec<Shown>,
     /// What we are about to change is news.
     pub(super) intended: bool,
     pub(super) trace: Bytes,
@@ -68,6 +71,7 @@ impl Touched {
             merged: Merged::default(),
             learnt: Learnt::Nothing,
             told: Vec::new(),
+            shown: Vec::new(),
             intended: false,
             trace: Bytes::new(),
         })
@@ -79,6 +83,14 @@ impl Touched {
             Learnt::Nothing | Learnt::Told => until,
         };
         self.learnt = Learnt::Untold { until, delivery: claim.origin.delivery };
+    }
+
+    /// For the watch over what comes by which way; nothing, if nothing was told or seen.
+    pub(super) fn seen(&self, id: &Id) -> Option<Seen> {
+        let live = self.told.iter().filter(|event| event.revision == Revision::Live).map(|event| &event.what);
+        let changes: Vec<Change> = live.map(|what| Change { from: what.from, to: what.to, at: what.at }).collect();
+        let any = !changes.is_empty() || !self.shown.is_empty();
+        any.then(|| Seen { id: *id, connection: self.connection.clone(), changes, shown: self.shown.clone() })
     }
 
     pub(super) fn ids<'a>(&'a self, id: &'a Id) -> Ids<'a> {

@@ -77,6 +77,7 @@ pub(crate) fn shared(dir: &Path) -> Shared {
         metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
         partitions: PARTITIONS,
         lookup_wait: std::time::Duration::ZERO,
+        confirm_within: std::time::Duration::ZERO,
         cache_bytes: 1 << 20,
         store_dir: dir.to_owned(),
         restricted: vec![Names::new("").raw_restricted("greenhouse")],

@@ -71,6 +71,11 @@ async fn a_row_is_kept_byte_for_byte_with_the_offset_behind_its_request() {
         record.key.as_deref().unwrap(),
         hirewire_schemas::ids::canonical_id("tenant", "acme", "Job", "7").to_string().as_bytes()
     );
+    let asked_by = |record: &Record| {
+        let header = record.headers.iter().find(|(name, _)| &**name == "hirewire-asked-by");
+        header.map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+    };
+    assert_eq!(asked_by(&record).as_deref(), Some("event"), "so that nobody takes it for what a list has shown");
     let rows = ledger.rows();
     let of = |stream: &str| ("ats.raw.greenhouse.v1".to_owned(), "poll".to_owned(), stream.to_owned());
     let (jobs, notes) = (of("jobs"), of("notes"));
