@@ -8,12 +8,24 @@ promtool check rules rules/hirewire.yaml >&2
 promtool test rules tests/rules.test.yaml >&2
 "$python/bin/python" tests/rules_see.py rules/hirewire.yaml tests/rules.test.yaml
 
-step "queries of the dashboards, and the metrics of a process that runs"
+step queries of the dashboards
 "$python/bin/python" tests/grafana.py --rules dashboards >"$work/panels.yaml"
 promtool check rules "$work/panels.yaml" >&2
 # It sees: a query that is none.
 sed '0,/expr: /s//expr: sum(/' "$work/panels.yaml" >"$work/broken.yaml"
 if promtool check rules "$work/broken.yaml" >/dev/null 2>&1; then echo "helm/check: promtool takes a query that is none" >&2; exit 1; fi
+
+step "dashboards, by Grafana's own types"
+types=$tools/grafana-types-$(cat tests/grafana/{go.mod,go.sum,main.go} | sha256sum | cut -c1-12)
+[ -x "$types" ] || (cd tests/grafana && go build -mod=readonly -trimpath -o "$types.new" . && mv "$types.new" "$types") >&2
+"$types" dashboards/*.json
+# It sees: a field that legends, queries or panels do not have, a unit that is a number, a legend without what it calculates.
+for change in 's/"showLegend": true}/"showLegend": true, "sortedBy": 1}/' 's/"legendFormat"/"legend"/' 's/"gridPos"/"grid"/' 's/"unit": "s"/"unit": 5/' 's/"calcs": \[\], //'; do
+  sed "$change" dashboards/connections.json >"$work/wrong.json"
+  if "$types" "$work/wrong.json" 2>/dev/null; then echo "helm/check: Grafana's types take $change" >&2; exit 1; fi
+done
+
+step the metrics of a process that runs
 if [ -n "${HIREWIRE:-}" ]; then
   "$HIREWIRE" up --data "$work/up" >"$work/up.out" 2>"$work/up.log" &
   up=$!
