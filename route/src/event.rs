@@ -22,6 +22,8 @@ pub(crate) struct Event {
 pub(crate) struct About {
     pub(crate) event_id: String,
     pub(crate) observed_at: Option<Timestamp>,
+    /// [`Event::changed_at`].
+    pub(crate) changed_at: Option<Timestamp>,
     /// [`Event::kept_by`].
     pub(crate) kept_by: Option<String>,
 }
@@ -49,6 +51,7 @@ impl Event {
         About {
             event_id: self.event_id().to_owned(),
             observed_at: self.observed_at(),
+            changed_at: self.changed_at(),
             kept_by: self.kept_by().map(str::to_owned),
         }
     }
@@ -119,6 +122,13 @@ impl Event {
         self.instant("/meta/observed_at")
     }
 
+    /// The moment of a LIVE change by the source's own clock, if it is exact.
+    pub(crate) fn changed_at(&self) -> Option<Timestamp> {
+        let exact = self.text("/occurred_at_precision") == Some("EXACT");
+        let live = self.entity == Entity::StageChange && !self.is_correction();
+        if exact && live { self.instant("/occurred_at") } else { None }
+    }
+
     pub(crate) fn text(&self, pointer: &str) -> Option<&str> {
         self.tree.pointer(pointer).and_then(Value::as_str)
     }
@@ -165,6 +175,19 @@ mod tests {
         assert_eq!(at(bounds("EXACT")), early);
         assert_eq!(at(bounds("BOUNDED")), late);
         assert_eq!(at(json!({})), "2026-01-01T00:00:10Z");
+    }
+
+    #[test]
+    fn only_a_live_change_whose_moment_is_exact_tells_how_long_it_took() {
+        let at = |precision: &str, revision: &str| {
+            let mut event = change(json!({"occurred_at": "2026-01-01T00:00:01Z", "occurred_at_precision": precision}));
+            event.tree["revision"] = json!(revision);
+            event.about().changed_at.map(|at| at.to_string())
+        };
+        assert_eq!(at("EXACT", "LIVE").as_deref(), Some("2026-01-01T00:00:01Z"));
+        assert_eq!(at("BOUNDED", "LIVE"), None);
+        assert_eq!(at("OBSERVED", "LIVE"), None);
+        assert_eq!(at("EXACT", "CORRECTION"), None, "it was learnt late, and not delivered late");
     }
 
     #[test]

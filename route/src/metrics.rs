@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hirewire_kafka::LagMetrics;
+use jiff::Timestamp;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::deliver::outcome::Code;
@@ -36,6 +37,7 @@ pub struct Metrics {
     deliveries: IntCounterVec,
     delivery_seconds: HistogramVec,
     age_seconds: HistogramVec,
+    change_age_seconds: HistogramVec,
     dead_letters: IntCounterVec,
     skipped: IntCounterVec,
     held: IntGaugeVec,
@@ -84,6 +86,10 @@ impl Metrics {
             age_seconds: histogram(
                 "hirewire_route_delivery_age_seconds",
                 "From the source's answer or webhook until the sink took it.",
+            )?,
+            change_age_seconds: histogram(
+                "hirewire_route_change_age_seconds",
+                "From the moment of a stage change, as the vendor tells it, until the sink took it; of LIVE changes whose moment is exact.",
             )?,
             dead_letters: counter(
                 "hirewire_route_dead_letters_total",
@@ -167,8 +173,16 @@ impl SinkMetrics {
         self.all.delivery_seconds.with_label_values(&[self.sink.as_str()]).observe(took.as_secs_f64());
     }
 
-    pub(crate) fn age(&self, age: Duration) {
-        self.all.age_seconds.with_label_values(&[self.sink.as_str()]).observe(age.as_secs_f64());
+    /// The sink took what was read at `seen` and had happened at `changed`, if that is known.
+    pub(crate) fn taken(&self, seen: Option<Timestamp>, changed: Option<Timestamp>) {
+        let now = Timestamp::now();
+        for (since, seconds) in [(seen, &self.all.age_seconds), (changed, &self.all.change_age_seconds)] {
+            if let Some(since) = since {
+                // 0 for what is still to come by the vendor's clock.
+                let age = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+                seconds.with_label_values(&[self.sink.as_str()]).observe(age.as_secs_f64());
+            }
+        }
     }
 
     pub(crate) fn dead_letter(&self, code: &str) {

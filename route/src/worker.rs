@@ -242,10 +242,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
         }
         match end {
             End::Delivered { created } => {
-                if let Some(seen) = about.observed_at {
-                    let age = jiff::Timestamp::now().duration_since(seen);
-                    self.deliverer.metrics.age(Duration::try_from(age).unwrap_or_default());
-                }
+                self.deliverer.metrics.taken(about.observed_at, about.changed_at);
                 tracing::debug!(
                     sink = %self.deliverer.name, route = %route.name, event = about.event_id, step,
                     trace = trace.trace_id(), "delivered"
