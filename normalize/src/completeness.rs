@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use prometheus::IntCounterVec;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounterVec, Opts};
 
 use crate::claim::{Id, Origin};
 use crate::ledger::{Micros, Provenance, StageIx, State, Status};
@@ -150,13 +150,10 @@ struct Waiting {
 }
 
 impl Completeness {
-    /// # Errors
-    /// Never for this name and these labels.
-    pub fn new() -> prometheus::Result<Self> {
-        let help = "LIVE changes of stage or status by who told them within normalize.confirm_within: both ways, a webhook \
-            alone, polling alone.";
-        let told = IntCounterVec::new(Opts::new("hirewire_normalize_changes_told_total", help), &["connection", "by"])?;
-        Ok(Self { state: Arc::default(), told })
+    /// Nothing is watched yet. `told` has the labels connection and word.
+    #[must_use]
+    pub fn new(told: IntCounterVec) -> Self {
+        Self { state: Arc::default(), told }
     }
 
     /// Takes in what a committed transaction of `partition` told and saw, at `now`.
@@ -333,7 +330,8 @@ mod tests {
 
     impl Played {
         fn new() -> Self {
-            Self { completeness: Completeness::new().unwrap(), began: Instant::now() }
+            let told = IntCounterVec::new(prometheus::Opts::new("told", "told"), &["connection", "by"]).unwrap();
+            Self { completeness: Completeness::new(told), began: Instant::now() }
         }
 
         fn note(&self, after: Duration, seen: Seen) {

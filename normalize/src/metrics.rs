@@ -98,7 +98,11 @@ impl Metrics {
             .buckets(vec![0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3_600.0, 21_600.0, 86_400.0]),
         )?;
         registry.register(Box::new(change_age.clone()))?;
-        let completeness = Completeness::new()?;
+        let told = Opts::new(
+            "hirewire_normalize_changes_told_total",
+            "LIVE changes of stage or status by who told them within normalize.confirm_within: both ways, a webhook alone, polling alone.",
+        );
+        let completeness = Completeness::new(IntCounterVec::new(told, &["connection", "by"])?);
         registry.register(Box::new(completeness.clone()))?;
         let dead_letters = vec("dead_letters_total", "Raw records that could not be processed, by code.", &["code"])?;
         // There from the start, or the first of a code would be no increase to an alert.
