@@ -46,6 +46,12 @@ pub(super) async fn prove(kit: &Kit, stream: &Stream) -> Answers {
     answers.ask(late(&mut scene, kit.rules.visible_within_secs).await);
     answers.ask(at_one_instant(&mut scene).await);
     answers.ask(between_pages(&mut scene, rules).await);
+    if !rules.grows {
+        answers.ask(taken_back(&mut scene, rules).await);
+        let rows = scene.again().await;
+        let what = format!("{rows} rows were kept again though nothing changed");
+        answers.ask((rows > 0).then_some(what));
+    }
     answers.ask(after_a_restart(&mut scene).await);
     if let Some(sync) = kit.rules.sync.as_ref().filter(|_| scene.narrowed == Narrowed::Sync) {
         scene.pass(sync.lasts_secs + DAY_SECS);
@@ -89,6 +95,23 @@ async fn between_pages(scene: &mut Scene, rules: &hirewire_sim::Stream) -> Optio
         scene.settle().await;
     }
     scene.judge("after changes between two pages")
+}
+
+/// A row changes and is again what it was: after it was read, or between a page that names it and what is read of it.
+async fn taken_back(scene: &mut Scene, rules: &hirewire_sim::Stream) -> Option<String> {
+    scene.change(0, Change::default());
+    scene.settle().await;
+    scene.take_back(0);
+    scene.settle().await;
+    let wrong = scene.judge_last("after a change that was taken back");
+    for index in [0, ROWS - 1].into_iter().filter(|_| rules.single) {
+        scene.disturb();
+        scene.vendor.with(|account| account.change_between_pages(&rules.name, index));
+        scene.read().await;
+        scene.take_back(index);
+        scene.settle().await;
+    }
+    wrong.or_else(|| scene.judge_last("after changes, each between a row and its details, that were taken back"))
 }
 
 /// A new process knows the vendor's clock by its first answer only.

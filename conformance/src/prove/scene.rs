@@ -35,6 +35,10 @@ pub(super) struct Scene {
     pub(super) narrowed: Narrowed,
     /// Texts of rows that were committed.
     seen: BTreeSet<String>,
+    /// What was committed last of each row, by the identity of its records without what tells its states apart.
+    last: BTreeMap<String, String>,
+    /// Rows that the last read committed.
+    kept: usize,
     /// What ingest takes out of a row of XML.
     leave_out: Vec<String>,
     /// Rows show the time that the list is narrowed by.
@@ -68,6 +72,8 @@ impl Scene {
             list: stream.name.clone(),
             narrowed,
             seen: BTreeSet::new(),
+            last: BTreeMap::new(),
+            kept: 0,
             leave_out: stream.leave_out.clone(),
             has_versions: by.and_then(|by| by.window.as_ref()).is_some_and(Window::shows_changes),
             named: BTreeMap::new(),
@@ -81,8 +87,12 @@ impl Scene {
     pub(super) async fn read(&mut self) -> Round {
         self.vendor.with(|account| account.most = account.served + MOST_ROWS_OF_A_READ);
         let ended = self.rehearsal.read().await;
-        for row in self.rehearsal.take() {
+        let rows = self.rehearsal.take();
+        self.kept = rows.len();
+        for row in rows {
             let body = String::from_utf8_lossy(&row.body).into_owned();
+            let whose = row.id.rsplit_once('/').map_or(row.id.as_str(), |(whose, _)| whose);
+            self.last.insert(whose.to_owned(), body.clone());
             if self.has_versions {
                 self.named.insert(body.clone(), row.id);
             }
@@ -102,7 +112,7 @@ impl Scene {
             Narrowed::No => false,
         };
         let rows = self.vendor.with(|account| account.rows(&self.list));
-        let passed = rows.iter().find(|row| !self.seen.contains(&self.kept(&row.body)) && lost(row))?;
+        let passed = rows.iter().find(|row| !self.seen.contains(&self.as_kept(&row.body)) && lost(row))?;
         Some(format!("the cursor passed a change of the row {} that was not seen", passed.id))
     }
 
@@ -148,6 +158,10 @@ impl Scene {
         self.rehearsal.kill_after(commits, moment);
     }
 
+    pub(super) fn take_back(&self, index: usize) {
+        self.vendor.with(|account| account.take_back(&self.list, index));
+    }
+
     pub(super) fn restart(&mut self) {
         self.rehearsal.restart();
     }
@@ -175,13 +189,13 @@ impl Scene {
     /// What is wrong now: rows that were not seen, or what was noticed at a read; `after` says what had happened.
     pub(super) fn judge(&mut self, after: &str) -> Option<String> {
         let rows = self.vendor.with(|account| account.rows(&self.list));
-        let unseen = rows.iter().filter(|row| !self.seen.contains(&self.kept(&row.body))).count();
+        let unseen = rows.iter().filter(|row| !self.seen.contains(&self.as_kept(&row.body))).count();
         let failing = self.rehearsal.failing();
         let mut told: Vec<String> = std::mem::take(&mut self.wrong).into_iter().collect();
         if unseen > 0 {
             told.push(format!("{unseen} of {} rows were not seen as they are", rows.len()));
         }
-        let own = self.vendor.with(|account| account.ever(&self.list)).iter().map(|row| self.kept(row)).collect();
+        let own = self.vendor.with(|account| account.ever(&self.list)).iter().map(|row| self.as_kept(row)).collect();
         if !self.seen.is_subset(&own) {
             told.push("rows came that are none of the list's".to_owned());
         }
@@ -191,8 +205,27 @@ impl Scene {
         (!told.is_empty()).then(|| format!("{after}: {}", told.join("; ")))
     }
 
+    /// What is wrong now, also where a row was seen as it is, and as something else after that.
+    pub(super) fn judge_last(&mut self, after: &str) -> Option<String> {
+        let wrong = self.judge(after);
+        let rows = self.vendor.with(|account| account.rows(&self.list));
+        let told: BTreeSet<&String> = self.last.values().collect();
+        let other = rows.iter().filter(|row| !told.contains(&self.as_kept(&row.body))).count();
+        wrong.or_else(|| {
+            (other > 0).then(|| format!("{after}: of {other} of {} rows something older was told last", rows.len()))
+        })
+    }
+
+    /// A read of a list of which nothing changed: how many rows were kept again.
+    pub(super) async fn again(&mut self) -> usize {
+        self.settle().await;
+        self.pass(3600);
+        self.read().await;
+        self.kept
+    }
+
     /// What is kept of a row's text.
-    fn kept(&self, row: &str) -> String {
+    fn as_kept(&self, row: &str) -> String {
         if self.leave_out.is_empty() {
             return row.to_owned();
         }

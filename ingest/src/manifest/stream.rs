@@ -44,6 +44,9 @@ pub struct Stream {
     /// Rows may carry answers about a person's demographics.
     pub restricted: bool,
     pub repeats: Repeats,
+    /// With one row in the place of a list: where the row says the same as its parent's row, unless one of them was read
+    /// before a change and the other behind it.
+    pub(crate) in_common: Vec<Path>,
     /// Of a list that is asked for by SOAP: the element in the envelope's body.
     pub request: Option<Element>,
     /// With `request`: names of elements that are taken out of a row before it is kept.
@@ -143,12 +146,29 @@ impl Stream {
         };
         let restricted = flag(&mut map, "restricted", problems);
         let repeats = map.get("repeats").map_or(Some(Repeats::bytes()), |node| Repeats::read(node, problems));
+        let in_common = match map.get("in_common") {
+            None => Some(Vec::new()),
+            Some(wrong) if node.peek("row").is_none() => {
+                problems.add(wrong, "`in_common` without `row`", "it names what a row and its parent's row both say");
+                None
+            }
+            Some(places) => places
+                .list(problems)
+                .and_then(|places| places.iter().map(|place| path(place, problems)).collect::<Option<Vec<_>>>()),
+        };
         if listed == Some(false) && node.peek("one").or(node.peek("per")).is_none() {
             problems.add(
                 node,
                 format!("nothing reads {name}"),
                 "a list with `listed: false` is read by `one`, or is one of `per`",
             );
+        }
+        let parent = per.iter().flatten().find_map(|per| before.streams.get(per.parent)?.as_ref());
+        let without_clock = parent.is_some_and(|parent| !parent.tells_changes());
+        if without_clock && node.peek("row").is_some() && node.peek("in_common").is_none() {
+            let hint =
+                "name what both say, [status.id], or [] if nothing: where they differ, one was read before a change";
+            problems.add(node, "no `in_common`, and the parent's row does not say when it changed", hint);
         }
         map.finish(problems);
         let Asked { request, leave_out } = asked?;
@@ -175,6 +195,7 @@ impl Stream {
             tell: tell?,
             restricted,
             repeats: repeats?,
+            in_common: in_common?,
             request,
             leave_out,
             url: url?,
@@ -183,6 +204,11 @@ impl Stream {
 }
 
 impl Stream {
+    /// Whether its rows are known to be others by a clock of the vendor's, and not by what they say alone.
+    pub(crate) fn tells_changes(&self) -> bool {
+        self.sync.is_some() || self.window.as_ref().is_some_and(Window::shows_changes)
+    }
+
     /// The path by which the list of a parent, or one row, is asked for; `{param}` stands for an id.
     pub(crate) fn path_by_ids(&self) -> Option<&str> {
         if self.per.is_some() { Some(&self.path) } else { self.one.as_ref().map(|one| one.path.as_str()) }

@@ -324,6 +324,7 @@ fn a_list_per_parent_names_a_list_above_it_and_takes_its_window() {
     assert_eq!(of("notes: {per: {job: jobs}, path: \"jobs/{job}/notes\"}"), "");
     assert_eq!(of("notes: {per: {jobId: jobs}, subject: {Activity: id}}"), "", "the id as a parameter");
     assert_eq!(of("detail: {per: {job: jobs}, path: \"jobs/{job}\", row: .}"), "");
+    assert_eq!(of("all: {subject: {Job: id}, whole: true}, one: {per: {a: all}, row: ., in_common: [state.id]}"), "");
     assert_eq!(
         of("visits: {per: {job: jobs}, each_in: {step: [first.id, steps.id]}, path: \"jobs/{job}/{step}\"}"),
         ""
@@ -334,6 +335,12 @@ fn a_list_per_parent_names_a_list_above_it_and_takes_its_window() {
         ("notes: {per: {}}", "no parameter"),
         ("notes: {per: {a: jobs, b: jobs}}", "a second parameter"),
         ("notes: {per: {a: jobs}, row: ., rows: data}", "both `rows` and `row`"),
+        (
+            "all: {subject: {Job: id}, whole: true}, one: {per: {a: all}, row: .}",
+            "no `in_common`, and the parent's row",
+        ),
+        ("notes: {per: {a: jobs}, in_common: [a]}", "`in_common` without `row`"),
+        ("notes: {per: {a: jobs}, row: ., in_common: [a..b]}", "a path with an empty key"),
         ("notes: {per: {a: jobs}, each_in: {}}", "no parameter"),
         ("notes: {per: {a: jobs}, each_in: {b: []}}", "no place of a value"),
         ("notes: {per: {a: jobs}, each_in: {b: [c..d]}}", "a path with an empty key"),

@@ -162,6 +162,14 @@ pub(super) struct Fetches {
     pub(super) queue: Arc<Queue>,
     /// For what is told of failures.
     pub(super) lane: Lane,
+    /// What was read since the lists were told of it.
+    pub(super) read: Vec<Wanted>,
+}
+
+impl Fetches {
+    pub(super) fn new(queue: Arc<Queue>) -> Self {
+        Self { queue, lane: Lane::named(LANE), read: Vec::new() }
+    }
 }
 
 impl<J: Journal> Poller<J> {
@@ -171,7 +179,7 @@ impl<J: Journal> Poller<J> {
     /// When the connection cannot go on in this round, or for ever.
     pub(super) async fn fetch(&mut self, rules: &Rules) -> Result<(), Failure> {
         let Some(mut fetches) = self.fetches.take() else { return Ok(()) };
-        let ended = self.fetch_all(rules, &fetches.queue).await;
+        let ended = self.fetch_all(rules, &mut fetches).await;
         match &ended {
             Ok(()) => self.works(&mut fetches.lane),
             Err(failure) => self.fails(&mut fetches.lane, failure),
@@ -183,7 +191,8 @@ impl<J: Journal> Poller<J> {
         }
     }
 
-    async fn fetch_all(&mut self, rules: &Rules, queue: &Queue) -> Result<(), Failure> {
+    async fn fetch_all(&mut self, rules: &Rules, fetches: &mut Fetches) -> Result<(), Failure> {
+        let queue = fetches.queue.clone();
         let mut tries = Tries::default();
         let turn = Instant::now() + self.turn;
         loop {
@@ -192,7 +201,7 @@ impl<J: Journal> Poller<J> {
                 return Ok(());
             }
             let all = taken.len();
-            let (left, failure) = self.fetch_batch(rules, queue, taken).await;
+            let (left, failure) = self.fetch_batch(rules, fetches, taken).await;
             let Some(failure) = failure else {
                 tries.went_on();
                 if Instant::now() > turn {
@@ -217,9 +226,10 @@ impl<J: Journal> Poller<J> {
     async fn fetch_batch(
         &mut self,
         rules: &Rules,
-        queue: &Queue,
+        fetches: &mut Fetches,
         taken: Vec<(i64, Wanted)>,
     ) -> (usize, Option<Failure>) {
+        let queue = &fetches.queue;
         let now = Timestamp::now();
         let window = Window { origin: Origin::Fetch, from: None, to: now, page: None, rows: 0, sync: None };
         let (mut records, mut failure, mut done) = (Vec::new(), None, 0);
@@ -259,6 +269,7 @@ impl<J: Journal> Poller<J> {
             }
             self.metrics.rows(LANE, Origin::Fetch, Rows { kept, ..Rows::default() });
             queue.done(&taken);
+            fetches.read.extend(taken.into_iter().map(|(_, wanted)| wanted));
         }
         let count = left.len();
         queue.give_back(left);
@@ -276,7 +287,7 @@ impl<J: Journal> Poller<J> {
             let each = wanted.params.iter().map(|(_, value)| value.clone()).collect();
             let parent = Parent::named(lists.parents, &wanted.id, each);
             let rows = self.lists_of(rules, &lists, window, &parent).await;
-            return Ok(self.or_refused(rows)?.flatten().into_iter().flatten().map(|(record, _)| record).collect());
+            return Ok(self.or_refused(rows)?.flatten().into_iter().flatten().map(|row| row.record).collect());
         }
         let Some(one) = &stream.one else { return Ok(Vec::new()) };
         self.wait(self.client.limit_wait()).await;

@@ -260,7 +260,7 @@ async fn begin(
             let queue = Arc::new(Queue::new(cursor));
             metrics.fetches(queue.oldest());
             queues.insert(connection.name.clone(), queue.clone());
-            Fetches { queue, lane: Lane::named(fetch::LANE) }
+            Fetches::new(queue)
         });
         let poller = Poller {
             connection: connection.clone(),

@@ -3,6 +3,9 @@
 //! The cursor goes over the parents' changes. It moves past a page of parents in the transaction of the last of their
 //! rows; rows of parents before are committed on the way, so that memory has a bound and a failure does not begin the
 //! page anew. A restart within a page reads its parents again: rows are kept at least once.
+//!
+//! A parent may change between its row and what is read of it, and change back before its row is listed again. Where the
+//! two contradict each other the parent is not marked as read: what is read of it is read again when it is listed next.
 
 use std::collections::HashSet;
 use std::time::Instant;
@@ -16,7 +19,7 @@ use super::lane::Lane;
 use super::page::Page;
 use super::poller::{Next, Poller, Read, Rules, STUCK_AFTER, no_circle};
 use super::repeats::Mark;
-use super::rows::{self, Parent, Source};
+use super::rows::{self, Child, Parent, Source};
 use super::window::Window;
 use crate::manifest::{Api, Per, Stream};
 use crate::metrics::{Answer, Rows};
@@ -79,6 +82,7 @@ impl<J: Journal> Poller<J> {
         self.metrics.request(Answer::Ok);
         let (mut gathered, mut kept, mut unidentified) = (Gathered::default(), 0, parents.unidentified);
         let (mut asked, mut gone, mut repeats) = (0, 0, 0);
+        let mut doubted = HashSet::new();
         for parent in &parents.list {
             if lane.seen.contains(parent.mark) {
                 repeats += 1;
@@ -92,12 +96,18 @@ impl<J: Journal> Poller<J> {
             match self.lists_of(rules, &lists, window, parent).await {
                 Ok(Some(rows)) => {
                     kept += rows.len();
-                    unidentified += rows.iter().filter(|(_, identified)| !identified).count();
-                    gathered.take(parent.mark, rows);
+                    unidentified += rows.iter().filter(|row| !row.identified).count();
+                    if rows.iter().all(|row| row.agrees) {
+                        gathered.parents.push(parent.mark);
+                    } else {
+                        lane.seen.forget(parent.mark);
+                        doubted.insert(parent.mark);
+                    }
+                    gathered.take(rows);
                 }
                 Ok(None) => {
                     gone += 1;
-                    gathered.take(parent.mark, Vec::new());
+                    gathered.parents.push(parent.mark);
                 }
                 Err(failure) => {
                     self.flush(lane, &mut gathered).await?;
@@ -110,21 +120,22 @@ impl<J: Journal> Poller<J> {
             }
         }
         self.judge_gone(lane, asked, gone)?;
-        let marks = parents.list.iter().filter(|parent| parent.again).map(|parent| parent.mark).collect();
+        let again = parents.list.iter().filter(|parent| parent.again).map(|parent| parent.mark);
+        let marks = again.filter(|mark| !doubted.contains(mark)).collect();
         let counts = Rows { kept, repeats, outside: parents.outside, unidentified };
         let read = Read { records: gathered.records, marks, total: parents.total, newest: parents.newest, counts };
         self.keep(rules, lane, window, read, page).await
     }
 
-    /// All rows of what one parent has: its list, or a list for each of some values of its row. Each row with whether it
-    /// names what it belongs to; `None`: the vendor knows nothing of it any more.
+    /// All rows of what one parent has: its list, or a list for each of some values of its row. `None`: the vendor knows
+    /// nothing of it any more.
     pub(super) async fn lists_of(
         &mut self,
         rules: &Rules,
         lists: &Lists<'_>,
         window: &Window,
         parent: &Parent,
-    ) -> Result<Option<Vec<(Record, bool)>>, Failure> {
+    ) -> Result<Option<Vec<Child>>, Failure> {
         let Some((param, _)) = &lists.stream.each_in else {
             return self.list_of(rules, lists, window, parent, Vec::new()).await;
         };
@@ -147,7 +158,7 @@ impl<J: Journal> Poller<J> {
         window: &Window,
         parent: &Parent,
         more: Vec<(String, String)>,
-    ) -> Result<Option<Vec<(Record, bool)>>, Failure> {
+    ) -> Result<Option<Vec<Child>>, Failure> {
         let ids = [vec![(lists.per.param.clone(), parent.id.clone())], more].concat();
         let params = [&lists.stream.params[..], &ids, &parent.told].concat();
         let whose = ids.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>().join(".");
@@ -216,9 +227,8 @@ impl<J: Journal> Poller<J> {
 }
 
 impl Gathered {
-    fn take(&mut self, parent: Mark, rows: Vec<(Record, bool)>) {
-        self.parents.push(parent);
-        for (record, _) in rows {
+    fn take(&mut self, rows: Vec<Child>) {
+        for Child { record, .. } in rows {
             self.bytes += record.value.as_ref().map_or(0, |value| value.len());
             self.records.push(record);
         }

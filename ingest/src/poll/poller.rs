@@ -163,7 +163,7 @@ impl<J: Journal> Poller<J> {
     async fn round(&mut self, rules: &Rules) -> ControlFlow<()> {
         let mut lanes = std::mem::take(&mut self.lanes);
         let mut ended = ControlFlow::Continue(());
-        for lane in &mut lanes {
+        for index in 0..lanes.len() {
             let asked = match self.read_queue(rules).await {
                 Ok(()) => self.fetch(rules).await,
                 failed => failed,
@@ -174,6 +174,8 @@ impl<J: Journal> Poller<J> {
                 }
                 break;
             }
+            self.doubt(rules, &mut lanes);
+            let Some(lane) = lanes.get_mut(index) else { break };
             match self.read(rules, lane).await {
                 Ok(()) => self.works(lane),
                 Err(failure) => {
@@ -189,6 +191,18 @@ impl<J: Journal> Poller<J> {
         }
         self.lanes = lanes;
         ended
+    }
+
+    /// Something newer was read than what lists said of it last. Where their rows have no clock it may become true again
+    /// without a trace: what they say next is kept, also if it is what they said.
+    fn doubt(&mut self, rules: &Rules, lanes: &mut [Lane]) {
+        let Some(fetches) = self.fetches.as_mut().filter(|fetches| !fetches.read.is_empty()) else { return };
+        let read = std::mem::take(&mut fetches.read);
+        for lane in lanes.iter_mut().filter(|lane| !rules.narrowed_by(lane).is_some_and(Stream::tells_changes)) {
+            let of_lane = read.iter().filter(|wanted| wanted.stream == lane.stream_name());
+            let doubted: Vec<Mark> = of_lane.map(|wanted| Mark::of(&wanted.id)).collect();
+            doubted.into_iter().for_each(|row| lane.seen.forget(row));
+        }
     }
 
     /// Reads the lane's next window to its last page.

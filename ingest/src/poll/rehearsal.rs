@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 
 use super::access::{self, Vault};
 use super::client::Client;
-use super::fetch::{Fetches, LANE, Queue};
+use super::fetch::{Fetches, Queue};
 use super::journal::{CursorCodec, Journal, NotCommitted, key};
 use super::lane::Lane;
 use super::poller::{Poller, TURN};
@@ -169,7 +169,7 @@ impl Errands {
     pub fn new(http: &Http, connection: &Arc<Connection>) -> Option<Self> {
         let (memory, queue) = (Arc::new(Memory::default()), Arc::new(Queue::new(None)));
         let mut poller = of_lanes(http, connection, Vec::new(), &memory)?;
-        poller.fetches = Some(Fetches { queue: queue.clone(), lane: Lane::named(LANE) });
+        poller.fetches = Some(Fetches::new(queue.clone()));
         Some(Self { memory, poller, queue, asked: 0 })
     }
 

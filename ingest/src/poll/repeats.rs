@@ -1,7 +1,8 @@
 //! Rows that were kept already and that overlap shows again.
 //!
 //! A memory, not a truth: what it forgets, after a restart or above its bound, is kept once more and reconciled by
-//! normalize. A row is marked only after its transaction committed, and again each time it is shown.
+//! normalize. A row is marked only after its transaction committed, and again each time it is shown. It is forgotten when
+//! something newer was read of what it is about: the row may be right once more, and must be told then.
 
 use std::collections::HashMap;
 
@@ -15,16 +16,23 @@ use crate::manifest::Repeats;
 const MAX_MARKS: usize = 50_000;
 
 /// Whose row it is, and what makes it the same.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Mark {
     /// Of a row without an id, what it says.
     whose: u128,
     pub(super) says: u128,
 }
 
+impl Mark {
+    /// That of the row with this id, whatever it says.
+    pub(super) fn of(id: &str) -> Self {
+        Self { whose: half(Sha256::digest(id)), says: 0 }
+    }
+}
+
 pub(super) fn mark(kind: &Repeats, id: Option<&str>, version: Option<&str>, row: &[u8]) -> Mark {
     let says = says(kind, id.unwrap_or_default(), version, row);
-    Mark { whose: id.map_or(says, |id| half(Sha256::digest(id))), says }
+    Mark { whose: id.map_or(says, |id| Mark::of(id).whose), says }
 }
 
 fn half(hash: impl Into<[u8; 32]>) -> u128 {
@@ -76,6 +84,12 @@ impl Seen {
             }
             self.young.insert(mark.whose, mark.says);
         }
+    }
+
+    /// What this row said last may be true again: it is no repetition when it is shown next.
+    pub(super) fn forget(&mut self, row: Mark) {
+        self.young.remove(&row.whose);
+        self.old.remove(&row.whose);
     }
 
     /// A window ended at `to`: what was marked before the overlap of the next ones can go.
@@ -135,6 +149,12 @@ mod tests {
             assert!(!seen.contains(says(what)), "{what}");
             seen.add([says(what)]);
             assert!(seen.contains(says(what)), "{what}");
+        }
+        for generation in 0..2 {
+            seen.forget(Mark::of("7"));
+            assert!(!seen.contains(says("b")), "{generation}");
+            seen.add([says("b"), mark(&Repeats::bytes(), Some("8"), None, b"b")]);
+            seen.old = std::mem::take(&mut seen.young);
         }
         let nameless = |says: &str| mark(&Repeats::bytes(), None, None, says.as_bytes());
         seen.add([nameless("a"), nameless("b")]);

@@ -66,6 +66,8 @@ pub(super) struct Parent {
     pub(super) each: Vec<String>,
     /// Values of its row that the mapping of its list is told.
     pub(super) told: Vec<(String, String)>,
+    /// What its row says at the places that it has in common with what is read of it; none, if the row is not known.
+    common: Vec<Option<String>>,
     pub(super) mark: Mark,
     /// Overlap may show it again.
     pub(super) again: bool,
@@ -79,10 +81,20 @@ impl Parent {
             subject: stream.own_subject(id),
             each,
             told: Vec::new(),
+            common: Vec::new(),
             mark: Mark::default(),
             again: false,
         }
     }
+}
+
+/// A row of a parent's list, or what there is in its place.
+pub(super) struct Child {
+    pub(super) record: Record,
+    /// Whether it names what it belongs to.
+    pub(super) identified: bool,
+    /// At the places that it has in common with its parent's row it says the same.
+    pub(super) agrees: bool,
 }
 
 /// What a page of parents holds.
@@ -155,7 +167,8 @@ pub(super) fn parents(source: &Source<'_>, page: &Page, window: &Window, child: 
                 each.push(text);
             }
         }
-        parents.list.push(Parent { id, subject, each, told, mark: known.mark, again: known.again });
+        let common = child.in_common.iter().map(|place| json::scalar(&value, place)).collect();
+        parents.list.push(Parent { id, subject, each, told, common, mark: known.mark, again: known.again });
     }
     Ok(parents)
 }
@@ -170,17 +183,19 @@ pub(super) fn children(
     window: &Window,
     parent: &Parent,
     whose: &str,
-) -> Result<Vec<(Record, bool)>, Failure> {
+) -> Result<Vec<Child>, Failure> {
     let of_parent = |element: Element| {
         let known = Known::of(source, window, &element.json);
         let own = source.stream.subject.as_ref().and_then(|subject| subject.find(&element.json));
         let subject = own.or_else(|| parent.subject.clone());
         let version = known.version.clone().unwrap_or_else(|| format!("{:032x}", known.mark.says));
         let id = format!("{whose}.{}", known.id.as_deref().unwrap_or_default());
-        (
-            seal(source, page, window.origin, subject.as_ref(), &format!("{id}/{version}"), element.value),
-            subject.is_some(),
-        )
+        let mut common = source.stream.in_common.iter().zip(&parent.common);
+        Child {
+            agrees: common.all(|(place, said)| json::scalar(&element.json, place) == *said),
+            record: seal(source, page, window.origin, subject.as_ref(), &format!("{id}/{version}"), element.value),
+            identified: subject.is_some(),
+        }
     };
     Ok(elements(page, source.rows)?.into_iter().map(of_parent).collect())
 }

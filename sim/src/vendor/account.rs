@@ -129,6 +129,11 @@ impl Account {
         for stream in rules.streams.iter().filter(|stream| stream.part_of.is_none()) {
             account.fill(stream, rows);
         }
+        for stream in &rules.streams {
+            for index in 0..account.len_of(&stream.name) {
+                account.agree(&stream.name, index);
+            }
+        }
         account
     }
 
@@ -197,6 +202,12 @@ impl Account {
 
     /// Changes the row of a list at `index`, counted from the oldest; in a list that only grows, one is added.
     pub fn change(&mut self, list: &str, index: usize, change: Change) {
+        self.change_alone(list, index, change);
+        self.agree(list, index);
+    }
+
+    /// The row, and whose it is.
+    fn change_alone(&mut self, list: &str, index: usize, change: Change) {
         let rules = self.rules.clone();
         let Some(stream) = rules.stream(list) else { return };
         let changed = change.at.unwrap_or_else(|| self.now());
@@ -220,12 +231,69 @@ impl Account {
                 self.enter(stream, moves, index, changed);
             }
         }
-        let owner = owner.and_then(|owner| owner.into_iter().next());
-        if let Some((id, of)) = owner.zip(stream.owner.as_ref().map(|owner| owner.stream.clone())) {
-            let index = self.lists.get(&of).and_then(|rows| rows.iter().position(|row| row.id == id));
-            if let Some(index) = index {
-                self.change(&of, index, change);
+        if let Some((of, index)) = self.place_of(stream, owner.as_deref()) {
+            self.change_alone(&of, index, change);
+        }
+    }
+
+    /// The list and the place of whom a row is of.
+    fn place_of(&self, stream: &Stream, owner: Option<&[String]>) -> Option<(String, usize)> {
+        let (of, id) = (&stream.owner.as_ref()?.stream, owner?.first()?);
+        let index = self.lists.get(of)?.iter().position(|row| row.id == *id)?;
+        Some((of.clone(), index))
+    }
+
+    /// A row that is its owner, told in full, is where its owner is: at the same stage, with the same status. What the row
+    /// of `list` at `index` says counts.
+    fn agree(&mut self, list: &str, index: usize) {
+        let rules = self.rules.clone();
+        let Some(stream) = rules.stream(list) else { return };
+        let Some((id, owner, value)) = self
+            .lists
+            .get(list)
+            .and_then(|rows| rows.get(index))
+            .map(|row| (row.id.clone(), row.owner.clone(), row.newest.value.clone()))
+        else {
+            return;
+        };
+        let said = |stream: &Stream| [stream.stage.clone(), stream.status.clone()];
+        let others: Vec<(&Stream, String)> = match owner.first().filter(|_| stream.single) {
+            Some(owner) => {
+                let of = stream.owner.as_ref().and_then(|owner| rules.stream(&owner.stream));
+                of.map(|of| (of, owner.clone())).into_iter().collect()
             }
+            None => {
+                let single = |other: &&Stream| other.single && other.owner.as_ref().is_some_and(|of| of.stream == list);
+                rules.streams.iter().filter(single).map(|other| (other, id.clone())).collect()
+            }
+        };
+        for (other, id) in others {
+            let row = self.lists.get_mut(&other.name).and_then(|rows| rows.iter_mut().find(|row| row.id == id));
+            let Some(row) = row else { continue };
+            for (own, place) in said(stream).iter().zip(said(other)).filter_map(|(own, place)| own.as_ref().zip(place))
+            {
+                if let Some(now) = at(&value, own) {
+                    put(&mut row.newest.value, &place, now.clone());
+                }
+            }
+        }
+    }
+
+    /// A row is again what it was before its last change, but for its time of change; so is whose it is.
+    pub fn take_back(&mut self, list: &str, index: usize) {
+        let rules = self.rules.clone();
+        let Some(stream) = rules.stream(list) else { return };
+        let now = self.now();
+        let Some(row) = self.lists.get_mut(list).and_then(|rows| rows.get_mut(index)) else { return };
+        let Some(mut value) = row.older.last().map(|before| before.value.clone()) else { return };
+        if let Some(place) = &stream.times.changed {
+            put(&mut value, place, stream.times.write(now));
+        }
+        let before = std::mem::replace(&mut row.newest, Version { changed: now, visible_at: now, value });
+        row.older.push(before);
+        let owner = row.owner.clone();
+        if let Some((of, index)) = self.place_of(stream, Some(&owner)) {
+            self.take_back(&of, index);
         }
     }
 
@@ -263,6 +331,7 @@ impl Account {
         }
         let created = row.created;
         moved(&mut row.newest.value, moves, &moves.from, stream.times.write(created));
+        self.agree(list, 0);
         if let Some(rows) = moves.history.as_ref().and_then(|history| self.lists.get_mut(&history.stream)) {
             rows.clear();
         }

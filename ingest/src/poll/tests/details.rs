@@ -26,6 +26,8 @@ api:
     details: {per: {person: people}, path: "people/{person}", row: data}
     visits: {per: {person: people}, each_in: {job: [main.job, others.job]}, path: "people/{person}/jobs/{job}/visits"}
     calls: {subject: {Interview: id}, listed: false, one: {path: "calls/{id}"}}
+    moving: {subject: {Application: id}, whole: true, paged: false, rows: ., one: {path: "moving/{id}"}}
+    moving_details: {subject: {Application: id}, per: {application: moving}, path: "moving/{application}", row: ., in_common: [status.id]}
 "#;
 
 /// A vendor with two pages of people, of whom one has two jobs.
@@ -42,6 +44,7 @@ async fn with_people() -> (Shapes, Arc<Connection>) {
     shapes.put("people/p1", r#"{"data":{"id":"p1","text":"} ]"}}"#);
     shapes.put("people/p2", r#"{"data":{"id":"p2"}}"#);
     shapes.put("people/p1/jobs/j1/visits", r#"{"rows":[{"step":"a"},{"step":"b"}],"complete":true}"#);
+    shapes.put("moving", "[]");
     shapes.put("people/p1/jobs/j2/visits", r#"{"rows":[{"step":"a"}],"complete":true}"#);
     let connection = shapes.connection(&format!("base_url: {}/v3", shapes.address));
     (shapes, connection)
@@ -133,6 +136,65 @@ async fn what_is_again_as_it_was_before_is_a_change() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         poller.one_round().await;
         assert_eq!(of(&ledger.rows(), "users"), [user]);
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_contradicts_what_was_read_of_it_is_read_again_until_the_two_agree() {
+    let (shapes, connection) = with_people().await;
+    let ledger = Arc::new(Ledger::default());
+    let mut poller = poller(&connection, &ledger, &HashMap::new());
+    let row = |id, at| format!(r#"{{"id":{id},"status":{{"id":{at}}}}}"#);
+    let details = |at| format!(r#"{{"id":7,"status":{{"id":"{at}"}}}}"#);
+    shapes.put("moving", &format!("[{},{}]", row(7, 1), row(8, 1)));
+    // It moves between its row and its details.
+    shapes.put("moving/7", &details(2));
+    shapes.put("moving/8", r#"{"id":8,"status":{"id":"1"}}"#);
+    poller.one_round().await;
+    assert_eq!(of(&ledger.rows(), "moving_details").len(), 2);
+    // And back, before its row is listed again.
+    shapes.put("moving/7", &details(1));
+    let mut round = async || {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        poller.one_round().await;
+        of(&ledger.rows(), "moving_details")
+    };
+    assert_eq!(round().await, [details(1)]);
+    assert!(round().await.is_empty(), "they agree");
+    // It moves on, and back between its row and its details: what is remembered of it is not what it said before.
+    shapes.put("moving", &format!("[{},{}]", row(7, 3), row(8, 1)));
+    assert_eq!(round().await, [details(1)]);
+    shapes.put("moving/7", &details(4));
+    shapes.put("moving", &format!("[{},{}]", row(7, 1), row(8, 1)));
+    assert_eq!(round().await, [details(4)]);
+}
+
+#[tokio::test]
+async fn a_row_that_is_as_it_was_is_kept_again_when_an_event_told_something_newer_in_between() {
+    let (shapes, connection) = with_people().await;
+    let ledger = Arc::new(Ledger::default());
+    let mut poller = poller(&connection, &ledger, &HashMap::new());
+    let (row, newer) = (r#"{"id":7,"status":{"id":1}}"#, r#"{"id":7,"status":{"id":2}}"#);
+    shapes.put("moving", &format!("[{row}]"));
+    shapes.put("moving/7", row);
+    poller.one_round().await;
+    assert_eq!(of(&ledger.rows(), "moving"), [row]);
+    shapes.put("moving/7", newer);
+    let queue = poller.fetches.as_ref().unwrap().queue.clone();
+    let wanted = |stream: &str| Wanted { stream: stream.to_owned(), id: "7".to_owned(), params: Vec::new() };
+    queue.put(1, 0, wanted("moving"));
+    queue.put(2, 0, wanted("moving_details"));
+    poller.one_fetch().await;
+    let rows = ledger.rows();
+    assert_eq!((of(&rows, "moving"), of(&rows, "moving_details")), (vec![newer.to_owned()], vec![newer.to_owned()]));
+    // It moved back, and no event tells it.
+    shapes.put("moving/7", row);
+    for (again, told) in [(1, "kept again"), (0, "once")] {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        poller.one_round().await;
+        let rows = ledger.rows();
+        assert_eq!((of(&rows, "moving").len(), of(&rows, "moving_details").len()), (again, again), "{told}");
+        assert!(rows.iter().all(|(_, _, _, body)| body == row), "{rows:?}");
     }
 }
 

@@ -209,7 +209,7 @@ fn poller_that_counts(
         stop: Shutdown::new(),
         fetches: connection.fetches().then(|| {
             let queue = Arc::new(Queue::new(cursors.get(&key("acme", fetch::LANE))));
-            Fetches { queue, lane: Lane::named(fetch::LANE) }
+            Fetches::new(queue)
         }),
         queue: connection.manifest.queue.is_some().then(|| {
             let requests = FetchRequests::ready("hirewire.internal.fetch.v1".into(), 0);
