@@ -4,13 +4,26 @@
 //! names nothing is kept, and nothing tells that it was there.
 
 use std::borrow::Cow;
+use std::ops::Deref;
 
 use hirewire_mapping::avro::{put_bytes, put_long};
 use serde::Deserialize;
 
 pub(crate) const EVENT: &str = "candidate_stage_change";
 
-type Text<'a> = Option<Cow<'a, str>>;
+type Text<'a> = Option<Word<'a>>;
+
+/// Borrows where nothing is escaped: a `Cow` inside an `Option` or a `Vec` would always be an owned one.
+#[derive(Deserialize)]
+struct Word<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Deref for Word<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
 
 #[derive(Deserialize)]
 struct Event<'a> {
@@ -130,7 +143,7 @@ struct Candidate<'a> {
     #[serde(borrow)]
     coordinator: Option<User<'a>>,
     #[serde(borrow)]
-    tags: Vec<Cow<'a, str>>,
+    tags: Vec<Word<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -175,7 +188,7 @@ pub(crate) fn map(body: &[u8], out: &mut Vec<u8>) -> bool {
     if let Some(stage) = &app.current_stage {
         to.named(stage);
         to.id(app.jobs.first().map(|job| job.id));
-        to.coded(stage.name.as_ref(), stage_category);
+        to.coded(stage.name.as_deref(), stage_category);
     }
     if let Some(source) = &app.source {
         to.named(source);
@@ -185,8 +198,8 @@ pub(crate) fn map(body: &[u8], out: &mut Vec<u8>) -> bool {
 
 fn application(app: &Application<'_>, to: &mut Out<'_>) {
     let job = app.jobs.first().filter(|_| !app.prospect);
-    to.instant(app.last_activity_at.as_ref());
-    to.text(app.url.as_ref());
+    to.instant(app.last_activity_at.as_deref());
+    to.text(app.url.as_deref());
     to.id(Some(app.candidate.id));
     to.id(job.map(|job| job.id));
     to.id(job.and_then(|job| job.job_post_id));
@@ -199,27 +212,27 @@ fn application(app: &Application<'_>, to: &mut Out<'_>) {
     });
     if let Some(stage) = &app.current_stage {
         to.id(Some(stage.id));
-        to.text(stage.name.as_ref());
-        to.coded(stage.name.as_ref(), stage_category);
+        to.text(stage.name.as_deref());
+        to.coded(stage.name.as_deref(), stage_category);
     }
-    to.instant(app.applied_at.as_ref());
-    to.instant(app.rejected_at.as_ref());
+    to.instant(app.applied_at.as_deref());
+    to.instant(app.rejected_at.as_deref());
     for named in [&app.rejection_reason, &app.source].into_iter().flatten() {
         to.id(Some(named.id));
-        to.text(named.name.as_ref());
+        to.text(named.name.as_deref());
     }
     to.user(app.credited_to.as_ref());
 }
 
 fn candidate(person: &Candidate<'_>, application: u64, to: &mut Out<'_>) {
     to.id(Some(application));
-    to.instant(person.created_at.as_ref());
-    to.text(person.url.as_ref());
-    let formatted = [&person.first_name, &person.last_name].into_iter().flatten().map(AsRef::as_ref);
+    to.instant(person.created_at.as_deref());
+    to.text(person.url.as_deref());
+    let formatted = [&person.first_name, &person.last_name].into_iter().filter_map(|name| name.as_deref());
     let formatted: Vec<&str> = formatted.collect();
-    to.text(person.first_name.as_ref());
-    to.text(person.last_name.as_ref());
-    to.text(Some(&formatted.join(" ").into()));
+    to.text(person.first_name.as_deref());
+    to.text(person.last_name.as_deref());
+    to.text(Some(&formatted.join(" ")));
     let contacts = [
         &person.email_addresses,
         &person.phone_numbers,
@@ -230,8 +243,8 @@ fn candidate(person: &Candidate<'_>, application: u64, to: &mut Out<'_>) {
     for contacts in contacts {
         put_long(i64::try_from(contacts.len()).unwrap_or(0), to.0);
         for contact in contacts {
-            to.text(contact.value.as_ref());
-            to.coded(contact.kind.as_ref(), |kind| match kind {
+            to.text(contact.value.as_deref());
+            to.coded(contact.kind.as_deref(), |kind| match kind {
                 "personal" => Some(2),
                 "work" => Some(3),
                 "home" => Some(4),
@@ -240,16 +253,16 @@ fn candidate(person: &Candidate<'_>, application: u64, to: &mut Out<'_>) {
             });
         }
     }
-    to.text(person.company.as_ref());
-    to.text(person.title.as_ref());
+    to.text(person.company.as_deref());
+    to.text(person.title.as_deref());
     for past in [&person.educations, &person.employments] {
         put_long(i64::try_from(past.len()).unwrap_or(0), to.0);
         for one in past {
-            to.text(one.company_name.as_ref());
-            to.text(one.title.as_ref());
-            to.text(one.discipline.as_ref());
-            to.day(one.start_date.as_ref());
-            to.day(one.end_date.as_ref());
+            to.text(one.company_name.as_deref());
+            to.text(one.title.as_deref());
+            to.text(one.discipline.as_deref());
+            to.day(one.start_date.as_deref());
+            to.day(one.end_date.as_deref());
         }
     }
     put_long(i64::try_from(person.tags.len()).unwrap_or(0), to.0);
@@ -259,10 +272,10 @@ fn candidate(person: &Candidate<'_>, application: u64, to: &mut Out<'_>) {
 }
 
 fn write_job(job: &Job<'_>, to: &mut Out<'_>) {
-    to.instant(job.created_at.as_ref());
-    to.text(job.name.as_ref());
-    to.text(job.requisition_id.as_ref());
-    to.coded(job.status.as_ref(), |status| match status {
+    to.instant(job.created_at.as_deref());
+    to.text(job.name.as_deref());
+    to.text(job.requisition_id.as_deref());
+    to.coded(job.status.as_deref(), |status| match status {
         "open" => Some(5),
         "closed" => Some(8),
         "draft" => Some(2),
@@ -273,11 +286,11 @@ fn write_job(job: &Job<'_>, to: &mut Out<'_>) {
         to.id(Some(named.id));
     }
     for office in &job.offices {
-        to.text(office.location.as_ref().or(office.name.as_ref()));
+        to.text(office.location.as_deref().or(office.name.as_deref()));
     }
-    to.text(job.notes.as_ref());
-    to.instant(job.opened_at.as_ref());
-    to.instant(job.closed_at.as_ref());
+    to.text(job.notes.as_deref());
+    to.instant(job.opened_at.as_deref());
+    to.instant(job.closed_at.as_deref());
 }
 
 fn stage_category(name: &str) -> Option<i64> {
@@ -288,7 +301,7 @@ fn stage_category(name: &str) -> Option<i64> {
 struct Out<'o>(&'o mut Vec<u8>);
 
 impl Out<'_> {
-    fn text(&mut self, text: Option<&Cow<'_, str>>) {
+    fn text(&mut self, text: Option<&str>) {
         put_long(i64::from(text.is_some()), self.0);
         if let Some(text) = text {
             put_bytes(text.as_bytes(), self.0);
@@ -303,14 +316,14 @@ impl Out<'_> {
         }
     }
 
-    fn instant(&mut self, text: Option<&Cow<'_, str>>) {
+    fn instant(&mut self, text: Option<&str>) {
         let micros = text.and_then(|text| text.parse::<jiff::Timestamp>().ok()).map(jiff::Timestamp::as_microsecond);
         put_long(i64::from(micros.is_some()), self.0);
         micros.into_iter().for_each(|micros| put_long(micros, self.0));
     }
 
     /// `01/31/2012`, as days since 1970.
-    fn day(&mut self, text: Option<&Cow<'_, str>>) {
+    fn day(&mut self, text: Option<&str>) {
         let day = text.and_then(|text| {
             let mut parts = text.split('/').map(str::parse);
             let (month, day, year) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
@@ -322,7 +335,7 @@ impl Out<'_> {
         day.into_iter().for_each(|day| put_long(day, self.0));
     }
 
-    fn coded(&mut self, word: Option<&Cow<'_, str>>, symbol: impl Fn(&str) -> Option<i64>) {
+    fn coded(&mut self, word: Option<&str>, symbol: impl Fn(&str) -> Option<i64>) {
         let found = word.and_then(|word| symbol(&word.to_lowercase()));
         put_long(word.map_or(0, |_| found.unwrap_or(1)), self.0);
         self.text(word);
@@ -334,18 +347,18 @@ impl Out<'_> {
 
     fn named(&mut self, named: &Named<'_>) {
         self.id(Some(named.id));
-        self.text(named.name.as_ref());
-        self.text(named.external_id.as_ref());
-        self.text(named.location.as_ref());
+        self.text(named.name.as_deref());
+        self.text(named.external_id.as_deref());
+        self.text(named.location.as_deref());
     }
 
     fn user(&mut self, user: Option<&User<'_>>) {
         put_long(i64::from(user.is_some()), self.0);
         if let Some(user) = user {
             self.id(Some(user.id));
-            self.text(user.name.as_ref());
-            self.text(user.email.as_ref());
-            self.text(user.employee_id.as_ref());
+            self.text(user.name.as_deref());
+            self.text(user.email.as_deref());
+            self.text(user.employee_id.as_deref());
         }
     }
 }
