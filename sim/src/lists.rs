@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::api::{self, Api};
+use crate::greenhouse::api::{self, Api};
 use crate::store::{self, StoreError, WebhookLog};
 use crate::vendor::{CLIENT, KEY, Vendor};
 

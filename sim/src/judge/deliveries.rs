@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::ledger::LedgerEntry;
 use super::summary::DeliveryCounts;
 use super::{CanonicalId, Evidence};
-use crate::company::is_assessment;
 use crate::effects::{ChangeKind, TrueChange, TrueHire};
 use crate::receivers::{RECEIVERS, Received};
+use crate::world::company::is_assessment;
 
 pub struct DeliveryInput<'a> {
     pub evidence: &'a Evidence,

@@ -1,6 +1,6 @@
 //! In which words a vendor tells the story of a company: which lists show what, which events tell of what.
 //!
-//! The story itself is neutral (`sim/src/world.rs`); what a vendor cannot tell, it leaves out.
+//! The story itself is neutral (`sim/src/world/mod.rs`); what a vendor cannot tell, it leaves out.
 
 use std::collections::BTreeMap;
 

@@ -4,12 +4,12 @@ use fastrand::Rng;
 use serde_json::json;
 
 use super::{edit, show};
-use crate::bodies;
 use crate::clock::iso_ms;
 use crate::effects::Effects;
-use crate::names;
-use crate::people::Interview;
-use crate::rows;
+use crate::greenhouse::bodies;
+use crate::greenhouse::rows;
+use crate::world::names;
+use crate::world::people::Interview;
 use crate::world::{Range, World};
 
 pub(super) fn interview(world: &mut World, index: usize, at: i64, rng: &mut Rng, out: &mut Effects) {

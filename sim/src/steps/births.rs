@@ -4,9 +4,9 @@ use fastrand::Rng;
 
 use super::{enter, show, with_candidate};
 use crate::effects::Effects;
-use crate::names;
-use crate::people::{Application, Attachment, Candidate, Status};
-use crate::rows;
+use crate::greenhouse::rows;
+use crate::world::names;
+use crate::world::people::{Application, Attachment, Candidate, Status};
 use crate::world::{Range, World};
 
 pub(super) fn person(world: &mut World, index: usize, at: i64, rng: &mut Rng, out: &mut Effects) {

@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::{edit, show, show_candidate, with_candidate};
-use crate::bodies;
 use crate::clock::iso_ms;
 use crate::effects::Effects;
-use crate::rows;
+use crate::greenhouse::bodies;
+use crate::greenhouse::rows;
 use crate::world::World;
 
 pub(super) fn merge(world: &mut World, index: usize, winner: usize, at: i64, out: &mut Effects) {

@@ -2,6 +2,7 @@
 
 mod asides;
 mod births;
+pub(crate) mod company;
 mod goodbyes;
 mod offers;
 
@@ -12,15 +13,14 @@ use births::{create, person};
 use goodbyes::{anonymise, delete_candidate, merge, remove};
 use offers::{hire, offer, show_offer, tell_offer, touch_offer};
 
-use crate::bodies;
 use crate::clock::iso_date;
-use crate::company_steps;
 use crate::effects::Effects;
-use crate::names;
-use crate::people::{Application, Candidate, Status, Visit};
+use crate::greenhouse::bodies;
+use crate::greenhouse::rows;
 use crate::plan::{Planned, Step};
-use crate::rows;
 use crate::settings::HistoryRows;
+use crate::world::names;
+use crate::world::people::{Application, Candidate, Status, Visit};
 use crate::world::{Range, World};
 
 pub(crate) fn apply(world: &mut World, planned: &Planned, at: i64, out: &mut Effects) {
@@ -105,7 +105,7 @@ pub(crate) fn apply(world: &mut World, planned: &Planned, at: i64, out: &mut Eff
         Step::Note => note(world, app, at, &mut rng, out),
         Step::InterviewDeleted => delete_interview(world, app, at, out),
         Step::ScorecardDeleted => delete_scorecard(world, app, at, out),
-        Step::Company(step) => company_steps::apply(world, *step, at, out),
+        Step::Company(step) => company::apply(world, *step, at, out),
     }
 }
 

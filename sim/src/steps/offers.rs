@@ -4,11 +4,11 @@ use fastrand::Rng;
 
 use super::births::attach;
 use super::{edit, show};
-use crate::bodies;
 use crate::clock::iso_date;
 use crate::effects::Effects;
-use crate::people::{Application, Offer, Status};
-use crate::rows;
+use crate::greenhouse::bodies;
+use crate::greenhouse::rows;
+use crate::world::people::{Application, Offer, Status};
 use crate::world::{Range, World};
 
 /// The offer `back` versions before the newest.

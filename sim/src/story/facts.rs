@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::clock::parse_ms;
-use crate::company::{Job, Reason};
-use crate::people::{Application, Candidate, Offer, Status, Visit};
 use crate::rules::{Ending, Ids, Said, Story, Times};
 use crate::world::World;
+use crate::world::company::{Job, Reason};
+use crate::world::people::{Application, Candidate, Offer, Status, Visit};
 
 /// Facts by their names.
 #[derive(Debug, Clone, Default)]
@@ -111,7 +111,7 @@ impl Facts {
         let mut facts = world.company.jobs.get(job).map(|job| Self::of_job(story, job)).unwrap_or_default();
         let found = world.company.jobs.get(job).and_then(|job| job.stages.get(stage));
         if let Some(found) = found {
-            let same = |other: &&crate::company::Stage| story.shared_stages && other.name == found.name;
+            let same = |other: &&crate::world::company::Stage| story.shared_stages && other.name == found.name;
             let first = world.company.jobs.iter().flat_map(|job| &job.stages).find(same).unwrap_or(found);
             let word = story.word("stage", found.name).unwrap_or_default();
             facts.name_stage(story, id(story, first.id), found.name, word);

@@ -17,11 +17,11 @@ pub(crate) use facts::{Facts, status_word};
 
 use crate::effects::Webhook;
 use crate::outbox::event_id;
-use crate::people::Application;
 use crate::plan::{Planned, Step};
 use crate::rules::{Event, Of, Rules, Said, Show, Story, Stream, Times};
 use crate::vendor::{Examples, Vendor, Written, field, message, put_or_add, text_of};
 use crate::world::World;
+use crate::world::people::Application;
 
 /// Who tells the story at one vendor.
 pub(crate) struct Narrator {

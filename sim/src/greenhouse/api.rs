@@ -19,8 +19,8 @@ use fastrand::Rng;
 use rusqlite::{Connection, params_from_iter};
 
 use crate::clock::{iso_ms, now_ms};
+use crate::greenhouse::query::Query;
 use crate::http::{json, query_pairs, text, truncated};
-use crate::query::Query;
 use crate::rules::{Refusal, Rules, Stream, Token};
 use crate::settings::Scenario;
 use crate::sign::hmac_hex;

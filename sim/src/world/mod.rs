@@ -3,18 +3,22 @@
 //! In: a [`Planned`] step and the instant at which it is played. Out: [`Effects`]. Deterministic: replaying the same
 //! steps at the same instants builds the same world, which is how a killed simulation goes on.
 
+pub(crate) mod company;
+pub(crate) mod names;
+pub(crate) mod people;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::company::{Company, Stage};
-use crate::company_rows;
 use crate::effects::{ChangeKind, Effects, RowWrite, TrueChange, TrueHire, TrueStage};
-use crate::people::{Application, Candidate, Visit};
+use crate::greenhouse::company_rows;
 use crate::plan::{Planned, Step};
 use crate::rules::Story;
 use crate::settings::{HistoryRows, Scenario};
 use crate::steps;
 use crate::story::{Facts, status_word};
+use crate::world::company::{Company, Stage};
+use crate::world::people::{Application, Candidate, Visit};
 
 pub(crate) struct World {
     pub(crate) company: Company,

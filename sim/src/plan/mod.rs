@@ -3,14 +3,16 @@
 //! In: a [`Scenario`] and the company's jobs. Out: [`Planned`] steps sorted by their offset from the start. Pure: the
 //! same scenario gives the same plan, so that a resumed run needs only to know which steps were played.
 
+pub(crate) mod fate;
+pub(crate) mod script;
+
 use fastrand::Rng;
 
-use crate::company::Job;
-use crate::company_steps::{CompanyStep, STORY};
-use crate::fate;
+use crate::plan::script::Script;
 use crate::rules::Story;
-use crate::script::{self, Script};
 use crate::settings::Scenario;
+use crate::steps::company::{CompanyStep, STORY};
+use crate::world::company::Job;
 
 /// Two events of one application lie at least this far apart, so that they differ in every payload's resolution.
 pub(crate) const MIN_GAP_MS: i64 = 1_100;
@@ -202,7 +204,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::company::Company;
+    use crate::world::company::Company;
 
     fn plan(seed: u64, applications: usize) -> (Plan, Company) {
         let scenario = Scenario::new(seed, applications);
@@ -219,7 +221,7 @@ mod tests {
             assert!(count(&|step| *step == Step::Hire) >= 4, "seed {seed}: hires");
             assert!(count(&|step| *step == Step::Unhire) >= 2, "seed {seed}: unhires");
             assert!(count(&|step| matches!(step, Step::Offer { .. })) >= 4, "seed {seed}: offers");
-            let assessments: Vec<usize> = company.jobs.iter().map(crate::company::Job::assessment).collect();
+            let assessments: Vec<usize> = company.jobs.iter().map(crate::world::company::Job::assessment).collect();
             assert!(
                 count(&|step| matches!(step, Step::Move { stage } if assessments.contains(stage))) >= 4,
                 "seed {seed}"

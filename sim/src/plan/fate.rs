@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use fastrand::Rng;
 
+use crate::plan::script::Script;
 use crate::plan::{Fate, Step};
-use crate::script::Script;
 use crate::settings::{HistoryRows, Scenario};
 
 /// One fate per step of the script.

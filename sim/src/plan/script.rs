@@ -5,10 +5,10 @@
 
 use fastrand::Rng;
 
-use crate::company::Job;
 use crate::plan::{MIN_GAP_MS, Step};
 use crate::rules::{Can, Story as Told};
 use crate::settings::{HistoryRows, Scenario};
+use crate::world::company::Job;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Script {

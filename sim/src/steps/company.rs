@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::bodies::{self, webhook};
 use crate::clock::iso_ms;
-use crate::company::{Company, Job};
-use crate::company_rows;
 use crate::effects::Effects;
-use crate::rows;
+use crate::greenhouse::bodies::{self, webhook};
+use crate::greenhouse::company_rows;
+use crate::greenhouse::rows;
 use crate::world::World;
+use crate::world::company::{Company, Job};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CompanyStep {

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use crate::names;
+use crate::world::names;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Education {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::sender::{AT_ONCE, Outcome, due, mark_sent, settle};
+use crate::outbox::sender::{AT_ONCE, Outcome, due, mark_sent, settle};
 use crate::store::{self, StoreError};
 use crate::vendor::Vendor;
 

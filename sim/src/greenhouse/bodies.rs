@@ -4,12 +4,12 @@
 use serde_json::{Map, Value, json};
 
 use crate::clock::{iso_s, us_date};
-use crate::company::{Job, Named, User};
-use crate::company_rows::job_custom;
 use crate::effects::Webhook;
-use crate::people::{Application, Candidate, Offer, Status};
-use crate::rows::{application_custom, attachment_url, candidate_custom, offer_custom};
+use crate::greenhouse::company_rows::job_custom;
+use crate::greenhouse::rows::{application_custom, attachment_url, candidate_custom, offer_custom};
 use crate::world::World;
+use crate::world::company::{Job, Named, User};
+use crate::world::people::{Application, Candidate, Offer, Status};
 
 pub(crate) fn webhook(action: &'static str, payload: &Value) -> Webhook {
     Webhook { action: action.to_owned(), body: json!({"action": action, "payload": payload}) }

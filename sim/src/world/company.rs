@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use crate::names;
+use crate::world::names;
 
 /// Named rows that have no life of their own.
 #[derive(Debug, Clone)]

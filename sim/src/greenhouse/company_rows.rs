@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::clock::iso_ms;
-use crate::company::{Company, Job, Named, Reason, User};
 use crate::effects::RowWrite;
-use crate::rows::{opening, referrer_id, row};
+use crate::greenhouse::rows::{opening, referrer_id, row};
+use crate::world::company::{Company, Job, Named, Reason, User};
 
 /// Everything that is there before the first application.
 pub(crate) fn all(company: &Company, start: i64) -> Vec<RowWrite> {

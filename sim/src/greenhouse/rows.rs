@@ -3,10 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::clock::{iso_date, iso_ms};
-use crate::company::{Company, Job};
 use crate::effects::RowWrite;
-use crate::people::{Application, Attachment, Candidate, Interview, Offer, Status, Visit};
 use crate::world::World;
+use crate::world::company::{Company, Job};
+use crate::world::people::{Application, Attachment, Candidate, Interview, Offer, Status, Visit};
 
 pub(crate) fn row(stream: &'static str, id: i64, created_at: i64, updated_at: i64, body: Value) -> RowWrite {
     let mut fields = Map::new();
@@ -230,7 +230,7 @@ pub(crate) fn candidate_parts(company: &Company, person: &Candidate) -> Vec<RowW
     let (created, updated) = (person.created_at, person.updated_at);
     let mut rows = Vec::new();
     for part in &person.educations {
-        let option = |list: &[crate::company::Named], index: usize| list.get(index).map(|option| option.id);
+        let option = |list: &[crate::world::company::Named], index: usize| list.get(index).map(|option| option.id);
         let body = json!({
             "candidate_id": person.id,
             "school_name_custom_field_option_id": option(&company.schools, part.school),

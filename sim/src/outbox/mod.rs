@@ -1,5 +1,8 @@
 //! The vendor's outbox: which webhooks of a step are sent, how often, and when.
 
+pub(crate) mod postman;
+pub(crate) mod sender;
+
 use fastrand::Rng;
 use rusqlite::{Transaction, params};
 
