@@ -13,8 +13,8 @@ use support::{Inbox, KeptRecord, Receiver, SECRET, receiver_of, receiver_without
 
 const MANIFEST: &str = include_str!("../../vendors/lever/manifest.yaml");
 
-fn connection(secret: &std::path::Path) -> Connection {
-    let manifest = Manifest::parse("manifest.yaml", MANIFEST).unwrap();
+fn connection(secret: &std::path::Path, manifest: &str) -> Connection {
+    let manifest = Manifest::parse("manifest.yaml", manifest).unwrap();
     let text = format!("secrets: [{{file: {}}}]", secret.display());
     let node = hirewire_yaml::parse("hirewire.yaml", &text).unwrap();
     let mut problems = Problems::new();
@@ -43,7 +43,7 @@ fn event_and_request(inbox: &Inbox) -> (KeptRecord, KeptRecord) {
 fn receive_at(folder: &std::path::Path, inbox: &Inbox) -> Receiver {
     let secret = folder.join("secret");
     std::fs::write(&secret, SECRET).unwrap();
-    receiver_of(inbox, connection(&secret))
+    receiver_of(inbox, connection(&secret, MANIFEST))
 }
 
 fn post(body: &str) -> Request<Body> {
@@ -80,7 +80,7 @@ async fn an_event_is_not_taken_before_its_request_can_be_written() {
     let inbox = Inbox::default();
     let secret = folder.path().join("secret");
     std::fs::write(&secret, SECRET).unwrap();
-    let receiver = receiver_without_registry(&inbox, connection(&secret));
+    let receiver = receiver_without_registry(&inbox, connection(&secret, MANIFEST));
     let answer = receiver.send(post(&body("event-1", 60, "t0k3n"))).await;
     assert_eq!((answer.status, answer.text.trim()), (StatusCode::SERVICE_UNAVAILABLE, "registry_not_ready"));
     assert!(inbox.take().is_empty());
@@ -120,4 +120,22 @@ async fn what_is_signed_inside_of_the_body_is_kept_and_what_is_altered_or_old_is
         assert_eq!(receiver.send(post(&wrong)).await.status, StatusCode::UNAUTHORIZED, "{wrong}");
     }
     assert!(inbox.take().is_empty());
+}
+
+#[tokio::test]
+async fn of_a_vendor_that_names_no_delivery_the_bytes_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, SECRET).unwrap();
+    let manifest = MANIFEST.replace("delivery_id: {field: id}", "delivery_id: {bytes: {}}");
+    let inbox = Inbox::default();
+    let receiver = receiver_of(&inbox, connection(&secret, &manifest));
+    let mut ids = Vec::new();
+    for sent in [body("event-1", 60, "t"), body("event-1", 50, "t")] {
+        for _ in 0..2 {
+            assert_eq!(receiver.send(post(&sent)).await.status, StatusCode::OK);
+            ids.push(event_and_request(&inbox).0.header("ce_id").unwrap().to_owned());
+        }
+    }
+    assert!(ids[0] == ids[1] && ids[2] == ids[3] && ids[0] != ids[2], "{ids:?}");
 }

@@ -51,6 +51,8 @@ pub enum DeliveryId {
     Field(Path),
     /// Several of them together: one id stands for deliveries of several events.
     Fields(Vec<Path>),
+    /// Nothing names it but its bytes.
+    Bytes,
 }
 
 impl Events {
@@ -111,7 +113,7 @@ impl Named {
 
 impl DeliveryId {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
-        match node.tagged(&["header", "field", "fields"], problems)? {
+        match node.tagged(&["header", "field", "fields", "bytes"], problems)? {
             ("header", value) => header(value, problems).map(Self::Header),
             ("fields", value) => {
                 let items = value.list(problems)?;
@@ -120,6 +122,10 @@ impl DeliveryId {
                 }
                 items.iter().map(|item| path(item, problems)).collect::<Option<Vec<_>>>().map(Self::Fields)
             }
+            ("bytes", value) => value.map(problems).map(|map| {
+                map.finish(problems);
+                Self::Bytes
+            }),
             (_, value) => path(value, problems).map(Self::Field),
         }
     }

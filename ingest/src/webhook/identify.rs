@@ -142,6 +142,7 @@ impl Told<'_> {
                 let parts = paths.iter().map(|path| json::scalar(body, path)).collect::<Option<Vec<_>>>();
                 parts.map(|parts| parts.join("/"))
             }
+            DeliveryId::Bytes => None,
         };
         let delivery_id = delivery_id.filter(|id| is_name(id)).unwrap_or_else(|| hex::encode(Sha256::digest(body)));
         let parent = text(headers, "traceparent").and_then(TraceParent::parse);
