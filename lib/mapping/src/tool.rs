@@ -118,7 +118,7 @@ fn descend(tape: &Tape, text: &str, path: &str) -> Option<usize> {
     Some(node)
 }
 
-/// The bytes of each row of a page, as [`map_file`] finds them.
+/// The bytes of each row of a page, as [`map_file`] finds them: at `rows`, a list or one row. A row alone is itself.
 ///
 /// # Errors
 /// When the body is neither JSON nor, for a mapping that reads it, XML.
@@ -142,6 +142,8 @@ pub fn rows<'b>(plan: &Plan, body: &'b [u8], rows: Option<&str>) -> Result<Vec<C
     let key = match node.kind {
         Kind::Array => 0,
         Kind::Object if members => 1,
+        // An answer to one id, in an envelope.
+        Kind::Object if rows.is_some() => return Ok(vec![Cow::Borrowed(bytes(place))]),
         _ => return Ok(vec![Cow::Borrowed(body)]),
     };
     let mut found = Vec::new();

@@ -84,7 +84,7 @@ fn rows_of(rules: &Rules, stream: &Stream, path: &Path) -> Option<Vec<Value>> {
     let answer: Value = serde_json::from_slice(&answer).ok()?;
     if stream.single || !stream.listed {
         let place = if stream.single { &stream.rows } else { &stream.by_id.as_ref()?.row };
-        return place.as_ref().map_or(Some(&answer), |place| at(&answer, place)).map(|row| vec![row.clone()]);
+        return Some(vec![place.as_ref().and_then(|place| at(&answer, place)).unwrap_or(&answer).clone()]);
     }
     let rows = stream.place(rules).as_ref().map_or(Some(&answer), |place| at(&answer, place))?;
     match rows {
