@@ -101,7 +101,7 @@ impl Outcome {
         }
         if report.coverage.unread > 0 {
             let what = format!(
-                "{} leaves are neither read, ignored nor carried, for no rule made a record of them",
+                "{} leaves are neither read, ignored nor carried, for no rule made a record of them (a rule's own `ignore` counts where it made one; the `ignore` at the top of the mapping counts always)",
                 report.coverage.unread
             );
             self.differs(folder, &file, what);

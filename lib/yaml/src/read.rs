@@ -155,7 +155,9 @@ impl<'a> Map<'a> {
 
     /// The value of `key`; `None` when it is absent or null.
     pub fn get(&mut self, key: &'static str) -> Option<&'a Node> {
-        self.asked.push(key);
+        if !self.asked.contains(&key) {
+            self.asked.push(key);
+        }
         let index = self.entries.iter().position(|(k, _)| k.scalar() == Some(key))?;
         self.read[index] = true;
         let value = &self.entries[index].1;

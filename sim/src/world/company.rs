@@ -232,3 +232,17 @@ fn job(n: usize, openings: usize, start: i64, rng: &mut Rng) -> Job {
         notes: n.is_multiple_of(2).then(|| "<p>Looking for the best!</p>".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_writes_a_story_finds_every_stage_in_the_documentation() {
+        let page = include_str!("../../../docs/vendor-api.md");
+        let known = page.lines().find_map(|line| line.strip_prefix("- The company's stages are ")).unwrap();
+        for stage in PLANS.iter().copied().flatten() {
+            assert!(known.contains(stage), "{stage} is not in docs/vendor-api.md");
+        }
+    }
+}
