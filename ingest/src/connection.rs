@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use hirewire_service::settings::{duration, duration_or_zero};
-use hirewire_service::{Secret, SecretError};
+use hirewire_service::settings::{ca, duration, duration_or_zero};
+use hirewire_service::{Identity, Secret, SecretError};
 use hirewire_yaml::{Map, Node, Problems, did_you_mean};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -73,6 +73,10 @@ impl Inlet {
 #[derive(Debug, Clone)]
 pub struct Poll {
     pub credentials: Credentials,
+    /// Our own certificate, shown with each request, of a vendor that wants one.
+    pub identity: Option<Identity>,
+    /// A certificate in PEM of an authority that is trusted here, beside the system's.
+    pub ca: Option<Vec<u8>>,
     /// `None`: the login tells it.
     pub base_url: Option<String>,
     /// Of lists that stand elsewhere at each customer, by their name.
@@ -152,6 +156,19 @@ impl Poll {
     fn read(name: &str, node: &Node, manifest: &Manifest, api: &Api, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
         let credentials = Credentials::read(&mut map, &api.auth, problems);
+        let identity = match (Identity::read(&mut map, problems), api.mutual_tls) {
+            (Some(None), true) => {
+                let hint = "this vendor wants a certificate of ours, with its `key`: that which it knows";
+                problems.add(node, "`certificate` is missing", hint);
+                None
+            }
+            (Some(Some(_)), false) => {
+                problems.add(node, "this vendor asks for no certificate", "remove `certificate` and `key`");
+                None
+            }
+            (identity, _) => identity,
+        };
+        let ca = map.get("ca").map_or(Some(None), |node| ca(node, problems).map(Some));
         let base_url = match (map.get("base_url"), &api.base_url) {
             (Some(node), BaseUrl::Session(_)) => {
                 problems.add(node, "this vendor's login tells the address", "remove `base_url`");
@@ -185,6 +202,8 @@ impl Poll {
         map.finish(problems);
         Some(Self {
             credentials: credentials?,
+            identity: identity?,
+            ca: ca?,
             base_url: base_url?,
             urls: urls?,
             queue: queue?.to_owned(),

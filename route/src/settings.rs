@@ -8,7 +8,7 @@ mod sink;
 
 #[cfg(test)]
 pub(crate) use http::read as read_http;
-pub(crate) use http::{read_allow, read_ca};
+pub(crate) use http::read_allow;
 pub(crate) use route::From;
 
 use std::collections::BTreeMap;

@@ -269,6 +269,9 @@ impl Kit {
     fn polling(&self, origin: &str) -> Connection {
         let poll = self.manifest.api.as_ref().map(|api| Poll {
             credentials: credentials(api, origin),
+            // The simulated vendor has no TLS.
+            identity: None,
+            ca: None,
             base_url: match &api.base_url {
                 BaseUrl::Shared(url) | BaseUrl::PerConnection(url) => Some(moved(url, origin)),
                 BaseUrl::Session(_) => None,

@@ -33,8 +33,9 @@ const START_ERRORS: [(&str, &str); 12] = [
 ];
 
 /// Files that read `hirewire.yaml`.
-const READERS: [&str; 19] = [
+const READERS: [&str; 20] = [
     "cli/src/config.rs",
+    "lib/service/src/identity.rs",
     "lib/kafka/src/settings.rs",
     "lib/registry/src/access.rs",
     "lib/service/src/settings.rs",

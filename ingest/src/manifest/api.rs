@@ -25,6 +25,8 @@ pub struct Api {
     /// Sent with each request for a page or a row. Nothing secret.
     pub headers: HeaderMap,
     pub auth: Auth,
+    /// Requests are made over TLS with a certificate of the connection's own (RFC 8705, section 2), beside `auth`.
+    pub mutual_tls: bool,
     pub send: Send,
     /// For the lists that are asked for so.
     pub soap: Option<Soap>,
@@ -150,6 +152,7 @@ impl Api {
             problems.add(node.peek("base_url").unwrap_or(node), "an address that no login tells", hint);
         }
         let headers = fixed_headers(map.get("headers"), auth.as_ref(), problems);
+        let mutual_tls = flag(&mut map, "mutual_tls", problems);
         let sends = [("query", Send::Query), ("json_body", Send::JsonBody)];
         let soap = map.get("soap").map(|node| Soap::read(node, problems));
         let send = map.get("send").map_or(Some(Send::Query), |node| node.choice(&sends, problems));
@@ -186,6 +189,7 @@ impl Api {
             base_url: base_url?,
             headers: headers?,
             auth: auth?,
+            mutual_tls,
             send: send?,
             soap,
             errors: errors?,

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
+use hirewire_service::fingerprint;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{StatusCode, Url};
 
@@ -165,6 +166,8 @@ fn texts(pairs: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
 /// The requests of one connection, one at a time.
 pub(super) struct Client<J> {
     http: reqwest::Client,
+    /// The fingerprint of the certificate of ours that is shown; `None`: none is.
+    shown: Option<u64>,
     access: Access<J>,
     not_before: Option<Instant>,
     /// The vendor's clock minus ours, as far as it is behind ours.
@@ -173,9 +176,21 @@ pub(super) struct Client<J> {
     clock: Option<SignedDuration>,
 }
 
-/// What requests are sent with.
+/// What requests are sent with, where no connection has settings of its own for that.
 pub(super) fn http() -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder()
+    with(None, None)
+}
+
+/// What requests are sent with: who is trusted beside the system's authorities, and what we show.
+fn with(ca: Option<&[u8]>, identity: Option<reqwest::Identity>) -> Result<reqwest::Client, reqwest::Error> {
+    let mut client = reqwest::Client::builder();
+    if let Some(pem) = ca {
+        client = client.add_root_certificate(reqwest::Certificate::from_pem(pem)?);
+    }
+    if let Some(identity) = identity {
+        client = client.identity(identity);
+    }
+    client
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(ANSWER_TIMEOUT)
         // An answer must not send the token elsewhere, nor the environment send it through a stranger.
@@ -186,14 +201,14 @@ pub(super) fn http() -> Result<reqwest::Client, reqwest::Error> {
 }
 
 impl<J: Journal> Client<J> {
-    pub(super) fn new(vault: Vault<J>) -> Result<Self, reqwest::Error> {
-        http().map(|http| Self::over(http, vault))
+    pub(super) fn new(poll: &Poll, vault: Vault<J>) -> Result<Self, reqwest::Error> {
+        with(poll.ca.as_deref(), None).map(|http| Self::over(http, vault))
     }
 
     /// One that knows nothing of the vendor yet.
     pub(super) fn over(http: reqwest::Client, vault: Vault<J>) -> Self {
         let access = Access::new(vault);
-        Self { http, access, not_before: None, clock_behind: SignedDuration::ZERO, clock: None }
+        Self { http, shown: None, access, not_before: None, clock_behind: SignedDuration::ZERO, clock: None }
     }
 
     /// The vendor's time, or ours if that is earlier.
@@ -258,7 +273,23 @@ impl<J: Journal> Client<J> {
         })
     }
 
+    /// Our certificate of now goes with each request. A token may be bound to the one before (RFC 8705, section 3).
+    fn show_certificate(&mut self, poll: &Poll) -> Result<(), Failure> {
+        let Some(identity) = &poll.identity else { return Ok(()) };
+        let seen = fingerprint(identity.secrets());
+        if self.shown != Some(seen) {
+            let identity =
+                identity.of_now().map_err(|error| Failure::Credentials(format!("our certificate: {error}")))?;
+            let http = with(poll.ca.as_deref(), Some(identity));
+            self.http = http.map_err(|_| Failure::Credentials("our certificate cannot be shown".to_owned()))?;
+            self.shown = Some(seen);
+            self.access.forget();
+        }
+        Ok(())
+    }
+
     async fn ask(&mut self, api: &Api, poll: &Poll, question: &Question<'_>) -> Result<Page, Failure> {
+        self.show_certificate(poll)?;
         let pass = self.access.pass(&self.http, api, poll).await?;
         let request = self.unproven(api, poll, &pass, question)?;
         let accept = if question.soap.is_some() { "text/xml" } else { "application/json" };

@@ -238,10 +238,11 @@ async fn begin(
     let mut pollers = JoinSet::new();
     let mut queues = HashMap::new();
     for connection in connections {
-        let Some(api) = &connection.manifest.api else { continue };
+        let (Some(api), Some(poll)) = (&connection.manifest.api, &connection.poll) else { continue };
         let token = cursors.get(&journal::key(&connection.name, access::LANE));
         let vault = Vault::new(writer.clone(), cursor_codec.clone(), partition, &connection.name, token);
-        let client = Client::new(vault).map_err(|error| Stop::permanent("poll-http-client", error.to_string()))?;
+        let client =
+            Client::new(poll, vault).map_err(|error| Stop::permanent("poll-http-client", error.to_string()))?;
         let health = work.health.component(&format!("poll of {}", connection.name));
         health.ready();
         tracing::info!(connection = connection.name, partition, "polling begins");

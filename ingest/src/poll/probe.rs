@@ -58,7 +58,7 @@ pub async fn probe(connection: &Connection) -> Option<Probed> {
     let lists = Lane::all(connection, api, &HashMap::new()).into_iter().filter_map(of_lane);
     let (lane, stream) = lists.into_iter().find(|(_, stream)| Lists::of(api, stream).is_none())?;
     let vault = Vault::new(Arc::new(Nowhere), CursorCodec::new("".into(), 0), 0, &connection.name, None);
-    let mut client = match Client::new(vault) {
+    let mut client = match Client::new(poll, vault) {
         Ok(client) => client,
         Err(error) => return Some(Probed::Failed { code: "poll-http-client", what: error.to_string() }),
     };

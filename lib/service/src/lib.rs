@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod health;
+mod identity;
 pub mod process;
 mod secret;
 pub mod settings;
@@ -14,7 +15,8 @@ pub mod telemetry;
 mod trace;
 
 pub use health::{Component, Health};
-pub use secret::{Secret, SecretError};
+pub use identity::{Identity, IdentityError};
+pub use secret::{Secret, SecretError, fingerprint};
 pub use shutdown::Shutdown;
 pub use trace::TraceParent;
 

@@ -3,6 +3,7 @@
 //! The value is read when it is used, so that a rotated file is seen without a restart, and never shown.
 
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -109,6 +110,16 @@ impl Secret {
     pub fn text(&self) -> Result<String, SecretError> {
         Ok(String::from_utf8_lossy(&self.bytes()?).into_owned())
     }
+}
+
+/// Changes when a secret changes.
+#[must_use]
+pub fn fingerprint<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for secret in secrets {
+        secret.bytes().ok().hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 impl fmt::Debug for Secret {

@@ -78,6 +78,24 @@ pub fn authority(node: &Node, whose: &str, problems: &mut Problems) -> Option<Pa
     }
 }
 
+/// The certificate of an authority that is trusted for one address, beside the system's. A file that is not there is an
+/// absence, as of a secret, and the certificate empty.
+pub fn ca(node: &Node, problems: &mut Problems) -> Option<Vec<u8>> {
+    let path = node.path(problems)?;
+    let hint = "name a file with one certificate in PEM";
+    match std::fs::read(&path) {
+        Ok(pem) if native_tls::Certificate::from_pem(&pem).is_ok() => Some(pem),
+        Ok(_) => {
+            problems.add(node, format!("{} holds no certificate", path.display()), hint);
+            None
+        }
+        Err(error) => {
+            problems.add_absent(node, format!("{} cannot be read: {error}", path.display()), hint);
+            Some(Vec::new())
+        }
+    }
+}
+
 /// The certificates of a PEM file; at least one.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ use super::{BATCH_TIMEOUT, Job};
 use crate::deliver::outcome::Attempt;
 use crate::http::guard::{Guard, Refusal, refusal_in};
 use crate::row::{Row, read_identifier};
-use crate::settings::{read_allow, read_ca};
+use crate::settings::read_allow;
 use crate::system::System;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,7 +51,7 @@ impl PostgresSettings {
         let url = url_node.and_then(|node| read_url(node, problems));
         let password = map.get("password").map_or(Some(None), |node| Secret::read(node, problems).map(Some));
         let schema = map.get("schema").map_or(Some("hirewire".to_owned()), |node| read_identifier(node, problems));
-        let ca = map.get("ca").map_or(Some(None), |node| read_ca(node, problems).map(Some));
+        let ca = map.get("ca").map_or(Some(None), |node| hirewire_service::settings::ca(node, problems).map(Some));
         let (hosts, networks) = read_allow(&mut map, problems);
         map.finish(problems);
         let (url, mut hosts) = (url?, hosts?);

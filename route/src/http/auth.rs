@@ -1,12 +1,8 @@
-//! How a sink shows who we are: a header made of a secret, a token that is asked for, a certificate of our own.
+//! How a sink shows who we are: a header made of a secret, a token that is asked for.
 //!
-//! In: settings whose secrets are read when they are used. Out: a header that no log shows, an identity for TLS.
+//! In: settings whose secrets are read when they are used. Out: a header that no log shows.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
-use hirewire_service::{Secret, SecretError};
-use openssl::pkey::PKey;
-use openssl::x509::X509;
+use hirewire_service::Secret;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
 use super::token::OAuth;
@@ -55,61 +51,4 @@ pub(super) fn sensitive(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(text).ok()?;
     value.set_sensitive(true);
     Some(value)
-}
-
-/// Changes when a secret changes.
-pub(super) fn fingerprint<'a>(secrets: impl IntoIterator<Item = &'a Secret>) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for secret in secrets {
-        secret.bytes().ok().hash(&mut hasher);
-    }
-    hasher.finish()
-}
-
-/// Our own certificate, for mutual TLS: PEM, the chain behind it, and its key in PKCS #8.
-#[derive(Debug, Clone)]
-pub(crate) struct Identity {
-    pub(crate) certificate: Secret,
-    pub(crate) key: Secret,
-}
-
-/// Why there is no identity. Holds nothing of the key.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum IdentityError {
-    #[error(transparent)]
-    Absent(#[from] SecretError),
-    #[error("it is no certificate in PEM")]
-    Certificate,
-    #[error("it is no key in PEM and PKCS #8 (BEGIN PRIVATE KEY)")]
-    Key,
-    #[error("it is not the key of the certificate")]
-    Strangers,
-}
-
-impl Identity {
-    pub(super) fn secrets(&self) -> [&Secret; 2] {
-        [&self.certificate, &self.key]
-    }
-
-    /// # Errors
-    /// [`IdentityError`].
-    pub(crate) fn check(&self) -> Result<(), IdentityError> {
-        let (certificate, key) = (self.certificate.bytes()?, self.key.bytes()?);
-        let theirs = X509::from_pem(&certificate).and_then(|first| first.public_key());
-        let theirs = theirs.map_err(|_| IdentityError::Certificate)?;
-        native_tls::Identity::from_pkcs8(&certificate, &key).map_err(|_| IdentityError::Key)?;
-        let own = PKey::private_key_from_pem(&key).map_err(|_| IdentityError::Key)?;
-        if own.public_eq(&theirs) { Ok(()) } else { Err(IdentityError::Strangers) }
-    }
-
-    /// `None` when a file cannot be read or the two do not fit.
-    pub(super) fn read(&self) -> Option<reqwest::Identity> {
-        match self.check() {
-            Ok(()) => reqwest::Identity::from_pkcs8_pem(&self.certificate.bytes().ok()?, &self.key.bytes().ok()?).ok(),
-            Err(error) => {
-                tracing::warn!(%error, "a sink's certificate cannot be used");
-                None
-            }
-        }
-    }
 }

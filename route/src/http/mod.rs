@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hirewire_service::TraceParent;
+use hirewire_service::{Identity, TraceParent, fingerprint};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Response, Url};
 use serde_json::Value;
@@ -31,7 +31,7 @@ use crate::request::Request;
 use crate::request::answer::{Answer, Meaning, rule};
 use crate::request::told::Secrets;
 pub(crate) use auth::Auth;
-use auth::{Identity, fingerprint, sensitive};
+use auth::sensitive;
 use batch::{BatchSettings, Batches};
 use guard::{Guard, NoAddress, find_in, refusal_in};
 use signing::Signer;
@@ -123,7 +123,10 @@ impl Way {
         let Some(identity) = &self.settings.identity else { return Ok(kept.1.clone()) };
         let seen = fingerprint(identity.secrets());
         if kept.0 != seen {
-            let identity = identity.read().ok_or(Attempt::SecretMissing)?;
+            let identity = identity.of_now().map_err(|error| {
+                tracing::warn!(%error, "a sink's certificate cannot be used");
+                Attempt::SecretMissing
+            })?;
             *kept = (seen, client(&self.settings, Some(identity)).map_err(|_| Attempt::SecretMissing)?);
         }
         Ok(kept.1.clone())

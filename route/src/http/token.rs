@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
-use hirewire_service::Secret;
+use hirewire_service::{Secret, fingerprint};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::auth::{basic, fingerprint, sensitive};
+use super::auth::{basic, sensitive};
 use super::guard::Guard;
 use super::{answered, outcome_of, read_answer};
 use crate::deliver::outcome::{Attempt, Fault};

@@ -7,7 +7,7 @@ use hirewire_yaml::{Node, Problems};
 use lettre::message::Mailbox;
 
 use crate::http::guard::Guard;
-use crate::settings::{read_allow, read_ca, read_duration};
+use crate::settings::{read_allow, read_duration};
 
 /// The checked settings of an `smtp` sink.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ impl MailSettings {
         let from = map.require("from", problems).and_then(|node| read_mailbox(node, problems));
         let to = map.require("to", problems).and_then(|node| read_mailboxes(node, problems));
         let (hosts, networks) = read_allow(&mut map, problems);
-        let ca = map.get("ca").map_or(Some(None), |node| read_ca(node, problems).map(Some));
+        let ca = map.get("ca").map_or(Some(None), |node| hirewire_service::settings::ca(node, problems).map(Some));
         let mut timeout = Duration::from_secs(30);
         read_duration(&mut map, "timeout", &mut timeout, problems);
         map.finish(problems);

@@ -1,4 +1,4 @@
-//! `auth`, `certificate` and `key` of an `http:` sink.
+//! `auth` of an `http:` sink.
 
 use hirewire_service::Secret;
 use hirewire_yaml::{Map, Node, Problems};
@@ -6,7 +6,6 @@ use reqwest::header::HeaderName;
 
 use super::http::read_url;
 use crate::http::Auth;
-use crate::http::auth::{Identity, IdentityError};
 use crate::http::token::OAuth;
 
 pub(super) fn read_auth(node: &Node, problems: &mut Problems) -> Option<Auth> {
@@ -54,29 +53,4 @@ fn read_header_name(node: &Node, problems: &mut Problems) -> Option<HeaderName> 
         problems.add(node, format!("\"{text}\" is no header's name"), "");
     }
     name
-}
-
-/// Both or none. What is not there yet was told as an absence.
-pub(super) fn read_identity(map: &mut Map<'_>, problems: &mut Problems) -> Option<Option<Identity>> {
-    let (certificate, key) = (map.get("certificate"), map.get("key"));
-    let (certificate, key) = match (certificate, key) {
-        (None, None) => return Some(None),
-        (Some(certificate), Some(key)) => (certificate, key),
-        (one, other) => {
-            let node = one.or(other)?;
-            problems.add(node, "a certificate of our own needs its key", "write `certificate` and `key`, or neither");
-            return None;
-        }
-    };
-    let identity = Identity { certificate: Secret::read(certificate, problems)?, key: Secret::read(key, problems)? };
-    // What is not there was told as an absence.
-    let Err(error) = identity.check() else { return Some(Some(identity)) };
-    let (node, hint) = match error {
-        IdentityError::Absent(_) => return Some(Some(identity)),
-        IdentityError::Certificate => (certificate, "name a file that begins with our certificate"),
-        IdentityError::Key => (key, "`openssl pkcs8 -topk8 -nodes` writes a key in this form"),
-        IdentityError::Strangers => (key, "name the two that were made together"),
-    };
-    problems.add(node, error.to_string(), hint);
-    None
 }

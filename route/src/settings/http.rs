@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use hirewire_service::Secret;
+use hirewire_service::settings::ca;
+use hirewire_service::{Identity, Secret};
 use hirewire_yaml::{Map, Node, Problems};
 
-use super::auth::{read_auth, read_identity};
+use super::auth::read_auth;
 use super::read_duration;
 use crate::http::batch::BatchSettings;
 use crate::http::guard::{Guard, Refusal};
@@ -24,8 +25,8 @@ pub(crate) fn read(node: &Node, problems: &mut Problems) -> Option<HttpSettings>
     let auth_node = map.get("auth");
     let auth = auth_node.map_or(Some(None), |node| read_auth(node, problems).map(Some));
     let signer = map.get("signing").map_or(Some(None), |node| read_signer(node, problems).map(Some));
-    let ca = map.get("ca").map_or(Some(None), |node| read_ca(node, problems).map(Some));
-    let identity = read_identity(&mut map, problems);
+    let ca = map.get("ca").map_or(Some(None), |node| ca(node, problems).map(Some));
+    let identity = Identity::read(&mut map, problems);
     let mut timeout = Duration::from_secs(15);
     read_duration(&mut map, "timeout", &mut timeout, problems);
     let answer_bytes = map.get("answer_bytes").map_or(Some(64 * 1024), |node| node.whole(1, problems));
@@ -138,24 +139,6 @@ fn read_network(node: &Node, problems: &mut Problems) -> Option<Network> {
         problems.add(node, format!("\"{text}\" is no network"), "write ADDRESS/BITS with zero host bits: 10.1.0.0/16");
     }
     network
-}
-
-/// The certificate of an authority that is trusted for this sink, beside the system's. A file that is not there is an
-/// absence, as of a secret, and the certificate empty.
-pub(crate) fn read_ca(node: &Node, problems: &mut Problems) -> Option<Vec<u8>> {
-    let path = node.path(problems)?;
-    let hint = "name a file with one certificate in PEM";
-    match std::fs::read(&path) {
-        Ok(pem) if native_tls::Certificate::from_pem(&pem).is_ok() => Some(pem),
-        Ok(_) => {
-            problems.add(node, format!("{} holds no certificate", path.display()), hint);
-            None
-        }
-        Err(error) => {
-            problems.add_absent(node, format!("{} cannot be read: {error}", path.display()), hint);
-            Some(Vec::new())
-        }
-    }
 }
 
 fn read_signer(node: &Node, problems: &mut Problems) -> Option<Signer> {

@@ -1,6 +1,7 @@
 //! The poller against a vendor with faults, and a journal that can be stopped between commits.
 
 mod canary;
+mod certificates;
 mod details;
 mod faults;
 mod fetches;
@@ -199,7 +200,7 @@ fn poller_that_counts(
     Poller {
         connection: connection.clone(),
         lanes: Lane::all(connection, connection.manifest.api.as_ref().unwrap(), cursors),
-        client: Client::new(vault).unwrap(),
+        client: Client::new(connection.poll.as_ref().unwrap(), vault).unwrap(),
         journal: ledger.clone(),
         cursors: codec,
         partition: PARTITION,
