@@ -54,20 +54,16 @@ pub(crate) fn scalar(body: &[u8], path: &Path) -> Option<String> {
     }
 }
 
-/// The text at `path`, or the texts of the list there; none, if there are none.
-#[must_use]
-pub(crate) fn texts(body: &[u8], path: &Path) -> Vec<String> {
-    if let Some(text) = scalar(body, path) {
-        return vec![text];
-    }
-    let items = elements(body, path).unwrap_or_default();
-    items.into_iter().filter_map(|range| scalar(body.get(range)?, &Path::default())).collect()
-}
-
 /// Whether nothing stands at `path`, or null.
 #[must_use]
 pub(crate) fn is_null(body: &[u8], path: &Path) -> bool {
     find(body, path).is_none_or(|raw| raw == b"null")
+}
+
+/// Whether null stands at `path` of a document that is whole.
+#[must_use]
+pub(crate) fn says_null(body: &[u8], path: &Path) -> bool {
+    starting_with(b'n', body, path).is_ok()
 }
 
 /// The boolean at `path`; `None` if there is none.
@@ -346,11 +342,11 @@ mod tests {
     }
 
     #[test]
-    fn texts_stand_alone_or_in_a_list() {
-        let body = br#"{"a":"x","b":["y",1,null,{"c":2},"z"],"c":{}}"#;
-        let read = |at: &str| super::texts(body, &path(at));
-        assert_eq!((read("a"), read("b")), (vec!["x".to_owned()], ["y", "1", "z"].map(str::to_owned).to_vec()));
-        assert!(read("c").is_empty() && read("d").is_empty());
+    fn null_is_said_by_a_document_that_is_whole() {
+        assert!(says_null(b"{\"data\":{\"job\":null}}", &path("data.job")));
+        for other in ["{\"data\":{\"job\":null}", "{\"data\":{}}", "{\"data\":{\"job\":{}}}", "null"] {
+            assert!(!says_null(other.as_bytes(), &path("data.job")), "{other}");
+        }
     }
 
     #[test]
@@ -435,6 +431,7 @@ mod tests {
         assert_eq!(scalars(body, &path("main.job.id")), ["a"]);
         assert_eq!(scalars(body, &path("others.job.id")), ["b", "a"]);
         assert_eq!(scalars(body, &path("n")), ["1"]);
+        assert_eq!(scalars(br#"{"b":["y",1,null,{"c":2},"z"]}"#, &path("b")), ["y", "1", "z"]);
         assert!(scalars(body, &path("none.job.id")).is_empty());
     }
 

@@ -74,7 +74,7 @@ fn faults(kit: &Kit, stream: &Stream) -> Vec<(Fault, u32)> {
     if stream.request.is_some() {
         faults.extend([(Fault::Code(SERVER), 1), (Fault::Code(SERVER), THROUGHOUT), (Fault::Code(CLIENT), 1)]);
     }
-    if kit.rules.answer.errors.is_some() {
+    if kit.rules.refuses_under_200() {
         faults.extend([(Fault::Code("internal_error"), 1), (Fault::Code("internal_error"), THROUGHOUT)]);
     }
     faults

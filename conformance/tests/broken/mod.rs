@@ -14,8 +14,9 @@ pub(crate) struct Broken {
 impl Broken {
     pub(crate) fn new(vendor: &str, file: &str, old: &str, new: &str) -> Self {
         let root = tempfile::tempdir().unwrap();
-        let (from, to) =
-            (Path::new(env!("CARGO_MANIFEST_DIR")).join("../vendors").join(vendor), root.path().join(vendor));
+        let places = ["../vendors", "tests/vendors"].map(|place| Path::new(env!("CARGO_MANIFEST_DIR")).join(place));
+        let from = places.into_iter().map(|place| place.join(vendor)).find(|folder| folder.is_dir()).unwrap();
+        let to = root.path().join(vendor);
         std::fs::create_dir_all(to.join("fixtures")).unwrap();
         for part in [".", "fixtures"] {
             for entry in std::fs::read_dir(from.join(part)).unwrap().map(Result::unwrap) {

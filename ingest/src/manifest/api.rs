@@ -8,6 +8,7 @@ use hirewire_yaml::{Map, Node, Problems, Value};
 
 use super::Rows;
 use super::auth::Auth;
+use super::graphql::Graphql;
 use super::narrow::Narrowed;
 use super::soap::Soap;
 use super::stream::{Before, Stream};
@@ -30,6 +31,8 @@ pub struct Api {
     pub send: Send,
     /// For the lists that are asked for so.
     pub soap: Option<Soap>,
+    /// The same by GraphQL.
+    pub graphql: Option<Graphql>,
     /// How an answer with a good status says that it is none.
     pub errors: Option<Errors>,
     pub paging: Paging,
@@ -68,14 +71,26 @@ pub enum Send {
 /// What an answer with status 200 holds that is a failure.
 #[derive(Debug)]
 pub struct Errors {
-    /// A boolean. The answer is used only if it is true.
-    pub(crate) unless: Path,
-    /// A text, or a list of texts: the vendor's codes.
+    pub(crate) told: Told,
+    /// Texts, lists on the way walked through: the vendor's codes.
     pub(crate) codes: Option<Path>,
+    /// Codes of a login that does not work, or not any more.
+    pub(crate) login: Vec<String>,
+    /// Codes of a limit that is reached.
+    pub(crate) limited: Vec<String>,
     /// Codes of a page or a token that the vendor does not know any more.
     pub(crate) expired: Vec<String>,
     /// Codes of a thing that was asked for by its id and is not there.
     pub(crate) gone: Vec<String>,
+}
+
+/// How an answer says whether it is one.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// By a boolean: it is one only if that is true.
+    Unless(Path),
+    /// By errors: it is one only if there is nothing there, null or an empty list.
+    At(Path),
 }
 
 /// How the next page is found.
@@ -155,6 +170,11 @@ impl Api {
         let mutual_tls = flag(&mut map, "mutual_tls", problems);
         let sends = [("query", Send::Query), ("json_body", Send::JsonBody)];
         let soap = map.get("soap").map(|node| Soap::read(node, problems));
+        let graphql = map.get("graphql").map(|node| Graphql::read(node, problems));
+        if let (Some(node), None) = (map.get("graphql"), map.get("errors")) {
+            let hint = "GraphQL's errors come under 200: write {at: errors, codes: errors.extensions.code}";
+            problems.add(node, "`graphql` without `errors`", hint);
+        }
         let send = map.get("send").map_or(Some(Send::Query), |node| node.choice(&sends, problems));
         let errors = match map.get("errors") {
             None => Some(None),
@@ -176,7 +196,8 @@ impl Api {
             let (mut names, mut streams) = (Vec::new(), Vec::new());
             for (_, name, node) in entries.entries() {
                 let soap = soap.as_ref().and_then(Option::as_ref);
-                let before = Before { narrowed: narrowed.as_ref(), names: &names, streams: &streams, soap };
+                let graphql = graphql.as_ref().and_then(Option::as_ref);
+                let before = Before { narrowed: narrowed.as_ref(), names: &names, streams: &streams, soap, graphql };
                 let stream = Stream::read(name, node, &before, problems);
                 names.push(name);
                 streams.push(stream);
@@ -184,7 +205,7 @@ impl Api {
             streams.into_iter().collect::<Option<Vec<_>>>()
         });
         map.finish(problems);
-        let soap = optional(soap)?;
+        let (soap, graphql) = (optional(soap)?, optional(graphql)?);
         let api = Self {
             base_url: base_url?,
             headers: headers?,
@@ -192,6 +213,7 @@ impl Api {
             mutual_tls,
             send: send?,
             soap,
+            graphql,
             errors: errors?,
             paging: paging?,
             rows: rows?,
@@ -202,9 +224,17 @@ impl Api {
             streams: streams?,
         };
         for stream in &api.streams {
-            let node = node.peek("streams").and_then(|streams| streams.peek(&stream.name)?.peek("request"));
-            if let (Some(node), Some(request)) = (node, &stream.request) {
+            let Some(node) = node.peek("streams").and_then(|streams| streams.peek(&stream.name)) else { continue };
+            if let (Some(node), Some(request)) = (node.peek("request"), &stream.request) {
                 request.check_params(node, &stream.name, &api.sent(stream), problems);
+            }
+            if let (Some(node), Some(query)) = (node.peek("query"), &stream.query) {
+                query.check_variables(node, &stream.name, &api.sent(stream), problems);
+            }
+            let one = stream.one.as_ref().and_then(|one| Some((one, one.query.as_ref()?)));
+            if let (Some(node), Some((one, query))) = (node.peek("one").and_then(|one| one.peek("query")), one) {
+                let sent: Vec<&str> = one.params.iter().map(|(name, _)| name.as_str()).chain(["id"]).collect();
+                query.check_variables(node, &stream.name, &sent, problems);
             }
         }
         Some(api)
@@ -223,7 +253,7 @@ impl Api {
         sent.extend(stream.each_in.iter().map(|(name, _)| name.as_str()));
         sent.extend(stream.window.iter().flat_map(|window| window.filter.params()));
         sent.extend(stream.sync.iter().map(|sync| sync.param.as_str()));
-        if stream.per.is_none() {
+        if stream.per.is_none() && stream.request.is_some() {
             sent.extend(self.soap.iter().filter_map(|soap| soap.as_of.as_deref()));
         }
         sent
@@ -287,15 +317,24 @@ fn fixed_headers(node: Option<&Node>, auth: Option<&Auth>, problems: &mut Proble
 impl Errors {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
-        let unless = required_path(&mut map, "unless", problems);
+        let told = match map.get("at") {
+            Some(node) => {
+                if let Some(unless) = map.get("unless") {
+                    problems.add(unless, "both `at` and `unless`", "an answer says it in one way: keep one");
+                }
+                path(node, problems).map(Told::At)
+            }
+            None => required_path(&mut map, "unless", problems).map(Told::Unless),
+        };
         let codes = match map.get("codes") {
             None => Some(None),
             Some(node) => path(node, problems).map(Some),
         };
         let expired = words(&mut map, "expired", problems);
         let gone = words(&mut map, "gone", problems);
+        let (login, limited) = (words(&mut map, "login", problems), words(&mut map, "limited", problems));
         map.finish(problems);
-        Some(Self { unless: unless?, codes: codes?, expired: expired?, gone: gone? })
+        Some(Self { told: told?, codes: codes?, login: login?, limited: limited?, expired: expired?, gone: gone? })
     }
 }
 

@@ -5,6 +5,7 @@
 mod api;
 mod auth;
 mod events;
+mod graphql;
 mod narrow;
 mod place;
 mod queue;
@@ -19,11 +20,13 @@ use std::sync::Arc;
 
 use hirewire_yaml::{Node, Problems, Value, did_you_mean};
 
+pub(crate) use api::Told;
 pub use api::{Api, BaseUrl, Errors, LastPage, NextLink, NextToken, PageNumber, Paging, RateLimit, Send};
 pub use auth::{Auth, ClientCredentials, RefreshToken, Servers, SessionLogin};
 pub(crate) use auth::{ClientIn, Life, TokenRules};
 pub(crate) use events::Named;
 pub use events::{DeliveryId, EventName, Events};
+pub use graphql::{Document, Graphql};
 pub use narrow::{Filter, Sync, TimeFormat, Window};
 pub use place::{Place, Rows};
 pub use queue::Queue;

@@ -2,6 +2,7 @@
 
 use hirewire_yaml::{Map, Node, Problems, Value, did_you_mean};
 
+use super::graphql::{Document, Graphql};
 use super::narrow::{Narrowed, Sync, Window, narrowed};
 use super::soap::{Asked, Element, Soap};
 use super::values::{flag, list_path, pairs, param_of, path, url};
@@ -49,6 +50,8 @@ pub struct Stream {
     pub(crate) in_common: Vec<Path>,
     /// Of a list that is asked for by SOAP: the element in the envelope's body.
     pub request: Option<Element>,
+    /// Of a list that is asked for by GraphQL.
+    pub query: Option<Document>,
     /// With `request`: names of elements that are taken out of a row before it is kept.
     pub leave_out: Vec<String>,
     /// Of a list that stands elsewhere at each customer, and need not be there: what its URL looks like. A connection
@@ -71,6 +74,8 @@ pub struct One {
     /// Behind the base URL; a part of it is `{id}`, or `param` names the parameter.
     pub path: String,
     pub param: Option<String>,
+    /// By GraphQL, with the variable `id`.
+    pub query: Option<Document>,
     /// Where an answer holds the row.
     pub(crate) row: Rows,
     pub params: Vec<(String, String)>,
@@ -93,6 +98,7 @@ pub(super) struct Before<'a> {
     pub(super) names: &'a [&'a str],
     pub(super) streams: &'a [Option<Stream>],
     pub(super) soap: Option<&'a Soap>,
+    pub(super) graphql: Option<&'a Graphql>,
 }
 
 impl Stream {
@@ -108,6 +114,8 @@ impl Stream {
         let asked = Asked::read(&mut map, before.soap, problems);
         let by_soap = asked.as_ref().is_none_or(|asked| asked.request.is_some());
         let usual = before.soap.filter(|_| by_soap).map_or(name, |soap| &soap.path);
+        let query = Document::read(&mut map, before.graphql, problems);
+        let usual = before.graphql.filter(|_| node.peek("query").is_some()).map_or(usual, |by| &by.path);
         let url = own_url(&mut map, problems);
         let at = map.get("path").map_or(Some(usual), |node| list_path(node, &params, problems));
         let rows = rows(&mut map, problems);
@@ -134,7 +142,7 @@ impl Stream {
         let narrowed = narrowed(name, &mut map, before.narrowed, problems);
         let one = match map.get("one") {
             None => Some(None),
-            Some(node) => One::read(node, params.as_deref().unwrap_or_default(), problems).map(Some),
+            Some(node) => One::read(node, params.as_deref().unwrap_or_default(), before.graphql, problems).map(Some),
         };
         let tell = match map.get("tell") {
             None => Some(Vec::new()),
@@ -197,6 +205,7 @@ impl Stream {
             repeats: repeats?,
             in_common: in_common?,
             request,
+            query: query?,
             leave_out,
             url: url?,
         })
@@ -322,11 +331,30 @@ impl Per {
 
 impl One {
     /// `list` are the parameters of the list.
-    fn read(node: &Node, list: &[(String, String)], problems: &mut Problems) -> Option<Self> {
+    fn read(
+        node: &Node,
+        list: &[(String, String)],
+        graphql: Option<&Graphql>,
+        problems: &mut Problems,
+    ) -> Option<Self> {
         let mut map = node.map(problems)?;
-        let at = map.require("path", problems);
-        let path_text = at.and_then(|node| list_path(node, &["id"], problems));
-        let param = map.get("param").and_then(|node| node.name(problems)).map(str::to_owned);
+        let query = Document::read(&mut map, graphql, problems);
+        let by_query = node.peek("query").is_some();
+        for key in ["path", "param"] {
+            if let Some(wrong) = map.get(key).filter(|_| by_query) {
+                let hint = "a query is sent where all are, with the variable id: remove it";
+                problems.add(wrong, format!("`{key}` beside `query`"), hint);
+            }
+        }
+        let at = if by_query { None } else { map.require("path", problems) };
+        let path_text = match graphql.filter(|_| by_query) {
+            Some(by) => Some(by.path.as_str()),
+            None => at.and_then(|node| list_path(node, &["id"], problems)),
+        };
+        let param = match by_query {
+            true => Some("id".to_owned()),
+            false => map.get("param").and_then(|node| node.name(problems)).map(str::to_owned),
+        };
         let row = map.get("row").map_or(Some(Rows::One(vec![Path::default()])), |node| Rows::read_one(node, problems));
         let params = match map.get("params") {
             Some(node) if node.scalar().is_some() => node.choice(&[("as_list", ())], problems).map(|()| list.to_vec()),
@@ -338,7 +366,7 @@ impl One {
             problems.add(at, "the id stands nowhere, or in two places", "write {id} in `path`, or name its `param`");
         }
         map.finish(problems);
-        Some(Self { path: path_text?.to_owned(), param, row: row?, params: params? })
+        Some(Self { path: path_text?.to_owned(), param, query: query?, row: row?, params: params? })
     }
 }
 

@@ -22,7 +22,9 @@ use super::unpack;
 use super::window::Window;
 use crate::connection::Poll;
 use crate::json;
-use crate::manifest::{self, Api, Auth, Errors, Filter, One, Paging, QUEUE, Rows, Send, Stream, TimeFormat, param_of};
+use crate::manifest::{
+    self, Api, Auth, Document, Errors, Filter, One, Paging, QUEUE, Rows, Send, Stream, TimeFormat, Told, param_of,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a whole answer, body included.
@@ -50,8 +52,9 @@ pub(super) struct Question<'a> {
     pages: Option<&'a Rows>,
     /// Whether something is to be made: PUT, with the parameters in the URL.
     put: bool,
-    /// `None`: it is asked for by REST.
+    /// At most one of the two; neither: it is asked for by REST.
     soap: Option<soap::Asked<'a>>,
+    query: Option<&'a Document>,
     /// Parameter, and up to when the list is read.
     as_of: Option<(&'a str, Timestamp)>,
     /// The list stands at a URL of the connection's own, under this name.
@@ -72,6 +75,7 @@ impl<'a> Question<'a> {
             pages: None,
             put: false,
             soap: None,
+            query: None,
             as_of: None,
             elsewhere: None,
         }
@@ -86,6 +90,7 @@ impl<'a> Question<'a> {
             page: window.page.as_deref(),
             pages: stream.paged.then(|| api.rows_of(stream)),
             soap: by_soap(api, stream),
+            query: stream.query.as_ref(),
             as_of: stream.request.as_ref().and_then(|_| Some((api.soap.as_ref()?.as_of.as_deref()?, window.to))),
             elsewhere: elsewhere(stream),
             ..Self::at(&stream.path)
@@ -109,6 +114,7 @@ impl<'a> Question<'a> {
             page,
             pages: stream.paged.then(|| api.rows_of(stream)),
             soap: by_soap(api, stream),
+            query: stream.query.as_ref(),
             elsewhere: elsewhere(stream),
             ..Self::at(&stream.path)
         }
@@ -125,7 +131,7 @@ impl<'a> Question<'a> {
             Some(param) => (vec![(param.as_str(), id)], Vec::new()),
             None => (Vec::new(), vec![("id", id)]),
         };
-        Self { params: texts(&rules.params).collect(), own, fill, ..Self::at(&rules.path) }
+        Self { params: texts(&rules.params).collect(), own, fill, query: rules.query.as_ref(), ..Self::at(&rules.path) }
     }
 
     /// About the queue of this name.
@@ -257,6 +263,10 @@ impl<J: Journal> Client<J> {
             let body = soap::envelope(asked, login, &value_of);
             return Ok(self.http.post(url).header("content-type", "text/xml;charset=UTF-8").body(body));
         }
+        if let Some(query) = question.query {
+            let body = serde_json::json!({"query": query.text, "variables": object(params)}).to_string();
+            return Ok(self.http.post(url).header("content-type", "application/json").body(body));
+        }
         Ok(match (question.put, api.send) {
             (true, _) | (false, Send::Query) => {
                 if !params.is_empty() {
@@ -265,9 +275,7 @@ impl<J: Journal> Client<J> {
                 if question.put { self.http.put(url).header("content-length", "0") } else { self.http.get(url) }
             }
             (false, Send::JsonBody) => {
-                let body: serde_json::Map<_, _> =
-                    params.into_iter().map(|param| (param.name.to_owned(), param.json())).collect();
-                let body = serde_json::Value::Object(body).to_string();
+                let body = object(params).to_string();
                 self.http.post(url).header("content-type", "application/json").body(body)
             }
         })
@@ -414,6 +422,10 @@ impl Param<'_> {
     }
 }
 
+fn object(params: Vec<Param<'_>>) -> serde_json::Value {
+    serde_json::Value::Object(params.into_iter().map(|param| (param.name.to_owned(), param.json())).collect())
+}
+
 /// The first page by the stream's parameters and the window; a later one by the vendor's cursor, alone or with them.
 fn parameters<'a>(api: &'a Api, question: &Question<'a>) -> Vec<Param<'a>> {
     let told = |name: &'a str, value: &str| Param { name, value: value.to_owned(), plain: false };
@@ -454,12 +466,25 @@ fn parameters<'a>(api: &'a Api, question: &Question<'a>) -> Vec<Param<'a>> {
 /// # Errors
 /// When the answer says that it is none.
 fn told_error(body: &[u8], rules: &Errors, question: &Question<'_>) -> Result<(), Failure> {
-    match json::truth(body, &rules.unless) {
-        Some(true) => return Ok(()),
-        Some(false) => {}
-        None => return Err(Failure::Broken("the answer does not say whether it is one")),
+    match &rules.told {
+        Told::Unless(path) => match json::truth(body, path) {
+            Some(true) => return Ok(()),
+            Some(false) => {}
+            None => return Err(Failure::Broken("the answer does not say whether it is one")),
+        },
+        Told::At(path) => {
+            if json::is_null(body, path) || json::elements(body, path).is_ok_and(|errors| errors.is_empty()) {
+                return Ok(());
+            }
+        }
     }
-    let codes = rules.codes.as_ref().map(|path| json::texts(body, path)).unwrap_or_default();
+    let codes = rules.codes.as_ref().map(|path| json::scalars(body, path)).unwrap_or_default();
+    if let Some(code) = codes.iter().find(|code| rules.login.contains(code)) {
+        return Err(Failure::Credentials(format!("the vendor answered {code}")));
+    }
+    if codes.iter().any(|code| rules.limited.contains(code)) {
+        return Err(Failure::Limited { wait: None });
+    }
     if codes.iter().any(|code| rules.gone.contains(code)) {
         return Err(Failure::Refused(404));
     }

@@ -294,6 +294,10 @@ impl<J: Journal> Poller<J> {
         let answer = self.client.page(api, &rules.poll, &Question::one(one, &wanted.id)).await;
         let Some(page) = self.or_refused(answer)? else { return Ok(Vec::new()) };
         self.metrics.request(Answer::Ok);
+        // GraphQL has no 404.
+        if one.query.is_some() && rows::is_gone(&page, &one.row) {
+            return Ok(Vec::new());
+        }
         let source = Source {
             connection: &self.connection,
             topics: &self.topics,

@@ -231,6 +231,11 @@ fn elements(page: &Page, rows: &Shape) -> Result<Vec<Element>, Failure> {
     Ok(ranges(&page.body, rows)?.into_iter().map(element).collect())
 }
 
+/// Whether a whole answer says that there is no row where one could be.
+pub(super) fn is_gone(page: &Page, row: &Shape) -> bool {
+    matches!(row, Shape::One(places) if places.iter().all(|place| json::says_null(&page.body, place)))
+}
+
 /// Where the rows of an answer stand.
 pub(super) fn ranges(body: &[u8], rows: &Shape) -> Result<Vec<Range<usize>>, Failure> {
     let found = match rows {

@@ -6,6 +6,7 @@
 mod auth;
 mod event;
 mod facts;
+mod graphql;
 mod moves;
 mod paging;
 mod queue;
@@ -22,6 +23,7 @@ use hirewire_yaml::{Map, Node, Problem, Problems, parse};
 pub(crate) use auth::{Auth, SessionLogin, Token};
 pub use event::Event;
 pub(crate) use facts::Said;
+pub(crate) use graphql::GraphqlRules;
 pub(crate) use moves::Moves;
 pub(crate) use paging::{Next, Order, Paging};
 pub(crate) use queue::QueueRules;
@@ -49,6 +51,8 @@ pub struct Rules {
     pub required_params: Vec<String>,
     /// `None`: nothing is asked for by SOAP.
     pub(crate) soap: Option<SoapRules>,
+    /// `None`: nothing is asked for by GraphQL; else everything is.
+    pub(crate) graphql: Option<GraphqlRules>,
     pub paging: Paging,
     pub answer: Answer,
     /// `None`: the vendor gives no tokens for what changed since.
@@ -150,6 +154,12 @@ impl Rules {
         self.events().find(|event| event.key == key)
     }
 
+    /// Whether a refusal may come with status 200.
+    #[must_use]
+    pub fn refuses_under_200(&self) -> bool {
+        self.graphql.is_some() || self.answer.errors.is_some()
+    }
+
     /// Whether events wait at the vendor until somebody reads them.
     #[must_use]
     pub fn has_queue(&self) -> bool {
@@ -175,6 +185,7 @@ fn read_rules(root: &Node, problems: &mut Problems) -> Option<Rules> {
     let send = send.and_then(|node| node.choice(&[("query", Send::Query), ("json_body", Send::JsonBody)], problems));
     let required_params = read::texts(&mut map, "required_params", problems);
     let soap = optional(&mut map, "soap", problems, SoapRules::read);
+    let graphql = optional(&mut map, "graphql", problems, GraphqlRules::read);
     let times = section(&mut map, "times", problems, Times::read);
     let paging = section(&mut map, "paging", problems, Paging::read);
     let answer = optional(&mut map, "answer", problems, read_answer);
@@ -213,6 +224,7 @@ fn read_rules(root: &Node, problems: &mut Problems) -> Option<Rules> {
         send: send?,
         required_params: required_params?,
         soap: soap?,
+        graphql: graphql?,
         paging: paging?,
         answer: answer?.unwrap_or(Answer { rows: None, errors: None }),
         sync: sync?,

@@ -479,8 +479,13 @@ impl Account {
 
     /// Whether any row of a list has this field, or would have it.
     pub(super) fn has_field(&self, list: &str, field: &str) -> bool {
+        self.like(list).into_iter().any(|row| at(row, field).is_some())
+    }
+
+    /// What rows of a list are like.
+    pub(super) fn like(&self, list: &str) -> Vec<&Value> {
         let rows = self.lists.get(list).into_iter().flatten().map(|row| &row.newest.value);
-        rows.chain(self.examples.get(list).into_iter().flatten()).any(|row| at(row, field).is_some())
+        rows.chain(self.examples.get(list).into_iter().flatten()).collect()
     }
 
     /// The row of a list with this id, as it is shown now.

@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::account::Account;
 use super::body::{insert, scalar};
 use super::fault::{Fault, When};
+use super::graphql;
 use super::page::{Page, Params, is_later, page};
 use super::queue;
 use super::xml as soap;
@@ -30,10 +31,20 @@ pub(super) async fn answer(Shared(state): Shared<Arc<State>>, request: Request) 
     let (parts, body) = request.into_parts();
     let body = to_bytes(body, MAX_BODY).await.unwrap_or_default();
     let mut soap = state.rules.soap.as_ref().and_then(|soap| soap::Request::read(soap, &body));
+    let place = state.rules.graphql.as_ref().map(|by| format!("{}/{}", state.rules.base_path, by.path));
+    let mut graphql = place.filter(|place| place == parts.uri.path()).map(|_| graphql::Request::read(&body));
     let asked = Asked {
         method: parts.method,
-        path: parts.uri.path().to_owned(),
+        path: match &graphql {
+            Some(Ok(request)) => format!("{}/{}", state.rules.base_path, request.path),
+            Some(Err(_)) | None => parts.uri.path().to_owned(),
+        },
         params: match (&mut soap, state.rules.send) {
+            _ if graphql.is_some() => graphql
+                .as_mut()
+                .and_then(|read| read.as_mut().ok())
+                .map(|by| std::mem::take(&mut by.params))
+                .unwrap_or_default(),
             (Some(request), _) => std::mem::take(&mut request.params),
             (None, Send::Query) => {
                 let form = text(&parts.headers, "content-type") == Some("application/x-www-form-urlencoded");
@@ -44,6 +55,7 @@ pub(super) async fn answer(Shared(state): Shared<Arc<State>>, request: Request) 
         },
         headers: parts.headers,
         soap,
+        graphql,
     };
     let (mut response, now) = state.with(|account| (asked.answer(&state, account), account.now()));
     let date = Timestamp::from_millisecond(now).unwrap_or_default().strftime("%a, %d %b %Y %H:%M:%S GMT");
@@ -67,6 +79,8 @@ struct Asked {
     headers: HeaderMap,
     /// `None`: it is no request by SOAP.
     soap: Option<soap::Request>,
+    /// `None`: nor one by GraphQL; else what it asks for, or the code of the error that it is.
+    graphql: Option<Result<graphql::Request, &'static str>>,
 }
 
 impl Asked {
@@ -83,19 +97,25 @@ impl Asked {
         }
         account.asked.push(std::time::Instant::now());
         if !self.is_proven(&rules.auth, account) {
-            return match rules.soap.as_ref().filter(|_| self.soap.is_some()) {
-                Some(soap) => soap_fault(&soap.login),
-                None => json(401, &[], "{\"errors\":[\"unauthorized\"]}".to_owned()),
+            return match (rules.soap.as_ref().filter(|_| self.soap.is_some()), &rules.graphql) {
+                (Some(soap), _) => soap_fault(&soap.login),
+                (None, Some(graphql)) => json(200, &[], graphql::refused(&graphql.login)),
+                (None, None) => json(401, &[], "{\"errors\":[\"unauthorized\"]}".to_owned()),
             };
+        }
+        match (&rules.graphql, &self.graphql) {
+            (Some(_), None) => return json(404, &[], "{}".to_owned()),
+            (Some(_), Some(Err(code))) => return json(200, &[], graphql::refused(code)),
+            (Some(_), Some(Ok(_))) | (None, _) => {}
         }
         if let Some(answer) = self.of_the_queue(rules, account) {
             return answer;
         }
-        let method = if rules.send == Send::Query && self.soap.is_none() { Method::GET } else { Method::POST };
-        if self.method != method {
+        let body = self.soap.is_some() || self.graphql.is_some() || rules.send == Send::JsonBody;
+        if self.method != if body { Method::POST } else { Method::GET } {
             return json(405, &[], String::new());
         }
-        if rules.send == Send::JsonBody
+        if (rules.send == Send::JsonBody || self.graphql.is_some())
             && self.soap.is_none()
             && text(&self.headers, "content-type") != Some("application/json")
         {
@@ -119,13 +139,19 @@ impl Asked {
         let (streams, owner) = match target {
             Target::Row(streams, id) => {
                 let found = streams.iter().find_map(|stream| Some((stream, account.one(&stream.name, &id)?)));
-                let Some((stream, version)) = found else { return json(404, &[], "{}".to_owned()) };
+                let Some((stream, version)) = found else {
+                    return match &self.graphql {
+                        Some(_) => told(JSON, &[], self.by_graphql(account, None, None, &Value::Null), None),
+                        None => json(404, &[], "{}".to_owned()),
+                    };
+                };
                 let place = stream.by_id.as_ref().and_then(|by_id| by_id.row.as_deref());
                 let body = around(place, version.value.clone());
+                let body = self.by_graphql(account, Some(stream), place, &body);
                 if fault.is_none() {
                     account.was_read(&streams, &id);
                 }
-                return told(JSON, &[], body.to_string(), fault.as_ref());
+                return told(JSON, &[], body, fault.as_ref());
             }
             Target::Lists(streams, owner) => (streams, owner),
         };
@@ -144,7 +170,7 @@ impl Asked {
                     account.was_read(&streams, id);
                 }
                 account.heard(&streams, !later, page.next.is_none() && fault.is_none(), &self.params);
-                self.give(state, stream, page, fault)
+                self.give(state, account, stream, page, fault)
             }
             Err(_) if self.soap.is_some() => soap_fault("Client.validationError"),
             Err(refusal) => refused(rules, &refusal),
@@ -255,7 +281,7 @@ impl Asked {
         self.params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    fn give(&self, state: &State, stream: &Stream, page: Page, fault: Option<Fault>) -> Response {
+    fn give(&self, state: &State, account: &Account, stream: &Stream, page: Page, fault: Option<Fault>) -> Response {
         let rules = &*state.rules;
         let own = self.param(rules.paging.next.param());
         let next = match fault {
@@ -271,7 +297,15 @@ impl Asked {
             return told(XML, &headers, self.envelope(rules, stream, page), fault.as_ref());
         }
         let body = self.body(state, stream, page, next);
-        told(JSON, &headers, body.to_string(), fault.as_ref())
+        let place = if stream.single { &stream.rows } else { stream.place(rules) };
+        told(JSON, &headers, self.by_graphql(account, Some(stream), place.as_deref(), &body), fault.as_ref())
+    }
+
+    /// The body as it is; by GraphQL what was selected of it. `rows` is the place of the rows, which are those of `stream`.
+    fn by_graphql(&self, account: &Account, stream: Option<&Stream>, rows: Option<&str>, body: &Value) -> String {
+        let Some(Ok(request)) = &self.graphql else { return body.to_string() };
+        let examples = stream.map_or(Vec::new(), |stream| account.like(&stream.name));
+        request.answer(body, rows, &examples).unwrap_or_else(graphql::refused)
     }
 
     /// The same by SOAP.
@@ -310,8 +344,11 @@ impl Asked {
                 if let Some(more) = more {
                     insert(&mut body, more, next.is_some().into());
                 }
-                if let Some(next) = next {
-                    insert(&mut body, field, if *encoded { encode(&next) } else { next }.into());
+                match next {
+                    Some(next) => insert(&mut body, field, if *encoded { encode(&next) } else { next }.into()),
+                    // The last row of a connection has a cursor too.
+                    None if self.graphql.is_some() => insert(&mut body, field, "the-end".into()),
+                    None => {}
                 }
             }
             Next::Number { param, url, last, total } => {
@@ -373,6 +410,9 @@ fn soap_fault(code: &str) -> Response {
 
 /// A refusal as the vendor tells it.
 fn refused(rules: &Rules, refusal: &Refusal) -> Response {
+    if rules.graphql.is_some() {
+        return json(200, &[], graphql::refused(&refusal.error));
+    }
     match &rules.answer.errors {
         Some(errors) => {
             let body = serde_json::json!({errors.flag.as_str(): false, errors.codes.as_str(): [refusal.error]});

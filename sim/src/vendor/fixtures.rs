@@ -81,7 +81,10 @@ fn rows_of(rules: &Rules, stream: &Stream, path: &Path) -> Option<Vec<Value>> {
     if stream.operation.is_some() {
         return xml::rows(&answer, stream.place(rules).as_deref()?);
     }
-    let answer: Value = serde_json::from_slice(&answer).ok()?;
+    let mut answer: Value = serde_json::from_slice(&answer).ok()?;
+    if rules.graphql.is_some() {
+        answer = answer.get("data")?.as_object()?.values().next()?.clone();
+    }
     if stream.single || !stream.listed {
         let place = if stream.single { &stream.rows } else { &stream.by_id.as_ref()?.row };
         return Some(vec![place.as_ref().and_then(|place| at(&answer, place)).unwrap_or(&answer).clone()]);

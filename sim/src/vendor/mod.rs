@@ -11,6 +11,7 @@ mod delivery;
 mod event;
 mod fault;
 mod fixtures;
+mod graphql;
 mod login;
 mod page;
 mod queue;
