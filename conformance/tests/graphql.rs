@@ -71,6 +71,16 @@ async fn a_query_that_reads_too_little_or_nothing_is_found() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_that_tells_nobody_s_end_is_found() {
+    let (old, new) = ("streams: [gone_candidates]", "streams: [gone]");
+    let found = Broken::new("graphql", "mapping.yaml", old, new).found(&Part::Facts, Clause::Deletes).await;
+    assert!(
+        found.contains("deletes of gone_candidates: a row of candidates is gone, and no record is deleted"),
+        "{found}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_an_event_names_is_asked_for_by_its_id_and_null_is_what_is_gone() {
     let part = Part::Deliveries;
     let (old, new) = ("row: data.row", "row: data.application");

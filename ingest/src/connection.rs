@@ -92,6 +92,8 @@ pub struct Poll {
     pub retry_most: Duration,
     /// Requests of one list that may fail in a row before the round goes on to the next list.
     pub attempts: u32,
+    /// A sweep that finds more than this percentage of a list gone takes them for hidden.
+    pub gone_most: u64,
     /// When the credential ends at the vendor, as a person wrote down; told in a metric.
     pub expires: Option<Timestamp>,
 }
@@ -198,6 +200,7 @@ impl Poll {
         let retry_first = time(&mut map, "retry_first", Duration::from_secs(1), problems);
         let retry_most = time(&mut map, "retry_most", Duration::from_secs(60), problems);
         let attempts = map.get("attempts").map_or(Some(5), |node| node.whole(1, problems));
+        let gone_most = map.get("gone_most").map_or(Some(10), |node| node.whole(1, problems));
         let expires = map.get("expires").map_or(Some(None), |node| expiry(node, problems).map(Some));
         map.finish(problems);
         Some(Self {
@@ -213,6 +216,7 @@ impl Poll {
             retry_first: retry_first?,
             retry_most: retry_most?,
             attempts: u32::try_from(attempts?).unwrap_or(u32::MAX),
+            gone_most: gone_most?,
             expires: expires?,
         })
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hirewire_ingest::manifest::Stream;
 use hirewire_ingest::{Connection, Errands, Kept, Rehearsal};
 use hirewire_normalize::Rehearsal as Normalize;
 use hirewire_sim::vendor::Vendor;
@@ -36,7 +37,12 @@ pub(super) struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     pub(super) async fn new(kit: &'a Kit, desk: Option<&'a Desk>) -> Result<Self, String> {
-        let (vendor, connection) = kit.vendor(HOURS_BEFORE).await?;
+        Self::begun(kit, desk, HOURS_BEFORE).await
+    }
+
+    /// As the vendor was so many hours before now.
+    pub(super) async fn begun(kit: &'a Kit, desk: Option<&'a Desk>, hours_before: i64) -> Result<Self, String> {
+        let (vendor, connection) = kit.vendor(hours_before).await?;
         let folder = tempfile::tempdir().map_err(|error| format!("no folder for state: {error}"))?;
         let of_ours = hirewire_normalize::Connection {
             name: connection.name.clone(),
@@ -71,6 +77,17 @@ impl<'a> Facts<'a> {
         }
         let rows = reader.take();
         self.keep(rows)
+    }
+
+    /// So many looks at all ids of a list, each when it is time for it.
+    pub(super) async fn look(&mut self, sweep: &Stream, looks: usize) -> Result<(), String> {
+        let every = sweep.sweep.as_ref().map(|sweep| sweep.every).unwrap_or_default();
+        for _ in 0..looks {
+            self.vendor.with(|account| account.pass(every.as_secs()));
+            self.settle();
+            self.poll(&sweep.name).await?;
+        }
+        Ok(())
     }
 
     /// What happened is shown by then, whatever the list.

@@ -288,6 +288,7 @@ impl Kit {
             retry_first: RETRY_FIRST,
             retry_most: RETRY_MOST,
             attempts: ATTEMPTS,
+            gone_most: 100,
             expires: None,
         });
         self.connection("kit", None, poll)
@@ -313,7 +314,13 @@ impl Kit {
 
 /// The lists that are polled.
 fn lists(manifest: &Manifest) -> impl Iterator<Item = &Stream> {
-    manifest.api.iter().flat_map(|api| &api.streams).filter(|stream| stream.listed)
+    manifest.api.iter().flat_map(|api| &api.streams).filter(|stream| stream.listed && stream.sweep.is_none())
+}
+
+/// Lists of what is gone from another one, each with that.
+fn sweeps(manifest: &Manifest) -> impl Iterator<Item = (&Stream, &Stream)> {
+    let streams = manifest.api.iter().flat_map(|api| api.streams.iter().map(move |stream| (api, stream)));
+    streams.filter_map(|(api, stream)| Some((stream, api.swept_by(stream)?)))
 }
 
 fn credentials(api: &Api, origin: &str) -> Credentials {

@@ -267,6 +267,12 @@ impl Api {
         parents.into_iter().any(|parent| parent.name == stream)
     }
 
+    /// The list whose ids it reads, if it is one of what is gone.
+    #[must_use]
+    pub fn swept_by(&self, stream: &Stream) -> Option<&Stream> {
+        self.streams.get(stream.sweep.as_ref()?.of)
+    }
+
     /// What an answer to a request for this list holds.
     pub(crate) fn rows_of<'a>(&'a self, stream: &'a Stream) -> &'a Rows {
         stream.rows.as_ref().unwrap_or(&self.rows)

@@ -35,7 +35,7 @@ pub(crate) use signature::TimePlace;
 pub use signature::{Algorithm, Encoding, Hmac, Part, SentAt, Signature, Signed, Token};
 pub(crate) use soap::escaped;
 pub use soap::{Element, Soap};
-pub use stream::{One, Per, Repeats, Stream};
+pub use stream::{One, Per, Repeats, Stream, Sweep};
 pub use subject::Subject;
 use values::optional;
 pub(crate) use values::{param_of, url};

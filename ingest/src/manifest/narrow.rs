@@ -162,6 +162,7 @@ pub(super) fn narrowed(
             node.peek("per").is_some(),
             "a list per parent is read when its parent changed: its parent's list is narrowed",
         ),
+        ("sweep", node.peek("sweep").is_some(), "it is no list of its own"),
         ("listed: false", unlisted, "there is no list to be narrowed"),
     ];
     if let Some((key, _, hint)) = without.into_iter().find(|(_, is, _)| *is) {

@@ -1,5 +1,8 @@
 //! A list of the `api:` part: what narrows it, what it is a list of, and whose.
 
+use std::time::Duration;
+
+use hirewire_service::settings::duration;
 use hirewire_yaml::{Map, Node, Problems, Value, did_you_mean};
 
 use super::graphql::{Document, Graphql};
@@ -32,6 +35,8 @@ pub struct Stream {
     pub per: Option<Per>,
     /// With `per`: a parameter, and where a parent's row holds its values. The list is asked for once for each.
     pub(crate) each_in: Option<(String, Vec<Path>)>,
+    /// It is no list of the vendor's: it tells what is gone from another one.
+    pub sweep: Option<Sweep>,
     /// `None`: as all lists of the vendor.
     pub(crate) rows: Option<Rows>,
     /// An answer may say that more follows.
@@ -66,6 +71,15 @@ pub struct Per {
     pub param: String,
     /// Position of the parents' list among all.
     pub parent: usize,
+}
+
+/// A list of which all ids are read from time to time.
+#[derive(Debug, Clone)]
+pub struct Sweep {
+    /// Its position among all.
+    pub(crate) of: usize,
+    /// From the beginning of a look to that of the next.
+    pub every: Duration,
 }
 
 /// How one row is asked for.
@@ -108,6 +122,10 @@ impl Stream {
             None => Some(None),
             Some(node) => Per::read(node, before, problems).map(Some),
         };
+        let sweep = match map.get("sweep") {
+            None => Some(None),
+            Some(node) => Sweep::read(node, &map, before, problems).map(Some),
+        };
         let each_in = each_in(&mut map, problems);
         // Also where the rest of these keys is wrong, or the list that one names.
         let params: Vec<&str> = ["per", "each_in"].iter().filter_map(|key| first_key(node.peek(key)?)).collect();
@@ -118,7 +136,11 @@ impl Stream {
         let usual = before.graphql.filter(|_| node.peek("query").is_some()).map_or(usual, |by| &by.path);
         let url = own_url(&mut map, problems);
         let at = map.get("path").map_or(Some(usual), |node| list_path(node, &params, problems));
-        let rows = rows(&mut map, problems);
+        // What is told of it is a list of ids.
+        let rows = match node.peek("sweep") {
+            Some(_) => Some(Some(Rows::List(Path::default()))),
+            None => rows(&mut map, problems),
+        };
         let paged = map.get("paged").map_or(Some(true), |node| node.boolean(problems));
         let listed = map.get("listed").map_or(Some(true), |node| node.boolean(problems));
         let subject = match (map.get("subject"), node.peek("per")) {
@@ -196,6 +218,7 @@ impl Stream {
             sync,
             per: per?,
             each_in: each_in?,
+            sweep: sweep?,
             paged: paged? && !matches!(rows, Some(Some(Rows::One(_)))),
             rows: rows?,
             listed: listed?,
@@ -320,12 +343,50 @@ impl Per {
         };
         // If it could not be read, its mistakes were told.
         let found = before.streams.get(parent)?.as_ref()?;
-        if found.per.is_some() || found.each.is_some() || !found.listed {
+        if found.per.is_some() || found.each.is_some() || found.sweep.is_some() || !found.listed {
             let hint = "its parents stand in one list, with one cursor";
-            problems.add(value, format!("\"{name}\" has `per`, `each` or `listed: false` itself"), hint);
+            problems.add(value, format!("\"{name}\" has `per`, `each`, `sweep` or `listed: false` itself"), hint);
             return None;
         }
         Some(Self { param: param.to_owned(), parent })
+    }
+}
+
+impl Sweep {
+    /// Reads `{of: applications, every: 24h}`.
+    fn read(node: &Node, list: &Map<'_>, before: &Before<'_>, problems: &mut Problems) -> Option<Self> {
+        const OWN: [&str; 3] = ["sweep", "subject", "restricted"];
+        if let Value::Map(entries) = &list.node().value {
+            for (key, _) in entries.iter().filter(|(key, _)| !OWN.contains(&key.scalar().unwrap_or_default())) {
+                let what = format!("`{}` beside `sweep`", key.scalar().unwrap_or_default());
+                problems.add(
+                    key,
+                    what,
+                    "it tells the ids of rows that are gone from `of`, as {id: …}, and nothing else",
+                );
+            }
+        }
+        let mut map = node.map(problems)?;
+        let of = map.require("of", problems);
+        let every = map.require("every", problems).and_then(|node| duration(node, problems));
+        map.finish(problems);
+        let (of, name) = (of?, of?.text(problems)?);
+        let Some(index) = before.names.iter().position(|known| *known == name) else {
+            let hint = match did_you_mean(name, before.names.iter().copied()) {
+                hint if hint.is_empty() => "name a list that stands above this one".to_owned(),
+                hint => hint,
+            };
+            problems.add(of, format!("no list \"{name}\" above this one"), hint);
+            return None;
+        };
+        // If it could not be read, its mistakes were told.
+        let found = before.streams.get(index)?.as_ref()?;
+        if found.per.is_some() || found.each.is_some() || found.sweep.is_some() || !found.listed {
+            let hint = "what is swept is one list, which can be read whole";
+            problems.add(of, format!("\"{name}\" has `per`, `each`, `sweep` or `listed: false` itself"), hint);
+            return None;
+        }
+        Some(Self { of: index, every: every? })
     }
 }
 

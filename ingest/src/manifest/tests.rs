@@ -355,13 +355,42 @@ fn a_list_per_parent_names_a_list_above_it_and_takes_its_window() {
         ("notes: {per: {a: jobs}, tell: {a: b..c}}", "a path with an empty key"),
         ("notes: {per: {a: jobs}, each: {x: [y]}}", "`per` and `each`"),
         ("notes: {per: {a: jobs}, path: \"jobs/{b}/notes\"}", "is not the path of a list"),
-        ("notes: {per: {a: jobs}}, deep: {per: {b: notes}}", "has `per`, `each` or `listed: false` itself"),
+        ("notes: {per: {a: jobs}}, deep: {per: {b: notes}}", "has `per`, `each`, `sweep` or `listed: false` itself"),
         (
             "all: {subject: {Job: id}, each: {x: [y]}}, notes: {per: {a: all}}",
-            "has `per`, `each` or `listed: false` itself",
+            "has `per`, `each`, `sweep` or `listed: false` itself",
         ),
         ("notes: {path: \"jobs/{job}/notes\", subject: {Job: id}}", "is not the path of a list"),
         ("notes: {}", "`subject` is missing"),
+    ] {
+        let shown = of(rest);
+        assert!(shown.contains(part), "{rest}: {shown}");
+    }
+}
+
+#[test]
+fn a_sweep_names_a_list_above_it_and_nothing_else() {
+    let of = |rest: &str| of_api("streams", &format!("{{jobs: {{subject: {{Job: id}}}}, {rest}}}"));
+    assert_eq!(of("gone: {subject: {Job: id}, sweep: {of: jobs, every: 24h}}"), "");
+    for (rest, part) in [
+        (
+            "gone: {subject: {Job: id}, sweep: {of: job, every: 24h}}",
+            "no list \"job\" above this one (did you mean \"jobs\"?)",
+        ),
+        ("gone: {subject: {Job: id}, sweep: {of: jobs}}", "`every` is missing"),
+        ("gone: {subject: {Job: id}, sweep: {of: jobs, every: 0s}}", "a time of nothing"),
+        ("gone: {subject: {Job: id}, sweep: {of: jobs, evry: 1h}}", "did you mean \"every\"?"),
+        ("gone: {subject: {Job: id}, path: jobs, sweep: {of: jobs, every: 1h}}", "`path` beside `sweep`"),
+        ("gone: {subject: {Job: id}, whole: true, sweep: {of: jobs, every: 1h}}", "`whole` beside `sweep`"),
+        ("gone: {sweep: {of: jobs, every: 1h}}", "`subject` is missing"),
+        (
+            "notes: {per: {a: jobs}}, gone: {subject: {Job: id}, sweep: {of: notes, every: 1h}}",
+            "has `per`, `each`, `sweep` or `listed: false` itself",
+        ),
+        (
+            "gone: {subject: {Job: id}, sweep: {of: jobs, every: 1h}}, notes: {per: {a: gone}}",
+            "`sweep` or `listed: false` itself",
+        ),
     ] {
         let shown = of(rest);
         assert!(shown.contains(part), "{rest}: {shown}");

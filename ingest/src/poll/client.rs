@@ -120,6 +120,11 @@ impl<'a> Question<'a> {
         }
     }
 
+    /// As of this moment, if it is of one.
+    pub(super) fn of_moment(self, at: Timestamp) -> Self {
+        Self { as_of: self.as_of.map(|(param, _)| (param, at)), ..self }
+    }
+
     /// The moment of what is asked for, as it is told to the mapping: a row of a later page is no newer than one of the first.
     pub(super) fn told_as_of(&self) -> Option<(String, String)> {
         self.as_of.map(|(param, at)| (param.to_owned(), TimeFormat::Rfc3339.write(at)))

@@ -41,6 +41,12 @@ pub(super) enum Failure {
     Fault { code: String, remedy: Remedy },
     #[error("the list's pages go round in a circle; nothing was skipped, the cursor stays")]
     Circle,
+    /// A sweep finds more missing than may be gone at once: they may be hidden.
+    #[error(
+        "{gone} of {known} rows are not listed any more, more than `gone_most` allows; nothing was deleted. Look whether \
+         the credential still sees them"
+    )]
+    Vanished { gone: usize, known: usize },
     /// The broker did not take the page: nothing of it is visible, or nobody knows.
     #[error("the page was not kept: {0}")]
     NotKept(String),
@@ -99,7 +105,9 @@ impl Failure {
             }
             Self::Limited { .. } => Remedy::AgainLater,
             Self::PageGone(_) | Self::SyncGone => Remedy::Restart,
-            Self::Forbidden | Self::Refused(_) | Self::Circle | Self::Unkeepable(_) => Remedy::NextList,
+            Self::Forbidden | Self::Refused(_) | Self::Circle | Self::Vanished { .. } | Self::Unkeepable(_) => {
+                Remedy::NextList
+            }
             Self::Fault { remedy, .. } => *remedy,
             Self::Credentials(_) => Remedy::NextRound,
             Self::TakenOver => Remedy::Stop,
@@ -120,6 +128,7 @@ impl Failure {
             | Self::Told(_)
             | Self::Fault { .. }
             | Self::Circle
+            | Self::Vanished { .. }
             | Self::NotKept(_)
             | Self::Unkeepable(_)
             | Self::TakenOver => None,
@@ -140,6 +149,7 @@ impl Failure {
             | Self::Told(_)
             | Self::Fault { .. }
             | Self::Circle
+            | Self::Vanished { .. }
             | Self::NotKept(_)
             | Self::Unkeepable(_)
             | Self::TakenOver => Answer::Failed,
@@ -161,6 +171,7 @@ impl Failure {
             Self::Told(_) => "poll-told-error",
             Self::Fault { .. } => "poll-soap-fault",
             Self::Circle => "poll-circle",
+            Self::Vanished { .. } => "poll-vanished",
             Self::NotKept(_) => "poll-not-kept",
             Self::Unkeepable(_) => "poll-refused-by-kafka",
             Self::TakenOver => "poll-taken-over",

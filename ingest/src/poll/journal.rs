@@ -84,6 +84,18 @@ impl CursorCodec {
             timestamp_ms: None,
         }
     }
+
+    /// The record that takes one of that name away.
+    pub(super) fn removal(&self, connection: &str, lane: &str, partition: i32) -> Record {
+        Record {
+            topic: self.topic.clone(),
+            partition: Some(partition),
+            key: Some(key(connection, lane).into()),
+            value: None,
+            headers: Vec::new(),
+            timestamp_ms: None,
+        }
+    }
 }
 
 /// The key of a list's cursor.

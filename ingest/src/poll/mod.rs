@@ -21,6 +21,7 @@ mod repeats;
 mod retry;
 mod rows;
 mod soap;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod unpack;
@@ -47,6 +48,7 @@ use fetch::{Fetches, Queue};
 use journal::CursorCodec;
 use lane::Lane;
 use poller::Poller;
+use sweep::Known;
 
 /// Before work on a partition begins anew after a failure. Longer than a member needs to learn that it lost the
 /// partition, so that two never fence each other in turn.
@@ -252,7 +254,8 @@ async fn begin(
         }
         let lanes = Lane::all(connection, api, &cursors);
         for lane in &lanes {
-            if let Some(until) = lane.cursor.as_ref().and_then(window::settled) {
+            let is_swept = api.streams.get(lane.stream).is_some_and(|stream| stream.sweep.is_some());
+            if let Some(until) = lane.cursor.as_ref().filter(|_| !is_swept).and_then(window::settled) {
                 metrics.settled(&lane.name, until);
             }
         }
@@ -266,6 +269,7 @@ async fn begin(
         let poller = Poller {
             connection: connection.clone(),
             lanes,
+            known: Known::all(connection, api, &cursors),
             client,
             journal: writer.clone(),
             cursors: cursor_codec.clone(),

@@ -3,6 +3,7 @@
 //! A page's rows and the cursor behind them are committed together before the next page is asked for; the cursor never
 //! passes a page that was not kept. A list that fails is left until the next round, and the others go on.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use super::queue;
 use super::repeats::{Mark, Seen};
 use super::retry::Tries;
 use super::rows;
+use super::sweep::Known;
 use super::window::{self, Window};
 use crate::connection::{Connection, Poll};
 use crate::envelope::Origin;
@@ -44,6 +46,8 @@ const CIRCLES_BEFORE_RESTART: u32 = 10;
 pub(super) struct Poller<J> {
     pub(super) connection: Arc<Connection>,
     pub(super) lanes: Vec<Lane>,
+    /// Ids of the lists that are swept, by the position of the list of what is gone.
+    pub(super) known: HashMap<usize, Known>,
     pub(super) client: Client<J>,
     pub(super) journal: Arc<J>,
     pub(super) cursors: CursorCodec,
@@ -207,6 +211,10 @@ impl<J: Journal> Poller<J> {
 
     /// Reads the lane's next window to its last page.
     async fn read(&mut self, rules: &Rules, lane: &mut Lane) -> Result<(), Failure> {
+        let stream = rules.api().and_then(|api| api.streams.get(lane.stream));
+        if let Some(sweep) = stream.and_then(|stream| stream.sweep.as_ref()) {
+            return self.sweep(rules, lane, sweep).await;
+        }
         let poll = &rules.poll;
         let now = self.client.vendor_now();
         let sync = rules.narrowed_by(lane).is_some_and(|stream| stream.sync.is_some());
@@ -219,7 +227,7 @@ impl<J: Journal> Poller<J> {
             lane.pages.clear();
         }
         let (mut tries, mut restarted) = (Tries::default(), false);
-        let per = rules.api().and_then(|api| api.streams.get(lane.stream)).is_some_and(|stream| stream.per.is_some());
+        let per = stream.is_some_and(|stream| stream.per.is_some());
         let (turn, mut parents) = (Instant::now() + self.turn, lane.parents);
         loop {
             self.health.progress(STUCK_AFTER + poll.interval);
@@ -301,8 +309,15 @@ impl<J: Journal> Poller<J> {
         self.metrics.request(Answer::Ok);
         let (repeats, outside, unidentified) = (rows.repeats, rows.outside, rows.unidentified);
         let counts = Rows { kept: rows.records.len(), repeats, outside, unidentified };
-        let read = Read { records: rows.records, marks: rows.marks, total: rows.total, newest: rows.newest, counts };
-        self.keep(rules, lane, window, read, page).await
+        let fresh = self.fresh_ids(api, lane, &page)?;
+        let mut records = rows.records;
+        records.extend(fresh.as_ref().map(|fresh| fresh.record.clone()));
+        let read = Read { records, marks: rows.marks, total: rows.total, newest: rows.newest, counts };
+        let next = self.keep(rules, lane, window, read, page).await?;
+        if let Some(fresh) = fresh {
+            self.learnt(fresh);
+        }
+        Ok(next)
     }
 
     /// The vendor tells its clock with its first answer, which a window was asked for by ours: what the vendor's clock

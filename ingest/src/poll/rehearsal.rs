@@ -24,6 +24,7 @@ use super::journal::{CursorCodec, Journal, NotCommitted, key};
 use super::lane::Lane;
 use super::poller::{Poller, TURN};
 use super::queue;
+use super::sweep::Known;
 use crate::connection::Connection;
 use crate::fetch::{FetchRequests, Wanted};
 use crate::metrics::Metrics;
@@ -266,10 +267,13 @@ fn of_lanes(
     let metrics = Metrics::new(&prometheus::Registry::new()).ok()?;
     let codec = CursorCodec::new(topics.cursor.clone(), 0);
     let token = memory.with(|state| state.cursors.get(&key(&connection.name, access::LANE)).cloned());
+    let api = connection.manifest.api.as_ref()?;
+    let known = memory.with(|state| Known::all(connection, api, &state.cursors));
     let vault = Vault::new(memory.clone(), codec.clone(), PARTITION, &connection.name, token.as_ref());
     Some(Poller {
         connection: connection.clone(),
         lanes,
+        known,
         client: Client::over(http.0.clone(), vault),
         journal: memory.clone(),
         cursors: codec,
@@ -347,7 +351,10 @@ impl Journal for Memory {
 
 impl State {
     fn keep(&mut self, record: &Record) -> Option<()> {
-        let value = record.value.as_ref()?;
+        let Some(value) = &record.value else {
+            self.cursors.remove(&*String::from_utf8_lossy(record.key.as_ref()?));
+            return Some(());
+        };
         if record.partition.is_none() {
             // A request to fetch has no headers.
             if record.headers.is_empty() {

@@ -212,6 +212,30 @@ pub(super) fn one(source: &Source<'_>, page: &Page, window: &Window, id: &str) -
     Ok((seal(source, page, window.origin, subject.as_ref(), &format!("{id}/{version}"), row.value), subject.is_some()))
 }
 
+/// The id of each row of a page, where it has one.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn ids(page: &Page, rows: &Shape, stream: &Stream) -> Result<Vec<Option<String>>, Failure> {
+    Ok(elements(page, rows)?
+        .iter()
+        .map(|row| json::scalar(&row.json, &stream.id).filter(|text| is_short(text)))
+        .collect())
+}
+
+/// The raw record that a row of this id is gone: it was looked for by then, and was not there.
+pub(super) fn gone(source: &Source<'_>, asked_at: Timestamp, received_at: Timestamp, id: &str) -> Record {
+    let value = Bytes::from(serde_json::json!({"id": id}).to_string());
+    let page = Page { body: value.clone(), rows: None, next: None, sync: None, asked_at, received_at, sunset: None };
+    let subject = source.stream.subject.as_ref().and_then(|subject| subject.find(&value));
+    seal(source, &page, Origin::Poll, subject.as_ref(), &format!("{id}/{asked_at}"), value)
+}
+
+/// Whether a header can hold it.
+fn is_short(text: &str) -> bool {
+    text.len() <= MAX_ID_BYTES && text.bytes().all(|byte| (0x21..0x7f).contains(&byte))
+}
+
 /// An element of a page's list.
 struct Element {
     /// What is kept.
@@ -268,11 +292,10 @@ struct Known {
 impl Known {
     fn of(source: &Source<'_>, window: &Window, value: &[u8]) -> Self {
         let stream = source.stream;
-        let short = |text: &String| text.len() <= MAX_ID_BYTES && text.bytes().all(|byte| (0x21..0x7f).contains(&byte));
-        let id = json::scalar(value, &stream.id).filter(short);
+        let id = json::scalar(value, &stream.id).filter(|text| is_short(text));
         let field = stream.window.as_ref().and_then(|w| w.field.as_ref());
         let field = field.or(stream.sync.as_ref().and_then(|sync| sync.version.as_ref()));
-        let version = field.and_then(|field| json::scalar(value, field)).filter(short);
+        let version = field.and_then(|field| json::scalar(value, field)).filter(|text| is_short(text));
         let format = stream.window.as_ref().map(|w| w.format);
         let changed = version.as_ref().zip(format).and_then(|(text, format)| format.read(text));
         // A filter without a later end shows what changed since, and may take its own end in.

@@ -17,6 +17,7 @@ mod sessions;
 mod shapes;
 mod soap;
 mod soap_vendor;
+mod sweeps;
 mod tokens;
 mod vendor;
 mod windows;
@@ -38,6 +39,7 @@ use super::journal::{CursorCodec, Journal, NotCommitted, key};
 use super::lane::Lane;
 use super::poller::Poller;
 use super::queue;
+use super::sweep::Known;
 use crate::connection::Connection;
 use crate::fetch::FetchRequests;
 use crate::manifest::Manifest;
@@ -138,14 +140,19 @@ impl Ledger {
     fn cursors(&self) -> HashMap<String, Cursor> {
         let transactions = self.committed.lock().unwrap();
         let schema = hirewire_schemas::schema("Cursor").unwrap();
-        let cursors = transactions.iter().flatten().filter(|record| record.partition == Some(PARTITION));
+        let records = transactions.iter().flatten().filter(|record| record.partition == Some(PARTITION));
+        let mut cursors = HashMap::new();
+        for record in records {
+            let name = String::from_utf8(record.key.as_ref().unwrap().to_vec()).unwrap();
+            let Some(value) = &record.value else {
+                cursors.remove(&name);
+                continue;
+            };
+            let cursor: Cursor = decode(schema, value.get(5..).unwrap()).unwrap();
+            assert_eq!(name, key(&cursor.connection_id, &cursor.stream));
+            cursors.insert(name, cursor);
+        }
         cursors
-            .map(|record| {
-                let cursor: Cursor = decode(schema, record.value.as_ref().unwrap().get(5..).unwrap()).unwrap();
-                assert_eq!(record.key.as_deref().unwrap(), key(&cursor.connection_id, &cursor.stream).as_bytes());
-                (key(&cursor.connection_id, &cursor.stream), cursor)
-            })
-            .collect()
     }
 }
 
@@ -200,6 +207,7 @@ fn poller_that_counts(
     Poller {
         connection: connection.clone(),
         lanes: Lane::all(connection, connection.manifest.api.as_ref().unwrap(), cursors),
+        known: Known::all(connection, connection.manifest.api.as_ref().unwrap(), cursors),
         client: Client::new(connection.poll.as_ref().unwrap(), vault).unwrap(),
         journal: ledger.clone(),
         cursors: codec,
