@@ -1,10 +1,11 @@
 //! All metrics of route. Labels are sinks, routes and words of closed lists; never a key or an id.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use hirewire_kafka::LagMetrics;
 use jiff::Timestamp;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::deliver::outcome::Code;
 
@@ -49,6 +50,8 @@ pub struct Metrics {
     window_full: IntCounterVec,
     reloads: IntCounterVec,
     settings_refused: IntGauge,
+    restoring: IntGauge,
+    restored: IntCounter,
     lag: LagMetrics,
 }
 
@@ -133,6 +136,18 @@ impl Metrics {
                 registry.register(Box::new(metric.clone()))?;
                 metric
             },
+            restoring: {
+                let help = "1 while the context of deliveries is read up to what was there at the start.";
+                let metric = IntGauge::new("hirewire_route_restoring", help)?;
+                registry.register(Box::new(metric.clone()))?;
+                metric
+            },
+            restored: {
+                let help = "Records of the context of deliveries that were read at a start.";
+                let metric = IntCounter::new("hirewire_route_restored_records_total", help)?;
+                registry.register(Box::new(metric.clone()))?;
+                metric
+            },
             lag: LagMetrics::register("route", registry)?,
         })
     }
@@ -141,6 +156,12 @@ impl Metrics {
     pub(crate) fn reloaded(&self, outcome: Reloaded) {
         self.reloads.with_label_values(&[outcome.label()]).inc();
         self.settings_refused.set(i64::from(outcome == Reloaded::Refused));
+    }
+
+    /// The context is being read, until what this gives is dropped.
+    pub(crate) fn restoring(&self) -> Restoring {
+        self.restoring.set(1);
+        Restoring { metrics: self.clone(), counted: Cell::new(0) }
     }
 
     /// The metrics of one sink.
@@ -153,6 +174,26 @@ impl Metrics {
             self.dead_letters.with_label_values(&[sink, code.name()]).inc_by(0);
         }
         SinkMetrics { all: self.clone(), sink: sink.to_owned() }
+    }
+}
+
+/// How far a start is that reads the context.
+pub(crate) struct Restoring {
+    metrics: Metrics,
+    counted: Cell<u64>,
+}
+
+impl Restoring {
+    /// So many records were read since it began; the same number.
+    pub(crate) fn read(&self, records: u64) -> u64 {
+        self.metrics.restored.inc_by(records.saturating_sub(self.counted.replace(records)));
+        records
+    }
+}
+
+impl Drop for Restoring {
+    fn drop(&mut self) {
+        self.metrics.restoring.set(0);
     }
 }
 
@@ -250,5 +291,21 @@ impl crate::engine::Watch for SinkMetrics {
 
     fn full(&self) {
         self.window_full();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_reads_is_seen_and_counts_each_record_once() {
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        for begun in [0, 15] {
+            let restoring = metrics.restoring();
+            assert_eq!((restoring.read(10), restoring.read(15)), (10, 15));
+            assert_eq!((metrics.restoring.get(), metrics.restored.get()), (1, begun + 15));
+        }
+        assert_eq!(metrics.restoring.get(), 0);
     }
 }

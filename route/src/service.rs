@@ -77,7 +77,7 @@ pub async fn run(settings: Settings, mut deps: Deps) -> Result<(), Error> {
     let options = ProducerOptions { delivery_timeout: Duration::from_secs(30), ..ProducerOptions::default() };
     let producer = Producer::new(&deps.kafka, &options)?;
     let reloads = deps.reloads.take();
-    let ground = Ground { deps, codec: codec.clone(), producer: producer.clone(), component };
+    let ground = Ground { deps, codec: codec.clone(), producer: producer.clone(), component, metrics: metrics.clone() };
     let prepare = || Box::pin(ground.prepare(&settings));
     let Some(starts) = until_done(prepare, &ground.component, &ground.deps.shutdown).await? else { return Ok(()) };
     let intents = Arc::new(Intents::new(producer.clone(), codec.clone(), &ground.deps.names));
@@ -121,6 +121,7 @@ struct Ground {
     codec: Codec,
     producer: Producer,
     component: Component,
+    metrics: Metrics,
 }
 
 /// Tries until it succeeds; `None` when the stop came first.

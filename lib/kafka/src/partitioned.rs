@@ -6,7 +6,7 @@
 //! - Revoked: workers drain (commit what they did), then the partitions are given back.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -75,19 +75,34 @@ struct Running {
     waits: Arc<AtomicBool>,
 }
 
-/// The member is ready when the last of its workers has restored its state.
+/// The member is ready when the last of its workers has restored its state; until then it says how many have.
 #[derive(Clone)]
 pub(crate) struct Restoring {
-    left: Arc<AtomicUsize>,
+    all: usize,
+    left: Arc<Mutex<usize>>,
     shown: IntGauge,
     component: Component,
 }
 
 impl Restoring {
+    fn begin(all: usize, shown: IntGauge, component: Component) -> Self {
+        shown.set(i64::try_from(all).unwrap_or(i64::MAX));
+        component.waiting("workers to fence their predecessors and restore state");
+        Self { all, left: Arc::new(Mutex::new(all)), shown, component }
+    }
+
     pub(crate) fn one_is_done(&self) {
         self.shown.dec();
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+        // Held while it is told: what is told last is what is so.
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        *left = left.saturating_sub(1);
+        if *left == 0 {
             self.component.ready();
+        } else {
+            let (done, all) = (self.all - *left, self.all);
+            self.component.waiting(format!(
+                "workers to fence their predecessors and restore state: {done} of {all} partitions are done"
+            ));
         }
     }
 }
@@ -151,7 +166,6 @@ impl Members {
             self.component.ready();
             return consumer.assign(&owned).map_err(|error| Stop::kafka("assign", &error));
         }
-        self.component.waiting("workers to fence their predecessors and restore state");
         self.start_workers(shares)?;
         let mut offsets = consumer
             .committed_offsets(owned, Duration::from_secs(30))
@@ -211,12 +225,7 @@ impl Members {
     fn start_workers(&self, shares: BTreeMap<i32, Vec<Arc<str>>>) -> Result<(), Stop> {
         let count = shares.len();
         let (fenced, all_fenced) = sync_channel(count);
-        let restoring = Restoring {
-            left: Arc::new(AtomicUsize::new(count)),
-            shown: self.metrics.restoring.clone(),
-            component: self.component.clone(),
-        };
-        restoring.shown.set(i64::try_from(count).unwrap_or(i64::MAX));
+        let restoring = Restoring::begin(count, self.metrics.restoring.clone(), self.component.clone());
         for (p, inputs) in shares {
             let (inbox, outbox) = sync_channel(INBOX_RECORDS);
             let given_back = Arc::new(AtomicBool::new(false));
@@ -478,5 +487,25 @@ fn hand_over(
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hirewire_service::Health;
+
+    use super::*;
+
+    #[test]
+    fn a_member_says_how_many_of_its_partitions_have_their_state_until_all_have() {
+        let (health, shown) = (Health::new(), IntGauge::new("left", "left").unwrap());
+        let restoring = Restoring::begin(3, shown.clone(), health.component("normalize"));
+        let waits = || health.waiting().pop().unwrap_or_default();
+        assert_eq!((waits().ends_with("restore state"), shown.get()), (true, 3));
+        restoring.one_is_done();
+        restoring.clone().one_is_done();
+        assert_eq!((waits().ends_with("restore state: 2 of 3 partitions are done"), shown.get()), (true, 1));
+        restoring.one_is_done();
+        assert_eq!((waits().as_str(), shown.get()), ("", 0));
     }
 }

@@ -24,14 +24,15 @@ impl NormalizeStep {
             store.clear().map_err(|error| failed(&error))?;
         }
         let from = store.next_offset();
-        let mut count = 0u64;
+        // Counted as they are read: the rate says whether it gets on.
+        let (mut count, restored) = (0u64, &self.shared.metrics.restored);
         let next = read_table(settings, topic, self.partition, from, Isolation::Committed, &mut |record: Inbound| {
             count += 1;
+            restored.inc();
             restore_one(&mut store, &record, self.partition)
         })?;
         store.advance(next);
         store.flush().map_err(|error| failed(&error))?;
-        self.shared.metrics.restored.inc_by(count);
         tracing::info!(partition = self.partition, from, next, states = count, "state restored");
         Ok(store)
     }

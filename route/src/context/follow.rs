@@ -85,6 +85,11 @@ impl Follower {
         Ok(Self { table: Some(table), writer: Some(writer), read, written })
     }
 
+    /// Records that are in the store since the start.
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Acquire)
+    }
+
     /// Whether everything that was there at the start is in the store.
     pub(crate) fn caught_up(&self) -> bool {
         self.table.as_ref().is_some_and(TableFollower::caught_up)

@@ -54,13 +54,16 @@ impl Joined {
         };
         let started = std::time::Instant::now();
         let Some(follower) = until_done(start, component, &deps.shutdown).await? else { return Ok(false) };
-        component.waiting("the context store to catch up");
+        let restoring = ground.metrics.restoring();
         while !follower.caught_up() {
+            let records = restoring.read(follower.written());
+            component.waiting(format!("the context store to catch up: {records} records so far"));
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(20)) => {}
                 () = deps.shutdown.requested() => return Ok(false),
             }
         }
+        restoring.read(follower.written());
         tracing::info!(millis = started.elapsed().as_millis(), "the context has caught up");
         self.follower = Some(follower);
         Ok(true)
