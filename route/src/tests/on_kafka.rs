@@ -7,12 +7,13 @@ use std::time::Duration;
 use hirewire_registry::Access;
 use hirewire_schemas::Entity;
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::replay::fence::{Asked, Fence};
 use crate::replay::{self, Order, Place};
 
 use super::ground::{Ground, JOB, PARTITIONS, application_id, now};
-use super::support::{Answer, Received, Receiver, until};
+use super::support::{Answer, Received, Receiver, until, while_more_come};
 
 fn config(receivers: &[(&str, &Receiver)], database: &Path) -> String {
     let allow = "allow: {networks: ['127.0.0.0/8']}";
@@ -139,67 +140,109 @@ async fn what_happens_from_now_on_reaches_every_sink_once_and_in_order() {
     assert_eq!(ground.read_all(&ground.names.internal("route")).len(), 3);
 }
 
-/// One receiver refuses connections, so that its gate shuts, then takes them and says nothing: the others get everything
-/// meanwhile, through gates of their own, and it gets everything, in order and once, after it has come back.
+/// How long a receiver is dead: for the shortest time that shows anything, or so many seconds as
+/// `HIREWIRE_TEST_DEAD_SECONDS` says.
+fn dead_for() -> Duration {
+    let secs = std::env::var("HIREWIRE_TEST_DEAD_SECONDS").map_or(0, |secs| secs.parse().unwrap());
+    Duration::from_secs(secs)
+}
+
+/// FAULTS R3. One receiver of four refuses connections, so that its gate shuts, then takes them and says nothing: round for
+/// round the others get everything meanwhile, through gates of their own and though its window is full, and it gets
+/// everything, in order and once, after it has come back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_receiver_harms_no_other_and_catches_up_in_order() {
+    /// Applications of a round; in each they move, are hired, and are not hired after all.
     const ROUND: usize = 12;
+    /// The rounds of the same applications, then come others.
+    const TURNS: usize = 10;
     let ground = Ground::lay().await;
     let (onboarding, assessment) =
         (Receiver::start(|_| Answer::Status(200)).await, Receiver::start(|_| Answer::Status(200)).await);
     let (dead, socket) = Receiver::refusing();
+    let mut socket = Some(socket);
     let database = ground.folder.path().join("analytics.sqlite");
     let config = config(&[("onboarding", &onboarding), ("assessment", &assessment), ("payroll", &dead)], &database);
     // The dead one is asked often, so that the test is short; no record is given up.
-    let config = config
-        .replace("/payroll', allow", "/payroll', timeout: 2s, allow")
-        .replace("retry: {first: 10ms}", "retry: {first: 10ms, longest: 300ms}, breaker: {failures: 3, probe: 100ms}");
+    let config = config.replace("/payroll', allow", "/payroll', timeout: 2s, allow").replace(
+        "retry: {first: 10ms}",
+        "retry: {first: 10ms, longest: 300ms}, breaker: {failures: 3, probe: 100ms}, window: 5",
+    );
     let service = ground.start(&config, &ground.folder.path().join("data")).await;
     ground.put(Entity::Job, JOB, JOB, json!({"name": "Engineer"})).await;
-    let round = async |numbers: std::ops::Range<usize>| {
-        for number in numbers {
-            let application = application_id(number);
-            ground.put_context(&application).await;
-            for (sequence_no, kind) in (1..).zip(["CREATED", "STAGE", "HIRE", "UNHIRE"]) {
+    let put = async |round: usize| {
+        for number in 0..ROUND {
+            let application = application_id(round / TURNS * ROUND + number);
+            let turn = (round % TURNS) as i64;
+            if turn == 0 {
+                ground.put_context(&application).await;
+            }
+            for (sequence_no, kind) in (3 * turn + 1..).zip(["STAGE", "HIRE", "UNHIRE"]) {
                 ground.put_change(&application, sequence_no, kind, now(), "WEBHOOK").await;
             }
         }
     };
-    let stored = || service.counter("hirewire_route_deliveries_total", "analytics");
-    let others_have_all_of = async |applications: usize| {
-        until("the other sinks to have everything", || {
-            onboarding.taken().len() >= 2 * applications
-                && assessment.taken().len() >= applications
-                // Four changes and the application itself.
-                && stored() >= 5 * applications as u64
-        })
-        .await;
-    };
-
-    round(0..ROUND).await;
-    others_have_all_of(ROUND).await;
-    assert!(dead.all().is_empty(), "it refuses every connection");
+    let stored = || service.counter("hirewire_route_deliveries_total", "analytics") as usize;
     let shut = |sink| service.counter("hirewire_route_breaker_open", sink) == 1;
-    until("its gate to shut", || shut("payroll")).await;
-    assert!(!shut("onboarding") && !shut("assessment") && !shut("analytics"));
-
-    dead.answer(|_| Answer::Silence);
-    dead.listen(socket.listen(1024).unwrap());
-    until("the dead one to be tried", || !dead.all().is_empty()).await;
-    round(ROUND..2 * ROUND).await;
-    others_have_all_of(2 * ROUND).await;
-    assert!(dead.taken().is_empty(), "it answers nothing");
+    let mut rounds = 0;
+    for is_silent in [false, true] {
+        if is_silent {
+            dead.answer(|_| Answer::Silence);
+            dead.listen(socket.take().unwrap().listen(1024).unwrap());
+            until("the dead one to be tried", || !dead.all().is_empty()).await;
+        }
+        let began = Instant::now();
+        loop {
+            put(rounds).await;
+            rounds += 1;
+            let changes = rounds * ROUND;
+            until("the other sinks to have everything", || {
+                onboarding.count_taken() >= 2 * changes
+                    && assessment.count_taken() >= changes
+                    // Three changes, and once each application itself.
+                    && stored() >= 3 * changes + rounds.div_ceil(TURNS) * ROUND
+            })
+            .await;
+            if began.elapsed() >= dead_for() / 2 {
+                break;
+            }
+            // A round a second is load enough for as long as it takes.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        until("its gate to be shut", || shut("payroll")).await;
+        assert!(!shut("onboarding") && !shut("assessment") && !shut("analytics"));
+        assert_eq!(dead.count_taken(), 0, "it is dead");
+        assert!(
+            service.counter("hirewire_route_window_full_total", "payroll") > 0,
+            "more waits than it may have in hand"
+        );
+    }
 
     dead.answer(|_| Answer::Status(200));
-    until("the dead one to have caught up", || dead.taken().len() >= 4 * ROUND).await;
+    let changes = rounds * ROUND;
+    while_more_come("the dead one's deliveries", 2 * changes, || dead.count_taken()).await;
     service.stop().await;
-    for (receiver, expected) in [(&onboarding, ["hire", "hire_cancelled"]), (&dead, ["pay", "pay_cancelled"])] {
-        let types = types(&receiver.taken());
-        assert_eq!(types.len(), 2 * ROUND);
-        assert!(types.values().all(|types| *types == expected), "{types:?}");
+    for (receiver, hire, cancelled) in [(&onboarding, "hire", "hire_cancelled"), (&dead, "pay", "pay_cancelled")] {
+        let taken = receiver.taken();
+        assert_eq!(taken.len(), 2 * changes);
+        let mut of_one: HashMap<&str, Vec<&Received>> = HashMap::new();
+        taken.iter().for_each(|received| of_one.entry(received.application()).or_default().push(received));
+        assert_eq!(of_one.len(), rounds.div_ceil(TURNS) * ROUND);
+        for of_one in of_one.values() {
+            let mut last = jiff::Timestamp::MIN;
+            for pair in of_one.chunks(2) {
+                let [first, second] = pair else { panic!("a hire that was not cancelled") };
+                let types = (&first.body["type"], &second.body["type"]);
+                assert_eq!(types, (&json!(hire), &json!(cancelled)));
+                assert_eq!(second.body["cancels"], first.body["key"], "each takes back the hire before it");
+                let at: jiff::Timestamp = second.body["cancelled_at"].as_str().unwrap().parse().unwrap();
+                assert!(at > last, "in the order of the changes");
+                last = at;
+            }
+        }
     }
-    assert_eq!(assessment.taken().len(), 2 * ROUND);
-    assert_eq!(stored_changes(&database), 8 * ROUND as i64);
+    assert_eq!(assessment.count_taken(), changes);
+    assert_eq!(stored_changes(&database), 3 * changes as i64);
     assert!(ground.read_all(&ground.names.route_dead_letter("payroll")).is_empty(), "nothing was given up");
 }
 

@@ -4,16 +4,13 @@
 //! ever the end, 200 or 400. On the embedded broker, or on the Kafka that `HIREWIRE_TEST_BROKERS` names; undisturbed,
 //! and with replicas that come, go and are killed.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::time::Duration;
-
 use hirewire_schemas::Entity;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::ground::{Ground, JOB, Service, application_id, now};
 use super::process::Process;
-use super::support::{Answer, Received, Receiver};
+use super::support::{Answer, Received, Receiver, while_more_come};
 
 const SINKS: usize = 4;
 const KEYS: usize = 50;
@@ -171,20 +168,8 @@ async fn put(ground: &Ground, numbers: std::ops::RangeInclusive<i64>) {
     }
 }
 
-/// Waits until so many events have come to their end, for as long as more of them do.
 async fn until_ended(receivers: &[Receiver], wanted: usize) {
-    let (mut most, mut since) = (0, Instant::now());
-    loop {
-        let now = ended(receivers);
-        if now >= wanted {
-            return;
-        }
-        if now > most {
-            (most, since) = (now, Instant::now());
-        }
-        assert!(since.elapsed() < Duration::from_secs(60), "nothing moves any more: {now} of {wanted}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    while_more_come("the ends", wanted, || ended(receivers)).await;
 }
 
 const ALL: usize = SINKS * KEYS * EVENTS as usize;

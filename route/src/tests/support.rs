@@ -30,6 +30,22 @@ pub(crate) async fn until(what: &str, mut reached: impl FnMut() -> bool) {
     }
 }
 
+/// Waits until there are `wanted`, for as long as more of them come.
+pub(crate) async fn while_more_come(what: &str, wanted: usize, count: impl Fn() -> usize) {
+    let (mut most, mut since) = (0, tokio::time::Instant::now());
+    loop {
+        let now = count();
+        if now >= wanted {
+            return;
+        }
+        if now > most {
+            (most, since) = (now, tokio::time::Instant::now());
+        }
+        assert!(since.elapsed() < Duration::from_secs(60), "no more of {what} come: {now} of {wanted}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
 /// What this thread logs while the guard lives.
 pub(crate) fn capture_log() -> (Log, tracing::subscriber::DefaultGuard) {
     let log = Log::default();

@@ -35,6 +35,13 @@ pub(crate) enum Answer {
     Endless,
 }
 
+impl Answer {
+    /// Whether it says that the request was taken.
+    fn is_taken(self) -> bool {
+        matches!(self, Self::Status(200..=299) | Self::Slowly(200..=299) | Self::Says(200..=299, _))
+    }
+}
+
 /// One request as a receiver saw it.
 #[derive(Debug, Clone)]
 pub(crate) struct Received {
@@ -106,10 +113,11 @@ impl Receiver {
     }
 
     pub(crate) fn taken(&self) -> Vec<Received> {
-        let taken = |answer| {
-            matches!(answer, Answer::Status(200..=299) | Answer::Slowly(200..=299) | Answer::Says(200..=299, _))
-        };
-        self.all().into_iter().filter(|received| taken(received.answered)).collect()
+        self.all().into_iter().filter(|received| received.answered.is_taken()).collect()
+    }
+
+    pub(crate) fn count_taken(&self) -> usize {
+        self.seen.lock().unwrap().iter().filter(|received| received.answered.is_taken()).count()
     }
 
     async fn serve(&self, mut stream: TcpStream) {
