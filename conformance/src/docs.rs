@@ -74,17 +74,17 @@ impl Page {
     fn lifted(&mut self, title: &str, part: Option<&Node>, but: &[&str]) {
         self.head(title);
         let Some(part) = part else { return self.line("None.") };
-        let keys = entries(part).filter(|(key, _)| !but.contains(key));
-        self.table(&["key", "value"], keys.map(|(key, value)| vec![code(key), code(&flow(value))]).collect());
+        let keys = part.entries().filter(|(key, _)| !but.contains(key));
+        self.table(&["key", "value"], keys.map(|(key, value)| vec![code(key), code(&value.flow())]).collect());
     }
 
     /// `way` is how they come.
     fn events(&mut self, way: Option<&Node>, mapping: &Node) {
         let Some(way) = way else { return };
         let fetch = |event: &str| way.peek("fetch").and_then(|fetch| fetch.peek(event));
-        let rows = way.peek("subjects").into_iter().flat_map(entries).map(|(event, subject)| {
-            let fetched = fetch(event).map(|lists| code(&flow(lists))).unwrap_or_default();
-            vec![code(event), code(&flow(subject)), fetched, becomes(mapping, "events", event)]
+        let rows = way.peek("subjects").into_iter().flat_map(Node::entries).map(|(event, subject)| {
+            let fetched = fetch(event).map(|lists| code(&lists.flow())).unwrap_or_default();
+            vec![code(event), code(&subject.flow()), fetched, becomes(mapping, "events", event)]
         });
         self.line("");
         self.table(&["event", "is about", "read at once", "becomes"], rows.collect());
@@ -93,18 +93,18 @@ impl Page {
     fn streams(&mut self, manifest: &Node, mapping: &Node) {
         let Some(api) = manifest.peek("api") else { return };
         let shared = if api.peek("sync").is_some() { "`api.sync`" } else { "`api.window`" };
-        let rows = api.peek("streams").into_iter().flat_map(entries).map(|(name, list)| {
-            let at = list.peek("path").map_or_else(|| name.to_owned(), flow);
+        let rows = api.peek("streams").into_iter().flat_map(Node::entries).map(|(name, list)| {
+            let at = list.peek("path").map_or_else(|| name.to_owned(), Node::flow);
             let whole = list.peek("whole").and_then(Node::scalar) == Some("true");
             let own = ["per", "window", "sync"].into_iter().find_map(|key| Some((key, list.peek(key)?)));
             let changes = match own {
-                Some((key, value)) => code(&format!("{key}: {}", flow(value))),
+                Some((key, value)) => code(&format!("{key}: {}", value.flow())),
                 None if whole => "read whole each time".to_owned(),
                 None => shared.to_owned(),
             };
             let more =
-                entries(list).filter(|(key, _)| !["path", "whole", "per", "window", "sync", "subject"].contains(key));
-            let more: Vec<String> = more.map(|(key, value)| code(&format!("{key}: {}", flow(value)))).collect();
+                list.entries().filter(|(key, _)| !["path", "whole", "per", "window", "sync", "subject"].contains(key));
+            let more: Vec<String> = more.map(|(key, value)| code(&format!("{key}: {}", value.flow()))).collect();
             vec![code(name), code(&at), changes, more.join(", "), becomes(mapping, "streams", name)]
         });
         self.line("");
@@ -114,24 +114,24 @@ impl Page {
     fn mapping(&mut self, mapping: &Node) {
         self.head("Mapping");
         self.line("One table for each rule: a field of the record, where it comes from, and what is made of it.");
-        for (name, rule) in mapping.peek("rules").into_iter().flat_map(entries) {
-            let record = rule.peek("record").map(flow).unwrap_or_default();
+        for (name, rule) in mapping.peek("rules").into_iter().flat_map(Node::entries) {
+            let record = rule.peek("record").map(Node::flow).unwrap_or_default();
             let started = ["events", "streams"].into_iter().filter_map(|kind| Some((kind, rule.peek(kind)?)));
-            let started: Vec<String> = started.map(|(kind, list)| format!("{kind} {}", code(&flow(list)))).collect();
+            let started: Vec<String> = started.map(|(kind, list)| format!("{kind} {}", code(&list.flow()))).collect();
             self.line(&format!("\n### {name}: {record}"));
             self.line(&format!("From {}.", started.join(" and ")));
             self.line("");
             let parts = ["root", "when", "id", "owner", "version", "deleted_at", "element"];
             let envelope = parts.into_iter().filter_map(|key| Some((key, rule.peek(key)?)));
-            let fields = rule.peek("fields").into_iter().flat_map(entries);
-            let rows = envelope.chain(fields).map(|(key, value)| vec![code(key), code(&flow(value))]);
+            let fields = rule.peek("fields").into_iter().flat_map(Node::entries);
+            let rows = envelope.chain(fields).map(|(key, value)| vec![code(key), code(&value.flow())]);
             self.table(&["field", "from"], rows.collect());
         }
         self.line("\n### Tables");
         self.line("Words of the vendor, and what they become. A word that no line covers is UNMAPPED.");
         self.line("");
-        let tables = mapping.peek("tables").into_iter().flat_map(entries);
-        let rows = tables.map(|(name, table)| vec![code(name), code(&flow(table))]);
+        let tables = mapping.peek("tables").into_iter().flat_map(Node::entries);
+        let rows = tables.map(|(name, table)| vec![code(name), code(&table.flow())]);
         self.table(&["table", "words"], rows.collect());
     }
 
@@ -165,30 +165,6 @@ fn code(text: &str) -> String {
     format!("`{text}`")
 }
 
-fn entries(node: &Node) -> impl Iterator<Item = (&str, &Node)> {
-    let all: &[(Node, Node)] = match &node.value {
-        Value::Map(entries) => entries,
-        _ => &[],
-    };
-    all.iter().filter_map(|(key, value)| Some((key.scalar()?, value)))
-}
-
-/// A value in one line.
-fn flow(node: &Node) -> String {
-    match &node.value {
-        Value::Null => "null".to_owned(),
-        Value::Plain(text) => text.clone(),
-        // Blanks at its ends are part of it.
-        Value::Quoted(text) if text.is_empty() || text.trim() != text => format!("\"{text}\""),
-        Value::Quoted(text) => text.clone(),
-        Value::List(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
-        Value::Map(entries) => {
-            let pairs = entries.iter().map(|(key, value)| format!("{}: {}", flow(key), flow(value)));
-            format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
-        }
-    }
-}
-
 /// The records that rules make of an event or stream.
 fn becomes(mapping: &Node, kind: &str, name: &str) -> String {
     let list = |node: &Node| match &node.value {
@@ -205,9 +181,9 @@ fn becomes(mapping: &Node, kind: &str, name: &str) -> String {
         items.iter().flat_map(of).filter_map(|item| item.scalar().map(str::to_owned)).collect()
     };
     let mut records: Vec<String> = Vec::new();
-    for (_, rule) in mapping.peek("rules").into_iter().flat_map(entries) {
+    for (_, rule) in mapping.peek("rules").into_iter().flat_map(Node::entries) {
         let started = rule.peek(kind).is_some_and(|node| names(node).iter().any(|known| known == name));
-        let record = rule.peek("record").map(flow).unwrap_or_default();
+        let record = rule.peek("record").map(Node::flow).unwrap_or_default();
         if started && !records.contains(&record) {
             records.push(record);
         }
@@ -236,12 +212,6 @@ fn items(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_value_stands_in_one_line_and_blanks_at_its_ends_show() {
-        let node = hirewire_yaml::parse("m.yaml", "a: [x, {b: \"c \"}]\nd: \"e\"\nf:\n").unwrap();
-        assert_eq!(flow(&node), "{a: [x, {b: \"c \"}], d: e, f: null}");
-    }
 
     #[test]
     fn an_item_ends_with_its_list() {

@@ -58,6 +58,31 @@ impl Node {
         }
     }
 
+    /// The entries of a mapping, in the order of the file; none of anything else. Records nothing: for a look.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Self)> {
+        let all: &[(Self, Self)] = match &self.value {
+            Value::Map(entries) => entries,
+            Value::Null | Value::Plain(_) | Value::Quoted(_) | Value::List(_) => &[],
+        };
+        all.iter().filter_map(|(key, value)| Some((key.scalar()?, value)))
+    }
+
+    /// This in one line, for people: quotes stand only where blanks at the ends would be lost.
+    #[must_use]
+    pub fn flow(&self) -> String {
+        match &self.value {
+            Value::Null => "null".to_owned(),
+            Value::Plain(text) => text.clone(),
+            Value::Quoted(text) if text.is_empty() || text.trim() != text => format!("\"{text}\""),
+            Value::Quoted(text) => text.clone(),
+            Value::List(items) => format!("[{}]", items.iter().map(Self::flow).collect::<Vec<_>>().join(", ")),
+            Value::Map(entries) => {
+                let pairs = entries.iter().map(|(key, value)| format!("{}: {}", key.flow(), value.flow()));
+                format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+
     /// What this is, for messages.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -68,5 +93,17 @@ impl Node {
             Value::List(_) => "a list",
             Value::Map(_) => "a mapping",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::parse;
+
+    #[test]
+    fn a_value_stands_in_one_line_and_blanks_at_its_ends_show() {
+        let node = parse("m.yaml", "a: [x, {b: \"c \"}]\nd: \"e\"\nf:\n").unwrap();
+        assert_eq!(node.flow(), "{a: [x, {b: \"c \"}], d: e, f: null}");
+        assert_eq!(node.entries().map(|(key, _)| key).collect::<Vec<_>>(), ["a", "d", "f"]);
     }
 }
