@@ -182,6 +182,9 @@ def settings():
                 at = at["additionalProperties"]
             else:
                 at = at["properties"].setdefault(part, empty)
+                # Below something that is a text or an object, or a list of such: the object.
+                at = at.get("items", at)
+                at = at["anyOf"][1] if "anyOf" in at else at
         leaf = {**setting(key, shown.replace(", required", "")), "description": what + (f" Default: {default}." if default else "")}
         at["properties"][parts[-1]] = leaf
         # `required in `webhook``: of the section itself. What is required at the top is the chart's to say, by mode.
@@ -225,19 +228,30 @@ def setting(key, shown):
         return {"anyOf": [{"type": "string"}, SECRET]}
     if secrets := re.match(r"list of ([0-9]+) (?:or|to) ([0-9]+) secrets", shown):
         return {"type": "array", "minItems": int(secrets.group(1)), "maxItems": int(secrets.group(2)), "items": SECRET}
+    if shown == "text or list of texts":
+        return {"anyOf": [{"type": "string", "minLength": 1}, {**STRINGS, "minItems": 1}]}
+    if shown == "list of parts":
+        return {"type": "array", "minItems": 1, "items": either(["body", "method", "path"])}
+    if shown == "`body` or joined":
+        return either(["body"])
     if shown.startswith("list of"):
         return STRINGS
     if shown == "true or false":
         return {"type": "boolean"}
     if shown == "condition":
         return {"type": "object"}
-    if re.fullmatch(r"[A-Z0-9-]+(, [A-Z0-9-]+)+", shown):
+    if re.fullmatch(r"[A-Za-z0-9-]+(, [A-Za-z0-9-]+)+", shown):
         return {"enum": shown.split(", ")}
     if shown.startswith("day"):
         return {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
     if shown.startswith(("text", "path", "URL", "address", "`")):
         return {"type": "string", "minLength": 0 if shown == "text" else 1}
     sys.exit(f"docs/configuration.md: the type \"{shown}\" of {key} is not known; add it to helm/generate.py")
+
+
+def either(words):
+    """One of these, or an object whose keys have rows of their own."""
+    return {"anyOf": [{"enum": words}, {"type": "object", "additionalProperties": False, "properties": {}}]}
 
 
 if __name__ == "__main__":

@@ -4,12 +4,15 @@ mod auth;
 mod http;
 mod route;
 mod said;
+mod signing;
 mod sink;
 
 #[cfg(test)]
 pub(crate) use http::read as read_http;
 pub(crate) use http::read_allow;
 pub(crate) use route::From;
+#[cfg(test)]
+pub(crate) use signing::read_scheme;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

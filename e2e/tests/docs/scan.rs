@@ -33,7 +33,7 @@ const START_ERRORS: [(&str, &str); 12] = [
 ];
 
 /// Files that read `hirewire.yaml`.
-const READERS: [&str; 20] = [
+const READERS: [&str; 21] = [
     "cli/src/config.rs",
     "lib/service/src/identity.rs",
     "lib/kafka/src/settings.rs",
@@ -48,6 +48,7 @@ const READERS: [&str; 20] = [
     "route/src/settings/auth.rs",
     "route/src/settings/http.rs",
     "route/src/settings/route.rs",
+    "route/src/settings/signing.rs",
     "route/src/settings/sink.rs",
     "route/src/database/postgres.rs",
     "route/src/files/lines.rs",

@@ -28,6 +28,14 @@ impl Auth {
         }
     }
 
+    /// The name of that header.
+    pub(crate) fn name(&self) -> &HeaderName {
+        match self {
+            Self::Bearer(_) | Self::Basic { .. } | Self::OAuth(_) => &AUTHORIZATION,
+            Self::Header { name, .. } => name,
+        }
+    }
+
     /// The header that carries it; of OAuth 2 without its token, which takes a request to get.
     pub(super) fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         let (name, text) = match self {

@@ -34,7 +34,7 @@ pub(crate) use auth::Auth;
 use auth::sensitive;
 use batch::{BatchSettings, Batches};
 use guard::{Guard, NoAddress, find_in, refusal_in};
-use signing::Signer;
+use signing::{Signing, Unsigned};
 use token::Tokens;
 
 /// How long the rest of an answer is waited for after its status has decided.
@@ -49,7 +49,7 @@ pub(crate) struct HttpSettings {
     pub(crate) url: Url,
     pub(crate) guard: Guard,
     pub(crate) auth: Option<Auth>,
-    pub(crate) signer: Option<Signer>,
+    pub(crate) signing: Option<Signing>,
     /// Trusted beside the system's authorities; PEM.
     pub(crate) ca: Option<Vec<u8>>,
     /// Our own certificate, if the receiver wants one.
@@ -95,8 +95,8 @@ impl HttpTransport {
 
     /// `None`: a secret cannot be read.
     pub(crate) fn headers(&self, delivery: &Delivery, request: &Request) -> Option<HeaderMap> {
-        let body = self.way.body(request)?;
-        self.way.headers(delivery.idempotency_key, delivery.trace, request, &body)
+        let (body, url) = (self.way.body(request)?, self.way.url(&request.path, request.query.as_deref())?);
+        self.way.headers(delivery.idempotency_key, delivery.trace, request, &url, &body)
     }
 
     /// Asks the sink's own URL by HEAD, with its credentials and nothing else.
@@ -109,7 +109,7 @@ impl HttpTransport {
     /// Changes when a secret of the sink changes.
     pub(crate) fn fingerprint(&self) -> u64 {
         let settings = &self.way.settings;
-        let signing = settings.signer.iter().flat_map(|signer| signer.secrets());
+        let signing = settings.signing.iter().flat_map(Signing::secrets);
         let auth = settings.auth.iter().flat_map(Auth::secrets);
         let identity = settings.identity.iter().flat_map(Identity::secrets);
         fingerprint(signing.chain(auth).chain(identity).chain(settings.secrets.iter()))
@@ -137,7 +137,7 @@ impl Way {
         let url = self.checked_url(&request.path, request.query.as_deref())?;
         let client = self.client()?;
         let body = self.body(request).ok_or(Attempt::SecretMissing)?;
-        let mut headers = self.headers(key, trace, request, &body).ok_or(Attempt::SecretMissing)?;
+        let mut headers = self.headers(key, trace, request, &url, &body).ok_or(Attempt::SecretMissing)?;
         self.authorized(&client, |header| {
             authorize(&mut headers, header);
             client.request(request.method.clone(), url.clone()).headers(headers.clone()).body(body.clone())
@@ -225,6 +225,11 @@ impl Way {
         let url = self.checked_url(&search.path, Some(&search.query))?;
         let mut headers = request.headers.clone();
         headers.remove(reqwest::header::CONTENT_TYPE);
+        if let Some(signing) = self.settings.signing.as_ref().filter(|signing| signing.signs_questions()) {
+            let unsigned = Unsigned { key: "", method: &reqwest::Method::GET, url: &url, body: &[] };
+            let signed = signing.sign(&unsigned, jiff::Timestamp::now(), &mut headers);
+            signed.map_err(|_| Attempt::SecretMissing)?;
+        }
         self.show_who_we_are(&mut headers)?;
         let mut answer = self
             .authorized(client, |header| {
@@ -290,17 +295,14 @@ impl Way {
         request.body.sent(&self.settings.secrets).ok()
     }
 
-    fn headers(&self, key: Uuid, trace: TraceParent, request: &Request, body: &[u8]) -> Option<HeaderMap> {
+    fn headers(&self, key: Uuid, trace: TraceParent, request: &Request, url: &Url, body: &[u8]) -> Option<HeaderMap> {
         let key = key.to_string();
         let mut headers = request.headers.clone();
         headers.insert("idempotency-key", HeaderValue::from_str(&key).ok()?);
         headers.insert("traceparent", HeaderValue::from_str(&trace.to_string()).ok()?);
-        if let Some(signer) = &self.settings.signer {
-            let timestamp_secs = jiff::Timestamp::now().as_second();
-            let signature = signer.sign(&key, timestamp_secs, body).ok()?;
-            headers.insert("webhook-id", HeaderValue::from_str(&key).ok()?);
-            headers.insert("webhook-timestamp", HeaderValue::from(timestamp_secs));
-            headers.insert("webhook-signature", HeaderValue::from_str(&signature).ok()?);
+        if let Some(signing) = &self.settings.signing {
+            let unsigned = Unsigned { key: &key, method: &request.method, url, body };
+            signing.sign(&unsigned, jiff::Timestamp::now(), &mut headers).ok()?;
         }
         self.show_who_we_are(&mut headers).ok()?;
         Some(headers)

@@ -97,7 +97,7 @@ fn settings(url: &str, guard: Guard) -> HttpSettings {
         url: url.parse().unwrap(),
         guard,
         auth: None,
-        signer: None,
+        signing: None,
         ca: None,
         identity: None,
         timeout: Duration::from_millis(500),

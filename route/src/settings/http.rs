@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use hirewire_service::Identity;
 use hirewire_service::settings::ca;
-use hirewire_service::{Identity, Secret};
 use hirewire_yaml::{Map, Node, Problems};
 
 use super::auth::read_auth;
 use super::read_duration;
+use super::signing::read_signing;
 use crate::http::batch::BatchSettings;
 use crate::http::guard::{Guard, Refusal};
 use crate::http::networks::Network;
-use crate::http::signing::Signer;
+use crate::http::signing::Signing;
 use crate::http::{Auth, HttpSettings};
 use crate::request::told::Secrets;
 
@@ -24,7 +25,8 @@ pub(crate) fn read(node: &Node, problems: &mut Problems) -> Option<HttpSettings>
     let (hosts, networks) = read_allow(&mut map, problems);
     let auth_node = map.get("auth");
     let auth = auth_node.map_or(Some(None), |node| read_auth(node, problems).map(Some));
-    let signer = map.get("signing").map_or(Some(None), |node| read_signer(node, problems).map(Some));
+    let signing_node = map.get("signing");
+    let signing = signing_node.map_or(Some(None), |node| read_signing(node, problems).map(Some));
     let ca = map.get("ca").map_or(Some(None), |node| ca(node, problems).map(Some));
     let identity = Identity::read(&mut map, problems);
     let mut timeout = Duration::from_secs(15);
@@ -58,10 +60,16 @@ pub(crate) fn read(node: &Node, problems: &mut Problems) -> Option<HttpSettings>
             Err(refusal) => problems.add(node, refusal.to_string(), hint(refusal)),
         }
     }
-    let (signer, ca, identity, answer_bytes) = (signer?, ca?, identity?, answer_bytes?);
+    let (signing, ca, identity, answer_bytes) = (signing?, ca?, identity?, answer_bytes?);
+    if let (Some(Signing::Keyed(scheme)), Some(auth)) = (&signing, &auth)
+        && scheme.headers.contains(auth.name())
+    {
+        let what = format!("`auth` and the signature are both for the header `{}`", auth.name());
+        problems.add(signing_node?, what, "name another header, or remove `auth`");
+    }
     // What the system is told in secret is read beside it.
     let secrets = Secrets::default();
-    let settings = HttpSettings { url, guard, auth, signer, ca, identity, timeout, answer_bytes, batch, secrets };
+    let settings = HttpSettings { url, guard, auth, signing, ca, identity, timeout, answer_bytes, batch, secrets };
     (problems.len() == before).then_some(settings)
 }
 
@@ -139,30 +147,4 @@ fn read_network(node: &Node, problems: &mut Problems) -> Option<Network> {
         problems.add(node, format!("\"{text}\" is no network"), "write ADDRESS/BITS with zero host bits: 10.1.0.0/16");
     }
     network
-}
-
-fn read_signer(node: &Node, problems: &mut Problems) -> Option<Signer> {
-    let mut map = node.map(problems)?;
-    let list = map.require("secrets", problems);
-    let secrets = list.and_then(|node| {
-        let items = node.list(problems)?;
-        if items.is_empty() || items.len() > 4 {
-            problems.add(node, "one secret signs, or two of each kind during a rotation", "list one to four secrets");
-        }
-        let read: Vec<_> = items.iter().map(|item| Secret::read(item, problems)).collect();
-        read.into_iter().collect::<Option<Vec<_>>>()
-    });
-    map.finish(problems);
-    let secrets = secrets?;
-    let present = secrets.iter().all(|secret| secret.bytes().is_ok());
-    let signer = Signer::new(secrets);
-    // Of what is not there nothing can be said but that.
-    if !present {
-        return Some(signer);
-    }
-    if let Err(error) = signer.sign("check", 0, b"") {
-        problems.add(list?, error.to_string(), "");
-        return None;
-    }
-    Some(signer)
 }

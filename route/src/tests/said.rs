@@ -31,7 +31,7 @@ async fn becomes(request: Request, case: Value) -> Value {
         url: format!("http://127.0.0.1:{}/base", receiver(case).await).parse().unwrap(),
         guard: Guard::new(vec!["127.0.0.1".to_owned()], vec![Network::parse("127.0.0.0/8").unwrap()]),
         auth: None,
-        signer: None,
+        signing: None,
         ca: None,
         identity: None,
         timeout: Duration::from_secs(10),

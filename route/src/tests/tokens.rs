@@ -26,7 +26,7 @@ fn transport(receiver: &Receiver, tokens: &Receiver, refresh_token: Option<&str>
         url: format!("http://{}/in", receiver.address).parse().unwrap(),
         guard: Guard::new(vec!["127.0.0.1".to_owned()], vec![Network::parse("127.0.0.0/8").unwrap()]),
         auth: Some(Auth::OAuth(oauth)),
-        signer: None,
+        signing: None,
         ca: None,
         identity: None,
         timeout: Duration::from_secs(5),

@@ -12,7 +12,8 @@ use crate::deliver::Limits;
 use crate::deliver::backoff::Retry;
 use crate::deliver::gate::Probes;
 use crate::deliver::outcome::Code;
-use crate::http::signing::Signer;
+use crate::http::signing::Signing;
+use crate::http::signing::standard::Signer;
 use crate::source::SourceEvent;
 use crate::system::carried;
 
@@ -266,7 +267,7 @@ async fn a_hire_waits_for_its_offer_and_its_undoing_names_its_key() {
     context.put_common();
     context.put_application_alone("a");
     let signer = Signer::new(vec![Secret::from_value("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]);
-    let options = Options { signer: Some(signer.clone()), ..Options::default() };
+    let options = Options { signing: Some(Signing::Standard(signer.clone())), ..Options::default() };
     let running = run(&carried("onboarding"), &receiver, &context, options);
     running.assign(&[0]);
     let changes = [change("a", 1, "STAGE"), change("a", 2, "HIRE"), change("a", 3, "UNHIRE"), change("a", 4, "STAGE")];

@@ -46,7 +46,7 @@ pub(crate) struct Running {
 }
 
 pub(crate) struct Options {
-    pub(crate) signer: Option<crate::http::signing::Signer>,
+    pub(crate) signing: Option<crate::http::signing::Signing>,
     pub(crate) auth: Option<crate::http::Auth>,
     pub(crate) timeout: Duration,
     pub(crate) requires_within: Duration,
@@ -63,7 +63,7 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            signer: None,
+            signing: None,
             auth: None,
             timeout: Duration::from_millis(300),
             requires_within: Duration::from_secs(30),
@@ -83,7 +83,7 @@ pub(crate) fn run(system: &Arc<System>, receiver: &Receiver, context: &Context, 
         url: format!("http://{}/in", receiver.address).parse().unwrap(),
         guard: Guard::new(vec!["127.0.0.1".to_owned()], vec![Network::parse("127.0.0.0/8").unwrap()]),
         auth: options.auth,
-        signer: options.signer,
+        signing: options.signing,
         ca: None,
         identity: None,
         timeout: options.timeout,
