@@ -18,6 +18,7 @@ mod kafka;
 mod mail;
 mod metrics;
 mod probe;
+pub mod reference;
 pub mod rehearse;
 pub mod replay;
 mod request;

@@ -2,6 +2,7 @@
 
 mod auth;
 mod http;
+mod kind;
 mod route;
 mod said;
 mod signing;
@@ -10,9 +11,11 @@ mod sink;
 #[cfg(test)]
 pub(crate) use http::read as read_http;
 pub(crate) use http::read_allow;
+pub(crate) use kind::{Kind, KindName};
 pub(crate) use route::From;
 #[cfg(test)]
 pub(crate) use signing::read_scheme;
+pub(crate) use sink::misfit;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -24,15 +27,9 @@ use hirewire_service::settings::duration;
 use hirewire_yaml::{Map, Node, Problems, did_you_mean};
 use jiff::Timestamp;
 
-use crate::database::postgres::PostgresSettings;
 use crate::deliver::Limits;
-use crate::files::lines::LinesSettings;
-use crate::files::parquet::TablesSettings;
-use crate::http::HttpSettings;
-use crate::mail::MailSettings;
 use crate::route::Route;
 use crate::system::{System, Systems, Takes};
-use crate::topic::TopicSettings;
 use route::{RouteSettings, read_route};
 use said::certificates;
 use sink::read_sink;
@@ -92,27 +89,6 @@ impl SinkSettings {
             on_refusal: route.on_refusal,
         };
         self.routes.iter().map(route).collect()
-    }
-}
-
-#[derive(Clone)]
-pub(crate) enum Kind {
-    Http(Box<HttpSettings>),
-    Topic(TopicSettings),
-    Mail(MailSettings),
-    Lines(LinesSettings),
-    Tables(TablesSettings),
-    Postgres(PostgresSettings),
-    Sqlite(PathBuf),
-}
-
-impl Kind {
-    /// Whether what goes there may become real with the offset alone: then one consumer goes with one way out.
-    pub(crate) fn may_stage(&self) -> bool {
-        match self {
-            Self::Topic(_) | Self::Lines(_) | Self::Tables(_) => true,
-            Self::Http(_) | Self::Mail(_) | Self::Postgres(_) | Self::Sqlite(_) => false,
-        }
     }
 }
 

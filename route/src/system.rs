@@ -202,31 +202,31 @@ fn read_entities(node: &Node, problems: &mut Problems) -> Option<Vec<Entity>> {
     read.into_iter().collect()
 }
 
-/// All systems there are, by name.
-#[derive(Debug, Clone)]
-pub(crate) struct Systems(Vec<Arc<System>>);
+/// The files of systems' folders, in the order of their paths below the folder of all.
+pub(crate) struct Files {
+    /// The folder, for messages.
+    shown: String,
+    pub(crate) texts: Vec<(PathBuf, String)>,
+}
 
-impl Systems {
-    /// Those that the binary carries.
-    ///
-    /// # Errors
-    /// All mistakes of all files.
-    pub(crate) fn carried() -> Result<Self, Problems> {
-        let mut files = Vec::new();
+impl Files {
+    pub(crate) fn carried() -> Self {
+        let mut texts = Vec::new();
         let mut folders: Vec<&Dir<'_>> = vec![&CARRIED];
         while let Some(folder) = folders.pop() {
             folders.extend(folder.dirs());
-            let texts = folder.files().filter_map(|file| Some((file.path(), file.contents_utf8()?)));
-            files.extend(texts.map(|(path, text)| (path.to_path_buf(), text.to_owned())));
+            let found = folder.files().filter_map(|file| Some((file.path(), file.contents_utf8()?)));
+            texts.extend(found.map(|(path, text)| (path.to_path_buf(), text.to_owned())));
         }
-        Self::read("sinks", files)
+        texts.sort();
+        Self { shown: "sinks".to_owned(), texts }
     }
 
-    /// Those of a folder.
+    /// Of these kinds.
     ///
     /// # Errors
-    /// All mistakes of all files.
-    pub(crate) fn of_folder(folder: &Path) -> Result<Self, Problems> {
+    /// When the folder cannot be read.
+    pub(crate) fn of_folder(folder: &Path, kinds: &[&str]) -> Result<Self, Problems> {
         let shown = folder.display().to_string();
         let unreadable = |error: std::io::Error| {
             let mut problems = Problems::new();
@@ -238,31 +238,62 @@ impl Systems {
             });
             problems
         };
-        let mut files = Vec::new();
+        let mut texts = Vec::new();
         let mut folders = vec![folder.to_path_buf()];
         while let Some(current) = folders.pop() {
             for entry in std::fs::read_dir(&current).map_err(unreadable)? {
                 let path = entry.map_err(unreadable)?.path();
                 if path.is_dir() {
                     folders.push(path);
-                } else if path.extension().is_some_and(|kind| kind == "yaml" || kind == "sql") {
+                } else if path.extension().is_some_and(|kind| kinds.iter().any(|known| kind == *known)) {
                     let text = std::fs::read_to_string(&path).map_err(unreadable)?;
-                    files.push((path.strip_prefix(folder).unwrap_or(&path).to_path_buf(), text));
+                    texts.push((path.strip_prefix(folder).unwrap_or(&path).to_path_buf(), text));
                 }
             }
         }
-        Self::read(&shown, files)
+        texts.sort();
+        Ok(Self { shown, texts })
     }
 
-    /// Of all files, by their paths below the folder: `<system>/sink.yaml` and `<system>/<kind>/<name>.sql`.
-    fn read(shown: &str, mut files: Vec<(PathBuf, String)>) -> Result<Self, Problems> {
-        files.sort();
+    /// # Errors
+    /// All mistakes of the text of one of them.
+    pub(crate) fn parse(&self, path: &Path, text: &str) -> Result<Node, Problems> {
+        hirewire_yaml::parse(&format!("{}/{}", self.shown, path.display()), text)
+    }
+}
+
+/// All systems there are, by name.
+#[derive(Debug, Clone)]
+pub(crate) struct Systems(Vec<Arc<System>>);
+
+impl Systems {
+    /// Those that the binary carries.
+    ///
+    /// # Errors
+    /// All mistakes of all files.
+    pub(crate) fn carried() -> Result<Self, Problems> {
+        Self::read(&Files::carried())
+    }
+
+    /// Those of a folder.
+    ///
+    /// # Errors
+    /// All mistakes of all files.
+    pub(crate) fn of_folder(folder: &Path) -> Result<Self, Problems> {
+        Self::read(&Files::of_folder(folder, &["yaml", "sql"])?)
+    }
+
+    /// Of `<system>/sink.yaml` and `<system>/<kind>/<name>.sql`.
+    ///
+    /// # Errors
+    /// All mistakes of all files.
+    pub(crate) fn read(files: &Files) -> Result<Self, Problems> {
         let mut problems = Problems::new();
         let mut systems = Vec::new();
-        for (path, text) in &files {
+        for (path, text) in &files.texts {
             let Some(folder) = path.parent().filter(|_| path.ends_with("sink.yaml")) else { continue };
-            let migrations = migrations(folder, &files);
-            match hirewire_yaml::parse(&format!("{shown}/{}", path.display()), text) {
+            let migrations = migrations(folder, &files.texts);
+            match files.parse(path, text) {
                 Ok(root) => systems.extend(System::read(&root, text, migrations, &mut problems).map(Arc::new)),
                 Err(more) => problems.extend(more),
             }
@@ -278,7 +309,6 @@ impl Systems {
         self.0.iter().map(|system| system.name.as_str())
     }
 
-    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<System>> {
         self.0.iter()
     }

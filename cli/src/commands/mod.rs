@@ -36,7 +36,7 @@ pub(crate) enum Command {
     Ingest(service::IngestArguments),
     /// Maps raw events to canonical topics and keeps the ledger of stage changes.
     Normalize(service::ServiceArguments),
-    /// Delivers stage changes to sinks; `route test` shows what would be sent, `route explain` why an event was or was not.
+    /// Delivers stage changes to sinks; `route test` shows what would be sent, `route explain` why an event was or was not, `route docs` what systems take.
     Route(route::RouteArguments),
     /// The embedded broker alone.
     Broker(broker::BrokerArguments),

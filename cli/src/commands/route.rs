@@ -1,4 +1,4 @@
-//! `hirewire route`: the service; with `test` or `explain`, what a route does with an event.
+//! `hirewire route`: the service; with `test` or `explain`, what a route does with an event; with `docs`, what systems take.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use hirewire_route::explain::{Desk, explain};
+use hirewire_route::reference::pages;
 use hirewire_route::rehearse::{Exchange, Outcome, rehearse};
 
 use super::service::ServiceArguments;
@@ -34,6 +35,17 @@ enum RouteCommand {
     Test(TestArguments),
     /// Says for each sink why an event did or did not go there.
     Explain(ExplainArguments),
+    /// Prints the reference pages of systems, made of their folders; with --out, writes them.
+    Docs(DocsArguments),
+}
+
+#[derive(Args)]
+struct DocsArguments {
+    /// A folder of systems, as `route.sinks_dir` [default: those of the binary].
+    folder: Option<PathBuf>,
+    /// A folder that gets a page for each system, `<system>.md`, and `README.md`, which leads to them.
+    #[arg(long)]
+    out: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -56,7 +68,23 @@ impl RouteArguments {
             None => self.service.route(&self.sinks, vendors).await,
             Some(RouteCommand::Test(arguments)) => arguments.run(vendors),
             Some(RouteCommand::Explain(arguments)) => arguments.run(vendors).await,
+            Some(RouteCommand::Docs(arguments)) => arguments.run(),
         }
+    }
+}
+
+impl DocsArguments {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        for page in pages(self.folder.as_deref())? {
+            let Some(out) = &self.out else {
+                out::line(page.text.trim_end());
+                continue;
+            };
+            let path = out.join(&page.file);
+            let written = std::fs::create_dir_all(out).and_then(|()| std::fs::write(&path, page.text));
+            written.with_context(|| format!("{} cannot be written", path.display()))?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

@@ -8,7 +8,7 @@ use hirewire_service::Secret;
 use hirewire_yaml::{Map, Node, Problems, did_you_mean};
 
 use super::said::said;
-use super::{Kind, SinkSettings, read_count, read_duration};
+use super::{Kind, KindName, SinkSettings, read_count, read_duration};
 use crate::database::postgres::PostgresSettings;
 use crate::deliver::Limits;
 use crate::deliver::limits::RateLimit;
@@ -43,7 +43,7 @@ pub(super) fn read_sink(name: &str, node: &Node, systems: &Systems, problems: &m
         problems.add(at, what, "remove `batch`, or write `batch: {items: …, status: …}` in its sink.yaml");
         return None;
     }
-    if let Some((what, hint)) = misfit(&system.takes, &kind) {
+    if let Some((what, hint)) = misfit(&system.takes, kind.name()) {
         problems.add(node, format!("the system \"{}\" {what}", system.name), hint);
         return None;
     }
@@ -54,22 +54,22 @@ pub(super) fn read_sink(name: &str, node: &Node, systems: &Systems, problems: &m
 }
 
 /// Why a system cannot be of that kind, and which it can be of.
-fn misfit(takes: &Takes, kind: &Kind) -> Option<(&'static str, &'static str)> {
+pub(crate) fn misfit(takes: &Takes, kind: KindName) -> Option<(&'static str, &'static str)> {
     match (takes, kind) {
-        (Takes::WhatActs(requests), Kind::Topic(_) | Kind::Lines(_)) => {
+        (Takes::WhatActs(requests), KindName::Topic | KindName::Lines) => {
             let for_http = requests.iter().any(RequestPlan::is_for_http);
             for_http.then_some((
                 "has requests that only HTTP can carry: a path, ids, a secret, another format than JSON",
                 "write `http: {…}`",
             ))
         }
-        (Takes::WhatActs(requests), Kind::Mail(_)) => {
+        (Takes::WhatActs(requests), KindName::Mail) => {
             let mails = requests.iter().all(|plan| plan.makes("subject") && plan.makes("text") && !plan.is_for_http());
             (!mails).then_some(("makes no mails", "each of its requests needs `subject` and `text`, as in `notice`"))
         }
-        (Takes::WhatActs(_), Kind::Http(_))
-        | (Takes::Everything(_), Kind::Tables(_) | Kind::Postgres(_) | Kind::Sqlite(_))
-        | (Takes::Copies(_), Kind::Topic(_) | Kind::Lines(_)) => None,
+        (Takes::WhatActs(_), KindName::Http)
+        | (Takes::Everything(_), KindName::Tables | KindName::Postgres | KindName::Sqlite)
+        | (Takes::Copies(_), KindName::Topic | KindName::Lines) => None,
         (Takes::WhatActs(_), _) => {
             Some(("is reached by requests", "write `http: {…}`, `kafka: {…}`, `file: {…}` or `smtp: {…}`"))
         }
