@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use hirewire_registry::{Codec, DecodeError as CodecError};
+use hirewire_registry::{Codec, DecodeError as CodecError, unframe};
 use serde_json::Value;
 
 use crate::decode::{Decode, DecodeError};
@@ -25,24 +25,29 @@ impl Decoder {
         Self { codec, makers: Arc::default() }
     }
 
-    fn maker(&self, id: u32, schema: &'static apache_avro::Schema) -> Result<Arc<TreeMaker>, DecodeError> {
+    async fn maker(&self, id: u32) -> Result<Arc<TreeMaker>, DecodeError> {
         if let Some(maker) = self.makers.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
             return Ok(Arc::clone(maker));
         }
+        let schema = self.codec.schema(id).await.map_err(|error| refused(&error))?;
         let made = TreeMaker::new(schema).map_err(|error| DecodeError::Undecodable(error.to_string()))?;
         let mut makers = self.makers.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(makers.entry(id).or_insert_with(|| Arc::new(made))))
     }
 }
 
+fn refused(error: &CodecError) -> DecodeError {
+    match error {
+        CodecError::UnknownSchema(id) => DecodeError::UnknownSchema(*id),
+        _ if error.is_retryable() => DecodeError::Unavailable(error.to_string()),
+        _ => DecodeError::Undecodable(error.to_string()),
+    }
+}
+
 impl Decode for Decoder {
     async fn decode(&self, framed: &[u8]) -> Result<Value, DecodeError> {
-        let (value, id, schema) = self.codec.decode_with_schema(framed).await.map_err(|error| match &error {
-            CodecError::UnknownSchema(id) => DecodeError::UnknownSchema(*id),
-            _ if error.is_retryable() => DecodeError::Unavailable(error.to_string()),
-            _ => DecodeError::Undecodable(error.to_string()),
-        })?;
-        let maker = self.maker(id, schema)?;
-        maker.tree(value).map_err(|error| DecodeError::Undecodable(error.to_string()))
+        let (id, record) = unframe(framed).map_err(|error| refused(&error))?;
+        let maker = self.maker(id).await?;
+        maker.tree(record).map_err(|_| DecodeError::Undecodable(format!("the bytes are no record of schema {id}")))
     }
 }

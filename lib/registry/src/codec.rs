@@ -216,18 +216,6 @@ impl Codec {
         self.read(framed, None).await
     }
 
-    /// Reads a framed record as it was written, with the schema that wrote it.
-    ///
-    /// For readers that walk the schema: apache-avro's resolution to a reader's schema refuses decimals in their
-    /// shortest form, which every writer but apache-avro itself may use.
-    ///
-    /// # Errors
-    /// See [`DecodeError`].
-    pub async fn decode_with_schema(&self, framed: &[u8]) -> Result<(Value, u32, &'static Schema), DecodeError> {
-        let (id, _) = unframe(framed)?;
-        Ok((self.read(framed, None).await?, id, self.writer(id).await?))
-    }
-
     /// Reads a framed record as `reader` has it.
     ///
     /// # Errors
