@@ -3,12 +3,15 @@
 //! One piece for the worker, which waits until it is ready, and for those who only ask what a worker would do. A request in
 //! steps is joined once: what a step has told is added, and the rest stays as it was when the first was made.
 
+use std::sync::Arc;
+
 use hirewire_schemas::records::WriteBack;
 use serde_json::{Map, Value, json};
 
 use crate::context::{Earlier, Join, JoinError, Part};
 use crate::created::{CreatedKey, Known};
 use crate::event::Event;
+use crate::request::parts::Parts;
 use crate::request::{Request, RequestPlan};
 use crate::route::{Route, Skip};
 
@@ -34,7 +37,8 @@ pub(crate) struct Made<'a> {
 #[derive(Debug)]
 pub(crate) struct Later<'a> {
     plan: &'a RequestPlan,
-    tree: Value,
+    /// `None`: nothing more is made of it.
+    of: Option<Parts>,
     /// The place of the request that they are behind.
     step: usize,
 }
@@ -44,9 +48,9 @@ impl<'a> Made<'a> {
     ///
     /// # Errors
     /// Paths that it requires and that lead to nothing.
-    pub(crate) fn begin(plan: &'a RequestPlan, step: usize, tree: Value) -> Result<Option<Self>, Vec<String>> {
-        let request = plan.render(step, &tree)?.map(Box::new);
-        Ok(request.map(|request| Self { request, later: Later { plan, tree, step } }))
+    pub(crate) fn begin(plan: &'a RequestPlan, step: usize, of: Parts) -> Result<Option<Self>, Vec<String>> {
+        let request = plan.render(step, &of)?.map(Box::new);
+        Ok(request.map(|request| Self { request, later: Later { plan, of: Some(of), step } }))
     }
 
     /// What it changes at the source, to be told before the first step.
@@ -54,8 +58,9 @@ impl<'a> Made<'a> {
     /// # Errors
     /// What must be known of it and is not.
     pub(crate) fn intent(&self, route: &Route, event: &Event) -> Result<Option<WriteBack>, Vec<String>> {
-        let Later { plan, tree, .. } = &self.later;
-        plan.writes_back.as_ref().map(|plan| plan.intent(tree, route, event)).transpose()
+        let Later { plan, of, .. } = &self.later;
+        let writes_back = plan.writes_back.as_ref().zip(of.as_ref());
+        writes_back.map(|(plan, of)| plan.intent(of, route, event)).transpose()
     }
 }
 
@@ -63,7 +68,7 @@ impl<'a> Later<'a> {
     /// Drops what nothing is made of any more: a request that waits for its sink is its bytes alone.
     pub(crate) fn strip(&mut self) {
         if self.step + 1 >= self.plan.steps.len() {
-            self.tree = Value::Null;
+            self.of = None;
         }
     }
 
@@ -72,16 +77,16 @@ impl<'a> Later<'a> {
     /// # Errors
     /// As [`Made::begin`].
     pub(crate) fn next(mut self, id: Option<&str>) -> Result<Option<Made<'a>>, Vec<String>> {
-        told(&mut self.tree, self.plan, self.step, id);
-        Made::begin(self.plan, self.step + 1, self.tree)
+        let Some(mut of) = self.of.take() else { return Ok(None) };
+        told(&mut of, self.plan, self.step, id);
+        Made::begin(self.plan, self.step + 1, of)
     }
 }
 
 /// Adds what a step has told.
-fn told(tree: &mut Value, plan: &RequestPlan, step: usize, id: Option<&str>) {
+fn told(of: &mut Parts, plan: &RequestPlan, step: usize, id: Option<&str>) {
     if let Some(name) = plan.steps.get(step).and_then(|step| step.name.as_ref())
-        && let Some(tree) = tree.as_object_mut()
-        && let Some(steps) = tree.entry("steps").or_insert_with(|| json!({})).as_object_mut()
+        && let Some(steps) = of.steps()
     {
         steps.insert(name.clone(), json!({"id": id}));
     }
@@ -89,21 +94,26 @@ fn told(tree: &mut Value, plan: &RequestPlan, step: usize, id: Option<&str>) {
 
 /// # Errors
 /// When the context cannot be read now.
-pub(crate) fn compose<'a>(context: &impl Join, route: &'a Route, event: &Event) -> Result<Composed<'a>, JoinError> {
-    if !context.reached(event)? {
+pub(crate) fn compose<'a>(
+    context: &impl Join,
+    route: &'a Route,
+    event: &Arc<Event>,
+) -> Result<Composed<'a>, JoinError> {
+    let fitting: Vec<&RequestPlan> = route.fitting(event).collect();
+    if fitting.iter().any(|plan| plan.asks_context()) && !context.reached(event)? {
         return Ok(Composed::NotYet("this change in the context"));
     }
     let known = |request: &str| known(context, event, &route.sink, request);
     let done = |kept_as: &str| id_of(context, event, &route.sink, kept_as);
     // A crash between the id and the offset: the record comes again, and is done.
-    for plan in route.fitting(event) {
+    for plan in &fitting {
         if let Some(last) = plan.kept().next_back()
             && if plan.once { known(&last)?.is_some() } else { done(&last)?.is_some() }
         {
             return Ok(Composed::Needless(Skip::CreatedAlready));
         }
     }
-    for plan in route.fitting(event) {
+    for plan in fitting {
         let created = match &plan.updates {
             None => None,
             Some(creating) => match known(creating)? {
@@ -143,12 +153,12 @@ fn make<'a>(
     context: &impl Join,
     route: &Route,
     plan: &'a RequestPlan,
-    event: &Event,
+    event: &Arc<Event>,
     created: Option<String>,
     ids: &[String],
 ) -> Result<Composed<'a>, JoinError> {
     let parts: Vec<Part> = plan.parts.iter().copied().collect();
-    let mut tree = context.join(event, &parts)?;
+    let mut joined = context.join(event, &parts)?;
     if let Some(cancelled) = &plan.cancels {
         let Earlier::Known(earlier) = context.earlier(event)? else {
             return Ok(Composed::NotYet("the ledger before this change"));
@@ -157,21 +167,21 @@ fn make<'a>(
             return Ok(Composed::Needless(Skip::NothingToCancel));
         };
         let key = route.key(original.event_id()).to_string();
-        tree.insert("cancelled".to_owned(), json!({"key": key, "change": original.tree}));
+        joined.insert("cancelled".to_owned(), json!({"key": key, "change": original.tree}));
     }
     if let Some(id) = created {
-        tree.insert("created".to_owned(), json!({"id": id}));
+        joined.insert("created".to_owned(), json!({"id": id}));
     }
     if let Some(after) = &plan.after
         && let Some(id) = id_of(context, event, after.sink(&route.told), &after.request)?
     {
-        tree.insert("after".to_owned(), json!({"id": id}));
+        joined.insert("after".to_owned(), json!({"id": id}));
     }
-    let mut tree = whole(tree, route, plan, event);
+    let mut of = whole(joined, route, plan, event);
     for (step, id) in ids.iter().enumerate() {
-        told(&mut tree, plan, step, Some(id.as_str()).filter(|id| !id.is_empty()));
+        told(&mut of, plan, step, Some(id.as_str()).filter(|id| !id.is_empty()));
     }
-    match Made::begin(plan, ids.len(), tree) {
+    match Made::begin(plan, ids.len(), of) {
         Ok(Some(made)) => Ok(Composed::Ready(Box::new(made))),
         Ok(None) => Ok(Composed::Needless(Skip::CreatedAlready)),
         // What was begun is brought to its end, or to the dead letters.
@@ -181,10 +191,11 @@ fn make<'a>(
 }
 
 /// What is joined, with the change itself and the delivery's own part.
-pub(crate) fn whole(mut joined: Map<String, Value>, route: &Route, plan: &RequestPlan, event: &Event) -> Value {
-    joined.insert("change".to_owned(), event.tree.clone());
-    let key = route.key(event.event_id()).to_string();
-    joined.insert("settings".to_owned(), (*route.told).clone());
-    joined.insert("delivery".to_owned(), json!({"key": key, "route": &*route.name, "request": plan.name}));
-    Value::Object(joined)
+pub(crate) fn whole(joined: Map<String, Value>, route: &Route, plan: &RequestPlan, event: &Arc<Event>) -> Parts {
+    let mut of = Parts::new(event, &route.told, joined);
+    if plan.parts.contains(&Part::Delivery) {
+        let key = route.key(event.event_id()).to_string();
+        of.put(Part::Delivery, json!({"key": key, "route": &*route.name, "request": plan.name}));
+    }
+    of
 }

@@ -74,7 +74,7 @@ pub async fn explain(
     let codec = Codec::new(&desk.registry)?;
     let decoder = Decoder::new(codec.clone());
     let Some((inbound, event)) = find(settings, desk, &decoder, event_id, key).await? else { return Ok(None) };
-    Ok(Some(fates(settings, desk, codec, &inbound, &event).await?))
+    Ok(Some(fates(settings, desk, codec, &inbound, &Arc::new(event)).await?))
 }
 
 /// The same of a record of the ledger that somebody has already found. `None`: it is a deletion.
@@ -86,7 +86,7 @@ pub async fn explain_record(settings: &Settings, desk: &Desk, inbound: &Inbound)
     let value = inbound.value.clone().unwrap_or_default();
     let event = fence::event(&Decoder::new(codec.clone()), Some(Entity::StageChange), &value).await?;
     let Some(event) = event else { return Ok(None) };
-    Ok(Some(fates(settings, desk, codec, inbound, &event).await?))
+    Ok(Some(fates(settings, desk, codec, inbound, &Arc::new(event)).await?))
 }
 
 async fn fates(
@@ -94,7 +94,7 @@ async fn fates(
     desk: &Desk,
     codec: Codec,
     inbound: &Inbound,
-    event: &Event,
+    event: &Arc<Event>,
 ) -> Result<Explained, Error> {
     let starts = Starts::new(&desk.kafka, &desk.names, codec, desk.partitions).known().await?;
     let place = Place { topic: inbound.topic.to_string(), partition: inbound.partition, offset: inbound.offset };
@@ -238,7 +238,7 @@ async fn known(desk: &Desk, sink: &Arc<str>, place: &Place, replays: &[Inbound])
 fn what_became(
     sink: &SinkSettings,
     route: &Route,
-    event: &Event,
+    event: &Arc<Event>,
     known: &Known,
     store: Option<&Store>,
     desk: &Desk,

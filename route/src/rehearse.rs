@@ -98,7 +98,7 @@ pub fn rehearse(settings: &Settings, sink: &str, fixture: &Value) -> Result<Vec<
     }
     let tree = fixture.get("tree").unwrap_or(fixture);
     let tree = tree.as_object().ok_or_else(|| RehearseError::Fixture("it is no object".to_owned()))?;
-    let event = event(found, fixture, tree)?;
+    let event = Arc::new(event(found, fixture, tree)?);
     routes
         .iter()
         .map(|route| Ok(Rehearsed { route: route.name.to_string(), outcome: outcome(found, route, &event, tree)? }))
@@ -135,7 +135,7 @@ pub(crate) fn event(sink: &SinkSettings, fixture: &Value, tree: &Map<String, Val
 fn outcome(
     sink: &SinkSettings,
     route: &Route,
-    event: &Event,
+    event: &Arc<Event>,
     tree: &Map<String, Value>,
 ) -> Result<Outcome, RehearseError> {
     let content = match route.decide(event) {
@@ -144,7 +144,7 @@ fn outcome(
             let values = Value::Object(table.row(event).values);
             return Ok(Outcome::Row { table: table.table.clone(), values });
         }
-        Decision::Copy => Content::Copy(Copied { event: Arc::new(event.clone()), framed: Bytes::new() }),
+        Decision::Copy => Content::Copy(Copied { event: Arc::clone(event), framed: Bytes::new() }),
         Decision::Send(first) => {
             // As the service, which knows whether there is something to update.
             let has_id = tree.get("created").is_some_and(|created| !created.is_null());
@@ -164,7 +164,7 @@ fn requests(
     sink: &SinkSettings,
     route: &Route,
     plan: &RequestPlan,
-    event: &Event,
+    event: &Arc<Event>,
     tree: &Map<String, Value>,
 ) -> Result<Outcome, RehearseError> {
     let mut made = Made::begin(plan, 0, whole(tree.clone(), route, plan, event));

@@ -16,8 +16,10 @@ use hirewire_yaml::{Node, Problems};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::context::Part;
 use crate::event::Event;
 use crate::request::condition::read_path;
+use crate::request::parts::Parts;
 use crate::request::path::{Path, Scope};
 use crate::route::Route;
 
@@ -50,16 +52,17 @@ impl WritesBack {
 
     /// # Errors
     /// What must be known of it and is not.
-    pub(crate) fn intent(&self, tree: &Value, route: &Route, event: &Event) -> Result<WriteBack, Vec<String>> {
+    pub(crate) fn intent(&self, of: &Parts, route: &Route, event: &Event) -> Result<WriteBack, Vec<String>> {
         let text = |name: &str| {
-            let found = tree.pointer(&format!("/application/meta/{name}")).and_then(Value::as_str);
+            let meta = of.get(Part::Application.name()).and_then(|application| application.get("meta"));
+            let found = meta.and_then(|meta| meta.get(name)).and_then(Value::as_str);
             found.map(str::to_owned).ok_or_else(|| vec![format!("application.meta.{name}")])
         };
         let (tenant_id, connection_id, application_id) = (text("tenant_id")?, text("connection_id")?, text("id")?);
         let to_stage_id = match &self.to_stage {
             None => None,
             Some(path) => {
-                let stage = path.find(Scope::whole(tree)).and_then(Value::as_str);
+                let stage = path.find(Scope::of(of)).and_then(Value::as_str);
                 let stage = stage.ok_or_else(|| vec![path.to_string()])?;
                 Some(ids::canonical_id(&tenant_id, &connection_id, "Stage", stage).to_string())
             }

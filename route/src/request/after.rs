@@ -6,6 +6,7 @@ use hirewire_yaml::{Node, Problems};
 use serde_json::Value;
 
 use super::Common;
+use super::parts::Parts;
 use super::path::Path;
 
 #[derive(Debug, Clone)]
@@ -40,8 +41,8 @@ impl After {
     }
 
     /// What is missing as long as the other has told no id.
-    pub(super) fn missing(&self, tree: &Value) -> Option<String> {
-        let known = tree.pointer("/after/id").is_some_and(|id| !id.is_null());
+    pub(super) fn missing(&self, of: &Parts) -> Option<String> {
+        let known = of.get("after").and_then(|after| after.get("id")).is_some_and(|id| !id.is_null());
         (!known).then(|| format!("after.id (of the other sink's {})", self.request))
     }
 }

@@ -8,7 +8,7 @@ use hirewire_schemas::Entity;
 use hirewire_yaml::{Node, Problems, Value as Yaml, did_you_mean};
 use serde_json::Value;
 
-use super::path::{Path, Scope, text_of};
+use super::path::{Path, Scope, is_one_of, text_of};
 use super::place::{Place, place};
 
 /// Empty: every record.
@@ -47,7 +47,7 @@ impl Condition {
     pub(crate) fn holds(&self, record: &Value) -> bool {
         let scope = Scope::whole(record);
         self.tests.iter().all(|test| match test {
-            Test::OneOf(path, values) => path.find(scope).and_then(text_of).is_some_and(|text| values.contains(&text)),
+            Test::OneOf(path, values) => path.find(scope).is_some_and(|found| is_one_of(found, values)),
             Test::Differs(left, right) => left.find(scope) != right.find(scope),
             Test::Has(path) => path.find(scope).is_some(),
             Test::Not(condition) => !condition.holds(record),

@@ -1,6 +1,6 @@
 //! Requests as data: which record makes which request, what it needs, and how it is written.
 //!
-//! In: a tree of the change and what was joined to it. Out: a [`Request`], or the list of what is missing: a request
+//! In: a change and what was joined to it. Out: a [`Request`], or the list of what is missing: a request
 //! with a hole is never made.
 
 pub(crate) mod after;
@@ -8,6 +8,7 @@ pub(crate) mod answer;
 pub(crate) mod batch;
 mod body;
 pub(crate) mod condition;
+pub(crate) mod parts;
 pub(crate) mod path;
 pub(crate) mod place;
 mod step;
@@ -21,13 +22,13 @@ use std::sync::Arc;
 use hirewire_schemas::Entity;
 use hirewire_yaml::{Node, Problems, did_you_mean};
 use reqwest::header::HeaderMap;
-use serde_json::Value;
 
 use crate::context::Part;
 use after::After;
 use answer::{Created, Rule};
 use batch::BatchPlan;
 use condition::{Condition, read_path};
+use parts::Parts;
 use path::{Path, Scope};
 use step::StepPlan;
 use told::{Body, Setting};
@@ -159,6 +160,13 @@ impl RequestPlan {
         self.steps.iter().filter(|step| step.creates()).filter_map(|step| step.kept_as(&self.name))
     }
 
+    /// Whether anything of it comes from the context store: else it need not have read on to the change.
+    pub(crate) fn asks_context(&self) -> bool {
+        let own = |part: &Part| matches!(part, Part::Change | Part::Delivery | Part::Settings | Part::Steps);
+        let joins = self.parts.iter().any(|part| !own(part));
+        joins || self.is_kept() || self.cancels.is_some() || self.updates.is_some() || self.after.is_some()
+    }
+
     /// Whether other requests name what it creates so.
     pub(crate) fn creates_as(&self, name: &str) -> bool {
         self.created().any(|created| created == *name)
@@ -188,16 +196,16 @@ impl RequestPlan {
     ///
     /// # Errors
     /// The paths of `requires`, and of URLs from there on, that lead to nothing: a request with a hole is not begun.
-    pub(crate) fn render(&self, step: usize, tree: &Value) -> Result<Option<Request>, Vec<String>> {
-        let scope = Scope::whole(tree);
+    pub(crate) fn render(&self, step: usize, of: &Parts) -> Result<Option<Request>, Vec<String>> {
+        let scope = Scope::of(of);
         let rest = self.steps.get(step..).unwrap_or_default();
         let Some(first) = rest.first() else { return Ok(None) };
         let later = rest.iter().skip(1).flat_map(StepPlan::needs);
         let later = later.filter(|path| Part::of(path.part()) != Some(Part::Steps) && path.find(scope).is_none());
         let missing = self.requires.iter().filter(|path| !is_known(path, scope)).chain(later);
         let mut missing: Vec<String> = missing.map(ToString::to_string).collect();
-        missing.extend(self.after.as_ref().and_then(|after| after.missing(tree)));
-        if missing.is_empty() { first.render(&self.name, tree).map(Some) } else { Err(missing) }
+        missing.extend(self.after.as_ref().and_then(|after| after.missing(of)));
+        if missing.is_empty() { first.render(&self.name, of).map(Some) } else { Err(missing) }
     }
 }
 

@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::parts::Parts;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Path {
     text: String,
@@ -25,17 +27,29 @@ pub(crate) enum Step {
 /// What a path is read in: the whole, and the element that a surrounding `each` or `from` is at.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scope<'a> {
-    pub(crate) root: &'a Value,
-    pub(crate) here: &'a Value,
+    root: Ground<'a>,
+    here: Ground<'a>,
+}
+
+/// Where a path begins.
+#[derive(Debug, Clone, Copy)]
+enum Ground<'a> {
+    Value(&'a Value),
+    /// The first name is that of a part.
+    Parts(&'a Parts),
 }
 
 impl<'a> Scope<'a> {
     pub(crate) fn whole(root: &'a Value) -> Self {
-        Self { root, here: root }
+        Self { root: Ground::Value(root), here: Ground::Value(root) }
+    }
+
+    pub(crate) fn of(parts: &'a Parts) -> Self {
+        Self { root: Ground::Parts(parts), here: Ground::Parts(parts) }
     }
 
     pub(crate) fn at(self, here: &'a Value) -> Self {
-        Self { here, ..self }
+        Self { here: Ground::Value(here), ..self }
     }
 }
 
@@ -83,16 +97,22 @@ impl Path {
 
     /// The value there; `None` when it or anything on the way is absent or null.
     pub(crate) fn find<'a>(&self, scope: Scope<'a>) -> Option<&'a Value> {
-        let mut value = if self.absolute { scope.root } else { scope.here };
-        for step in &self.steps {
+        let mut steps = self.steps.iter();
+        let mut value = match if self.absolute { scope.root } else { scope.here } {
+            Ground::Value(value) => value,
+            Ground::Parts(parts) => match steps.next()? {
+                Step::Name(part) => parts.get(part)?,
+                Step::Index(_) | Step::Filter(_) => return None,
+            },
+        };
+        for step in steps {
             value = match step {
                 Step::Name(name) => value.get(name)?,
                 Step::Index(index) => value.get(index)?,
                 Step::Filter(tests) => value.as_array()?.iter().find(|element| {
-                    tests.iter().all(|(name, values)| {
-                        let found = element.get(name).and_then(|found| text_of(coded(found)));
-                        found.is_some_and(|text| values.contains(&text))
-                    })
+                    tests
+                        .iter()
+                        .all(|(name, values)| element.get(name).is_some_and(|found| is_one_of(coded(found), values)))
                 })?,
             };
         }
@@ -154,6 +174,14 @@ pub(crate) fn text_of(value: &Value) -> Option<String> {
         Value::Bool(flag) => Some(flag.to_string()),
         Value::Number(number) => Some(number.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Whether [`text_of`] is one of these; without making it, where it need not be made.
+pub(crate) fn is_one_of(value: &Value, texts: &[String]) -> bool {
+    match value {
+        Value::String(text) => texts.contains(text),
+        other => text_of(other).is_some_and(|text| texts.contains(&text)),
     }
 }
 

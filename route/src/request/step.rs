@@ -1,6 +1,6 @@
 //! One exchange of a request: what is sent, what its answer means, and the id that it tells.
 //!
-//! In: a tree of the change and what was joined to it, with the ids of the steps before. Out: a [`Request`], or the paths that
+//! In: a change and what was joined to it, with the ids of the steps before. Out: a [`Request`], or the paths that
 //! lead to nothing. A request that is not made in steps is one step without a name.
 
 use std::collections::BTreeSet;
@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use hirewire_yaml::{Map, Node, Problems};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use serde_json::Value;
 
 use super::answer::{self, Creates, Rule};
 use super::batch::BatchPlan;
 use super::body::Format;
+use super::parts::Parts;
 use super::path::{Path, Scope};
 use super::template::Template;
 use super::told::Body;
@@ -135,8 +135,8 @@ impl StepPlan {
     ///
     /// # Errors
     /// The paths of its URLs, and ids of the steps before, that lead to nothing.
-    pub(super) fn render(&self, request: &str, tree: &Value) -> Result<Request, Vec<String>> {
-        let scope = Scope::whole(tree);
+    pub(super) fn render(&self, request: &str, of: &Parts) -> Result<Request, Vec<String>> {
+        let scope = Scope::of(of);
         let missing: BTreeSet<String> =
             self.needs().filter(|path| path.find(scope).is_none()).map(ToString::to_string).collect();
         if !missing.is_empty() {
@@ -147,7 +147,7 @@ impl StepPlan {
             path: self.path.render(scope)?,
             query: self.query.as_ref().map(|query| answer::query(query, scope)),
             headers: self.headers.clone(),
-            body: Body::write(&self.format, &self.body, tree, self.holds_secrets),
+            body: Body::write(&self.format, &self.body, of, self.holds_secrets),
             rules: Arc::clone(&self.rules),
             created: self.creates.as_ref().map(|creates| creates.render(scope)).transpose()?,
             batch: self.batch.clone(),

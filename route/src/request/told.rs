@@ -1,7 +1,7 @@
 //! What a sink is told in the configuration beside what a record says, and how a secret of it gets into a body.
 //!
-//! A secret never stands in a tree: there, and wherever a request is shown, it is `***`. A body that holds one is written
-//! again for each attempt, with the secrets of now, by the transport alone.
+//! A secret never stands in what a request is made of: there, and wherever a request is shown, it is `***`. A body that holds
+//! one is written again for each attempt, with the secrets of now, by the transport alone.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use hirewire_yaml::{Node, Problems};
 use serde_json::Value;
 
 use super::body::Format;
+use super::parts::Parts;
 use super::path::{Path, Scope, Step};
 use super::template::Template;
 
@@ -54,14 +55,15 @@ impl Secrets {
         self.0.iter().map(|(_, secret)| secret)
     }
 
-    /// Puts them, as they are now, in the place of what is shown.
-    fn reveal(&self, tree: &mut Value) -> Result<(), SecretError> {
+    /// The settings with them, as they are now, in the place of what is shown.
+    fn reveal(&self, settings: &Value) -> Result<Value, SecretError> {
+        let mut settings = settings.clone();
         for (name, secret) in &self.0 {
-            if let Some(shown) = tree.get_mut("settings").and_then(|settings| settings.get_mut(name)) {
+            if let Some(shown) = settings.get_mut(name) {
                 *shown = secret.text()?.into();
             }
         }
-        Ok(())
+        Ok(settings)
     }
 }
 
@@ -73,12 +75,12 @@ pub(crate) struct Body {
     sealed: Option<Arc<Sealed>>,
 }
 
-/// What a body with secrets is written of. The tree holds none.
+/// What a body with secrets is written of. Its parts hold none.
 #[derive(Debug)]
 struct Sealed {
     format: Format,
     template: Template,
-    tree: Value,
+    of: Parts,
 }
 
 impl Body {
@@ -86,9 +88,9 @@ impl Body {
         Self { shown: bytes.into(), sealed: None }
     }
 
-    pub(super) fn write(format: &Format, template: &Template, tree: &Value, holds_secrets: bool) -> Self {
-        let sealed = || Arc::new(Sealed { format: format.clone(), template: template.clone(), tree: tree.clone() });
-        Self { shown: format.write(template, Scope::whole(tree)).into(), sealed: holds_secrets.then(sealed) }
+    pub(super) fn write(format: &Format, template: &Template, of: &Parts, holds_secrets: bool) -> Self {
+        let sealed = || Arc::new(Sealed { format: format.clone(), template: template.clone(), of: of.clone() });
+        Self { shown: format.write(template, Scope::of(of)).into(), sealed: holds_secrets.then(sealed) }
     }
 
     /// With `***` in the place of secrets.
@@ -102,8 +104,8 @@ impl Body {
     /// When a secret cannot be read.
     pub(crate) fn sent(&self, secrets: &Secrets) -> Result<Bytes, SecretError> {
         let Some(sealed) = &self.sealed else { return Ok(self.shown.clone()) };
-        let mut tree = sealed.tree.clone();
-        secrets.reveal(&mut tree)?;
-        Ok(sealed.format.write(&sealed.template, Scope::whole(&tree)).into())
+        let Some(shown) = sealed.of.get("settings") else { return Ok(self.shown.clone()) };
+        let of = sealed.of.told(secrets.reveal(shown)?);
+        Ok(sealed.format.write(&sealed.template, Scope::of(&of)).into())
     }
 }

@@ -9,7 +9,7 @@ use crate::deliver::Limits;
 use crate::deliver::backoff::Retry;
 use crate::deliver::gate::Probes;
 use crate::source::SourceEvent;
-use crate::system::carried;
+use crate::system::{Systems, carried};
 
 /// Probes that do not come while a test lasts.
 const NEVER: Probes = Probes { held: Duration::from_secs(600), breaker: Duration::from_secs(600) };
@@ -148,4 +148,36 @@ async fn a_full_partition_is_pressed_for_when_all_of_it_is_done() {
     running.events.send(SourceEvent::Full(slot(0))).unwrap();
     until("pressed at once", || running.commits.1.load(Ordering::Relaxed) == 2).await;
     running.end().await;
+}
+
+/// The store may be far behind, or away: who asks it nothing does not wait for it.
+#[tokio::test]
+async fn what_is_made_of_the_change_alone_waits_for_no_context() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, more) in [("alone", ""), ("joined", ", job: job.name")] {
+        let fields = format!("{{application_id: change.application_id, key: delivery.key{more}}}");
+        let text = format!(
+            "system: {name}\nsummary: x\nrequests: {{move: {{entity: stage-change, body: {{fields: {fields}}}}}}}\n"
+        );
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+        std::fs::write(folder.path().join(name).join("sink.yaml"), text).unwrap();
+    }
+    let systems = Systems::of_folder(folder.path()).unwrap();
+    let context = context();
+    context.put_application_alone("a");
+    let receiver = Receiver::start(|_| Answer::Status(200)).await;
+    let sink = |system| {
+        let running = run(&systems.get(system).unwrap(), &receiver, &context, Options::default());
+        running.assign(&[0]);
+        running.record(arrival(0, 0, "a", &change("a", 1, "STAGE")));
+        running
+    };
+    let (alone, joined) = (sink("alone"), sink("joined"));
+    until("delivered", || alone.commits.head(0) == 1).await;
+    until("the other to wait", || joined.metric("hirewire_route_context_waits") == 1).await;
+    assert_eq!((receiver.taken().len(), joined.commits.head(0)), (1, 0));
+    context.put_application("a");
+    until("the other too", || joined.commits.head(0) == 1).await;
+    alone.end().await;
+    joined.end().await;
 }

@@ -1,6 +1,7 @@
 //! Every `sinks/<system>/answers/<case>.json`: what a system may answer to the request of a fixture, over HTTP, and what
 //! becomes of the record.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hirewire_service::TraceParent;
@@ -10,10 +11,12 @@ use super::golden::{cases, folder, json_of};
 use super::receivers::server::{self, Reply};
 use crate::deliver::outcome::{Verdict, judge};
 use crate::deliver::{Content, Delivery, OnRefusal, Transport};
+use crate::event::Event;
 use crate::http::guard::Guard;
 use crate::http::networks::Network;
 use crate::http::{HttpSettings, HttpTransport};
 use crate::request::Request;
+use crate::request::parts::Parts;
 use crate::request::told::Secrets;
 use crate::system::Systems;
 
@@ -72,10 +75,13 @@ async fn every_answer_becomes_what_its_case_says() {
             let named = plan.steps.iter().filter_map(|step| step.name.as_ref());
             let told: serde_json::Map<String, Value> =
                 named.map(|name| (name.clone(), json!({"id": format!("id-of-{name}")}))).collect();
-            let mut tree = fixture["tree"].clone();
-            tree["steps"] = told.into();
+            let mut tree = fixture["tree"].as_object().unwrap().clone();
+            tree.insert("steps".to_owned(), told.into());
             let at = at.unwrap_or_else(|| panic!("{}: `step` is none of its request", path.display()));
-            let request = plan.render(at, &tree).unwrap().unwrap();
+            let change = Event { entity: plan.entity, tree: tree["change"].clone() };
+            let settings = tree.get("settings").cloned().unwrap_or_default();
+            let of = Parts::new(&Arc::new(change), &Arc::new(settings), tree);
+            let request = plan.render(at, &of).unwrap().unwrap();
             let expected = case["becomes"].clone();
             assert_eq!(becomes(request, case).await, expected, "{}", path.display());
             checked += 1;

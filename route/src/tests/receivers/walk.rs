@@ -168,7 +168,7 @@ impl Way {
         let sink = settings.sinks.iter().find(|sink| *sink.name == self.system.name).unwrap();
         let (Kind::Http(http), route) = (&sink.kind, &sink.routes(&BTreeMap::new())[0]) else { panic!("not HTTP") };
         let tree = self.fixture["tree"].as_object().unwrap();
-        let event = rehearse::event(sink, &self.fixture, tree).unwrap();
+        let event = Arc::new(rehearse::event(sink, &self.fixture, tree).unwrap());
         let plan = self.system.request(self.fixture["request"].as_str().unwrap()).unwrap();
         let metrics = Metrics::register(&prometheus::Registry::new()).unwrap().sink(&sink.name);
         let transport = HttpTransport::new((**http).clone()).unwrap();
