@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use hirewire_kafka::LagMetrics;
 use jiff::Timestamp;
-use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use crate::deliver::outcome::Code;
 
@@ -173,7 +175,16 @@ impl Metrics {
         for code in Code::ALL {
             self.dead_letters.with_label_values(&[sink, code.name()]).inc_by(0);
         }
-        SinkMetrics { all: self.clone(), sink: sink.to_owned() }
+        SinkMetrics {
+            deliveries: self.deliveries.with_label_values(&[sink]),
+            delivery_seconds: self.delivery_seconds.with_label_values(&[sink]),
+            age_seconds: self.age_seconds.with_label_values(&[sink]),
+            change_age_seconds: self.change_age_seconds.with_label_values(&[sink]),
+            records: self.records.with_label_values(&[sink]),
+            keys: self.keys.with_label_values(&[sink]),
+            all: self.clone(),
+            sink: sink.to_owned(),
+        }
     }
 }
 
@@ -197,9 +208,15 @@ impl Drop for Restoring {
     }
 }
 
-/// [`Metrics`] with the sink's label filled in.
+/// [`Metrics`] with the sink's label filled in; those of each delivery were looked up once.
 #[derive(Clone)]
 pub(crate) struct SinkMetrics {
+    deliveries: IntCounter,
+    delivery_seconds: Histogram,
+    age_seconds: Histogram,
+    change_age_seconds: Histogram,
+    records: IntGauge,
+    keys: IntGauge,
     all: Metrics,
     sink: String,
 }
@@ -210,18 +227,18 @@ impl SinkMetrics {
     }
 
     pub(crate) fn delivered(&self, took: Duration) {
-        self.all.deliveries.with_label_values(&[self.sink.as_str()]).inc();
-        self.all.delivery_seconds.with_label_values(&[self.sink.as_str()]).observe(took.as_secs_f64());
+        self.deliveries.inc();
+        self.delivery_seconds.observe(took.as_secs_f64());
     }
 
     /// The sink took what was read at `seen` and had happened at `changed`, if that is known.
     pub(crate) fn taken(&self, seen: Option<Timestamp>, changed: Option<Timestamp>) {
         let now = Timestamp::now();
-        for (since, seconds) in [(seen, &self.all.age_seconds), (changed, &self.all.change_age_seconds)] {
+        for (since, seconds) in [(seen, &self.age_seconds), (changed, &self.change_age_seconds)] {
             if let Some(since) = since {
                 // 0 for what is still to come by the vendor's clock.
                 let age = Duration::try_from(now.duration_since(since)).unwrap_or_default();
-                seconds.with_label_values(&[self.sink.as_str()]).observe(age.as_secs_f64());
+                seconds.observe(age.as_secs_f64());
             }
         }
     }
@@ -249,8 +266,8 @@ impl SinkMetrics {
 
     pub(crate) fn under_way(&self, records: usize, keys: usize) {
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        self.all.records.with_label_values(&[self.sink.as_str()]).set(count(records));
-        self.all.keys.with_label_values(&[self.sink.as_str()]).set(count(keys));
+        self.records.set(count(records));
+        self.keys.set(count(keys));
     }
 
     pub(crate) fn window_full(&self) {

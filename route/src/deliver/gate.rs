@@ -32,8 +32,16 @@ impl Gate {
         Self { state: watch::Sender::new(State::Open) }
     }
 
+    /// Whether an attempt may be made without waiting.
+    pub(crate) fn is_open(&self) -> bool {
+        *self.state.borrow() == State::Open
+    }
+
     /// Waits until an attempt may be made.
     pub(crate) async fn pass(&self) -> Pass {
+        if self.is_open() {
+            return Pass::Normal;
+        }
         let mut changes = self.state.subscribe();
         loop {
             let mut pass = None;

@@ -177,6 +177,12 @@ impl<S: Transport> Deliverer<S> {
         if held.is_some() {
             return held;
         }
+        // Usually there is one, and nothing is in the way: then nobody has to be told of a change.
+        if lease.is_running()
+            && let Ok(permit) = self.places.try_acquire()
+        {
+            return Some(Place(permit));
+        }
         tokio::select! {
             biased;
             () = self.no_more(lease) => None,
@@ -241,10 +247,13 @@ impl<S: Transport> Deliverer<S> {
     /// `None` when the partition was taken away before or during it.
     async fn attempt(&self, delivery: &Delivery, place: Place<'_>, lease: &Lease) -> Option<(Pass, Attempt)> {
         // The gate is last, so that no record passes an open gate and then waits behind a closed one.
-        let pass = tokio::select! {
-            biased;
-            () = self.no_more(lease) => return None,
-            pass = self.begin() => pass,
+        let pass = match self.begin_at_once(lease) {
+            Some(pass) => pass,
+            None => tokio::select! {
+                biased;
+                () = self.no_more(lease) => return None,
+                pass = self.begin() => pass,
+            },
         };
         if !lease.begin() {
             return None;
@@ -264,6 +273,17 @@ impl<S: Transport> Deliverer<S> {
         if self.gate.held().is_none() {
             lease.draining().await;
         }
+    }
+
+    /// As [`Self::begin`], when nothing has to be waited for.
+    fn begin_at_once(&self, lease: &Lease) -> Option<Pass> {
+        let _turn = self.turn.try_lock().ok()?;
+        let now = Instant::now();
+        let free = lease.is_running() && self.gate.is_open() && self.pace.wait(now).is_zero();
+        free.then(|| {
+            self.pace.begin(now);
+            Pass::Normal
+        })
     }
 
     /// Waits for its turn, for the rate and for the gate.

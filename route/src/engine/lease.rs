@@ -122,6 +122,12 @@ impl Lease {
         self.reached(|phase| phase == Phase::Lost).await;
     }
 
+    /// Whether neither the partition is being taken away nor the handler was replaced: what needs no waiting may begin.
+    pub(crate) fn is_running(&self) -> bool {
+        let was_replaced = |replaced: &watch::Receiver<u64>| replaced.has_changed().unwrap_or(false);
+        !self.is_draining() && !self.replaced.as_ref().is_some_and(was_replaced)
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         *self.phase.borrow() != Phase::Running || self.phase.has_changed().is_err()
     }

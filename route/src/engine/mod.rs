@@ -12,7 +12,10 @@ mod swap;
 mod window;
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -141,6 +144,17 @@ pub(crate) async fn run<H: Handle>(
     outcome
 }
 
+/// What comes of `work`; `None` when it panicked, after which it is not asked again.
+async fn unless_it_panics<T>(work: impl Future<Output = T>) -> Option<T> {
+    let mut work = Box::pin(work);
+    // What a panic leaves half done behind a lock, others take as it is: see the locks' own users.
+    let polled = poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+        Ok(polled) => polled.map(Some),
+        Err(_) => Poll::Ready(None),
+    });
+    polled.await
+}
+
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -217,12 +231,10 @@ impl<H: Handle, C: Commit, W: Watch> Engine<H, C, W> {
         let handler = Arc::clone(&self.handler);
         let finished = self.finished.clone();
         tokio::spawn(async move {
-            let (arrival, worker, own) = (Arc::clone(&work.arrival), Arc::clone(&handler), lease.clone());
-            // A task of its own, so that a panic on one record touches no other and leaves no lane shut.
-            let task = tokio::spawn(async move { Box::pin(worker.handle(arrival, own)).await });
-            let settled = match task.await {
-                Ok(settled) => settled,
-                Err(_) => Box::pin(handler.panicked(Arc::clone(&work.arrival), lease)).await,
+            // A panic on one record touches no other and leaves no lane shut.
+            let settled = match unless_it_panics(handler.handle(Arc::clone(&work.arrival), lease.clone())).await {
+                Some(settled) => settled,
+                None => Box::pin(handler.panicked(Arc::clone(&work.arrival), lease)).await,
             };
             let result = Finished {
                 lane: work.lane(),
