@@ -137,12 +137,11 @@ impl Way {
         let url = self.checked_url(&request.path, request.query.as_deref())?;
         let client = self.client()?;
         let body = self.body(request).ok_or(Attempt::SecretMissing)?;
-        let mut headers = self.headers(key, trace, request, &url, &body).ok_or(Attempt::SecretMissing)?;
-        self.authorized(&client, |header| {
-            authorize(&mut headers, header);
-            client.request(request.method.clone(), url.clone()).headers(headers.clone()).body(body.clone())
-        })
-        .await
+        let headers = self.headers(key, trace, request, &url, &body).ok_or(Attempt::SecretMissing)?;
+        let mut sent = reqwest::Request::new(request.method.clone(), url);
+        *sent.headers_mut() = headers;
+        *sent.body_mut() = Some(body.into());
+        self.authorized(&client, sent).await
     }
 
     /// What an answer to a request means.
@@ -161,26 +160,25 @@ impl Way {
         self.meaning(request, answer).await
     }
 
-    /// Sends what `request` makes, with a token if the sink wants one, and once more with a new token after a 401.
-    async fn authorized(
-        &self,
-        client: &reqwest::Client,
-        mut request: impl FnMut(Option<HeaderValue>) -> reqwest::RequestBuilder,
-    ) -> Result<Response, Attempt> {
+    /// Sends a request, with a token if the sink wants one, and once more with a new token after a 401.
+    async fn authorized(&self, client: &reqwest::Client, mut request: reqwest::Request) -> Result<Response, Attempt> {
         let Some(Auth::OAuth(oauth)) = &self.settings.auth else {
-            return request(None).send().await.map_err(|error| outcome_of(&error));
+            return client.execute(request).await.map_err(|error| outcome_of(&error));
         };
-        let mut again = true;
+        // A body that is there as a whole can always be sent again.
+        let mut again = request.try_clone();
         loop {
             let token = self.tokens.get(client, &self.settings.guard, oauth).await?;
             let header = sensitive(&format!("Bearer {token}")).ok_or(Attempt::TokenRefused)?;
-            let answer = request(Some(header)).send().await.map_err(|error| outcome_of(&error))?;
+            request.headers_mut().insert(AUTHORIZATION, header);
+            let answer = client.execute(request).await.map_err(|error| outcome_of(&error))?;
             if answer.status().as_u16() != 401 {
                 return Ok(answer);
             }
             self.tokens.forget(&token).await;
-            if !std::mem::take(&mut again) {
-                return Ok(answer);
+            match again.take() {
+                Some(same) => request = same,
+                None => return Ok(answer),
             }
         }
     }
@@ -231,12 +229,9 @@ impl Way {
             signed.map_err(|_| Attempt::SecretMissing)?;
         }
         self.show_who_we_are(&mut headers)?;
-        let mut answer = self
-            .authorized(client, |header| {
-                authorize(&mut headers, header);
-                client.get(url.clone()).headers(headers.clone())
-            })
-            .await?;
+        let mut question = reqwest::Request::new(reqwest::Method::GET, url);
+        *question.headers_mut() = headers;
+        let mut answer = self.authorized(client, question).await?;
         let by_status = answered(&answer);
         if !answer.status().is_success() {
             return Err(by_status);
@@ -271,11 +266,10 @@ impl Way {
         let client = self.client()?;
         let mut headers = HeaderMap::new();
         self.show_who_we_are(&mut headers)?;
-        let asked = self.authorized(&client, |header| {
-            authorize(&mut headers, header);
-            client.head(url.clone()).headers(headers.clone()).timeout(PROBE_PATIENCE)
-        });
-        let answer = asked.await?;
+        let mut question = reqwest::Request::new(reqwest::Method::HEAD, url);
+        *question.headers_mut() = headers;
+        *question.timeout_mut() = Some(PROBE_PATIENCE);
+        let answer = self.authorized(&client, question).await?;
         Ok(Attempt::Answered { status: answer.status().as_u16(), retry_after: None })
     }
 
@@ -287,7 +281,9 @@ impl Way {
             url.set_path(&format!("{}{}", base.path().trim_end_matches('/'), path));
         }
         url.set_query(query);
-        (url.origin() == base.origin()).then_some(url)
+        // What makes an origin, without making one.
+        let is_same = url.scheme() == base.scheme() && url.host_str() == base.host_str();
+        (is_same && url.port_or_known_default() == base.port_or_known_default()).then_some(url)
     }
 
     /// With the secrets of now; `None`: one cannot be read.
@@ -325,12 +321,6 @@ fn client(settings: &HttpSettings, identity: Option<reqwest::Identity>) -> Resul
         .timeout(settings.timeout)
         .user_agent(USER_AGENT)
         .build()
-}
-
-fn authorize(headers: &mut HeaderMap, token: Option<HeaderValue>) {
-    if let Some(token) = token {
-        headers.insert(AUTHORIZATION, token);
-    }
 }
 
 /// What the head of an answer says.
