@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hirewire_yaml::{Map, Node, Problems};
+use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 use super::answer::{self, Creates, Rule};
@@ -25,12 +27,13 @@ pub(crate) struct StepPlan {
     /// `None`: it is all of its request.
     pub(crate) name: Option<String>,
     creates: Option<Creates>,
-    method: reqwest::Method,
+    method: Method,
     path: UrlPath,
     query: Option<Template>,
     headers: HeaderMap,
     format: Format,
-    body: Template,
+    /// `None`: it has none, and its method says all.
+    body: Option<Template>,
     /// Whether its body holds a secret that the sink was told.
     pub(super) holds_secrets: bool,
     /// Its own before the system's.
@@ -56,24 +59,30 @@ impl StepPlan {
     ) -> Option<Self> {
         let creates = map.get("creates").map_or(Some(None), |node| Creates::read(node, problems).map(Some));
         let methods =
-            [("POST", reqwest::Method::POST), ("PUT", reqwest::Method::PUT), ("PATCH", reqwest::Method::PATCH)];
-        let method = map.get("method").map_or(Some(reqwest::Method::POST), |node| node.choice(&methods, problems));
+            [("POST", Method::POST), ("PUT", Method::PUT), ("PATCH", Method::PATCH), ("DELETE", Method::DELETE)];
+        let method = map.get("method").map_or(Some(Method::POST), |node| node.choice(&methods, problems));
         let path = map.get("path").map_or(Some(UrlPath::default()), |node| UrlPath::read(node, problems));
         let query = map.get("query").map_or(Some(None), |node| answer::read_query(node, problems).map(Some));
         let format = map.get("format").map_or(Some(Format::Json), |node| Format::read(node, problems));
-        let headers = read_headers(map.get("headers"), format.as_ref(), problems);
+        let body_node = match &method {
+            Some(Method::DELETE) => map.get("body"),
+            _ => map.require("body", problems),
+        };
+        let body = body_node.map_or(Some(None), |node| Template::read(node, problems).map(Some));
+        let written = format.as_ref().filter(|_| body_node.is_some());
+        let headers = read_headers(map.get("headers"), written, problems);
         let own = map.get("answers").map_or(Some(Vec::new()), |node| answer::read_rules(node, problems));
-        let body_node = map.require("body", problems);
-        let body = body_node.and_then(|node| Template::read(node, problems));
         let (format, body, own, path, query, creates) = (format?, body?, own?, path?, query?, creates?);
-        format.check(&body, body_node?, problems);
+        if let (Some(body), Some(node)) = (&body, body_node) {
+            format.check(body, node, problems);
+        }
         let secret = |path: &&Path| common.setting(path).is_some_and(|setting| setting.is_secret);
         for path in in_urls(&path, query.as_ref(), creates.as_ref()).into_iter().filter(secret) {
             let what = format!("\"{path}\" is a secret, and URLs are shown");
             problems.add(map.node(), what, "only a body may hold it");
         }
         let mut in_body = Vec::new();
-        body.root_paths(false, &mut in_body);
+        body.iter().for_each(|body| body.root_paths(false, &mut in_body));
         let holds_secrets = in_body.iter().any(secret);
         let rules = match own.is_empty() {
             true => Arc::clone(&common.rules),
@@ -99,7 +108,7 @@ impl StepPlan {
     }
 
     pub(super) fn is_json(&self) -> bool {
-        matches!(self.format, Format::Json | Format::SparseJson)
+        self.body.is_some() && matches!(self.format, Format::Json | Format::SparseJson)
     }
 
     /// Whether more than its body counts, or the body is not JSON.
@@ -114,13 +123,13 @@ impl StepPlan {
 
     /// Whether its body is an object with that field.
     pub(super) fn makes(&self, field: &str) -> bool {
-        matches!(&self.body, Template::Object(fields) if fields.iter().any(|(name, _)| name == field))
+        matches!(&self.body, Some(Template::Object(fields)) if fields.iter().any(|(name, _)| name == field))
     }
 
     /// All paths that begin at the root.
     pub(super) fn paths(&self) -> Vec<&Path> {
         let mut paths = in_urls(&self.path, self.query.as_ref(), self.creates.as_ref());
-        self.body.root_paths(false, &mut paths);
+        self.body.iter().for_each(|body| body.root_paths(false, &mut paths));
         paths
     }
 
@@ -147,7 +156,10 @@ impl StepPlan {
             path: self.path.render(scope)?,
             query: self.query.as_ref().map(|query| answer::query(query, scope)),
             headers: self.headers.clone(),
-            body: Body::write(&self.format, &self.body, of, self.holds_secrets),
+            body: match &self.body {
+                Some(body) => Body::write(&self.format, body, of, self.holds_secrets),
+                None => Body::plain(Bytes::new()),
+            },
             rules: Arc::clone(&self.rules),
             created: self.creates.as_ref().map(|creates| creates.render(scope)).transpose()?,
             batch: self.batch.clone(),
@@ -223,7 +235,9 @@ const OWN_HEADERS: [&str; 11] = [
 
 fn read_headers(node: Option<&Node>, format: Option<&Format>, problems: &mut Problems) -> Option<HeaderMap> {
     let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.map_or("", Format::content_type)));
+    if let Some(format) = format {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    }
     let Some(node) = node else { return Some(headers) };
     let mut map = node.map(problems)?;
     let before = problems.len();

@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use super::answers::running;
-use super::support::{Answer, Context, Options, Receiver, Running, arrival, change, context, until};
+use super::answers::{folder, running};
+use super::support::{Answer, Context, Options, Receiver, Running, arrival, change, context, run, until};
 use crate::source::{Arrival, Slot};
+use crate::system::Systems;
 
 /// A receiver that gives ids to whom it creates, or says 409 and finds them.
 async fn receiver(conflicts: bool, finds: &'static str) -> Receiver {
@@ -114,5 +115,32 @@ async fn a_search_that_fails_is_made_again() {
     settled(&running, "found at last", 2).await;
     assert_eq!(*searches.lock().unwrap(), 3);
     assert!(running.letters.put.lock().unwrap().is_empty());
+    running.end().await;
+}
+
+#[tokio::test]
+async fn what_was_created_may_be_deleted_without_a_body() {
+    let patch = "method: PATCH\n    path: /people/{created.id}\n    body: {fields: {active: {const: false}}}";
+    let without = |method: &str| folder(patch, &format!("method: {method}\n    path: /people/{{created.id}}"));
+    let refused = Systems::of_folder(without("PUT").path()).unwrap_err().to_string();
+    assert!(refused.contains("`body` is missing"), "{refused}");
+    let system = Systems::of_folder(without("DELETE").path()).unwrap().get("directory").unwrap();
+    let receiver = Receiver::start(|body| match body {
+        Value::Null => Answer::Status(204),
+        _ => Answer::Says(201, r#"{"id": "7"}"#),
+    })
+    .await;
+    let context = context();
+    context.put_common();
+    let options = Options { told: json!({"domain": "example.com"}), ..Options::default() };
+    let running = run(&system, &receiver, &context, options);
+    running.assign(&[0]);
+    put(&running, &context, 1, "HIRE");
+    put(&running, &context, 2, "UNHIRE");
+    settled(&running, "both", 3).await;
+    assert_eq!(lines(&receiver), ["POST /in/people", "DELETE /in/people/7"]);
+    let last = receiver.all().pop().unwrap();
+    assert!(last.raw.is_empty() && !last.headers.contains_key("content-type"), "{last:?}");
+    assert!(last.headers.contains_key("idempotency-key"));
     running.end().await;
 }
