@@ -220,7 +220,8 @@ fn first(store: &Store, entity: Entity, application_id: Option<&str>) -> Result<
 }
 
 fn is_deleted(record: &Value) -> bool {
-    matches!(record.pointer("/meta/op").and_then(Value::as_str), Some("DELETE" | "ERASE"))
+    let op = record.get("meta").and_then(|meta| meta.get("op"));
+    matches!(op.and_then(Value::as_str), Some("DELETE" | "ERASE"))
 }
 
 #[cfg(test)]
