@@ -3,9 +3,7 @@
 //!
 //! Everything on it stands in the folder's files; nothing is written by hand, so that it cannot say something else.
 
-use std::fmt::Write;
-
-use hirewire_yaml::{Node, Problems, Value};
+use hirewire_yaml::{Node, Page, Problems, Value, code};
 
 use crate::check::check;
 use crate::folder::Folder;
@@ -34,135 +32,110 @@ pub fn docs(folder: &Folder) -> Result<String, Problems> {
         "Made by `hirewire vendor docs` of `vendors/{name}/`; what is odd about the vendor, with sources: \
          [README.md](../../../vendors/{name}/README.md)."
     ));
-    page.lifted("Webhooks", manifest.peek("webhook"), &["subjects", "fetch"]);
-    page.events(manifest.peek("webhook"), &mapping);
+    lifted(&mut page, "Webhooks", manifest.peek("webhook"), &["subjects", "fetch"]);
+    events(&mut page, manifest.peek("webhook"), &mapping);
     if let Some(queue) = manifest.peek("queue") {
-        page.lifted("Queue", Some(queue), &["subjects", "fetch"]);
-        page.events(Some(queue), &mapping);
+        lifted(&mut page, "Queue", Some(queue), &["subjects", "fetch"]);
+        events(&mut page, Some(queue), &mapping);
     }
-    page.lifted("Polling", manifest.peek("api"), &["streams"]);
-    page.streams(&manifest, &mapping);
-    page.mapping(&mapping);
-    page.coverage(folder)?;
-    page.limits(folder, &readme);
-    Ok(page.0)
+    lifted(&mut page, "Polling", manifest.peek("api"), &["streams"]);
+    streams(&mut page, &manifest, &mapping);
+    rules(&mut page, &mapping);
+    coverage(&mut page, folder)?;
+    limits(&mut page, folder, &readme);
+    Ok(page.into_text())
 }
 
-#[derive(Default)]
-struct Page(String);
-
-impl Page {
-    fn line(&mut self, text: &str) {
-        self.0.push_str(text);
-        self.0.push('\n');
-    }
-
-    fn head(&mut self, title: &str) {
-        let _infallible = write!(self.0, "\n## {title}\n\n");
-    }
-
-    fn table(&mut self, columns: &[&str], rows: Vec<Vec<String>>) {
-        self.line(&format!("| {} |", columns.join(" | ")));
-        self.line(&format!("|{}", "---|".repeat(columns.len())));
-        for row in rows {
-            let cells: Vec<String> = row.iter().map(|cell| cell.replace('|', "\\|")).collect();
-            self.line(&format!("| {} |", cells.join(" | ")));
-        }
-    }
-
-    /// The keys of a part of the manifest as they stand there, but those that have a table of their own.
-    fn lifted(&mut self, title: &str, part: Option<&Node>, but: &[&str]) {
-        self.head(title);
-        let Some(part) = part else { return self.line("None.") };
-        let keys = part.entries().filter(|(key, _)| !but.contains(key));
-        self.table(&["key", "value"], keys.map(|(key, value)| vec![code(key), code(&value.flow())]).collect());
-    }
-
-    /// `way` is how they come.
-    fn events(&mut self, way: Option<&Node>, mapping: &Node) {
-        let Some(way) = way else { return };
-        let fetch = |event: &str| way.peek("fetch").and_then(|fetch| fetch.peek(event));
-        let rows = way.peek("subjects").into_iter().flat_map(Node::entries).map(|(event, subject)| {
-            let fetched = fetch(event).map(|lists| code(&lists.flow())).unwrap_or_default();
-            vec![code(event), code(&subject.flow()), fetched, becomes(mapping, "events", event)]
-        });
-        self.line("");
-        self.table(&["event", "is about", "read at once", "becomes"], rows.collect());
-    }
-
-    fn streams(&mut self, manifest: &Node, mapping: &Node) {
-        let Some(api) = manifest.peek("api") else { return };
-        let shared = if api.peek("sync").is_some() { "`api.sync`" } else { "`api.window`" };
-        let rows = api.peek("streams").into_iter().flat_map(Node::entries).map(|(name, list)| {
-            let at = list.peek("path").map_or_else(|| name.to_owned(), Node::flow);
-            let whole = list.peek("whole").and_then(Node::scalar) == Some("true");
-            let own = ["per", "window", "sync"].into_iter().find_map(|key| Some((key, list.peek(key)?)));
-            let changes = match own {
-                Some((key, value)) => code(&format!("{key}: {}", value.flow())),
-                None if whole => "read whole each time".to_owned(),
-                None => shared.to_owned(),
-            };
-            let more =
-                list.entries().filter(|(key, _)| !["path", "whole", "per", "window", "sync", "subject"].contains(key));
-            let more: Vec<String> = more.map(|(key, value)| code(&format!("{key}: {}", value.flow()))).collect();
-            vec![code(name), code(&at), changes, more.join(", "), becomes(mapping, "streams", name)]
-        });
-        self.line("");
-        self.table(&["list", "path", "what changed", "also", "becomes"], rows.collect());
-    }
-
-    fn mapping(&mut self, mapping: &Node) {
-        self.head("Mapping");
-        self.line("One table for each rule: a field of the record, where it comes from, and what is made of it.");
-        for (name, rule) in mapping.peek("rules").into_iter().flat_map(Node::entries) {
-            let record = rule.peek("record").map(Node::flow).unwrap_or_default();
-            let started = ["events", "streams"].into_iter().filter_map(|kind| Some((kind, rule.peek(kind)?)));
-            let started: Vec<String> = started.map(|(kind, list)| format!("{kind} {}", code(&list.flow()))).collect();
-            self.line(&format!("\n### {name}: {record}"));
-            self.line(&format!("From {}.", started.join(" and ")));
-            self.line("");
-            let parts = ["root", "when", "id", "owner", "version", "deleted_at", "element"];
-            let envelope = parts.into_iter().filter_map(|key| Some((key, rule.peek(key)?)));
-            let fields = rule.peek("fields").into_iter().flat_map(Node::entries);
-            let rows = envelope.chain(fields).map(|(key, value)| vec![code(key), code(&value.flow())]);
-            self.table(&["field", "from"], rows.collect());
-        }
-        self.line("\n### Tables");
-        self.line("Words of the vendor, and what they become. A word that no line covers is UNMAPPED.");
-        self.line("");
-        let tables = mapping.peek("tables").into_iter().flat_map(Node::entries);
-        let rows = tables.map(|(name, table)| vec![code(name), code(&table.flow())]);
-        self.table(&["table", "words"], rows.collect());
-    }
-
-    fn coverage(&mut self, folder: &Folder) -> Result<(), Problems> {
-        self.head("Coverage");
-        self.line("Leaves of each fixture: read by a rule, ignored with a reason, or carried in `custom_fields`. None is lost.");
-        self.line("");
-        let outcome = test(folder, false)?;
-        let rows = outcome.coverage.iter().map(|(fixture, leaves)| {
-            let numbers = [leaves.read, leaves.ignored, leaves.carried].map(|number| number.to_string());
-            [vec![code(fixture)], numbers.to_vec()].concat()
-        });
-        self.table(&["fixture", "read", "ignored", "carried"], rows.collect());
-        Ok(())
-    }
-
-    fn limits(&mut self, folder: &Folder, readme: &str) {
-        self.head("Known limits");
-        self.line("What `hirewire vendor check` warns of, and what the README says is not there or not sure.");
-        self.line("");
-        for warning in check(folder).warnings.iter() {
-            self.line(&format!("- {}", warning.what));
-        }
-        for item in items(readme).iter().filter(|item| LIMITS.iter().any(|word| item.contains(word))) {
-            self.line(&format!("- {item}"));
-        }
-    }
+/// The keys of a part of the manifest as they stand there, but those that have a table of their own.
+fn lifted(page: &mut Page, title: &str, part: Option<&Node>, but: &[&str]) {
+    page.head(title);
+    let Some(part) = part else { return page.line("None.") };
+    let keys = part.entries().filter(|(key, _)| !but.contains(key));
+    page.table(&["key", "value"], keys.map(|(key, value)| vec![code(key), code(&value.flow())]).collect());
 }
 
-fn code(text: &str) -> String {
-    format!("`{text}`")
+/// `way` is how they come.
+fn events(page: &mut Page, way: Option<&Node>, mapping: &Node) {
+    let Some(way) = way else { return };
+    let fetch = |event: &str| way.peek("fetch").and_then(|fetch| fetch.peek(event));
+    let rows = way.peek("subjects").into_iter().flat_map(Node::entries).map(|(event, subject)| {
+        let fetched = fetch(event).map(|lists| code(&lists.flow())).unwrap_or_default();
+        vec![code(event), code(&subject.flow()), fetched, becomes(mapping, "events", event)]
+    });
+    page.line("");
+    page.table(&["event", "is about", "read at once", "becomes"], rows.collect());
+}
+
+fn streams(page: &mut Page, manifest: &Node, mapping: &Node) {
+    let Some(api) = manifest.peek("api") else { return };
+    let shared = if api.peek("sync").is_some() { "`api.sync`" } else { "`api.window`" };
+    let rows = api.peek("streams").into_iter().flat_map(Node::entries).map(|(name, list)| {
+        let at = list.peek("path").map_or_else(|| name.to_owned(), Node::flow);
+        let whole = list.peek("whole").and_then(Node::scalar) == Some("true");
+        let own = ["per", "window", "sync"].into_iter().find_map(|key| Some((key, list.peek(key)?)));
+        let changes = match own {
+            Some((key, value)) => code(&format!("{key}: {}", value.flow())),
+            None if whole => "read whole each time".to_owned(),
+            None => shared.to_owned(),
+        };
+        let more =
+            list.entries().filter(|(key, _)| !["path", "whole", "per", "window", "sync", "subject"].contains(key));
+        let more: Vec<String> = more.map(|(key, value)| code(&format!("{key}: {}", value.flow()))).collect();
+        vec![code(name), code(&at), changes, more.join(", "), becomes(mapping, "streams", name)]
+    });
+    page.line("");
+    page.table(&["list", "path", "what changed", "also", "becomes"], rows.collect());
+}
+
+fn rules(page: &mut Page, mapping: &Node) {
+    page.head("Mapping");
+    page.line("One table for each rule: a field of the record, where it comes from, and what is made of it.");
+    for (name, rule) in mapping.peek("rules").into_iter().flat_map(Node::entries) {
+        let record = rule.peek("record").map(Node::flow).unwrap_or_default();
+        let started = ["events", "streams"].into_iter().filter_map(|kind| Some((kind, rule.peek(kind)?)));
+        let started: Vec<String> = started.map(|(kind, list)| format!("{kind} {}", code(&list.flow()))).collect();
+        page.line(&format!("\n### {name}: {record}"));
+        page.line(&format!("From {}.", started.join(" and ")));
+        page.line("");
+        let parts = ["root", "when", "id", "owner", "version", "deleted_at", "element"];
+        let envelope = parts.into_iter().filter_map(|key| Some((key, rule.peek(key)?)));
+        let fields = rule.peek("fields").into_iter().flat_map(Node::entries);
+        let rows = envelope.chain(fields).map(|(key, value)| vec![code(key), code(&value.flow())]);
+        page.table(&["field", "from"], rows.collect());
+    }
+    page.line("\n### Tables");
+    page.line("Words of the vendor, and what they become. A word that no line covers is UNMAPPED.");
+    page.line("");
+    let tables = mapping.peek("tables").into_iter().flat_map(Node::entries);
+    let rows = tables.map(|(name, table)| vec![code(name), code(&table.flow())]);
+    page.table(&["table", "words"], rows.collect());
+}
+
+fn coverage(page: &mut Page, folder: &Folder) -> Result<(), Problems> {
+    page.head("Coverage");
+    page.line(
+        "Leaves of each fixture: read by a rule, ignored with a reason, or carried in `custom_fields`. None is lost.",
+    );
+    page.line("");
+    let outcome = test(folder, false)?;
+    let rows = outcome.coverage.iter().map(|(fixture, leaves)| {
+        let numbers = [leaves.read, leaves.ignored, leaves.carried].map(|number| number.to_string());
+        [vec![code(fixture)], numbers.to_vec()].concat()
+    });
+    page.table(&["fixture", "read", "ignored", "carried"], rows.collect());
+    Ok(())
+}
+
+fn limits(page: &mut Page, folder: &Folder, readme: &str) {
+    page.head("Known limits");
+    page.line("What `hirewire vendor check` warns of, and what the README says is not there or not sure.");
+    page.line("");
+    for warning in check(folder).warnings.iter() {
+        page.line(&format!("- {}", warning.what));
+    }
+    for item in items(readme).iter().filter(|item| LIMITS.iter().any(|word| item.contains(word))) {
+        page.line(&format!("- {item}"));
+    }
 }
 
 /// The records that rules make of an event or stream.

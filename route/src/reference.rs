@@ -4,10 +4,9 @@
 //! Systems' folders in, Markdown out. Everything on a page stands in the folder's files; nothing is written by hand, so that
 //! it cannot say something else.
 
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use hirewire_yaml::{Node, Problems};
+use hirewire_yaml::{self as yaml, Node, Problems, code};
 use serde_json::Value;
 
 use crate::settings::{KindName, misfit};
@@ -38,9 +37,9 @@ pub fn pages(folder: Option<&Path>) -> Result<Vec<Page>, Problems> {
     let systems = Systems::read(&files)?;
     let mut all = vec![index(&systems, &files)?];
     for system in systems.iter() {
-        let mut page = Text::default();
-        page.system(system, &files)?;
-        all.push(Page { file: format!("{}.md", system.name), text: page.0 });
+        let mut page = yaml::Page::default();
+        body(&mut page, system, &files)?;
+        all.push(Page { file: format!("{}.md", system.name), text: page.into_text() });
     }
     Ok(all)
 }
@@ -52,7 +51,7 @@ fn kinds(system: &System) -> Vec<&'static str> {
 }
 
 fn index(systems: &Systems, files: &Files) -> Result<Page, Problems> {
-    let mut page = Text::default();
+    let mut page = yaml::Page::default();
     page.line("# Systems that receive");
     page.line("");
     page.line(
@@ -74,7 +73,7 @@ fn index(systems: &Systems, files: &Files) -> Result<Page, Problems> {
         vec![code(kind.key()), links.join(", ")]
     });
     page.table(&["kind", "systems"], rows.collect());
-    Ok(Page { file: "README.md".to_owned(), text: page.0 })
+    Ok(Page { file: "README.md".to_owned(), text: page.into_text() })
 }
 
 /// The folder of a system among all files.
@@ -94,185 +93,162 @@ fn summary(root: &Node) -> String {
     root.peek("summary").map(Node::flow).unwrap_or_default()
 }
 
-#[derive(Default)]
-struct Text(String);
-
-impl Text {
-    fn line(&mut self, text: &str) {
-        self.0.push_str(text);
-        self.0.push('\n');
-    }
-
-    fn head(&mut self, title: &str) {
-        let _infallible = write!(self.0, "\n## {title}\n\n");
-    }
-
-    fn table(&mut self, columns: &[&str], rows: Vec<Vec<String>>) {
-        self.line(&format!("| {} |", columns.join(" | ")));
-        self.line(&format!("|{}", "---|".repeat(columns.len())));
-        for row in rows {
-            let cells: Vec<String> = row.iter().map(|cell| cell.replace('|', "\\|").replace('\n', "\\n")).collect();
-            self.line(&format!("| {} |", cells.join(" | ")));
+fn body(page: &mut yaml::Page, system: &System, files: &Files) -> Result<(), Problems> {
+    let (name, root) = (&system.name, root(system, files)?);
+    page.line(&format!("# {name}"));
+    page.line("");
+    page.line(&format!(
+        "Made by `hirewire route docs` of `route/sinks/{name}/`; how it is set up and what is odd about it, with sources: \
+         [README.md](../../../route/sinks/{name}/README.md)."
+    ));
+    page.line("");
+    page.line(&summary(&root));
+    page.line("");
+    let entities: Vec<&str> = system.entities().iter().map(|entity| entity.kebab()).collect();
+    let rows = [("takes", codes(&entities)), ("by sinks of the kind", codes(&kinds(system)))];
+    page.table(&["", ""], rows.into_iter().map(|(what, which)| vec![what.to_owned(), which]).collect());
+    settings(page, &root);
+    match &system.takes {
+        Takes::WhatActs(_) => requests(page, &root),
+        Takes::Everything(_) => tables(page, &root),
+        Takes::Copies(_) => {
+            page.head("Records");
+            page.line("Handed on as they are; a route names their entity.");
         }
     }
-
-    fn system(&mut self, system: &System, files: &Files) -> Result<(), Problems> {
-        let (name, root) = (&system.name, root(system, files)?);
-        self.line(&format!("# {name}"));
-        self.line("");
-        self.line(&format!(
-            "Made by `hirewire route docs` of `route/sinks/{name}/`; how it is set up and what is odd about it, with sources: \
-             [README.md](../../../route/sinks/{name}/README.md)."
-        ));
-        self.line("");
-        self.line(&summary(&root));
-        self.line("");
-        let entities: Vec<&str> = system.entities().iter().map(|entity| entity.kebab()).collect();
-        let rows = [("takes", codes(&entities)), ("by sinks of the kind", codes(&kinds(system)))];
-        self.table(&["", ""], rows.into_iter().map(|(what, which)| vec![what.to_owned(), which]).collect());
-        self.settings(&root);
-        match &system.takes {
-            Takes::WhatActs(_) => self.requests(&root),
-            Takes::Everything(_) => self.tables(&root),
-            Takes::Copies(_) => {
-                self.head("Records");
-                self.line("Handed on as they are; a route names their entity.");
-            }
-        }
-        self.answers("\n## Answers\n\nThe first line that holds; else the status decides.\n", root.peek("answers"));
-        if let Some(batch) = root.peek("batch") {
-            self.head("Batch");
-            self.table(&["key", "value"], batch.entries().map(|(key, value)| vec![code(key), inline(value)]).collect());
-        }
-        let folder = folder(system, files);
-        self.examples(&folder, files);
-        self.answered(&folder, files);
-        self.limits(&folder, files);
-        Ok(())
+    answers(page, "\n## Answers\n\nThe first line that holds; else the status decides.\n", root.peek("answers"));
+    if let Some(batch) = root.peek("batch") {
+        page.head("Batch");
+        page.table(&["key", "value"], batch.entries().map(|(key, value)| vec![code(key), inline(value)]).collect());
     }
+    let folder = folder(system, files);
+    examples(page, &folder, files);
+    answered(page, &folder, files);
+    limits(page, &folder, files);
+    Ok(())
+}
 
-    fn settings(&mut self, root: &Node) {
-        self.head("Settings");
-        let Some(settings) = root.peek("settings") else { return self.line("None.") };
-        self.line("`sinks.<name>.settings`; each must be there.");
-        self.line("");
-        let rows = settings.entries().map(|(name, value)| match value.peek("secret") {
-            Some(what) => vec![code(name), "secret".to_owned(), what.flow()],
-            None => vec![code(name), "text".to_owned(), value.flow()],
-        });
-        self.table(&["setting", "type", "what"], rows.collect());
-    }
+fn settings(page: &mut yaml::Page, root: &Node) {
+    page.head("Settings");
+    let Some(settings) = root.peek("settings") else { return page.line("None.") };
+    page.line("`sinks.<name>.settings`; each must be there.");
+    page.line("");
+    let rows = settings.entries().map(|(name, value)| match value.peek("secret") {
+        Some(what) => vec![code(name), "secret".to_owned(), what.flow()],
+        None => vec![code(name), "text".to_owned(), value.flow()],
+    });
+    page.table(&["setting", "type", "what"], rows.collect());
+}
 
-    fn requests(&mut self, root: &Node) {
-        self.head("Requests");
-        self.line("The first whose condition holds is made.");
-        for (name, request) in root.peek("requests").into_iter().flat_map(Node::entries) {
-            let entity = request.peek("entity").map(Node::flow).unwrap_or_default();
-            self.line(&format!("\n### {name}: {entity}\n"));
-            let own = request.entries().filter(|(key, _)| !OF_STEPS.contains(key));
-            let own = own.filter(|(key, _)| !["entity", "body", "steps"].contains(key));
-            let rows: Vec<Vec<String>> = own.map(|(key, value)| vec![code(key), inline(value)]).collect();
-            if !rows.is_empty() {
-                self.table(&["key", "value"], rows);
-                self.line("");
-            }
-            match request.peek("steps") {
-                None => self.step(request),
-                Some(steps) => {
-                    for (at, (name, step)) in steps.entries().enumerate() {
-                        self.line(&format!("{}Step **{name}**:\n", if at == 0 { "" } else { "\n" }));
-                        self.step(step);
-                    }
+fn requests(page: &mut yaml::Page, root: &Node) {
+    page.head("Requests");
+    page.line("The first whose condition holds is made.");
+    for (name, request) in root.peek("requests").into_iter().flat_map(Node::entries) {
+        let entity = request.peek("entity").map(Node::flow).unwrap_or_default();
+        page.line(&format!("\n### {name}: {entity}\n"));
+        let own = request.entries().filter(|(key, _)| !OF_STEPS.contains(key));
+        let own = own.filter(|(key, _)| !["entity", "body", "steps"].contains(key));
+        let rows: Vec<Vec<String>> = own.map(|(key, value)| vec![code(key), inline(value)]).collect();
+        if !rows.is_empty() {
+            page.table(&["key", "value"], rows);
+            page.line("");
+        }
+        match request.peek("steps") {
+            None => exchange(page, request),
+            Some(steps) => {
+                for (at, (name, step)) in steps.entries().enumerate() {
+                    page.line(&format!("{}Step **{name}**:\n", if at == 0 { "" } else { "\n" }));
+                    exchange(page, step);
                 }
             }
         }
     }
+}
 
-    /// What is sent in one exchange.
-    fn step(&mut self, step: &Node) {
-        let text = |key: &str| step.peek(key).map(Node::flow);
-        let (method, path) = (text("method").unwrap_or_else(|| "POST".to_owned()), text("path").unwrap_or_default());
-        let format = text("format").unwrap_or_else(|| "json".to_owned());
-        self.line(&format!("{}, as `{format}`.\n", code(format!("{method} {path}").trim_end())));
-        let more = ["query", "headers", "creates"].into_iter().filter_map(|key| Some((key, step.peek(key)?)));
-        let mut rows: Vec<Vec<String>> = more.map(|(key, value)| vec![format!("*{key}*"), inline(value)]).collect();
-        if let Some(body) = step.peek("body") {
-            fields("", body, &mut rows);
+/// What is sent in one exchange.
+fn exchange(page: &mut yaml::Page, step: &Node) {
+    let text = |key: &str| step.peek(key).map(Node::flow);
+    let (method, path) = (text("method").unwrap_or_else(|| "POST".to_owned()), text("path").unwrap_or_default());
+    let format = text("format").unwrap_or_else(|| "json".to_owned());
+    page.line(&format!("{}, as `{format}`.\n", code(format!("{method} {path}").trim_end())));
+    let more = ["query", "headers", "creates"].into_iter().filter_map(|key| Some((key, step.peek(key)?)));
+    let mut rows: Vec<Vec<String>> = more.map(|(key, value)| vec![format!("*{key}*"), inline(value)]).collect();
+    if let Some(body) = step.peek("body") {
+        fields("", body, &mut rows);
+    }
+    page.table(&["field", "from"], rows);
+    answers(page, "\nAnswers to it, before those to all:\n", step.peek("answers"));
+}
+
+fn answers(page: &mut yaml::Page, title: &str, answers: Option<&Node>) {
+    let Some(answers) = answers else { return };
+    page.line(title);
+    let cell = |rule: &Node, key: &str| rule.peek(key).map(Node::flow).unwrap_or_default();
+    let rules = answers.list(&mut Problems::new()).unwrap_or_default();
+    let rows = rules.iter().map(|rule| vec![code(&cell(rule, "when")), cell(rule, "means"), cell(rule, "says")]);
+    page.table(&["when", "means", "says"], rows.collect());
+}
+
+fn tables(page: &mut yaml::Page, root: &Node) {
+    page.head("Tables");
+    page.line("In a database a row replaces an older one of the same key; in Parquet it stands beside it.");
+    for (entity, table) in root.peek("records").into_iter().flat_map(Node::entries) {
+        let text = |key: &str| table.peek(key).map(Node::flow).unwrap_or_default();
+        page.line(&format!("\n### {}: {entity}\n\nBy `{}`.\n", text("table"), text("key")));
+        let mut rows = Vec::new();
+        if let Some(row) = table.peek("row") {
+            fields("", row, &mut rows);
         }
-        self.table(&["field", "from"], rows);
-        self.answers("\nAnswers to it, before those to all:\n", step.peek("answers"));
+        page.table(&["column", "from"], rows);
     }
+}
 
-    fn answers(&mut self, title: &str, answers: Option<&Node>) {
-        let Some(answers) = answers else { return };
-        self.line(title);
-        let cell = |rule: &Node, key: &str| rule.peek(key).map(Node::flow).unwrap_or_default();
-        let rules = answers.list(&mut Problems::new()).unwrap_or_default();
-        let rows = rules.iter().map(|rule| vec![code(&cell(rule, "when")), cell(rule, "means"), cell(rule, "says")]);
-        self.table(&["when", "means", "says"], rows.collect());
+/// What the fixtures make, by their golden files.
+fn examples(page: &mut yaml::Page, folder: &Path, files: &Files) {
+    let rows: Vec<Vec<String>> = cases(&folder.join("golden"), files)
+        .map(|(case, golden)| {
+            let steps = golden.get("steps").and_then(Value::as_array).cloned();
+            let made: Vec<String> = steps.unwrap_or_else(|| vec![golden.clone()]).iter().filter_map(made).collect();
+            let why = golden.get("not_sent").and_then(Value::as_str).map(|why| format!("nothing: {why}"));
+            vec![code(case), why.unwrap_or_else(|| made.join(", "))]
+        })
+        .collect();
+    if !rows.is_empty() {
+        page.head("Examples");
+        page.line("What is made of each case of `fixtures/`; `golden/` has it whole.");
+        page.line("");
+        page.table(&["case", "what is made"], rows);
     }
+}
 
-    fn tables(&mut self, root: &Node) {
-        self.head("Tables");
-        self.line("In a database a row replaces an older one of the same key; in Parquet it stands beside it.");
-        for (entity, table) in root.peek("records").into_iter().flat_map(Node::entries) {
-            let text = |key: &str| table.peek(key).map(Node::flow).unwrap_or_default();
-            self.line(&format!("\n### {}: {entity}\n\nBy `{}`.\n", text("table"), text("key")));
-            let mut rows = Vec::new();
-            if let Some(row) = table.peek("row") {
-                fields("", row, &mut rows);
-            }
-            self.table(&["column", "from"], rows);
-        }
+/// What answers become, by their cases.
+fn answered(page: &mut yaml::Page, folder: &Path, files: &Files) {
+    let rows: Vec<Vec<String>> = cases(&folder.join("answers"), files)
+        .map(|(case, answer)| {
+            let text = |pointer: &str| answer.pointer(pointer).map(shown).unwrap_or_default();
+            let to = [text("/request"), text("/step")].into_iter().filter(|part| !part.is_empty());
+            vec![code(case), to.collect::<Vec<_>>().join(", "), text("/answer/status"), text("/becomes/verdict")]
+        })
+        .collect();
+    if !rows.is_empty() {
+        page.head("What answers become");
+        page.line("Cases of `answers/`; codes are those of [errors.md](../../errors.md).");
+        page.line("");
+        page.table(&["case", "to the request", "status", "becomes"], rows);
     }
+}
 
-    /// What the fixtures make, by their golden files.
-    fn examples(&mut self, folder: &Path, files: &Files) {
-        let rows: Vec<Vec<String>> = cases(&folder.join("golden"), files)
-            .map(|(case, golden)| {
-                let steps = golden.get("steps").and_then(Value::as_array).cloned();
-                let made: Vec<String> = steps.unwrap_or_else(|| vec![golden.clone()]).iter().filter_map(made).collect();
-                let why = golden.get("not_sent").and_then(Value::as_str).map(|why| format!("nothing: {why}"));
-                vec![code(case), why.unwrap_or_else(|| made.join(", "))]
-            })
-            .collect();
-        if !rows.is_empty() {
-            self.head("Examples");
-            self.line("What is made of each case of `fixtures/`; `golden/` has it whole.");
-            self.line("");
-            self.table(&["case", "what is made"], rows);
-        }
-    }
-
-    /// What answers become, by their cases.
-    fn answered(&mut self, folder: &Path, files: &Files) {
-        let rows: Vec<Vec<String>> = cases(&folder.join("answers"), files)
-            .map(|(case, answer)| {
-                let text = |pointer: &str| answer.pointer(pointer).map(shown).unwrap_or_default();
-                let to = [text("/request"), text("/step")].into_iter().filter(|part| !part.is_empty());
-                vec![code(case), to.collect::<Vec<_>>().join(", "), text("/answer/status"), text("/becomes/verdict")]
-            })
-            .collect();
-        if !rows.is_empty() {
-            self.head("What answers become");
-            self.line("Cases of `answers/`; codes are those of [errors.md](../../errors.md).");
-            self.line("");
-            self.table(&["case", "to the request", "status", "becomes"], rows);
-        }
-    }
-
-    fn limits(&mut self, folder: &Path, files: &Files) {
-        let readme = files.texts.iter().find(|(path, _)| *path == folder.join("README.md"));
-        let paragraphs = readme.into_iter().flat_map(|(_, text)| text.split("\n\n"));
-        let unsure: Vec<&str> = paragraphs.filter(|paragraph| paragraph.contains(UNSURE)).collect();
-        if !unsure.is_empty() {
-            self.head("Not sure");
-            self.line("What the README says of it.");
-            for paragraph in unsure {
-                self.line("");
-                // Links stand in another folder.
-                self.line(&unlinked(&paragraph.split_whitespace().collect::<Vec<_>>().join(" ")));
-            }
+fn limits(page: &mut yaml::Page, folder: &Path, files: &Files) {
+    let readme = files.texts.iter().find(|(path, _)| *path == folder.join("README.md"));
+    let paragraphs = readme.into_iter().flat_map(|(_, text)| text.split("\n\n"));
+    let unsure: Vec<&str> = paragraphs.filter(|paragraph| paragraph.contains(UNSURE)).collect();
+    if !unsure.is_empty() {
+        page.head("Not sure");
+        page.line("What the README says of it.");
+        for paragraph in unsure {
+            page.line("");
+            // Links stand in another folder.
+            page.line(&unlinked(&paragraph.split_whitespace().collect::<Vec<_>>().join(" ")));
         }
     }
 }
@@ -330,10 +306,6 @@ fn made(request: &Value) -> Option<String> {
 
 fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-fn code(text: &str) -> String {
-    format!("`{text}`")
 }
 
 fn codes(texts: &[&str]) -> String {

@@ -6,11 +6,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod node;
+mod page;
 mod parse;
 mod problems;
 mod read;
 
 pub use node::{Node, Value};
+pub use page::{Page, code};
 pub use parse::parse;
 pub use problems::{Problem, Problems, did_you_mean};
 pub use read::Map;
