@@ -32,7 +32,7 @@ pub use place::{Place, Rows};
 pub use queue::Queue;
 pub(crate) use queue::{Batches, QUEUE};
 pub(crate) use signature::TimePlace;
-pub use signature::{Algorithm, Encoding, Hmac, Part, SentAt, Signature, Signed, Token};
+pub use signature::{Hmac, Part, SentAt, Signature, Signed, Token};
 pub(crate) use soap::escaped;
 pub use soap::{Element, Soap};
 pub use stream::{One, Per, Repeats, Stream, Sweep};

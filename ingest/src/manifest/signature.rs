@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hirewire_service::hmac::{Algorithm, Encoding};
 use hirewire_service::settings::duration;
 use hirewire_yaml::{Map, Node, Problems, Value};
 
@@ -86,19 +87,6 @@ pub struct SentAt {
     pub within: Duration,
 }
 
-#[derive(Debug, Clone, Copy)]
-pub enum Algorithm {
-    Sha1,
-    Sha256,
-    Sha512,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub enum Encoding {
-    Hex,
-    Base64,
-}
-
 impl Signature {
     pub(super) fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let (kind, value) = node.tagged(&["hmac", "token", "none"], problems)?;
@@ -113,10 +101,8 @@ impl Signature {
             map.finish(problems);
             return Some(Self::None);
         }
-        let algorithms = [("sha1", Algorithm::Sha1), ("sha256", Algorithm::Sha256), ("sha512", Algorithm::Sha512)];
-        let encodings = [("hex", Encoding::Hex), ("base64", Encoding::Base64)];
-        let algorithm = map.require("algorithm", problems).and_then(|node| node.choice(&algorithms, problems));
-        let encoding = map.require("encoding", problems).and_then(|node| node.choice(&encodings, problems));
+        let algorithm = map.require("algorithm", problems).and_then(|node| node.choice(&Algorithm::WORDS, problems));
+        let encoding = map.require("encoding", problems).and_then(|node| node.choice(&Encoding::WORDS, problems));
         let (claim, also) = claim(&mut map, problems).unzip();
         let decoded = optional(map.get("decoded").map(|node| node.choice(&[("base64", Encoding::Base64)], problems)));
         let before = map.get("before").map_or(Some(""), |node| node.text(problems));

@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod health;
+pub mod hmac;
 mod identity;
 pub mod process;
 mod secret;

@@ -1,11 +1,12 @@
 //! `signing` of an `http:` sink.
 
 use hirewire_service::Secret;
+use hirewire_service::hmac::{Algorithm, Encoding};
 use hirewire_yaml::{Node, Problems, Value};
 use reqwest::header::{HeaderName, HeaderValue};
 
 use crate::http::signing::Signing;
-use crate::http::signing::keyed::{Algorithm, Encoding, Part, Scheme, SentAt, TimePlace, Unit};
+use crate::http::signing::keyed::{Part, Scheme, SentAt, TimePlace, Unit};
 use crate::http::signing::standard::Signer;
 
 /// Headers that a signature cannot stand in: the transport's own.
@@ -65,10 +66,8 @@ fn standard(list: &Node, secrets: Vec<Secret>, problems: &mut Problems) -> Optio
 pub(crate) fn read_scheme(node: &Node, secrets: Vec<Secret>, problems: &mut Problems) -> Option<Scheme> {
     let mut map = node.map(problems)?;
     let before_all = problems.len();
-    let algorithms = [("sha1", Algorithm::Sha1), ("sha256", Algorithm::Sha256), ("sha512", Algorithm::Sha512)];
-    let encodings = [("hex", Encoding::Hex), ("base64", Encoding::Base64)];
-    let algorithm = map.require("algorithm", problems).and_then(|node| node.choice(&algorithms, problems));
-    let encoding = map.require("encoding", problems).and_then(|node| node.choice(&encodings, problems));
+    let algorithm = map.require("algorithm", problems).and_then(|node| node.choice(&Algorithm::WORDS, problems));
+    let encoding = map.require("encoding", problems).and_then(|node| node.choice(&Encoding::WORDS, problems));
     let header_node = map.require("header", problems);
     let headers = header_node.and_then(|node| read_headers(node, problems));
     let before = map.get("before").map_or(Some(""), |node| readable(node, problems));

@@ -4,10 +4,8 @@
 //! `webhook.signature.hmac`): what one of them signs, this signs too. Of several secrets each gives a hash: in one header,
 //! or each in a header of its own.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hirewire_service::Secret;
-use hmac::{Hmac, KeyInit, Mac};
+use hirewire_service::hmac::{Algorithm, Encoding};
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -71,19 +69,6 @@ pub(crate) enum Unit {
     Milliseconds,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Algorithm {
-    Sha1,
-    Sha256,
-    Sha512,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Encoding {
-    Hex,
-    Base64,
-}
-
 impl Scheme {
     pub(super) fn secrets(&self) -> &[Secret] {
         &self.secrets
@@ -109,8 +94,8 @@ impl Scheme {
         let signed = self.signed(request, &time, headers);
         let mut hashes = Vec::with_capacity(self.secrets.len());
         for secret in &self.secrets {
-            let hash = self.algorithm.hash(&secret.bytes()?, &signed);
-            hashes.push(format!("{}{}", self.before, self.encoding.write(&hash)));
+            let hash = self.algorithm.hash(&secret.bytes()?, &[&signed]);
+            hashes.push(format!("{}{}", self.before, self.encoding.encode(&hash)));
         }
         match self.headers.as_slice() {
             [one] => {
@@ -126,7 +111,7 @@ impl Scheme {
 
     fn value(&self, claims: &[String]) -> String {
         let value = claims.join(&self.between);
-        if self.is_wrapped { STANDARD.encode(value) } else { value }
+        if self.is_wrapped { Encoding::Base64.encode(value.as_bytes()) } else { value }
     }
 
     fn signed(&self, request: &Unsigned<'_>, time: &str, headers: &HeaderMap) -> Vec<u8> {
@@ -162,34 +147,10 @@ impl Unit {
     }
 }
 
-impl Algorithm {
-    fn hash(self, key: &[u8], signed: &[u8]) -> Vec<u8> {
-        match self {
-            Self::Sha1 => hash::<Hmac<sha1::Sha1>>(key, signed),
-            Self::Sha256 => hash::<Hmac<sha2::Sha256>>(key, signed),
-            Self::Sha512 => hash::<Hmac<sha2::Sha512>>(key, signed),
-        }
-    }
-}
-
-impl Encoding {
-    fn write(self, hash: &[u8]) -> String {
-        match self {
-            Self::Hex => hex::encode(hash),
-            Self::Base64 => STANDARD.encode(hash),
-        }
-    }
-}
-
-fn hash<M: Mac + KeyInit>(key: &[u8], signed: &[u8]) -> Vec<u8> {
-    // HMAC takes a key of any length; the type cannot say so.
-    let Ok(mut mac) = <M as KeyInit>::new_from_slice(key) else { return Vec::new() };
-    mac.update(signed);
-    mac.finalize().into_bytes().to_vec()
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use hirewire_yaml::Problems;
     use reqwest::{Method, Url};
 
@@ -238,7 +199,7 @@ mod tests {
             sent_at: {epoch_s: {claim: t}}}";
         let scheme = scheme(text, &["key"]);
         let headers = signed(text, &["key"], "{}");
-        let hash = scheme.algorithm.hash(b"key", b"v0:1700000000:PUT:/v1/a%20b?c=d:7::{}");
+        let hash = scheme.algorithm.hash(b"key", &[b"v0:1700000000:PUT:/v1/a%20b?c=d:7::{}"]);
         assert_eq!(headers["x-signature"], format!("t=1700000000,v0={}", hex::encode(&hash)));
         let wrapped = signed(&text.replace("before:", "decoded: base64, before:"), &["key"], "{}");
         assert_eq!(wrapped["x-signature"], STANDARD.encode(headers["x-signature"].as_bytes()));
@@ -248,13 +209,13 @@ mod tests {
     fn during_a_change_of_secrets_each_has_its_hash() {
         let (one, two) = ("{algorithm: sha256, encoding: base64, header: a, between: ' ', signed: body}", ["k", "l"]);
         let joined = signed(one, &two, "x");
-        let hash = |key: &[u8]| STANDARD.encode(Algorithm::Sha256.hash(key, b"x"));
+        let hash = |key: &[u8]| STANDARD.encode(Algorithm::Sha256.hash(key, &[b"x"]));
         assert_eq!(joined["a"], format!("{} {}", hash(b"k"), hash(b"l")));
         let each = "{algorithm: sha256, encoding: base64, header: [a, b], signed: {joined: {parts: [{header: at}, body], \
             by: ''}}, sent_at: {epoch_ms: {header: at}}}";
         let each = signed(each, &two, "x");
         assert_eq!(each["at"], "1700000000500");
-        let hash = |key: &[u8]| STANDARD.encode(Algorithm::Sha256.hash(key, b"1700000000500x"));
+        let hash = |key: &[u8]| STANDARD.encode(Algorithm::Sha256.hash(key, &[b"1700000000500x"]));
         assert_eq!((&each["a"], &each["b"]), (&hash(b"k").parse().unwrap(), &hash(b"l").parse().unwrap()));
     }
 

@@ -7,11 +7,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hirewire_service::Secret;
-use hmac::{Hmac, KeyInit, Mac};
+use hirewire_service::hmac::Algorithm;
 use jiff::Timestamp;
 use openssl::pkey::{Id, PKey, Private};
 use reqwest::header::{HeaderMap, HeaderValue};
-use sha2::Sha256;
 
 use super::{SigningError, Unsigned};
 
@@ -86,10 +85,8 @@ impl Key {
         let head = format!("{id}.{timestamp_secs}.");
         match self {
             Self::Hmac(key) => {
-                let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
-                mac.update(head.as_bytes());
-                mac.update(body);
-                Some(format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes())))
+                let hash = Algorithm::Sha256.hash(key, &[head.as_bytes(), body]);
+                Some(format!("v1,{}", STANDARD.encode(hash)))
             }
             Self::Ed25519(key) => {
                 let mut signer = openssl::sign::Signer::new_without_digest(key).ok()?;
