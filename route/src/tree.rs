@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use apache_avro::Schema;
 use apache_avro::schema::{InnerDecimalSchema, Name, NamesRef, ResolvedSchema, UuidSchema};
 use base64::Engine as _;
+use hirewire_mapping::avro::{read_bytes, read_long};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::{Number, Value};
@@ -244,21 +245,8 @@ impl<'a> Reader<'a> {
         Ok(*taken)
     }
 
-    /// A variable number of bytes, seven bits each, the lowest first; the sign in the lowest bit.
     fn long(&mut self) -> Result<i64, Misfit> {
-        let mut raw = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let [byte] = self.array()?;
-            let bits = u64::from(byte & 0x7f);
-            if shift == 63 && bits > 1 {
-                return Err(Misfit);
-            }
-            raw |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed());
-            }
-        }
-        Err(Misfit)
+        read_long(&mut self.rest).ok_or(Misfit)
     }
 
     fn int(&mut self) -> Result<i32, Misfit> {
@@ -281,8 +269,7 @@ impl<'a> Reader<'a> {
     }
 
     fn bytes(&mut self) -> Result<&'a [u8], Misfit> {
-        let count = usize::try_from(self.long()?).map_err(|_| Misfit)?;
-        self.take(count)
+        read_bytes(&mut self.rest).ok_or(Misfit)
     }
 
     fn text(&mut self) -> Result<String, Misfit> {

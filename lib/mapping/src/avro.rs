@@ -77,13 +77,16 @@ pub fn put_array(count: usize, from: usize, out: &mut Vec<u8>) {
     out.push(0);
 }
 
-/// Reads a zigzag varint from the front of `bytes`.
+/// Reads a zigzag varint from the front of `bytes`; none has more than 64 bits.
 #[must_use]
 pub fn read_long(bytes: &mut &[u8]) -> Option<i64> {
     let mut value = 0_u64;
     for (index, byte) in bytes.iter().take(10).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * index);
         if byte & 0x80 == 0 {
+            if index == 9 && *byte > 1 {
+                return None;
+            }
             *bytes = &bytes[index + 1..];
             return Some((value >> 1).cast_signed() ^ (value & 1).cast_signed().wrapping_neg());
         }
@@ -117,6 +120,12 @@ mod tests {
                 assert!(rest.is_empty());
             }
         }
+    }
+
+    #[test]
+    fn a_long_of_more_than_64_bits_is_none() {
+        let of = |last: u8| read_long(&mut [[0x80; 9].as_slice(), &[last]].concat().as_slice());
+        assert_eq!((of(1), of(2), of(0x81)), (Some(1 << 62), None, None));
     }
 
     #[test]
