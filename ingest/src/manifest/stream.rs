@@ -328,26 +328,33 @@ impl Repeats {
     }
 }
 
+impl Before<'_> {
+    /// The position of the list that `node` names: one above this one, which is read by itself. `why`: the hint, where it is not.
+    fn list(&self, node: &Node, why: &str, problems: &mut Problems) -> Option<usize> {
+        let name = node.text(problems)?;
+        let Some(index) = self.names.iter().position(|known| *known == name) else {
+            let hint = match did_you_mean(name, self.names.iter().copied()) {
+                hint if hint.is_empty() => "name a list that stands above this one".to_owned(),
+                hint => hint,
+            };
+            problems.add(node, format!("no list \"{name}\" above this one"), hint);
+            return None;
+        };
+        // If it could not be read, its mistakes were told.
+        let found = self.streams.get(index)?.as_ref()?;
+        if found.per.is_some() || found.each.is_some() || found.sweep.is_some() || !found.listed {
+            problems.add(node, format!("\"{name}\" has `per`, `each`, `sweep` or `listed: false` itself"), why);
+            return None;
+        }
+        Some(index)
+    }
+}
+
 impl Per {
     /// Reads `{opportunity_id: opportunities}`.
     fn read(node: &Node, before: &Before<'_>, problems: &mut Problems) -> Option<Self> {
         let (param, value) = one_param(node, "{job_id: jobs}: for each row of jobs, its id as job_id", problems)?;
-        let name = value.text(problems)?;
-        let Some(parent) = before.names.iter().position(|known| *known == name) else {
-            let hint = match did_you_mean(name, before.names.iter().copied()) {
-                hint if hint.is_empty() => "name a list that stands above this one".to_owned(),
-                hint => hint,
-            };
-            problems.add(value, format!("no list \"{name}\" above this one"), hint);
-            return None;
-        };
-        // If it could not be read, its mistakes were told.
-        let found = before.streams.get(parent)?.as_ref()?;
-        if found.per.is_some() || found.each.is_some() || found.sweep.is_some() || !found.listed {
-            let hint = "its parents stand in one list, with one cursor";
-            problems.add(value, format!("\"{name}\" has `per`, `each`, `sweep` or `listed: false` itself"), hint);
-            return None;
-        }
+        let parent = before.list(value, "its parents stand in one list, with one cursor", problems)?;
         Some(Self { param: param.to_owned(), parent })
     }
 }
@@ -370,23 +377,8 @@ impl Sweep {
         let of = map.require("of", problems);
         let every = map.require("every", problems).and_then(|node| duration(node, problems));
         map.finish(problems);
-        let (of, name) = (of?, of?.text(problems)?);
-        let Some(index) = before.names.iter().position(|known| *known == name) else {
-            let hint = match did_you_mean(name, before.names.iter().copied()) {
-                hint if hint.is_empty() => "name a list that stands above this one".to_owned(),
-                hint => hint,
-            };
-            problems.add(of, format!("no list \"{name}\" above this one"), hint);
-            return None;
-        };
-        // If it could not be read, its mistakes were told.
-        let found = before.streams.get(index)?.as_ref()?;
-        if found.per.is_some() || found.each.is_some() || found.sweep.is_some() || !found.listed {
-            let hint = "what is swept is one list, which can be read whole";
-            problems.add(of, format!("\"{name}\" has `per`, `each`, `sweep` or `listed: false` itself"), hint);
-            return None;
-        }
-        Some(Self { of: index, every: every? })
+        let of = before.list(of?, "what is swept is one list, which can be read whole", problems)?;
+        Some(Self { of, every: every? })
     }
 }
 
