@@ -9,22 +9,20 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use hirewire_service::fingerprint;
 use jiff::{SignedDuration, Timestamp};
-use reqwest::{StatusCode, Url};
+use reqwest::StatusCode;
 
 use super::access::{Access, Pass, Vault};
 use super::failure::Failure;
 use super::journal::Journal;
 use super::page::Page;
 use super::paging;
+use super::question::{By, Question, object};
 use super::retry;
 use super::soap;
 use super::unpack;
-use super::window::Window;
 use crate::connection::Poll;
 use crate::json;
-use crate::manifest::{
-    self, Api, Auth, Document, Errors, Filter, One, Paging, QUEUE, Rows, Send, Stream, TimeFormat, Told, param_of,
-};
+use crate::manifest::{Api, Auth, Errors, Send, Told};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// For a whole answer, body included.
@@ -33,146 +31,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(130);
 const MAX_PAGE_BYTES: usize = 64 * 1024 * 1024;
 /// The `Date` header has seconds only, and an answer takes a while: less than this is no difference of clocks.
 const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_millis(1500);
-
-/// What is asked for.
-#[derive(Debug, Clone)]
-pub(super) struct Question<'a> {
-    /// Behind the base URL; a part of it may be `{param}`.
-    path: &'a str,
-    params: Vec<(&'a str, &'a str)>,
-    /// Parameters that hold ids.
-    own: Vec<(&'a str, &'a str)>,
-    /// Take the places of `{param}` in the path.
-    fill: Vec<(&'a str, &'a str)>,
-    narrowed: Option<(&'a manifest::Window, &'a Window)>,
-    sync: Option<(&'a manifest::Sync, Option<&'a str>)>,
-    /// The vendor's cursor of the page; `None`: the first.
-    page: Option<&'a str>,
-    /// What the answer holds, if a page may follow it.
-    pages: Option<&'a Rows>,
-    /// Whether something is to be made: PUT, with the parameters in the URL.
-    put: bool,
-    /// At most one of the two; neither: it is asked for by REST.
-    soap: Option<soap::Asked<'a>>,
-    query: Option<&'a Document>,
-    /// Parameter, and up to when the list is read.
-    as_of: Option<(&'a str, Timestamp)>,
-    /// The list stands at a URL of the connection's own, under this name.
-    elsewhere: Option<&'a str>,
-}
-
-impl<'a> Question<'a> {
-    /// Of what stands at this path, by REST, all on one page.
-    fn at(path: &'a str) -> Self {
-        Self {
-            path,
-            params: Vec::new(),
-            own: Vec::new(),
-            fill: Vec::new(),
-            narrowed: None,
-            sync: None,
-            page: None,
-            pages: None,
-            put: false,
-            soap: None,
-            query: None,
-            as_of: None,
-            elsewhere: None,
-        }
-    }
-
-    /// For a page of a list, narrowed to `window`.
-    pub(super) fn list(api: &'a Api, stream: &'a Stream, params: &'a [(String, String)], window: &'a Window) -> Self {
-        Self {
-            params: first_page(api, stream).chain(texts(params)).collect(),
-            narrowed: stream.window.as_ref().map(|rules| (rules, window)),
-            sync: stream.sync.as_ref().map(|rules| (rules, window.sync.as_deref())),
-            page: window.page.as_deref(),
-            pages: stream.paged.then(|| api.rows_of(stream)),
-            soap: by_soap(api, stream),
-            query: stream.query.as_ref(),
-            as_of: stream.request.as_ref().and_then(|_| Some((api.soap.as_ref()?.as_of.as_deref()?, window.to))),
-            elsewhere: elsewhere(stream),
-            ..Self::at(&stream.path)
-        }
-    }
-
-    /// For a page of a list per parent, or for what it has in the place of one: `ids` say whose.
-    pub(super) fn of_parent(
-        api: &'a Api,
-        stream: &'a Stream,
-        ids: &'a [(String, String)],
-        page: Option<&'a str>,
-    ) -> Self {
-        let in_path = |(param, _): &(&str, &str)| stream.path.split('/').any(|part| param_of(part) == Some(param));
-        let params = first_page(api, stream).chain(texts(&stream.params)).collect();
-        let (fill, own) = texts(ids).partition(in_path);
-        Self {
-            params,
-            own,
-            fill,
-            page,
-            pages: stream.paged.then(|| api.rows_of(stream)),
-            soap: by_soap(api, stream),
-            query: stream.query.as_ref(),
-            elsewhere: elsewhere(stream),
-            ..Self::at(&stream.path)
-        }
-    }
-
-    /// As of this moment, if it is of one.
-    pub(super) fn of_moment(self, at: Timestamp) -> Self {
-        Self { as_of: self.as_of.map(|(param, _)| (param, at)), ..self }
-    }
-
-    /// The moment of what is asked for, as it is told to the mapping: a row of a later page is no newer than one of the first.
-    pub(super) fn told_as_of(&self) -> Option<(String, String)> {
-        self.as_of.map(|(param, at)| (param.to_owned(), TimeFormat::Rfc3339.write(at)))
-    }
-
-    /// For one row by its id.
-    pub(super) fn one(rules: &'a One, id: &'a str) -> Self {
-        let (own, fill) = match &rules.param {
-            Some(param) => (vec![(param.as_str(), id)], Vec::new()),
-            None => (Vec::new(), vec![("id", id)]),
-        };
-        Self { params: texts(&rules.params).collect(), own, fill, query: rules.query.as_ref(), ..Self::at(&rules.path) }
-    }
-
-    /// About the queue of this name.
-    pub(super) fn queue(
-        path: &'a str,
-        name: &'a str,
-        params: &'a [(String, String)],
-        number: Option<(&'a str, &'a str)>,
-    ) -> Self {
-        let (params, own) = (texts(params).collect(), number.into_iter().collect());
-        Self { params, own, fill: vec![(QUEUE, name)], ..Self::at(path) }
-    }
-
-    /// To make what is at this place.
-    pub(super) fn put(self) -> Self {
-        Self { put: true, ..self }
-    }
-}
-
-fn by_soap<'a>(api: &'a Api, stream: &'a Stream) -> Option<soap::Asked<'a>> {
-    let (soap, request) = (api.soap.as_ref()?, stream.request.as_ref()?);
-    Some(soap::Asked { soap, request, rows: api.rows_of(stream), leave_out: &stream.leave_out })
-}
-
-fn elsewhere(stream: &Stream) -> Option<&str> {
-    stream.url.as_ref().map(|_| stream.name.as_str())
-}
-
-/// What the first request of a list with pages says of them.
-fn first_page<'a>(api: &'a Api, stream: &Stream) -> impl Iterator<Item = (&'a str, &'a str)> {
-    texts(if stream.paged { &api.first_page } else { &[] })
-}
-
-fn texts(pairs: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
-    pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
-}
 
 /// The requests of one connection, one at a time.
 pub(super) struct Client<J> {
@@ -257,33 +115,30 @@ impl<J: Journal> Client<J> {
         question: &Question<'_>,
     ) -> Result<reqwest::RequestBuilder, Failure> {
         let base_url = pass.base_url().or(poll.base_url.as_deref());
-        let mut url = url(poll, base_url, question).ok_or(Failure::Refused(0))?;
-        let params = parameters(api, question);
-        if let Some(asked) = &question.soap {
-            let value_of = |name: &str| params.iter().find(|param| param.name == name).map(|param| param.value.clone());
-            let login = match pass {
-                Pass::User { name, password: Some(password) } => Some((name.as_str(), password.as_str())),
-                Pass::User { .. } | Pass::Bearer(_) | Pass::Header { .. } => None,
-            };
-            let body = soap::envelope(asked, login, &value_of);
-            return Ok(self.http.post(url).header("content-type", "text/xml;charset=UTF-8").body(body));
-        }
-        if let Some(query) = question.query {
-            let body = serde_json::json!({"query": query.text, "variables": object(params)}).to_string();
-            return Ok(self.http.post(url).header("content-type", "application/json").body(body));
-        }
-        Ok(match (question.put, api.send) {
-            (true, _) | (false, Send::Query) => {
+        let mut url = question.url(poll, base_url).ok_or(Failure::Refused(0))?;
+        let params = question.parameters(api);
+        let json = |body: serde_json::Value| (body.to_string(), "application/json");
+        let (body, kind) = match (&question.by, api.send) {
+            (By::Soap(asked), _) => {
+                let value_of =
+                    |name: &str| params.iter().find(|param| param.name == name).map(|param| param.value.clone());
+                let login = match pass {
+                    Pass::User { name, password: Some(password) } => Some((name.as_str(), password.as_str())),
+                    Pass::User { .. } | Pass::Bearer(_) | Pass::Header { .. } => None,
+                };
+                (soap::envelope(asked, login, &value_of), "text/xml;charset=UTF-8")
+            }
+            (By::Graphql(query), _) => json(serde_json::json!({"query": query.text, "variables": object(params)})),
+            (By::Rest, Send::JsonBody) => json(object(params)),
+            (By::Put, _) | (By::Rest, Send::Query) => {
                 if !params.is_empty() {
                     url.query_pairs_mut().extend_pairs(params.iter().map(|param| (param.name, &param.value)));
                 }
-                if question.put { self.http.put(url).header("content-length", "0") } else { self.http.get(url) }
+                let put = matches!(question.by, By::Put);
+                return Ok(if put { self.http.put(url).header("content-length", "0") } else { self.http.get(url) });
             }
-            (false, Send::JsonBody) => {
-                let body = object(params).to_string();
-                self.http.post(url).header("content-type", "application/json").body(body)
-            }
-        })
+        };
+        Ok(self.http.post(url).header("content-type", kind).body(body))
     }
 
     /// Our certificate of now goes with each request. A token may be bound to the one before (RFC 8705, section 3).
@@ -305,10 +160,11 @@ impl<J: Journal> Client<J> {
         self.show_certificate(poll)?;
         let pass = self.access.pass(&self.http, api, poll).await?;
         let request = self.unproven(api, poll, &pass, question)?;
-        let accept = if question.soap.is_some() { "text/xml" } else { "application/json" };
+        let by_soap = matches!(question.by, By::Soap(_));
+        let accept = if by_soap { "text/xml" } else { "application/json" };
         let request = request.header("accept", accept).headers(api.headers.clone());
         let by_user = matches!((&api.auth, &pass), (Auth::UsernameToken { .. }, Pass::User { .. }));
-        let in_envelope = question.soap.is_some() && by_user;
+        let in_envelope = by_soap && by_user;
         let request = match pass {
             _ if in_envelope => request,
             Pass::Bearer(token) => request.bearer_auth(token),
@@ -337,7 +193,7 @@ impl<J: Journal> Client<J> {
             status => Some(Failure::Refused(status)),
         };
         // A fault of SOAP comes with 500 (SOAP 1.1, section 6.2), by some with 400, and says more than that.
-        let told_in_body = question.soap.is_some() && matches!(status.as_u16(), 400 | 500);
+        let told_in_body = by_soap && matches!(status.as_u16(), 400 | 500);
         if let Some(failure) = refused.clone().filter(|_| !told_in_body) {
             return Err(failure);
         }
@@ -349,9 +205,9 @@ impl<J: Journal> Client<J> {
             }
         }
         let body = unpack::unpacked(&headers, body, MAX_PAGE_BYTES)?;
-        let (body, rows) = match &question.soap {
-            None => (Bytes::from(body), None),
-            Some(asked) => match (soap::read(&body, asked, question.page.is_some()), refused) {
+        let (body, rows) = match &question.by {
+            By::Rest | By::Put | By::Graphql(_) => (Bytes::from(body), None),
+            By::Soap(asked) => match (soap::read(&body, asked, question.page.is_some()), refused) {
                 (Err(soap::Unanswered::Fault(failure)), _) | (_, Some(failure)) => return Err(failure),
                 (Err(soap::Unanswered::Broken(what)), None) => return Err(Failure::Broken(what)),
                 (Ok(answer), None) => (answer.rest, Some(answer.rows)),
@@ -380,92 +236,6 @@ impl<J: Journal> Client<J> {
         self.clock = Some(ahead);
         self.clock_behind = if ahead < -CLOCK_TOLERANCE { ahead } else { SignedDuration::ZERO };
     }
-}
-
-/// Where a question is sent, without its parameters.
-fn url(poll: &Poll, base_url: Option<&str>, question: &Question<'_>) -> Option<Url> {
-    if let Some(list) = question.elsewhere {
-        return Url::parse(poll.urls.get(list)?).ok();
-    }
-    let mut url = Url::parse(base_url?).ok()?;
-    {
-        let mut parts = url.path_segments_mut().ok()?;
-        parts.pop_if_empty();
-        for part in question.path.split('/') {
-            let filled = param_of(part).and_then(|param| question.fill.iter().find(|(known, _)| *known == param));
-            match filled {
-                // The URL would lead elsewhere.
-                Some((_, "" | "." | "..")) => return None,
-                Some((_, id)) => parts.push(id),
-                None => parts.push(part),
-            };
-        }
-    }
-    Some(url)
-}
-
-/// A parameter of a request.
-struct Param<'a> {
-    name: &'a str,
-    value: String,
-    /// Written in the manifest: `true`, `false` and whole numbers are no texts in JSON.
-    plain: bool,
-}
-
-impl Param<'_> {
-    fn json(self) -> serde_json::Value {
-        if !self.plain {
-            return self.value.into();
-        }
-        match (self.value.as_str(), self.value.parse::<i64>()) {
-            ("true", _) => true.into(),
-            ("false", _) => false.into(),
-            // `007` is a text.
-            (text, Ok(number)) if number.to_string() == text => number.into(),
-            (text, _) => text.into(),
-        }
-    }
-}
-
-fn object(params: Vec<Param<'_>>) -> serde_json::Value {
-    serde_json::Value::Object(params.into_iter().map(|param| (param.name.to_owned(), param.json())).collect())
-}
-
-/// The first page by the stream's parameters and the window; a later one by the vendor's cursor, alone or with them.
-fn parameters<'a>(api: &'a Api, question: &Question<'a>) -> Vec<Param<'a>> {
-    let told = |name: &'a str, value: &str| Param { name, value: value.to_owned(), plain: false };
-    let param = api.paging.param();
-    if let (Paging::LinkCursor { .. }, Some(page)) = (&api.paging, question.page) {
-        return vec![told(param, page)];
-    }
-    let plain = |pair: &(&'a str, &'a str)| Param { name: pair.0, value: pair.1.to_owned(), plain: true };
-    let mut params: Vec<_> = question.params.iter().map(plain).collect();
-    params.extend(question.own.iter().map(|(name, id)| told(name, id)));
-    params.extend(question.as_of.map(|(name, at)| told(name, &TimeFormat::Rfc3339.write(at))));
-    if let Some((rules, window)) = question.narrowed {
-        let to = rules.format.write(window.to);
-        let from = window.from.map(|from| rules.format.write(from));
-        match (&rules.filter, from) {
-            (Filter::One { param, first, .. }, None) => params.push(told(param, &first.replace("{to}", &to))),
-            (Filter::One { param, then, .. }, Some(from)) => {
-                params.push(told(param, &then.replace("{from}", &from).replace("{to}", &to)));
-            }
-            (Filter::Two { both: true, .. }, None) => {}
-            (Filter::Two { to: param, both: false, .. }, None) => params.push(told(param, &to)),
-            (Filter::After { param, first, .. }, None) => params.extend(first.as_ref().map(|first| told(param, first))),
-            (Filter::After { param, then, .. }, Some(from)) => params.push(told(param, &then.replace("{from}", &from))),
-            (Filter::Two { from: first, to: second, .. }, Some(from)) => {
-                params.extend([told(first, &from), told(second, &to)]);
-            }
-        }
-    }
-    match (question.page, question.sync) {
-        (Some(page), _) => params.push(told(param, page)),
-        // The pages that follow know the token by themselves.
-        (None, Some((rules, Some(token)))) => params.push(told(&rules.param, token)),
-        (None, _) => {}
-    }
-    params
 }
 
 /// # Errors

@@ -14,12 +14,12 @@ use hirewire_schemas::records::Cursor;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 
-use super::client::Question;
 use super::failure::{Failure, Remedy};
 use super::journal::Journal;
 use super::lane::Lane;
 use super::parents::Lists;
 use super::poller::{Poller, Rules};
+use super::question::Question;
 use super::retry::Tries;
 use super::rows::{self, Parent, Source};
 use super::window::Window;

@@ -15,6 +15,7 @@ mod paging;
 mod parents;
 mod poller;
 pub(crate) mod probe;
+mod question;
 mod queue;
 pub(crate) mod rehearsal;
 mod repeats;

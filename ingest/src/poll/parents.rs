@@ -12,12 +12,12 @@ use std::time::Instant;
 
 use hirewire_kafka::Record;
 
-use super::client::Question;
 use super::failure::{Failure, Remedy};
 use super::journal::Journal;
 use super::lane::Lane;
 use super::page::Page;
 use super::poller::{Next, Poller, Read, Rules, STUCK_AFTER, no_circle};
+use super::question::Question;
 use super::repeats::Mark;
 use super::rows::{self, Child, Parent, Source};
 use super::window::Window;

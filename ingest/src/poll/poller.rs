@@ -13,12 +13,13 @@ use hirewire_schemas::records::Cursor;
 use hirewire_service::{Component, Shutdown};
 use jiff::{SignedDuration, Timestamp};
 
-use super::client::{Client, Question};
+use super::client::Client;
 use super::failure::{Failure, Remedy};
 use super::fetch::Fetches;
 use super::journal::{CursorCodec, Journal};
 use super::lane::Lane;
 use super::page::Page;
+use super::question::Question;
 use super::queue;
 use super::repeats::{Mark, Seen};
 use super::retry::Tries;

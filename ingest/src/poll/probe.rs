@@ -11,10 +11,11 @@ use hirewire_kafka::Record;
 use jiff::SignedDuration;
 
 use super::access::Vault;
-use super::client::{Client, Question};
+use super::client::Client;
 use super::journal::{CursorCodec, Journal, NotCommitted};
 use super::lane::Lane;
 use super::parents::Lists;
+use super::question::Question;
 use super::window::Window;
 use crate::connection::Connection;
 use crate::credentials::Credentials;

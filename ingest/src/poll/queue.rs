@@ -10,12 +10,12 @@ use std::time::Instant;
 use hirewire_schemas::records::Cursor;
 use jiff::Timestamp;
 
-use super::client::Question;
 use super::failure::{Failure, Remedy};
 use super::journal::Journal;
 use super::lane::Lane;
 use super::page::Page;
 use super::poller::{Poller, Rules};
+use super::question::Question;
 use super::retry::Tries;
 use crate::envelope::Origin;
 use crate::fetch::FetchRequests;

@@ -13,12 +13,12 @@ use hirewire_kafka::Record;
 use hirewire_schemas::records::Cursor;
 use jiff::{SignedDuration, Timestamp};
 
-use super::client::Question;
 use super::failure::{Failure, Remedy};
 use super::journal::{CursorCodec, Journal, key};
 use super::lane::Lane;
 use super::page::Page;
 use super::poller::{Poller, Rules, STUCK_AFTER};
+use super::question::Question;
 use super::retry::Tries;
 use super::rows::{self, Source};
 use super::window::{self, Window};

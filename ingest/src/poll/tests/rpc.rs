@@ -268,7 +268,7 @@ async fn an_error_under_200_keeps_nothing_and_its_code_alone_is_told() {
         let manifest = connection.manifest.clone();
         let api = manifest.api.as_ref().unwrap();
         let window = super::super::window::next_sync(None, Timestamp::now());
-        let question = super::super::client::Question::list(api, &api.streams[0], &[], &window);
+        let question = super::super::question::Question::list(api, &api.streams[0], &[], &window);
         let poll = connection.poll.clone().unwrap();
         let failure = poller.client.page(api, &poll, &question).await.unwrap_err();
         assert_eq!((failure.label(), failure.to_string().as_str()), (label, message));
