@@ -86,11 +86,12 @@ impl Touched {
     }
 
     /// For the watch over what comes by which way; nothing, if nothing was told or seen.
-    pub(super) fn seen(&self, id: &Id) -> Option<Seen> {
+    pub(super) fn seen(&mut self, id: &Id) -> Option<Seen> {
         let live = self.told.iter().filter(|event| event.revision == Revision::Live).map(|event| &event.what);
         let changes: Vec<Change> = live.map(|what| Change { from: what.from, to: what.to, at: what.at }).collect();
         let any = !changes.is_empty() || !self.shown.is_empty();
-        any.then(|| Seen { id: *id, connection: self.connection.clone(), changes, shown: self.shown.clone() })
+        let shown = std::mem::take(&mut self.shown);
+        any.then(|| Seen { id: *id, connection: self.connection.clone(), changes, shown })
     }
 
     pub(super) fn ids<'a>(&'a self, id: &'a Id) -> Ids<'a> {

@@ -281,9 +281,7 @@ impl Way {
             url.set_path(&format!("{}{}", base.path().trim_end_matches('/'), path));
         }
         url.set_query(query);
-        // What makes an origin, without making one.
-        let is_same = url.scheme() == base.scheme() && url.host_str() == base.host_str();
-        (is_same && url.port_or_known_default() == base.port_or_known_default()).then_some(url)
+        (url.origin() == base.origin()).then_some(url)
     }
 
     /// With the secrets of now; `None`: one cannot be read.
