@@ -27,6 +27,7 @@ mod partitioned;
 mod probe;
 mod producer;
 mod record;
+mod restoring;
 mod self_check;
 mod settings;
 mod step;

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use hirewire_service::{Component, Shutdown};
-use prometheus::IntGauge;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -25,6 +24,7 @@ use crate::client::{self, on_consumer_error, start_at_beginning};
 use crate::hidden::Hidden;
 use crate::lag::{self, Lag};
 use crate::metrics::PartitionedMetrics;
+use crate::restoring::Restoring;
 use crate::worker::Worker;
 use crate::{Inbound, Settings, Step, Stop};
 
@@ -73,38 +73,6 @@ struct Running {
     given_back: Arc<AtomicBool>,
     /// Whether it waits for unread records of an input, and wants to be told how far the consumer is.
     waits: Arc<AtomicBool>,
-}
-
-/// The member is ready when the last of its workers has restored its state; until then it says how many have.
-#[derive(Clone)]
-pub(crate) struct Restoring {
-    all: usize,
-    left: Arc<Mutex<usize>>,
-    shown: IntGauge,
-    component: Component,
-}
-
-impl Restoring {
-    fn begin(all: usize, shown: IntGauge, component: Component) -> Self {
-        shown.set(i64::try_from(all).unwrap_or(i64::MAX));
-        component.waiting("workers to fence their predecessors and restore state");
-        Self { all, left: Arc::new(Mutex::new(all)), shown, component }
-    }
-
-    pub(crate) fn one_is_done(&self) {
-        self.shown.dec();
-        // Held while it is told: what is told last is what is so.
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        *left = left.saturating_sub(1);
-        if *left == 0 {
-            self.component.ready();
-        } else {
-            let (done, all) = (self.all - *left, self.all);
-            self.component.waiting(format!(
-                "workers to fence their predecessors and restore state: {done} of {all} partitions are done"
-            ));
-        }
-    }
 }
 
 /// What a worker is told.
@@ -487,25 +455,5 @@ fn hand_over(
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use hirewire_service::Health;
-
-    use super::*;
-
-    #[test]
-    fn a_member_says_how_many_of_its_partitions_have_their_state_until_all_have() {
-        let (health, shown) = (Health::new(), IntGauge::new("left", "left").unwrap());
-        let restoring = Restoring::begin(3, shown.clone(), health.component("normalize"));
-        let waits = || health.waiting().pop().unwrap_or_default();
-        assert_eq!((waits().ends_with("restore state"), shown.get()), (true, 3));
-        restoring.one_is_done();
-        restoring.clone().one_is_done();
-        assert_eq!((waits().ends_with("restore state: 2 of 3 partitions are done"), shown.get()), (true, 1));
-        restoring.one_is_done();
-        assert_eq!((waits().as_str(), shown.get()), ("", 0));
     }
 }

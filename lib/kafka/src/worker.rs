@@ -18,7 +18,8 @@ use crate::inbox::{Inbox, Look, Taken};
 use crate::lag::Lag;
 use crate::metrics::PartitionedMetrics;
 use crate::outcome::{self, Action, Who};
-use crate::partitioned::{PartitionedConsumer, Restoring, ToWorker};
+use crate::partitioned::{PartitionedConsumer, ToWorker};
+use crate::restoring::Restoring;
 use crate::transaction::TransactionalProducer;
 use crate::{Inbound, Outbox, Settings, Step, Stop, TransactionError};
 
