@@ -83,6 +83,7 @@ hirewire.yaml: |
 {{- toJson $config -}}
 {{- else -}}
 {{- $used := dict "kafka" (default (dict) $config.kafka) -}}
+{{- if ne .role "topics" }}{{ $_ := set $used "registry" (default (dict) $config.registry) }}{{ end -}}
 {{- if eq (include "hirewire.does" .) "route" }}{{ $_ := set $used "sinks" (include "hirewire.sinks" . | fromJson) }}{{ end -}}
 {{- if eq .role "walk" }}{{ $_ := set $used "connections" (list (dig "connections" .root.Values.tests.walk "webhook" (dict) $config)) }}{{ end -}}
 {{- if has .role (list "webhook" "poll") -}}

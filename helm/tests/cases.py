@@ -277,7 +277,20 @@ VARIANTS = [
         lambda f: lacks(kinds(f), "Job"), lambda f: lacks(config(f), "walk:"),
         lambda f: lacks([each["metadata"]["name"] for each in f if each["kind"] == "NetworkPolicy"], "rel-hirewire-test"))),
     ("no bootstrap, no tests", KAFKA, {"bootstrap": {"enabled": False}, "tests": {"enabled": False}}, lambda f: lacks(kinds(f), "Job")),
-    ("bootstrap", KAFKA, {}, lambda f: equal(container(f, "bootstrap", "Job")["args"], ["topics", "apply", "--config", "/etc/hirewire/hirewire.yaml"])),
+    ("bootstrap with a registry that is there before", KAFKA, {"registry": {"enabled": False}, "config": {"registry": {"url": "http://schemas.example.com:8085"}}}, all_of(
+        lambda f: equal(container(f, "bootstrap", "Job")["args"], ["topics", "apply", "--config", "/etc/hirewire/hirewire.yaml", "--schemas"]),
+        lambda f: contains([port["port"] for rule in one(f, "NetworkPolicy", "rel-hirewire-bootstrap")["spec"]["egress"] for port in rule["ports"]], 8085))),
+    ("a registry that asks who comes", PRODUCTION, {
+        "config": {"registry": {"url": "https://schemas.example.com", "basic_auth": {"username": "hirewire", "password": {"env": "REGISTRY_PASSWORD"}}, "tls": {"ca_file": "/secrets/registry-ca/ca.crt"}}},
+        "secrets": {"files": ["kafka-ca", "acme-greenhouse", "onboarding", "payroll", "analytics-db", "registry-ca"], "env": [
+            {"name": "KAFKA_PASSWORD", "secret": "kafka-user", "key": "password"}, {"name": "REGISTRY_PASSWORD", "secret": "registry-user", "key": "password"}]}}, all_of(*(
+        lambda f, role=role, kind=kind: (
+            contains([entry["name"] for entry in container(f, role, kind)["env"]], "REGISTRY_PASSWORD"),
+            contains([mount["mountPath"] for mount in container(f, role, kind)["volumeMounts"]], "/secrets/registry-ca"))
+        for role, kind in (("webhook", "Deployment"), ("poll", "Deployment"), ("normalize", "Deployment"), ("route", "Deployment"), ("bootstrap", "Job"))))),
+    ("bootstrap with the registry of the release", KAFKA, {"registry": {"enabled": True}}, all_of(
+        lambda f: equal(container(f, "bootstrap", "Job")["args"], ["topics", "apply", "--config", "/etc/hirewire/hirewire.yaml"]),
+        lambda f: lacks([port["port"] for rule in one(f, "NetworkPolicy", "rel-hirewire-bootstrap")["spec"]["egress"] for port in rule["ports"]], 8081))),
     ("helm test", KAFKA, {}, lambda f: equal(
         sorted(e["spec"]["template"]["spec"]["containers"][0]["args"][0] for e in f if e["metadata"].get("annotations", {}).get("helm.sh/hook") == "test"), ["check", "topics", "walk"])),
     ("helm test without a walk", PRODUCTION, {}, lambda f: equal(

@@ -19,6 +19,7 @@ from cases import REFUSED, STRIMZI, VARIANTS, one
 from mutations import MUTATIONS
 
 CHART = Path(__file__).resolve().parent.parent
+CERTIFICATE = CHART.parent / "lib" / "broker" / "tests" / "tls" / "certificate.pem"
 GOLDEN = Path(__file__).resolve().parent / "golden"
 PRESETS = ["values-small.yaml", "values-kafka.yaml", "values-production.yaml"]
 HELM = os.environ.get("HELM", "helm")
@@ -131,15 +132,15 @@ def too_knowing(found):
 # By preset and component: port and who may connect to it, port and what it may connect to. Name servers are everybody's.
 OPEN = {
     "values-production.yaml": {
-        "webhook": ("8080 gateways, 9644 monitoring", "9093 10.1.0.0/24"),
+        "webhook": ("8080 gateways, 9644 monitoring", "9093 10.1.0.0/24, 443 10.1.1.0/24"),
         "poll": ("9644 monitoring", "9093 10.1.0.0/24, 443 10.1.1.0/24, 443 public"),
         "normalize": ("9644 monitoring", "9093 10.1.0.0/24, 443 10.1.1.0/24"),
         "route": ("9644 monitoring", "9093 10.1.0.0/24, 443 10.1.1.0/24, 443 public, 5432 public, 443 10.20.0.0/16, 5432 10.20.0.0/16"),
-        "bootstrap": ("", "9093 10.1.0.0/24"),
+        "bootstrap": ("", "9093 10.1.0.0/24, 443 10.1.1.0/24"),
         "test": ("", "9093 10.1.0.0/24"),
     },
     "values-kafka.yaml": {
-        "webhook": ("8080 anybody", "9092 anybody"),
+        "webhook": ("8080 anybody", "9092 anybody, 8081 registry"),
         "poll": ("", "9092 anybody, 8081 registry, 443 public"),
         "normalize": ("", "9092 anybody, 8081 registry"),
         "route": ("", "9092 anybody, 8081 registry, 443 public"),
@@ -414,7 +415,7 @@ def with_configuration(found, command):
         for secret in re.findall(r"/secrets/([^\"]+)", text):
             path = folder / "secrets" / secret
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("whsec_" + "QUJD" * 8)
+            path.write_text(CERTIFICATE.read_text() if path.suffix == ".crt" else "whsec_" + "QUJD" * 8)
         (folder / "overlays").mkdir()
         for name, overlay in data.items():
             if name != "hirewire.yaml":
