@@ -1,4 +1,5 @@
-//! `hirewire topics apply|check`: the topics of a deployment, from the one table in `schemas/topics.yaml`.
+//! `hirewire topics apply|check`: the topics of a deployment and the schemas of their values, from the one table in
+//! `schemas/topics.yaml`.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use hirewire_kafka::{Admin, NewTopic, Settings};
+use hirewire_registry::{Codec, Standing, Subject};
 use hirewire_schemas::acls::{self, Resource};
 use hirewire_schemas::{Names, topics};
 
@@ -28,6 +30,10 @@ pub(crate) enum TopicsCommand {
 pub(crate) struct TopicsArguments {
     #[command(flatten)]
     config: ConfigFile,
+    /// The schemas of the topics' values too, at the schema registry. Each service registers its own when it starts, for
+    /// who may not do so later, or has readers that start before.
+    #[arg(long)]
+    schemas: bool,
 }
 
 #[derive(Args)]
@@ -53,7 +59,9 @@ impl TopicsCommand {
             out::line(line);
         }
         out::line(&format!("{} topics, {} differences", wanted.topics().len(), differences.len()));
-        Ok(if change || differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let differing =
+            if arguments.schemas { schemas(&Codec::new(&config.registry)?, &wanted, change).await? } else { 0 };
+        Ok(if change || (differences.is_empty() && differing == 0) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
@@ -104,6 +112,20 @@ impl Wanted {
         }
     }
 
+    /// What is registered for the topics of canonical records and for our own.
+    pub(crate) fn subjects(&self) -> Vec<Subject> {
+        let rows = topics::table().topics.iter();
+        rows.filter_map(|topic| {
+            let record = topic.record.as_deref().and_then(hirewire_schemas::schema)?;
+            Some(Subject {
+                name: Names::value_subject(&self.names.full(&topic.name)),
+                schema: record.text.clone(),
+                compatibility: topic.compatibility.clone(),
+            })
+        })
+        .collect()
+    }
+
     pub(crate) fn topics(&self) -> Vec<NewTopic> {
         topics::table()
             .deployed(&self.names, &refs(&self.vendors), &refs(&self.sinks))
@@ -116,6 +138,31 @@ impl Wanted {
             })
             .collect()
     }
+}
+
+/// How long a registry that is away is waited for.
+const REGISTRY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Compares and, with `change`, registers. Returns how many were not registered.
+async fn schemas(codec: &Codec, wanted: &Wanted, change: bool) -> anyhow::Result<usize> {
+    let subjects = wanted.subjects();
+    let mut differing = 0;
+    if change {
+        codec.register(&subjects, REGISTRY_PATIENCE).await?;
+    } else {
+        for Subject { name, schema, .. } in &subjects {
+            let what = match codec.look(name, schema).await? {
+                Standing::Registered => continue,
+                Standing::Absent => "missing",
+                Standing::Compatible => "an earlier version is registered",
+                Standing::Incompatible => "what is registered does not fit: docs/errors.md, schema-incompatible",
+            };
+            out::line(&format!("{name}: {what}"));
+            differing += 1;
+        }
+    }
+    out::line(&format!("{} schemas, {differing} differences", subjects.len()));
+    Ok(differing)
 }
 
 /// Compares and, with `change`, creates and mends. Returns what differed.

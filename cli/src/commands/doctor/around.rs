@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use hirewire_ingest::Probed;
-use hirewire_registry::{Codec, Standing};
-use hirewire_schemas::{Names, schema, topics};
+use hirewire_registry::{Codec, Standing, Subject};
 
 use super::finding::{Findings, State};
 use crate::commands::topics::Wanted;
@@ -37,10 +36,8 @@ pub(super) async fn registry(config: &Config, wanted: &Wanted, findings: &mut Fi
         }
     };
     let (mut registered, mut to_come) = (0, 0);
-    for topic in &topics::table().topics {
-        let Some(record) = topic.record.as_deref().and_then(schema) else { continue };
-        let subject = Names::value_subject(&wanted.names.full(&topic.name));
-        match codec.look(&subject, &record.text).await {
+    for Subject { name: subject, schema, .. } in wanted.subjects() {
+        match codec.look(&subject, &schema).await {
             Ok(Standing::Registered) => registered += 1,
             Ok(Standing::Compatible | Standing::Absent) => to_come += 1,
             Ok(Standing::Incompatible) => {
