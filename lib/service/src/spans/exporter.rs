@@ -104,7 +104,6 @@ impl Exporter {
             }
             self.send().await;
             if self.away {
-                // Meanwhile the queue fills, and what it does not take costs nothing.
                 tokio::select! {
                     () = tokio::time::sleep(AWAY) => {}
                     () = stop.requested() => {}
@@ -116,7 +115,8 @@ impl Exporter {
 
     /// What waits, until the collector takes no more.
     async fn send(&mut self) {
-        let waiting = self.outlet.take();
+        // One request is enough to ask whether the collector is back: the queue stays full meanwhile, and nobody makes spans in vain.
+        let waiting = self.outlet.take(if self.away { REQUEST } else { usize::MAX });
         for (at, request) in waiting.chunks(REQUEST).enumerate() {
             match self.attempt(protobuf::encode(request, self.release)).await {
                 Ok(()) => {

@@ -11,6 +11,7 @@ mod grpc;
 mod protobuf;
 mod settings;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
@@ -78,6 +79,8 @@ struct Outlet {
     /// A lock that is held for a push or a swap: cheaper than waking the exporter for each span.
     queue: Mutex<Vec<Span>>,
     much: Notify,
+    /// No room is left: nobody need make a span.
+    full: AtomicBool,
     dropped: IntCounter,
 }
 
@@ -86,14 +89,15 @@ static OUTLET: OnceLock<Arc<Outlet>> = OnceLock::new();
 /// Whether spans of this trace are wanted: whoever asks saves the work of making them.
 #[must_use]
 pub fn wanted(trace: &TraceParent) -> bool {
-    OUTLET.get().is_some_and(|outlet| outlet.takes(trace))
+    OUTLET.get().is_some_and(|outlet| outlet.takes(trace) && outlet.has_room())
 }
 
 /// Of the traces that one step does the work of at once those whose spans are wanted; of fewer than two none: such a step needs no
 /// span of its own.
 #[must_use]
 pub fn links(of: impl Iterator<Item = TraceParent>) -> Vec<TraceParent> {
-    let links: Vec<TraceParent> = of.filter(wanted).take(LINKS).collect();
+    let Some(outlet) = OUTLET.get() else { return Vec::new() };
+    let links: Vec<TraceParent> = of.filter(|trace| outlet.takes(trace)).take(LINKS).collect();
     if links.len() < 2 { Vec::new() } else { links }
 }
 
@@ -111,7 +115,16 @@ pub fn record_all(spans: impl IntoIterator<Item = Span>) {
 
 impl Outlet {
     fn new(one_in: u64, dropped: IntCounter) -> Self {
-        Self { one_in, queue: Mutex::default(), much: Notify::new(), dropped }
+        Self { one_in, queue: Mutex::default(), much: Notify::new(), full: AtomicBool::new(false), dropped }
+    }
+
+    /// A span that is not made for want of room is counted as one that was dropped.
+    fn has_room(&self) -> bool {
+        let full = self.full.load(Ordering::Relaxed);
+        if full {
+            self.dropped.inc();
+        }
+        !full
     }
 
     fn takes(&self, trace: &TraceParent) -> bool {
@@ -128,14 +141,19 @@ impl Outlet {
                 self.dropped.inc();
             }
         }
+        self.full.store(queue.len() >= QUEUE, Ordering::Relaxed);
         if before < MUCH && queue.len() >= MUCH {
             self.much.notify_one();
         }
     }
 
-    /// All that wait.
-    fn take(&self) -> Vec<Span> {
-        std::mem::take(&mut *self.queue.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The oldest that wait, so many at most.
+    fn take(&self, most: usize) -> Vec<Span> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        self.full.store(false, Ordering::Relaxed);
+        let most = most.min(queue.len());
+        let later = queue.split_off(most);
+        std::mem::replace(&mut *queue, later)
     }
 
     async fn much_waits(&self) {

@@ -113,8 +113,13 @@ async fn what_does_not_fit_into_the_queue_is_counted_and_nobody_waits() {
     outlet.much_waits().await;
     outlet.hand_over(spans(QUEUE));
     assert_eq!(outlet.dropped.get(), MUCH as u64);
-    assert_eq!(outlet.take().len(), QUEUE);
-    assert!(outlet.take().is_empty());
+    assert!(!outlet.has_room(), "nobody makes a span in vain");
+    assert_eq!(outlet.dropped.get(), MUCH as u64 + 1);
+    let oldest = outlet.queue.lock().unwrap()[..2].to_vec();
+    assert_eq!(outlet.take(2), oldest);
+    assert!(outlet.has_room());
+    assert_eq!(outlet.take(usize::MAX).len(), QUEUE - 2);
+    assert!(outlet.take(1).is_empty());
 }
 
 #[test]
@@ -127,7 +132,7 @@ fn of_traces_the_same_are_chosen_everywhere_and_who_said_no_is_obeyed() {
     let unsampled = TraceParent::parse(&trace.to_string().replace("-01", "-00")).unwrap();
     assert!(!outlet.takes(&unsampled));
     outlet.hand_over([span(unsampled, None)]);
-    assert!(outlet.take().is_empty());
+    assert!(outlet.take(1).is_empty());
 }
 
 /// Takes calls of one connection and answers each with a gRPC status, in its trailers or, of what it refuses, in its headers alone.
