@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_core::future::BoxFuture;
 use hirewire_kafka::{Producer, ProducerOptions, Stop};
 use hirewire_registry::Codec;
 use tokio::net::TcpListener;
@@ -31,7 +32,17 @@ pub enum Error {
 ///
 /// # Errors
 /// When the address is taken, or Kafka's settings are refused.
-pub async fn run(
+pub fn run(
+    settings: Settings,
+    role: Role,
+    listener: Option<TcpListener>,
+    connections: Vec<Arc<Connection>>,
+    deps: Deps,
+) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(until_shutdown(settings, role, listener, connections, deps))
+}
+
+async fn until_shutdown(
     settings: Settings,
     role: Role,
     listener: Option<TcpListener>,

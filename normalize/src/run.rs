@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use apache_avro::writer::datum::GenericDatumWriter;
 use bytes::Bytes;
+use futures_core::future::BoxFuture;
 use hirewire_kafka::{
     Inbound, Isolation, PartitionedMetrics, PartitionedOptions, Stop, TableFollower, TableStart, run_partitioned,
 };
@@ -72,7 +73,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// What a person has to fix.
-pub async fn run(settings: Settings, deps: Deps) -> Result<(), Error> {
+pub fn run(settings: Settings, deps: Deps) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(until_shutdown(settings, deps))
+}
+
+async fn until_shutdown(settings: Settings, deps: Deps) -> Result<(), Error> {
     let component = deps.health.component("normalize");
     component.waiting("the schema registry");
     let codec = Codec::new(&deps.registry)?;

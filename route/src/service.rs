@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_core::future::BoxFuture;
 use hirewire_kafka::{Admin, NewTopic, Producer, ProducerOptions, Stop};
 use hirewire_registry::Codec;
 use hirewire_schemas::Names;
@@ -68,7 +69,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// What only a change of the configuration or of the environment can mend. What time mends is waited for.
-pub async fn run(settings: Settings, mut deps: Deps) -> Result<(), Error> {
+pub fn run(settings: Settings, deps: Deps) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(until_shutdown(settings, deps))
+}
+
+async fn until_shutdown(settings: Settings, mut deps: Deps) -> Result<(), Error> {
     let metrics = Metrics::register(&deps.metrics)?;
     let codec = Codec::new(&deps.registry)?;
     let component = deps.health.component("route");

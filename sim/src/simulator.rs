@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use futures_core::future::BoxFuture;
+use rusqlite::params;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -97,7 +98,11 @@ impl Simulator {
     ///
     /// # Errors
     /// Wrong rules, a folder that cannot be written, an address that cannot be listened on.
-    pub async fn start(settings: SimSettings) -> Result<Running, SimError> {
+    pub fn start(settings: SimSettings) -> BoxFuture<'static, Result<Running, SimError>> {
+        Box::pin(Self::begin(settings))
+    }
+
+    async fn begin(settings: SimSettings) -> Result<Running, SimError> {
         let rules = Arc::new(read_rules(&settings)?);
         std::fs::create_dir_all(&settings.data_dir).map_err(StoreError::Folder)?;
         let file = store::file(&settings.data_dir);
@@ -111,7 +116,7 @@ impl Simulator {
                 let shown = folder.join("api.yaml").display().to_string();
                 let examples = examples(&rules, &shown, &folder.join("fixtures")).map_err(SimError::Rules)?;
                 let account = Account::of_story(rules.clone(), &examples, wanted.seed, &wanted.faults);
-                let bound = listen(&store::connect(&file)?, "api_address", settings.api_listen).await?;
+                let bound = listen(&file, "api_address", settings.api_listen).await?;
                 let (address, failed) =
                     (bound.address, |source| SimError::Listen { address: settings.api_listen, source });
                 let vendor = Arc::new(Vendor::listen(rules.clone(), account, bound.listener).map_err(failed)?);
@@ -135,7 +140,7 @@ impl Simulator {
                 let known = [&client_id, &client_secret].map(String::as_str);
                 let api = Api::open(&file, (*rules).clone(), token.clone(), player.scenario().clone(), known)?;
                 let api = Arc::new(api);
-                let bound = listen(&store::connect(&file)?, "api_address", settings.api_listen).await?;
+                let bound = listen(&file, "api_address", settings.api_listen).await?;
                 let address = serve(bound, api::router(Arc::clone(&api)), closed.clone());
                 let access = Access {
                     origin: format!("http://{address}"),
@@ -150,7 +155,7 @@ impl Simulator {
         let scenario = player.scenario().clone();
         let webhook_secret = hex::encode(secret(scenario.seed, "webhook"));
         let receiving = Arc::new(Receivers::open(&file, scenario.clone())?);
-        let bound = listen(&store::connect(&file)?, "receivers_address", settings.receivers_listen).await?;
+        let bound = listen(&file, "receivers_address", settings.receivers_listen).await?;
         let receivers_address = serve(bound, receivers::router(receiving), closed);
 
         let url = Arc::new(Mutex::new(settings.webhook_url.clone()));
@@ -251,8 +256,8 @@ fn read_rules(settings: &SimSettings) -> Result<Rules, SimError> {
 }
 
 /// Where it listened before, if any port will do; so that whoever was given its URLs finds it again after a restart.
-async fn listen(connection: &Connection, key: &str, wanted: SocketAddr) -> Result<Bound, SimError> {
-    let before = store::meta(connection, key)?.and_then(|text| text.parse::<SocketAddr>().ok());
+async fn listen(file: &Path, key: &str, wanted: SocketAddr) -> Result<Bound, SimError> {
+    let before = store::meta(&store::connect(file)?, key)?.and_then(|text| text.parse::<SocketAddr>().ok());
     if let Some(before) = before.filter(|before| wanted.port() == 0 && before.ip() == wanted.ip())
         && let Ok(listener) = TcpListener::bind(before).await
     {
@@ -261,7 +266,7 @@ async fn listen(connection: &Connection, key: &str, wanted: SocketAddr) -> Resul
     let failed = |source| SimError::Listen { address: wanted, source };
     let listener = TcpListener::bind(wanted).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    store::set_meta(connection, key, &address.to_string())?;
+    store::set_meta(&store::connect(file)?, key, &address.to_string())?;
     Ok(Bound { listener, address })
 }
 

@@ -27,6 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_core::future::LocalBoxFuture;
 use hirewire_ingest::manifest::{Api, Auth, BaseUrl, Events, Manifest, Stream};
 use hirewire_ingest::{
     ClientSecrets, Connection, Credentials, Http, Inlet, Poll, RefreshSecrets, ServerUrls, SessionSecrets,
@@ -124,7 +125,11 @@ pub enum Part {
 ///
 /// # Errors
 /// Mistakes of the manifest, of `api.yaml`, or of what the two name; a list that is none: nothing was proven then.
-pub async fn prove(folder: &Folder, part: &Part) -> Result<Proof, Problems> {
+pub fn prove<'a>(folder: &'a Folder, part: &'a Part) -> LocalBoxFuture<'a, Result<Proof, Problems>> {
+    Box::pin(proof(folder, part))
+}
+
+async fn proof(folder: &Folder, part: &Part) -> Result<Proof, Problems> {
     let kit = Kit::of(folder)?;
     let mut proof = Proof::default();
     let streams = lists(&kit.manifest);

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_core::future::BoxFuture;
 use hirewire_kafka::Record;
 use hirewire_registry::unframe;
 use hirewire_schemas::Names;
@@ -109,13 +110,15 @@ impl Rehearsal {
     }
 
     /// Reads the list once, as one round of the service does.
-    pub async fn read(&mut self) -> Round {
-        let memory = self.memory.clone();
-        let ended = memory.until_killed(Box::pin(self.poller.one_round())).await;
-        if ended == Round::Killed {
-            self.restart();
-        }
-        ended
+    pub fn read(&mut self) -> BoxFuture<'_, Round> {
+        Box::pin(async {
+            let memory = self.memory.clone();
+            let ended = memory.until_killed(Box::pin(self.poller.one_round())).await;
+            if ended == Round::Killed {
+                self.restart();
+            }
+            ended
+        })
     }
 
     /// The vendor's clock as an answer for another list tells it: lists are read one after the other.
@@ -183,9 +186,11 @@ impl Errands {
     }
 
     /// Reads what waits, as far as it goes in one round: what was committed of it.
-    pub async fn read(&mut self) -> Vec<Kept> {
-        self.poller.one_fetch().await;
-        self.memory.with(|state| std::mem::take(&mut state.rows))
+    pub fn read(&mut self) -> BoxFuture<'_, Vec<Kept>> {
+        Box::pin(async {
+            self.poller.one_fetch().await;
+            self.memory.with(|state| std::mem::take(&mut state.rows))
+        })
     }
 
     /// Whether nothing waits any more.
@@ -206,15 +211,17 @@ impl Letterbox {
     }
 
     /// Reads what waits, as one round of the service does. Makes the queue, if there is none.
-    pub async fn read(&mut self) -> Round {
-        let memory = self.memory.clone();
-        let ended = memory.until_killed(Box::pin(self.poller.one_queue())).await;
-        if ended == Round::Killed
-            && let Some(poller) = of_queue(&self.http, &self.connection, &self.memory)
-        {
-            self.poller = poller;
-        }
-        ended
+    pub fn read(&mut self) -> BoxFuture<'_, Round> {
+        Box::pin(async {
+            let memory = self.memory.clone();
+            let ended = memory.until_killed(Box::pin(self.poller.one_queue())).await;
+            if ended == Round::Killed
+                && let Some(poller) = of_queue(&self.http, &self.connection, &self.memory)
+            {
+                self.poller = poller;
+            }
+            ended
+        })
     }
 
     /// The poller is killed at the commit after `commits` others.

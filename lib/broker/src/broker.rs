@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
+use futures_core::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tracing::{error, info, warn};
@@ -95,7 +96,26 @@ impl Broker {
 
     /// Serves on the listener until `shutdown` resolves, then lets connections go, writes a checkpoint and closes the
     /// files.
-    pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> Result<(), RunError> {
+    ///
+    /// # Errors
+    /// The address is not one to listen on, or not all could be written at the end.
+    pub fn run(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> BoxFuture<'static, Result<(), RunError>> {
+        self.boxed(listener, Box::pin(shutdown))
+    }
+
+    fn boxed(
+        self,
+        listener: TcpListener,
+        shutdown: BoxFuture<'static, ()>,
+    ) -> BoxFuture<'static, Result<(), RunError>> {
+        Box::pin(self.serve(listener, shutdown))
+    }
+
+    async fn serve(self, listener: TcpListener, shutdown: BoxFuture<'static, ()>) -> Result<(), RunError> {
         let address = listener.local_addr().map_err(RunError::Listener)?;
         if !address.ip().is_loopback() {
             if self.core.settings.users.is_empty() {

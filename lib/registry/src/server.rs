@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::Listener;
 use axum::{Json, Router};
+use futures_core::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -70,11 +71,19 @@ impl Server {
     ///
     /// # Errors
     /// The listener failed.
-    pub async fn run(
+    pub fn run(
         self,
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
-    ) -> std::io::Result<()> {
+    ) -> BoxFuture<'static, std::io::Result<()>> {
+        self.boxed(listener, Box::pin(shutdown))
+    }
+
+    fn boxed(self, listener: TcpListener, shutdown: BoxFuture<'static, ()>) -> BoxFuture<'static, std::io::Result<()>> {
+        Box::pin(self.serve(listener, shutdown))
+    }
+
+    async fn serve(self, listener: TcpListener, shutdown: BoxFuture<'static, ()>) -> std::io::Result<()> {
         let mut router = router(self.registry);
         if !self.users.is_empty() {
             router = router.layer(from_fn_with_state(Users::new(&self.users), door::admit));
@@ -101,11 +110,7 @@ pub async fn serve(
     Server::new(registry).run(listener, shutdown).await
 }
 
-async fn until<L>(
-    listener: L,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()>
+async fn until<L>(listener: L, router: Router, shutdown: BoxFuture<'static, ()>) -> std::io::Result<()>
 where
     L: Listener,
     L::Addr: std::fmt::Debug,

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::{get, put};
+use futures_core::future::BoxFuture;
 use prometheus::TextEncoder;
 use tokio::net::TcpListener;
 
@@ -20,13 +21,13 @@ struct Admin {
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(
+pub fn serve(
     listener: TcpListener,
     metrics: Metrics,
     health: Health,
     beside: Router,
     shutdown: Shutdown,
-) -> std::io::Result<()> {
+) -> BoxFuture<'static, std::io::Result<()>> {
     let router = Router::new()
         .route("/metrics", get(show_metrics))
         .route("/livez", get(live))
@@ -34,7 +35,8 @@ pub async fn serve(
         .route("/log", put(change_log))
         .with_state(Admin { metrics, health })
         .merge(beside);
-    axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.requested().await }).await
+    let served = axum::serve(listener, router).with_graceful_shutdown(async move { shutdown.requested().await });
+    Box::pin(served.into_future())
 }
 
 async fn show_metrics(State(admin): State<Admin>) -> impl IntoResponse {
