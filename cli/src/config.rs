@@ -177,7 +177,7 @@ struct Cluster {
 
 /// The `kafka:` section: how to reach it is lib/kafka's to read, how topics are laid out on it is ours.
 fn read_cluster(node: &Node, problems: &mut Problems) -> Option<Cluster> {
-    let kafka = hirewire_kafka::Settings::read(node, problems);
+    let kafka = hirewire_kafka::Settings::read(node, &["topic_prefix", "partitions", "replication"], problems);
     let prefix = node.peek("topic_prefix").and_then(|node| {
         let text = node.text(problems)?;
         let legal = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'));

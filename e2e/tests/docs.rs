@@ -167,6 +167,32 @@ fn crates_depend_on_no_more_than_the_map_allows() {
     assert_eq!(seen, literals(members).len(), "a crate is missing in the map");
 }
 
+/// One module has unsafe code, and its crate every other lint of the workspace.
+#[test]
+fn unsafe_code_is_in_one_module_alone() {
+    const MODULE: &str = "lib/kafka/src/guard.rs";
+    let mut rust = Vec::new();
+    walk(Path::new(""), ".rs", &mut rust);
+    let word = ["unsafe", "_code"].concat();
+    rust.retain(|path| read(path).contains(&word) && path != "e2e/tests/docs.rs");
+    assert_eq!(rust, [MODULE]);
+    let lints = |manifest: &str, prefix: &str| -> BTreeSet<String> {
+        let text = read(manifest);
+        let sections = text.split("\n[").filter(|section| section.starts_with(prefix));
+        let lines = sections.flat_map(|section| section.lines().skip(1).filter(|line| line.contains('=')));
+        lines.map(str::to_owned).collect()
+    };
+    let strict = format!("{word} = \"forbid\"");
+    let mut expected = lints("Cargo.toml", "workspace.lints.");
+    assert!(expected.remove(&strict) && expected.insert(strict.replace("forbid", "deny")), "{expected:?}");
+    assert_eq!(lints("lib/kafka/Cargo.toml", "lints."), expected);
+    let members = read("Cargo.toml");
+    for member in literals(members.split_once("members = [").unwrap().1.split(']').next().unwrap()) {
+        let inherits = read(&format!("{}/Cargo.toml", member.1)).contains("[lints]\nworkspace = true\n");
+        assert!(inherits || member.1 == "lib/kafka", "{}", member.1);
+    }
+}
+
 #[test]
 fn files_and_tests_that_the_documents_name_are_there() {
     let mut pages = Vec::new();

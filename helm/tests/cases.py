@@ -248,10 +248,11 @@ VARIANTS = [
     ("sinks of all kinds, and the way to them", KAFKA, {"config": {"sinks": {
         "mail": {"system": "notice", "smtp": {"host": "smtp.example.com", "from": "a@example.com", "to": ["b@example.com"]}},
         "direct": {"system": "notice", "smtp": {"host": "smtp.example.com", "tls": "implicit", "from": "a@example.com", "to": ["b@example.com"]}},
-        "other": {"system": "stream", "kafka": {"topic": "x", "cluster": {"bootstrap_servers": "k1.example.com:9192,k2.example.com:9192"}}},
+        "other": {"system": "stream", "kafka": {"topic": "x", "cluster": {"bootstrap_servers": "k1.example.com:9192,k2.example.com:9192", "tls": {}, "allow": {"networks": ["10.9.0.0/16"]}}}},
         "asked": {"system": "onboarding", "http": {"url": "https://hr.example.com", "auth": {"oauth": {
-            "token_url": "https://hr.example.com:8444/token", "client_id": "c", "client_secret": {"file": "/secrets/onboarding/client"}}}}}}}}, lambda f: equal(
-        [port["port"] for port in one(f, "NetworkPolicy", "rel-hirewire-route")["spec"]["egress"][-1]["ports"]], [443, 465, 587, 8444, 9192])),
+            "token_url": "https://hr.example.com:8444/token", "client_id": "c", "client_secret": {"file": "/secrets/onboarding/client"}}}}}}}}, all_of(
+        lambda f: equal([port["port"] for port in one(f, "NetworkPolicy", "rel-hirewire-route")["spec"]["egress"][-1]["ports"]], [443, 465, 587, 8444, 9192]),
+        lambda f: contains(one(f, "NetworkPolicy", "rel-hirewire-route")["spec"]["egress"][-1]["to"], {"ipBlock": {"cidr": "10.9.0.0/16"}}))),
     ("files on a volume of one pod", KAFKA, {"route": {"replicas": 1, "state": {"type": "persistent"}}, "config": {"sinks": {
         "tables": {"system": "analytics", "parquet": {"path": "/var/lib/hirewire/tables"}}, "lines": {"system": "stream", "file": {"path": "/var/lib/hirewire/lines"}}}}}, lambda f: None),
     ("a walk with helm test", KAFKA, {"networkPolicy": {"webhookFrom": [{"podSelector": {}}]}}, all_of(

@@ -10,7 +10,7 @@ use crate::deliver::outcome::{Attempt, HoldReason};
 use crate::http::HttpTransport;
 use crate::mail::MailTransport;
 use crate::settings::{Kind, Settings, SinkSettings};
-use crate::topic;
+use crate::topic::{self, Unfit};
 
 /// A sink and what came of asking it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +52,13 @@ async fn ask(sink: &SinkSettings, kafka: &hirewire_kafka::Settings) -> Result<St
         Kind::Topic(settings) => {
             let asked = topic::probe(settings, kafka).await;
             let remedy = "create the topic, or mend `kafka` of the sink; until it is there records wait";
-            return asked.map_err(|stop| Unwell { code: stop.code, what: stop.what, remedy });
+            return asked.map_err(|unfit| match unfit {
+                Unfit::Stopped(stop) => Unwell { code: stop.code, what: stop.what, remedy },
+                Unfit::Refused(broker, refusal) => {
+                    let what = format!("our own guard refuses the broker {broker:?}: {refusal}");
+                    held(HoldReason::AddressRefused, &what)
+                }
+            });
         }
         Kind::Mail(settings) => (Box::pin(MailTransport::new(settings.clone()).probe()).await, true),
         Kind::Postgres(settings) => (Box::pin(postgres::probe(settings)).await, true),
@@ -76,10 +82,12 @@ fn folder_of(path: &std::path::Path) -> Result<String, Unwell> {
     })
 }
 
+fn held(reason: HoldReason, what: &str) -> Unwell {
+    Unwell { code: reason.code(), what: what.to_owned(), remedy: reason.remedy() }
+}
+
 /// `known_by`: the request carried credentials, so that a refusal is one of them.
 fn judge(attempt: &Attempt, known_by: bool) -> Result<String, Unwell> {
-    let held =
-        |reason: HoldReason, what: &str| Unwell { code: reason.code(), what: what.to_owned(), remedy: reason.remedy() };
     let away = |what: String| Unwell {
         code: "ROUTE_RETRIES_EXHAUSTED",
         what,

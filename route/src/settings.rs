@@ -358,7 +358,7 @@ routes:
             "hirewire.yaml:4: unknown key \"retries\" (did you mean \"retry\"?)",
             "hirewire.yaml:5: the system \"analytics\" makes rows of tables",
             "hirewire.yaml:6: the URL holds a user name or password",
-            "hirewire.yaml:9: http without TLS is for allowed networks only",
+            "hirewire.yaml:9: a connection without TLS is for allowed networks only",
             "hirewire.yaml:10: the system \"payroll\" has no setting \"channel\"",
             "hirewire.yaml:11: the host is not in the allow-list (add the host to `allow.hosts`)",
             "hirewire.yaml:12: of `url` and `token_url` only one has TLS",

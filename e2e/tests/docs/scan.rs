@@ -33,7 +33,7 @@ const START_ERRORS: [(&str, &str); 12] = [
 ];
 
 /// Files that read `hirewire.yaml`.
-const READERS: [&str; 21] = [
+const READERS: [&str; 22] = [
     "cli/src/config.rs",
     "lib/service/src/identity.rs",
     "lib/kafka/src/settings.rs",
@@ -54,6 +54,7 @@ const READERS: [&str; 21] = [
     "route/src/files/lines.rs",
     "route/src/files/parquet/settings.rs",
     "route/src/mail/settings.rs",
+    "route/src/topic/cluster.rs",
     "route/src/topic/settings.rs",
 ];
 

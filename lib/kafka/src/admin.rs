@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::RDKafkaErrorCode;
 
 use crate::client::Logging;
-use crate::{Settings, Stop};
+use crate::{Settings, Stop, guard};
 
 /// Administration of one cluster.
 pub struct Admin {
@@ -46,10 +46,11 @@ impl Admin {
     /// # Errors
     /// When the settings are refused.
     pub fn new(settings: &Settings) -> Result<Self, Stop> {
-        let client = settings
+        let client: AdminClient<Logging> = settings
             .client()?
-            .create_with_context(Logging)
+            .create_with_context(Logging { guard: settings.guard() })
             .map_err(|error| Stop::kafka("create an admin client", &error))?;
+        guard::start(client.inner(), settings)?;
         Ok(Self { client, settings: settings.clone() })
     }
 
@@ -147,6 +148,16 @@ impl Admin {
             .filter(|topic| topic.error().is_none())
             .map(|topic| (topic.name().to_owned(), i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX)))
             .collect())
+    }
+
+    /// Where the cluster says that its brokers are, each as `HOST:PORT`. Blocks for one round trip.
+    ///
+    /// # Errors
+    /// When the broker cannot be reached.
+    pub fn brokers(&self) -> Result<Vec<String>, Stop> {
+        let metadata =
+            self.client.inner().fetch_metadata(None, TIMEOUT).map_err(|error| Stop::kafka("list brokers", &error))?;
+        Ok(metadata.brokers().iter().map(|broker| format!("{}:{}", broker.host(), broker.port())).collect())
     }
 
     /// The partition count of one topic, `None` when it does not exist. Blocks for one round trip.
@@ -271,7 +282,7 @@ impl Admin {
     /// One that asks and commits for a group, and joins it not.
     fn member_of(&self, group: &str) -> Result<BaseConsumer<Logging>, Stop> {
         let config = self.settings.consumer(group)?;
-        config.create_with_context(Logging).map_err(|error| Stop::kafka("create a consumer", &error))
+        config.create_with_context(Logging::default()).map_err(|error| Stop::kafka("create a consumer", &error))
     }
 }
 

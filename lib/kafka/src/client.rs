@@ -6,9 +6,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::Stop;
+use crate::guard::{Guard, Guarded};
 
 /// For clients that need no callbacks of their own.
-pub(crate) struct Logging;
+#[derive(Default)]
+pub(crate) struct Logging {
+    pub(crate) guard: Option<Guard>,
+}
 
 impl ClientContext for Logging {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = false;
@@ -23,6 +27,12 @@ impl ClientContext for Logging {
 }
 
 impl rdkafka::consumer::ConsumerContext for Logging {}
+
+impl Guarded for Logging {
+    fn guard(&self) -> Option<&Guard> {
+        self.guard.as_ref()
+    }
+}
 
 /// librdkafka repeats a lost connection for each broker and attempt, so its lines are no louder than `info`.
 pub(crate) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {

@@ -11,6 +11,9 @@ pub enum SendError {
     /// No acknowledgement. The record may or may not be there: send it again, with the same identity.
     #[error("no acknowledgement from Kafka: {0}")]
     Unacknowledged(String),
+    /// A broker is where the client's [`Judge`](crate::Judge) lets nobody connect. The record waits there for a while yet.
+    #[error("a broker's host or address is not allowed")]
+    NotAllowed,
     /// Larger than the topic takes.
     #[error("the record is larger than {topic} takes; raise its max.message.bytes or refuse such records earlier")]
     TooLarge { topic: String },
@@ -23,7 +26,7 @@ impl SendError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Overloaded | Self::Unacknowledged(_) => true,
+            Self::Overloaded | Self::Unacknowledged(_) | Self::NotAllowed => true,
             Self::TooLarge { .. } | Self::Refused { .. } => false,
         }
     }

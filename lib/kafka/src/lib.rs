@@ -11,12 +11,14 @@
 //! | create, check, remove topics | [`Admin`] |
 //! | why does it not work: are brokers there, may we read, where do groups stand | [`Probe`] |
 //! | does this broker keep the promises we build on | [`self_check`] |
+//! | connect only where one may | [`Judge`], [`Settings::guarded`] |
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod admin;
 mod client;
 mod error;
 mod group;
+mod guard;
 mod hidden;
 mod inbox;
 mod lag;
@@ -39,6 +41,7 @@ mod writer;
 pub use admin::{Admin, NewTopic, TopicDescription};
 pub use error::{SendError, Stop};
 pub use group::{Committer, Done, GroupConsumer, GroupEvent, GroupOptions};
+pub use guard::Judge;
 pub use leases::{LeaseEvent, Leases};
 pub use metrics::{LagMetrics, PartitionedMetrics};
 pub use partitioned::{PartitionedOptions, run_partitioned};

@@ -2,6 +2,7 @@
 //!
 //! Idempotent, `acks=all`, bounded in flight.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,14 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
 
-use crate::client;
+use crate::guard::{Guard, Guarded};
 use crate::record::owned_headers;
-use crate::{Position, Record, SendError, Settings, Stop};
+use crate::{Position, Record, SendError, Settings, Stop, client, guard};
+
+/// How long a record may still be acknowledged when a connection was refused.
+const OTHERS: Duration = Duration::from_secs(1);
 
 /// Bounds of a [`Producer`].
 #[derive(Debug, Clone)]
@@ -43,7 +48,9 @@ pub struct Producer {
 
 type Answer = oneshot::Sender<Result<Position, SendError>>;
 
-struct Deliveries;
+struct Deliveries {
+    guard: Option<Guard>,
+}
 
 impl ClientContext for Deliveries {
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = false;
@@ -54,6 +61,12 @@ impl ClientContext for Deliveries {
 
     fn error(&self, error: KafkaError, reason: &str) {
         client::report(&error, reason);
+    }
+}
+
+impl Guarded for Deliveries {
+    fn guard(&self) -> Option<&Guard> {
+        self.guard.as_ref()
     }
 }
 
@@ -81,7 +94,10 @@ impl Producer {
             .set("message.timeout.ms", options.delivery_timeout.as_millis().to_string())
             .set("request.timeout.ms", options.delivery_timeout.as_millis().clamp(500, 5000).to_string())
             .set("linger.ms", options.linger.as_millis().to_string());
-        let inner = config.create_with_context(Deliveries).map_err(|error| Stop::kafka("create a producer", &error))?;
+        let inner: ThreadedProducer<Deliveries> = config
+            .create_with_context(Deliveries { guard: settings.guard() })
+            .map_err(|error| Stop::kafka("create a producer", &error))?;
+        guard::start(inner.client(), settings)?;
         Ok(Self {
             inner: Arc::new(inner),
             places: Arc::new(Semaphore::new(options.max_in_flight)),
@@ -94,8 +110,9 @@ impl Producer {
     /// # Errors
     /// [`SendError`]: when retryable, the record may still have arrived.
     pub async fn send(&self, record: Record) -> Result<Position, SendError> {
-        let place = tokio::time::timeout(self.timeout, self.places.acquire()).await;
+        let place = timeout(self.timeout, self.places.acquire()).await;
         let Ok(Ok(_place)) = place else { return Err(SendError::Overloaded) };
+        let mut refusals = self.inner.client().context().guard().map(Guard::refusals);
         let (answer, answered) = oneshot::channel();
         let mut outgoing = BaseRecord::with_opaque_to(&record.topic, Box::new(answer));
         outgoing.partition = record.partition;
@@ -104,7 +121,22 @@ impl Producer {
         outgoing.key = record.key.as_deref();
         outgoing.payload = record.value.as_deref();
         self.inner.send(outgoing).map_err(|(error, _)| SendError::of(&record.topic, &error))?;
-        answered.await.unwrap_or_else(|_| Err(SendError::Unacknowledged("the producer was closed".to_owned())))
+        let mut acknowledged = pin!(async {
+            answered.await.unwrap_or_else(|_| Err(SendError::Unacknowledged("the producer was closed".to_owned())))
+        });
+        let refused = async {
+            match &mut refusals {
+                // The sender lives as long as this producer.
+                Some(refusals) => drop(refusals.changed().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            result = &mut acknowledged => result,
+            // The broker of this record may be another one, or have another address.
+            () = refused => timeout(OTHERS, acknowledged).await.unwrap_or(Err(SendError::NotAllowed)),
+        }
     }
 
     /// Waits until everything sent so far is acknowledged or has failed.

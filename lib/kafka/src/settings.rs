@@ -8,6 +8,7 @@ use hirewire_yaml::{Node, Problems};
 use rdkafka::ClientConfig;
 
 use crate::Stop;
+use crate::guard::{Guard, Judge};
 
 /// A checked `kafka:` section.
 #[derive(Debug, Clone)]
@@ -20,6 +21,7 @@ pub struct Settings {
     prefetch_kib: u64,
     transaction_timeout: Duration,
     session_timeout: Duration,
+    judge: Option<Judge>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -39,8 +41,8 @@ struct Sasl {
 impl Settings {
     /// Reads `{bootstrap_servers, client_id?, prefetch_kib?, tls?: {ca_file?, certificate_file?, key_file?},
     /// sasl?: {mechanism: PLAIN|SCRAM-SHA-256|SCRAM-SHA-512, username, password: {file|env}}}`.
-    /// `topic_prefix`, `partitions` and `replication` stand beside these and belong to the caller (`Node::peek`).
-    pub fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
+    /// The keys `beside` them belong to the caller (`Node::peek`).
+    pub fn read(node: &Node, beside: &[&'static str], problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
         let servers = map.require("bootstrap_servers", problems).and_then(|node| {
             let text = node.text(problems)?;
@@ -59,9 +61,7 @@ impl Settings {
             map.get("prefetch_kib").and_then(|node| node.whole(64, problems)).unwrap_or(DEFAULT_PREFETCH_KIB);
         let tls = map.get("tls").and_then(|node| Tls::read(node, problems));
         let sasl = map.get("sasl").and_then(|node| Sasl::read(node, problems));
-        for layout in ["topic_prefix", "partitions", "replication"] {
-            map.skip(layout);
-        }
+        beside.iter().for_each(|key| map.skip(key));
         map.finish(problems);
         Some(Self {
             bootstrap_servers: servers?,
@@ -71,6 +71,7 @@ impl Settings {
             prefetch_kib,
             transaction_timeout: TRANSACTION_TIMEOUT,
             session_timeout: SESSION_TIMEOUT,
+            judge: None,
         })
     }
 
@@ -85,12 +86,30 @@ impl Settings {
             prefetch_kib: DEFAULT_PREFETCH_KIB,
             transaction_timeout: TRANSACTION_TIMEOUT,
             session_timeout: SESSION_TIMEOUT,
+            judge: None,
         }
     }
 
     #[must_use]
     pub fn bootstrap_servers(&self) -> &str {
         &self.bootstrap_servers
+    }
+
+    /// Whether connections have TLS.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// The same brokers, for a [`Producer`](crate::Producer) or an [`Admin`](crate::Admin) whose every connection is
+    /// judged before it is made. Other clients made of these settings connect nowhere.
+    #[must_use]
+    pub fn guarded(&self, judge: Judge) -> Self {
+        Self { judge: Some(judge), ..self.clone() }
+    }
+
+    pub(crate) fn guard(&self) -> Option<Guard> {
+        self.judge.clone().map(Guard::new)
     }
 
     /// The same brokers under the configured client id and what this client does, `<client_id>-<role>`.
@@ -130,8 +149,11 @@ impl Settings {
     /// What every client needs. Fails when a secret cannot be read.
     pub(crate) fn client(&self) -> Result<ClientConfig, Stop> {
         let mut config = ClientConfig::new();
+        // A client behind a guard is told of its brokers when its guard is in place.
+        if self.judge.is_none() {
+            config.set("bootstrap.servers", &self.bootstrap_servers);
+        }
         config
-            .set("bootstrap.servers", &self.bootstrap_servers)
             .set("client.id", &self.client_id)
             // A broker that comes back is tried again within a second, not ten.
             .set("reconnect.backoff.ms", "50")
@@ -244,7 +266,8 @@ mod tests {
     fn the_configured_client_id_is_kept_and_files_stand_beside_the_settings() {
         let text = "bootstrap_servers: a:1\nclient_id: acme\ntls: {ca_file: ca.pem}\n";
         let mut problems = Problems::new();
-        let settings = Settings::read(&hirewire_yaml::parse("/etc/hw/k.yaml", text).unwrap(), &mut problems).unwrap();
+        let settings =
+            Settings::read(&hirewire_yaml::parse("/etc/hw/k.yaml", text).unwrap(), &[], &mut problems).unwrap();
         let client = settings.with_role("route").client().unwrap();
         assert_eq!(client.get("client.id"), Some("acme-route"));
         assert_eq!(client.get("ssl.ca.location"), Some("/etc/hw/ca.pem"));
@@ -254,7 +277,7 @@ mod tests {
     fn nothing_is_empty_and_no_port_is_0() {
         let text = "bootstrap_servers: a:0\nclient_id: ''\ntls: {ca_file: ''}\n";
         let mut problems = Problems::new();
-        assert!(Settings::read(&hirewire_yaml::parse("k.yaml", text).unwrap(), &mut problems).is_none());
+        assert!(Settings::read(&hirewire_yaml::parse("k.yaml", text).unwrap(), &[], &mut problems).is_none());
         let lines: Vec<usize> = problems.iter().map(|problem| problem.line).collect();
         assert_eq!(lines, [1, 2, 3], "{problems}");
     }
@@ -264,7 +287,7 @@ mod tests {
         let text =
             "bootstrap_servers: localhost\nsasl: {mechanism: PLIAN, username: a, password: b}\ntls: {key_file: k}\n";
         let mut problems = Problems::new();
-        assert!(Settings::read(&hirewire_yaml::parse("k.yaml", text).unwrap(), &mut problems).is_none());
+        assert!(Settings::read(&hirewire_yaml::parse("k.yaml", text).unwrap(), &[], &mut problems).is_none());
         let lines: Vec<usize> = problems.iter().map(|problem| problem.line).collect();
         assert_eq!(lines, [1, 3, 2, 2], "{problems}");
     }

@@ -44,7 +44,7 @@ fn consumer(settings: &Settings, isolation: Isolation, pace: Pace) -> Result<Bas
         // The broker reports an end only when this is over, and a change of topic waits for it again.
         config.set("fetch.wait.max.ms", "5");
     }
-    config.create_with_context(Logging).map_err(|error| Stop::kafka("create a consumer", &error))
+    config.create_with_context(Logging::default()).map_err(|error| Stop::kafka("create a consumer", &error))
 }
 
 /// One that sees also what is open.

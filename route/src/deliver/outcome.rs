@@ -126,7 +126,7 @@ impl HoldReason {
             Self::Forbidden => "the receiver knows us but does not let us: ask its owner for the right to send",
             Self::Gone => "the receiver says that it is gone for good: remove the sink or mend its URL",
             Self::AddressRefused => {
-                "the host resolves to an address that is not public: if that is right, add its network to `allow`"
+                "its host is not listed or leads to an address that is not public: if that is right, add it to `allow`"
             }
             Self::SecretMissing => "the secret cannot be read: create its file or set its variable",
             Self::StoreRefused => "the store refuses us: mend the password, the rights, the schema or the disk",

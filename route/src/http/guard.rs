@@ -37,8 +37,22 @@ pub(crate) enum Refusal {
     Host,
     #[error("the address is not public and its network is not allowed")]
     Address,
-    #[error("http without TLS is for allowed networks only")]
+    #[error("a connection without TLS is for allowed networks only")]
     Plain,
+}
+
+impl Refusal {
+    /// How settings that are refused are mended.
+    pub(crate) const fn remedy(self) -> &'static str {
+        match self {
+            Self::Scheme => "write an https:// URL",
+            Self::NoHost => "write https://HOST/PATH",
+            Self::Credentials => "put the secret into a file and name it under `auth`",
+            Self::Host => "add the host to `allow.hosts`",
+            Self::Address => "a private address must be allowed by its network: `allow: {networks: [10.1.0.0/16]}`",
+            Self::Plain => "use TLS (https, `tls`), or list the network under `allow`",
+        }
+    }
 }
 
 /// The name of a host leads to no address.
@@ -52,13 +66,13 @@ impl Guard {
     }
 
     pub(crate) fn with_lookup(hosts: Vec<String>, networks: Vec<Network>, lookup: Lookup) -> Self {
-        let hosts = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        let hosts = hosts.iter().map(|host| bare(host).to_ascii_lowercase()).collect();
         Self { hosts, networks, lookup }
     }
 
     /// Whether the list of hosts has it. A list that is empty has none.
     pub(crate) fn lists(&self, host: &str) -> bool {
-        self.hosts.contains(&host.trim_end_matches('.').to_ascii_lowercase())
+        self.hosts.contains(&bare(host).to_ascii_lowercase())
     }
 
     /// Checks everything of a URL that can be checked without resolving its host.
@@ -73,13 +87,30 @@ impl Guard {
             return Err(Refusal::Credentials);
         }
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or(Refusal::NoHost)?;
+        self.check_host(host, url.scheme() == "http")
+    }
+
+    /// Checks everything of a host that can be checked without resolving it.
+    ///
+    /// # Errors
+    /// Why a connection to it would be refused.
+    pub(crate) fn check_host(&self, host: &str, plain: bool) -> Result<(), Refusal> {
+        match literal(host) {
+            Some(address) => self.check(host, address, plain),
+            None if self.lists(host) => Ok(()),
+            None => Err(Refusal::Host),
+        }
+    }
+
+    /// For what resolves names by itself: `address` is what `host` led to.
+    ///
+    /// # Errors
+    /// Why a connection to it is refused.
+    pub(crate) fn check(&self, host: &str, address: IpAddr, plain: bool) -> Result<(), Refusal> {
         if !self.lists(host) {
             return Err(Refusal::Host);
         }
-        match literal(host) {
-            Some(address) => self.check_address(address, url.scheme() == "http"),
-            None => Ok(()),
-        }
+        self.check_address(address, plain)
     }
 
     /// `plain`: the connection has no TLS.
@@ -134,7 +165,12 @@ impl Guard {
 
 /// An address written as the host of a URL, whose parser has already undone other spellings (octal, hex, one number).
 fn literal(host: &str) -> Option<IpAddr> {
-    host.trim_end_matches('.').trim_start_matches('[').trim_end_matches(']').parse().ok()
+    bare(host).parse().ok()
+}
+
+/// Without the dot of the root, or the brackets of an IPv6 address.
+fn bare(host: &str) -> &str {
+    host.trim_end_matches('.').trim_start_matches('[').trim_end_matches(']')
 }
 
 fn system_lookup() -> Lookup {

@@ -20,35 +20,7 @@ use crate::deliver::outcome::{Attempt, Fault};
 use crate::deliver::{Content, Delivery, OnRefusal, Transport};
 use crate::request::Request;
 use crate::request::told::{Body, Secrets};
-
-/// Counts connections to a port, on every local address of both families.
-struct Trap {
-    port: u16,
-    connections: Arc<AtomicUsize>,
-}
-
-impl Trap {
-    async fn set() -> Self {
-        let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let connections = Arc::new(AtomicUsize::new(0));
-        let mut listeners = vec![listener];
-        listeners.extend(TcpListener::bind(("::1", port)).await.ok());
-        for listener in listeners {
-            let counter = Arc::clone(&connections);
-            tokio::spawn(async move {
-                while listener.accept().await.is_ok() {
-                    counter.fetch_add(1, Ordering::SeqCst);
-                }
-            });
-        }
-        Self { port, connections }
-    }
-
-    fn count(&self) -> usize {
-        self.connections.load(Ordering::SeqCst)
-    }
-}
+use crate::tests::support::Trap;
 
 fn delivery() -> Delivery {
     let request = Request {

@@ -50,14 +50,14 @@ pub(crate) fn read(node: &Node, problems: &mut Problems) -> Option<HttpSettings>
     for (each, node) in urls {
         match guard.check_url(each) {
             Ok(()) if each.scheme() == "http" && !plain_is_allowed => {
-                problems.add(node, Refusal::Plain.to_string(), hint(Refusal::Plain));
+                problems.add(node, Refusal::Plain.to_string(), Refusal::Plain.remedy());
             }
             // The guard knows of one client either that it has TLS or that it has none.
             Ok(()) if each.scheme() != url.scheme() => {
                 problems.add(node, "of `url` and `token_url` only one has TLS", "use https for both");
             }
             Ok(()) => {}
-            Err(refusal) => problems.add(node, refusal.to_string(), hint(refusal)),
+            Err(refusal) => problems.add(node, refusal.to_string(), refusal.remedy()),
         }
     }
     let (signing, ca, identity, answer_bytes) = (signing?, ca?, identity?, answer_bytes?);
@@ -86,17 +86,6 @@ fn read_batch(node: &Node, problems: &mut Problems) -> Option<BatchSettings> {
     map.finish(problems);
     let whole = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     Some(BatchSettings { requests: whole(requests?), linger, bytes: whole(bytes?) })
-}
-
-fn hint(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::Scheme => "write an https:// URL",
-        Refusal::NoHost => "write https://HOST/PATH",
-        Refusal::Credentials => "put the secret into a file and name it under `auth`",
-        Refusal::Host => "add the host to `allow.hosts`",
-        Refusal::Address => "a private address must be allowed by its network: `allow: {networks: [10.1.0.0/16]}`",
-        Refusal::Plain => "use https, or list the network under `allow`",
-    }
 }
 
 pub(super) fn read_url(node: &Node, problems: &mut Problems) -> Option<reqwest::Url> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hirewire_schemas::Entity;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use crate::context::store::{Seen, Store};
@@ -43,6 +44,35 @@ pub(crate) async fn while_more_come(what: &str, wanted: usize, count: impl Fn() 
         }
         assert!(since.elapsed() < Duration::from_secs(60), "no more of {what} come: {now} of {wanted}");
         tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Counts connections to a port, on every local address of both families.
+pub(crate) struct Trap {
+    pub(crate) port: u16,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Trap {
+    pub(crate) async fn set() -> Self {
+        let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let mut listeners = vec![listener];
+        listeners.extend(TcpListener::bind(("::1", port)).await.ok());
+        for listener in listeners {
+            let counter = Arc::clone(&connections);
+            tokio::spawn(async move {
+                while listener.accept().await.is_ok() {
+                    counter.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        Self { port, connections }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 }
 

@@ -74,16 +74,22 @@ async fn a_topic_of_our_own_cluster_has_each_record_exactly_once_through_rebalan
     assert_eq!(keys.len(), found.len());
 }
 
+/// The test's broker as another cluster, into which plain text goes only where `network` says so.
+fn other_cluster(ground: &Ground, topic: &str, network: &str) -> String {
+    let port = ground.place.brokers.rsplit_once(':').unwrap().1;
+    format!(
+        "sinks: {{hires: {{system: onboarding, kafka: {{topic: {topic}, cluster: {{bootstrap_servers: 'localhost:{port}', \
+         allow: {{hosts: [localhost, 127.0.0.1], networks: ['{network}']}}}}}}}}}}\n\
+         routes: {{hires: {{sink: hires}}}}\n"
+    )
+}
+
 /// Requests made of changes, by an acknowledged send each; and a restart sends nothing again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_cluster_gets_the_requests_of_an_acting_system_in_order() {
     let ground = Ground::lay().await;
     let out = topic(&ground, "hires").await;
-    let config = format!(
-        "sinks: {{hires: {{system: onboarding, kafka: {{topic: {out}, cluster: {{bootstrap_servers: '{}'}}}}}}}}\n\
-         routes: {{hires: {{sink: hires}}}}\n",
-        ground.place.brokers
-    );
+    let config = other_cluster(&ground, &out, "127.0.0.0/8");
     let data = ground.folder.path().join("data");
     let hire = async |number: usize| {
         let application = application_id(number);
@@ -113,6 +119,34 @@ async fn another_cluster_gets_the_requests_of_an_acting_system_in_order() {
         assert_eq!(hire["application_id"].as_str().unwrap().as_bytes(), key);
         assert_eq!(undone["cancels"], hire["key"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_where_the_guard_lets_nobody_holds_its_sink_and_nothing_is_lost() {
+    let ground = Ground::lay().await;
+    let out = topic(&ground, "hires").await;
+    let data = ground.folder.path().join("data");
+    let probe = async |config: &str| crate::probe(&Ground::settings(config), &ground.kafka).await.remove(0).outcome;
+    ground.put(Entity::Job, JOB, JOB, json!({"name": "Engineer"})).await;
+    let refused = other_cluster(&ground, &out, "10.0.0.0/8");
+    let service = ground.start(&refused, &data).await;
+    for number in 0..APPLICATIONS {
+        let application = application_id(number);
+        ground.put_context(&application).await;
+        ground.put_change(&application, 1, "CREATED", now(), "WEBHOOK").await;
+        ground.put_change(&application, 2, "HIRE", now(), "WEBHOOK").await;
+    }
+    until("the sink to be held", || service.counter("hirewire_route_sink_held", "hires") == 1).await;
+    assert_eq!(probe(&refused).await.err().map(|unwell| unwell.code), Some("SINK_ADDRESS_REFUSED"));
+    service.stop().await;
+    assert_eq!(ground.read_all(&out).len(), 0);
+
+    let allowed = other_cluster(&ground, &out, "127.0.0.0/8");
+    let service = ground.start(&allowed, &data).await;
+    until("all hires", || ground.read_all(&out).len() >= APPLICATIONS).await;
+    assert_eq!(probe(&allowed).await, Ok(format!("{out} is there, with {PARTITIONS} partitions")));
+    service.stop().await;
+    assert_eq!(ground.read_all(&out).len(), APPLICATIONS);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

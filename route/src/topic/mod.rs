@@ -3,8 +3,9 @@
 //! In: [`Delivery`]s with a request or a copied record. In our own cluster nothing is sent by an attempt: the record and
 //! the offset of what it is made of are one transaction (`Commits`), so that readers of committed data see it exactly
 //! once. To another cluster an attempt is a send that every in-sync replica acknowledges: at least once, in key order,
-//! a resend with the same `idempotency-key`.
+//! a resend with the same `idempotency-key`; connections go through the guard.
 
+mod cluster;
 mod settings;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use hirewire_kafka::{Admin, Committer, Producer, ProducerOptions, Record, SendEr
 
 use crate::deliver::outcome::{Attempt, Fault};
 use crate::deliver::{Content, Delivery, Transport};
+use crate::http::guard::Refusal;
 use crate::source::{Commit, Head, Slot};
 pub(crate) use settings::{Format, TopicSettings};
 
@@ -38,7 +40,8 @@ impl TopicTransport {
     pub(crate) fn new(settings: TopicSettings) -> Result<Self, Stop> {
         // The delivery's own retries come after those of the producer, which keep its order.
         let options = ProducerOptions { delivery_timeout: Duration::from_secs(30), ..ProducerOptions::default() };
-        let producer = settings.cluster.as_ref().map(|cluster| Producer::new(&cluster.with_role("route"), &options));
+        let producer =
+            settings.cluster.as_ref().map(|cluster| Producer::new(&cluster.guarded().with_role("route"), &options));
         Ok(Self { settings, producer: producer.transpose()?, most_bytes: AtomicUsize::new(usize::MAX) })
     }
 
@@ -78,6 +81,7 @@ impl Transport for TopicTransport {
                 tracing::warn!(%error, "the topic of a sink refuses us");
                 Attempt::StoreRefused
             }
+            Err(SendError::NotAllowed) => Attempt::AddressRefused,
             Err(SendError::Overloaded | SendError::Unacknowledged(_)) => Attempt::Unreachable(Fault::Store),
         }
     }
@@ -135,21 +139,42 @@ fn bytes_of(record: &Record) -> usize {
 /// When it is not there, or the brokers cannot be asked.
 async fn partitions(kafka: &hirewire_kafka::Settings, topic: &Arc<str>) -> Result<i32, Stop> {
     let (kafka, topic) = (kafka.clone(), Arc::clone(topic));
-    let asking = tokio::task::spawn_blocking(move || match Admin::new(&kafka)?.partitions_of(&topic)? {
+    blocking(move || match Admin::new(&kafka)?.partitions_of(&topic)? {
         Some(partitions) => Ok(partitions),
         None => Err(Stop::retryable("topic-missing", format!("{topic}, the topic of a sink, is not there: create it"))),
-    });
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(ask: impl FnOnce() -> Result<T, Stop> + Send + 'static) -> Result<T, Stop> {
+    let asking = tokio::task::spawn_blocking(ask);
     asking.await.map_err(|error| Stop::retryable("table-timeout", error.to_string()))?
 }
 
-/// Looks for the topic and changes nothing.
+/// Why a sink's topic could not be written to.
+pub(crate) enum Unfit {
+    /// A broker, and why the guard does not let us there.
+    Refused(String, Refusal),
+    Stopped(Stop),
+}
+
+/// Looks for the topic, and at the brokers of another cluster, and changes nothing.
 ///
 /// # Errors
-/// As [`partitions`].
-pub(crate) async fn probe(settings: &TopicSettings, own: &hirewire_kafka::Settings) -> Result<String, Stop> {
-    let kafka = settings.cluster.as_ref().unwrap_or(own);
-    let partitions = partitions(kafka, &settings.topic).await?;
-    Ok(format!("{} is there, with {partitions} partitions", settings.topic))
+/// As [`partitions`], or a broker would be refused.
+pub(crate) async fn probe(settings: &TopicSettings, own: &hirewire_kafka::Settings) -> Result<String, Unfit> {
+    let Some(cluster) = &settings.cluster else { return found(own, &settings.topic).await };
+    let refused = |(broker, refusal)| Unfit::Refused(broker, refusal);
+    cluster.refused(None).await.map(refused).map_or(Ok(()), Err)?;
+    let guarded = cluster.guarded();
+    let said = found(&guarded, &settings.topic).await?;
+    let advertised = blocking(move || Admin::new(&guarded)?.brokers()).await.map_err(Unfit::Stopped)?;
+    cluster.refused(Some(&advertised)).await.map(refused).map_or(Ok(said), Err)
+}
+
+async fn found(kafka: &hirewire_kafka::Settings, topic: &Arc<str>) -> Result<String, Unfit> {
+    let partitions = partitions(kafka, topic).await.map_err(Unfit::Stopped)?;
+    Ok(format!("{topic} is there, with {partitions} partitions"))
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Trap, attempt, resolver};
+use super::{attempt, resolver};
 use crate::deliver::outcome::{Attempt, Fault};
-use crate::http::guard::Guard;
+use crate::http::guard::{Guard, Refusal};
 use crate::http::networks::{Network, is_public};
+use crate::tests::support::Trap;
 
 /// As URLs spell them: decimal, octal, hexadecimal, short, IPv6 in all its forms.
 const LITERALS: [&str; 66] = [
@@ -228,6 +229,19 @@ async fn an_allowed_network_is_connected_to_and_plain_http_only_there() {
     assert!(trap.count() >= 1);
     let guard = Guard::with_lookup(vec!["local.example".to_owned()], loopback(), resolver(vec![vec!["8.8.8.8"]]));
     assert_eq!(attempt(&url, guard).await, Attempt::AddressRefused, "plain http to a public address");
+}
+
+#[test]
+fn what_resolves_names_by_itself_is_judged_by_the_same_rules() {
+    let guard = Guard::new(vec!["k.example".to_owned()], vec![Network::parse("10.2.0.0/16").unwrap()]);
+    let check = |host: &str, address: &str, plain| guard.check(host, address.parse().unwrap(), plain).err();
+    for address in RESOLVED {
+        assert_eq!(check("k.example", address, false), Some(Refusal::Address), "{address}");
+    }
+    assert_eq!(check("other.example", "8.8.8.8", false), Some(Refusal::Host));
+    assert_eq!(check("other.example", "10.2.0.1", false), Some(Refusal::Host));
+    assert_eq!(check("k.example", "8.8.8.8", true), Some(Refusal::Plain));
+    assert_eq!((check("K.example.", "8.8.8.8", false), check("k.example", "10.2.0.1", true)), (None, None));
 }
 
 #[test]
