@@ -75,6 +75,18 @@ impl Fixture {
         }
     }
 
+    /// Whether it only names what is read in its place, so that no rule need make anything of it.
+    #[must_use]
+    pub(crate) fn names_only(&self, rules: &Rules, body: &[u8]) -> bool {
+        match &self.kind {
+            Kind::Poll(stream) => rules.manifest.api.as_ref().is_some_and(|api| api.is_parent(stream)),
+            Kind::Webhook => {
+                let event = self.event(rules, body).unwrap_or_default();
+                rules.manifest.events().any(|events| events.is_thin(&event))
+            }
+        }
+    }
+
     /// The name of its golden file, which holds JSON whatever the payload is written in.
     #[must_use]
     pub fn golden(&self) -> String {

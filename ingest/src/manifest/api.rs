@@ -267,6 +267,13 @@ impl Api {
         parents.into_iter().any(|parent| parent.name == stream)
     }
 
+    /// Whether other lists are asked for by the list's rows, one by one: then it need tell nothing itself.
+    #[must_use]
+    pub fn is_parent(&self, stream: &str) -> bool {
+        let parents = self.streams.iter().filter_map(|list| self.streams.get(list.per.as_ref()?.parent));
+        parents.into_iter().any(|parent| parent.name == stream)
+    }
+
     /// The list whose ids it reads, if it is one of what is gone.
     #[must_use]
     pub fn swept_by(&self, stream: &Stream) -> Option<&Stream> {
