@@ -19,7 +19,7 @@ pub use check::{Checked, check};
 pub use docs::docs;
 pub use fixture::{Fixture, Kind};
 pub use folder::{Folder, vendors_in};
-pub use prove::{Clause, Finding, Part, Proof, prove};
+pub use prove::{Clause, Finding, Part, Proof, prove, prove_and_tell};
 pub use rules::Rules;
 pub use scaffold::{BadName, scaffold};
 pub use test::{Difference, Outcome, test};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use hirewire_conformance::{Folder, Outcome, Part, Proof, check, docs, prove, scaffold, test, vendors_in};
+use hirewire_conformance::{Folder, Outcome, Part, Proof, check, docs, prove_and_tell, scaffold, test, vendors_in};
 
 use crate::out;
 use crate::vendors::Vendors;
@@ -193,7 +193,8 @@ impl ProveArguments {
                 out::line(&format!("{shown}: no api.yaml, so nothing was proven"));
                 continue;
             }
-            match prove(folder, &part).await {
+            let begins = |what: &str| out::error_line(&format!("{shown}: {what} …"));
+            match prove_and_tell(folder, &part, &begins).await {
                 Ok(proof) => {
                     told(&proof);
                     let (lists, questions, findings) = (proof.lists, proof.questions, proof.findings.len());

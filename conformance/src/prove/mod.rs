@@ -126,10 +126,22 @@ pub enum Part {
 /// # Errors
 /// Mistakes of the manifest, of `api.yaml`, or of what the two name; a list that is none: nothing was proven then.
 pub fn prove<'a>(folder: &'a Folder, part: &'a Part) -> LocalBoxFuture<'a, Result<Proof, Problems>> {
-    Box::pin(proof(folder, part))
+    prove_and_tell(folder, part, &|_| {})
 }
 
-async fn proof(folder: &Folder, part: &Part) -> Result<Proof, Problems> {
+/// Proves a vendor's folder, and tells what it begins with: "the list jobs". It may take minutes.
+///
+/// # Errors
+/// As [`prove`].
+pub fn prove_and_tell<'a>(
+    folder: &'a Folder,
+    part: &'a Part,
+    begins: &'a dyn Fn(&str),
+) -> LocalBoxFuture<'a, Result<Proof, Problems>> {
+    Box::pin(proof(folder, part, begins))
+}
+
+async fn proof(folder: &Folder, part: &Part, begins: &dyn Fn(&str)) -> Result<Proof, Problems> {
     let kit = Kit::of(folder)?;
     let mut proof = Proof::default();
     let streams = lists(&kit.manifest);
@@ -140,6 +152,7 @@ async fn proof(folder: &Folder, part: &Part) -> Result<Proof, Problems> {
     });
     for (index, stream) in wanted.enumerate() {
         proof.lists += 1;
+        begins(&format!("the list {}", stream.name));
         proof.take(Clause::Cursor, &stream.name, Box::pin(cursor::prove(&kit, stream)).await);
         proof.take(Clause::Restart, &stream.name, Box::pin(restarts::prove(&kit, stream)).await);
         // To wait as long as the vendor says takes a second: once is enough.
@@ -154,12 +167,14 @@ async fn proof(folder: &Folder, part: &Part) -> Result<Proof, Problems> {
         }
         Part::List(_) | Part::Facts => {}
         Part::All | Part::Deliveries => {
+            begins("deliveries");
             Box::pin(signature::prove(&kit, folder, &mut proof)).await;
             Box::pin(queue::prove(&kit, &mut proof)).await;
             Box::pin(thin::prove(&kit, &mut proof)).await;
         }
     }
     if matches!(part, Part::All | Part::Facts) {
+        begins("what becomes of rows and deliveries");
         // A desk that cannot be opened was told by the proof of signatures.
         let desk = if kit.receives() { Desk::open(&kit).await.ok() } else { None };
         Box::pin(one_fact::prove(&kit, desk.as_ref(), &mut proof)).await;
