@@ -1,15 +1,18 @@
 //! `check`: do the files of a folder fit together?
 //!
 //! Manifest and mapping are compiled as the services compile them. Beyond that: what one file names, the other knows;
-//! each event and stream has a fixture; each fixture has a source. All mistakes at once.
+//! each event and stream has a fixture; each path of the manifest is in one ([`paths`]); each fixture has a source. All
+//! mistakes at once.
 
 use std::collections::BTreeSet;
 
 use hirewire_ingest::manifest::{Manifest, Signature, Signed};
 use hirewire_yaml::{Node, Problems, Value, did_you_mean};
 
-use crate::fixture::{Fixture, Kind};
+use crate::fixture::Fixture;
 use crate::folder::Folder;
+use crate::paths;
+use crate::payloads::Payloads;
 use crate::rules::Rules;
 use crate::vectors;
 
@@ -63,7 +66,12 @@ pub fn check(folder: &Folder) -> Checked {
         let of_events = if rules.manifest.webhook.is_some() { "webhook.subjects" } else { "queue.subjects" };
         told.names("event", of_events, rules.plan.events(), &events, &thin_event, &mut checked);
         told.names("stream", "api.streams", rules.plan.streams(), &streams, &thin_stream, &mut checked);
-        told.covered(&fixtures, &mut checked.mistakes);
+        // Its mistakes would have been told.
+        if let Some(node) = folder.yaml("manifest.yaml", "", &mut Problems::new()) {
+            let payloads = Payloads::of(&rules, &fixtures, &paths::forms(&node));
+            told.covered(&payloads, &mut checked.mistakes);
+            paths::hold(&node, &rules, &payloads, &mut checked);
+        }
     }
     checked
 }
@@ -179,17 +187,13 @@ impl Told<'_> {
         }
     }
 
-    /// Each event and stream that has a rule has a fixture.
-    fn covered(&self, fixtures: &[Fixture], mistakes: &mut Problems) {
-        let mut seen = BTreeSet::new();
-        for fixture in fixtures {
-            seen.extend(match &fixture.kind {
-                Kind::Poll(stream) => Some(stream.clone()),
-                Kind::Webhook => std::fs::read(&fixture.path).ok().and_then(|body| fixture.event(self.rules, &body)),
-            });
-        }
+    /// Each event and stream that has a rule has a fixture. Where no fixture says which event it is, that is told instead.
+    fn covered(&self, payloads: &Payloads, mistakes: &mut Problems) {
+        let seen: BTreeSet<&str> = payloads.events.keys().chain(payloads.lists.keys()).map(String::as_str).collect();
         let plan = &self.rules.plan;
-        let wanted = plan.events().map(|event| ("event", event)).chain(plan.streams().map(|stream| ("stream", stream)));
+        let says_none = payloads.events.is_empty() && !payloads.nameless.is_empty();
+        let events = plan.events().filter(|_| !says_none).map(|event| ("event", event));
+        let wanted = events.chain(plan.streams().map(|stream| ("stream", stream)));
         for (kind, name) in wanted.collect::<BTreeSet<_>>() {
             if !seen.contains(name) {
                 let at = find(self.mapping, name).unwrap_or(self.mapping);

@@ -71,7 +71,9 @@ impl TimeFormat {
         }
     }
 
-    pub(crate) fn read(self, text: &str) -> Option<Timestamp> {
+    /// The instant that a text of this format is.
+    #[must_use]
+    pub fn read(self, text: &str) -> Option<Timestamp> {
         match self {
             Self::Rfc3339 | Self::Rfc3339Ms => text.parse().ok(),
             Self::EpochMs => Timestamp::from_millisecond(text.parse().ok()?).ok(),
