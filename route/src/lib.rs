@@ -13,6 +13,7 @@ mod engine;
 mod event;
 pub mod explain;
 mod files;
+mod heads;
 mod http;
 mod kafka;
 mod mail;

@@ -102,7 +102,7 @@ fn judge(attempt: &Attempt, known_by: bool) -> Result<String, Unwell> {
         Attempt::Answered { status, .. } => Ok(format!("it answers {status} to a HEAD request")),
         Attempt::Mail(530 | 534 | 535 | 538) => Err(held(HoldReason::Unauthorized, "it does not accept our password")),
         Attempt::Mail(code @ 400..) => Err(away(format!("it answers {code}"))),
-        Attempt::Stored | Attempt::Mail(_) => Ok("it lets us in".to_owned()),
+        Attempt::Stored | Attempt::Known | Attempt::Mail(_) => Ok("it lets us in".to_owned()),
         Attempt::TimedOut => Err(away("no answer in time".to_owned())),
         Attempt::Unreachable(_) => Err(away(format!("it cannot be reached: {attempt}"))),
         Attempt::AddressRefused => Err(held(HoldReason::AddressRefused, "our own guard refuses its address")),

@@ -141,7 +141,7 @@ fn outcome(
     let content = match route.decide(event) {
         Decision::Skip(_) => return Ok(Outcome::NotSent(route.why_not(event))),
         Decision::Store(table) => {
-            let values = Value::Object(table.row(event).values);
+            let values = Value::Object(table.values(event));
             return Ok(Outcome::Row { table: table.table.clone(), values });
         }
         Decision::Copy => Content::Copy(Copied { event: Arc::clone(event), framed: Bytes::new() }),

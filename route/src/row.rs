@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::event::Event;
 use crate::request::path::Scope;
 use crate::request::template::Template;
+use crate::source::Origin;
 
 /// One entity's table, from a system's `sink.yaml`.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ impl TablePlan {
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     pub(crate) plan: Arc<TablePlan>,
+    /// The record that it is made of.
+    pub(crate) origin: Origin,
     /// A value for each column.
     pub(crate) values: Map<String, Value>,
     /// Whose data it is.
@@ -70,16 +73,21 @@ impl TablePlan {
         Some(Self { entity, table, key, columns, row })
     }
 
-    pub(crate) fn row(self: &Arc<Self>, event: &Event) -> Row {
-        let values = match self.row.render(Scope::whole(&event.tree)) {
+    /// What the row of an event says.
+    pub(crate) fn values(&self, event: &Event) -> Map<String, Value> {
+        match self.row.render(Scope::whole(&event.tree)) {
             Value::Object(values) => values,
             // `read` takes objects only.
             _ => Map::new(),
-        };
+        }
+    }
+
+    pub(crate) fn row(self: &Arc<Self>, event: &Event, origin: &Origin) -> Row {
+        let values = self.values(event);
         let tenant = event.text("/meta/tenant_id").unwrap_or_default().to_owned();
         // Every event has the time.
         let day = TimeZone::UTC.to_datetime(event.observed_at().unwrap_or_default()).date();
-        Row { plan: Arc::clone(self), values, tenant, day }
+        Row { plan: Arc::clone(self), origin: origin.clone(), values, tenant, day }
     }
 }
 

@@ -20,6 +20,13 @@ pub(crate) struct Slot {
     pub(crate) partition: i32,
 }
 
+/// Where a record was consumed: of a replay its place in the topic of replays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub(crate) slot: Slot,
+    pub(crate) offset: i64,
+}
+
 /// One record as it was consumed; nothing of it is changed on the way to a dead letter.
 #[derive(Debug, Clone)]
 pub(crate) struct Arrival {

@@ -206,7 +206,7 @@ impl<S: Transport, D: Decode, J: Join, L: DeadLetters, I: Ids> Worker<S, D, J, L
                 *open = Some(opened);
                 return Ok(None);
             }
-            Decision::Store(table) => Content::Row(table.row(&opened.event)),
+            Decision::Store(table) => Content::Row(table.row(&opened.event, work.lease.origin())),
             Decision::Copy => Content::Copy(Copied { event: Arc::clone(&opened.event), framed: work.framed.clone() }),
             Decision::Send(_) => return self.request(route, about, opened, open, work).await,
         };

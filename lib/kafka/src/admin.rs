@@ -160,6 +160,15 @@ impl Admin {
         Ok(metadata.brokers().iter().map(|broker| format!("{}:{}", broker.host(), broker.port())).collect())
     }
 
+    /// The id of the cluster, which no other has. Blocks for one round trip.
+    ///
+    /// # Errors
+    /// When no broker says it.
+    pub fn cluster_id(&self) -> Result<String, Stop> {
+        let told = self.client.inner().fetch_cluster_id(TIMEOUT);
+        told.ok_or_else(|| Stop::retryable("kafka-unavailable", "no broker says which cluster it is of"))
+    }
+
     /// The partition count of one topic, `None` when it does not exist. Blocks for one round trip.
     ///
     /// # Errors

@@ -33,6 +33,8 @@ pub(crate) enum Attempt {
     TokenRefused,
     /// A store (a database, a topic) took it.
     Stored,
+    /// A store had it already, from before a crash or from its former owner: nothing was written.
+    Known,
     /// The store cannot take this record, whatever is tried.
     Unstorable,
     /// The store refuses us: password, rights, a table that is not there.
@@ -245,7 +247,7 @@ pub(crate) fn judge(attempt: &Attempt) -> Verdict {
         Attempt::AddressRefused => Verdict::Hold(HoldReason::AddressRefused),
         Attempt::SecretMissing => Verdict::Hold(HoldReason::SecretMissing),
         Attempt::TokenRefused => Verdict::Hold(HoldReason::Unauthorized),
-        Attempt::Stored => Verdict::Delivered,
+        Attempt::Stored | Attempt::Known => Verdict::Delivered,
         Attempt::Unstorable => Verdict::DeadLetter(Code::Unstorable),
         Attempt::StoreRefused => Verdict::Hold(HoldReason::StoreRefused),
     }
@@ -269,6 +271,7 @@ impl fmt::Display for Attempt {
             Self::SecretMissing => f.write_str("secret missing"),
             Self::TokenRefused => f.write_str("no token: its endpoint refuses us"),
             Self::Stored => f.write_str("stored"),
+            Self::Known => f.write_str("stored before"),
             Self::Unstorable => f.write_str("the store refused the record"),
             Self::StoreRefused => f.write_str("the store refused us"),
         }
@@ -304,6 +307,7 @@ impl Attempt {
             Self::SecretMissing => "secret_missing",
             Self::TokenRefused => "token_refused",
             Self::Stored => "stored",
+            Self::Known => "known",
             Self::Unstorable => "unstorable",
             Self::StoreRefused => "store_refused",
         }
@@ -359,6 +363,7 @@ mod tests {
             (understood(Meaning::Forbidden), Verdict::Hold(HoldReason::Forbidden)),
             (understood(Meaning::Gone), Verdict::Hold(HoldReason::Gone)),
             (Attempt::Stored, Verdict::Delivered),
+            (Attempt::Known, Verdict::Delivered),
             (Attempt::Unstorable, Verdict::DeadLetter(Code::Unstorable)),
             (Attempt::StoreRefused, Verdict::Hold(HoldReason::StoreRefused)),
         ];

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::source::Origin;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Ours.
@@ -47,7 +49,7 @@ impl Begun {
 /// Held by a task; sees the phase of its record's partition.
 #[derive(Debug, Clone)]
 pub(crate) struct Lease {
-    offset: i64,
+    origin: Arc<Origin>,
     begun: Arc<Mutex<Begun>>,
     phase: watch::Receiver<Phase>,
     /// Changes when another handler takes the place of the one that has this lease.
@@ -57,14 +59,20 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    pub(super) fn of(offset: i64, phase: watch::Receiver<Phase>, begun: &Arc<Mutex<Begun>>) -> Self {
-        Self { offset, begun: Arc::clone(begun), phase, replaced: None, done: Arc::default() }
+    pub(super) fn of(origin: Origin, phase: watch::Receiver<Phase>, begun: &Arc<Mutex<Begun>>) -> Self {
+        Self { origin: Arc::new(origin), begun: Arc::clone(begun), phase, replaced: None, done: Arc::default() }
     }
 
     /// Of a record alone in its partition.
     #[cfg(test)]
     pub(crate) fn new(phase: watch::Receiver<Phase>) -> Self {
-        Self::of(0, phase, &Arc::default())
+        let origin = Origin { slot: crate::tests::support::slot(0), offset: 0 };
+        Self::of(origin, phase, &Arc::default())
+    }
+
+    /// Of the record.
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// The same, which also drains when `replaced` changes.
@@ -75,16 +83,16 @@ impl Lease {
     /// Notes that something of the record is sent now; false if nothing may be any more.
     pub(crate) fn begin(&self) -> bool {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = begun.before.is_none_or(|before| self.offset < before);
+        let may = begun.before.is_none_or(|before| self.origin.offset < before);
         if may {
-            begun.newest = begun.newest.max(self.offset);
+            begun.newest = begun.newest.max(self.origin.offset);
         }
         may
     }
 
     /// Returns when no further attempt may begin.
     pub(crate) async fn draining(&self) {
-        let offset = self.offset;
+        let offset = self.origin.offset;
         let ours = move |phase| match phase {
             Phase::Running => false,
             Phase::Draining { before } => offset >= before,

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::deliver::Delivery;
-use crate::source::{Arrival, Commit, Head, Slot, Source, SourceEvent, Staged};
+use crate::source::{Arrival, Commit, Head, Origin, Slot, Source, SourceEvent, Staged};
 use lanes::{Lanes, Work};
 use lease::Begun;
 pub(crate) use lease::{Lease, Phase};
@@ -227,7 +227,8 @@ impl<H: Handle, C: Commit, W: Watch> Engine<H, C, W> {
             return;
         };
         owned.running += 1;
-        let lease = Lease::of(work.arrival.offset, owned.phase.subscribe(), &owned.begun);
+        let origin = Origin { slot: work.arrival.slot.clone(), offset: work.arrival.offset };
+        let lease = Lease::of(origin, owned.phase.subscribe(), &owned.begun);
         let handler = Arc::clone(&self.handler);
         let finished = self.finished.clone();
         tokio::spawn(async move {

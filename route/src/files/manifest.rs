@@ -64,9 +64,9 @@ impl Positions {
     /// Where the partitions stand when all that waits is written.
     pub(crate) fn after(&self, pending: &Pending) -> Self {
         let mut after = self.clone();
-        for (slot, (next, _)) in &pending.heads {
+        for (slot, next) in pending.heads.next() {
             let position = after.0.entry(slot.clone()).or_default();
-            *position = (*next).max(*position);
+            *position = next.max(*position);
         }
         after
     }

@@ -10,19 +10,19 @@ pub(crate) mod lines;
 pub(crate) mod manifest;
 pub(crate) mod parquet;
 
-use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hirewire_kafka::{Admin, Stop};
+use hirewire_kafka::Stop;
 
 use crate::deliver::outcome::{Attempt, HoldReason};
 use crate::deliver::{Delivery, Transport};
+use crate::heads::{Commits, Heads, Job, beyond};
 use crate::metrics::SinkMetrics;
-use crate::source::{Commit, Head, Slot, Staged};
+use crate::source::{Slot, Staged};
 use manifest::Positions;
 
 /// How often a folder is looked after, and how soon it is tried again after a failure.
@@ -51,56 +51,23 @@ pub(crate) trait Folder: Send + 'static {
 pub(crate) struct Pending {
     /// In the order of the log of each partition.
     staged: Vec<(Slot, Staged)>,
-    /// Where each partition stands when that is written, and how many records it has gone on.
-    heads: BTreeMap<Slot, (i64, usize)>,
-    since: Option<Instant>,
-    /// More of a partition comes only behind it.
-    is_pressed: bool,
-    commits: HashMap<Slot, CommitHead>,
-    releases: Vec<Box<dyn Send>>,
+    pub(crate) heads: Heads,
 }
 
 impl Pending {
-    fn take(&mut self, job: Job) {
-        match job {
-            Job::Head { slot, head, commit } => {
-                self.since.get_or_insert_with(Instant::now);
-                self.staged.extend(head.staged.into_iter().map(|staged| (slot.clone(), staged)));
-                let (next, records) = self.heads.entry(slot.clone()).or_default();
-                *next = head.next_offset;
-                *records += head.records;
-                self.commits.insert(slot, commit);
-            }
-            // When all was written already nobody waits for more.
-            Job::Press => self.is_pressed = self.since.is_some(),
-            Job::Release(done) => self.releases.push(done),
+    fn take(&mut self, mut job: Job) {
+        if let Job::Head { slot, head, .. } = &mut job {
+            let staged = std::mem::take(&mut head.staged).into_iter();
+            self.staged.extend(staged.map(|staged| (slot.clone(), staged)));
         }
+        self.heads.take(job);
     }
 
     /// Whatever the folder would rather gather. A moment's more comes by itself where half of a window was written already.
     fn must_be_written(&self) -> bool {
-        let pressed = self.is_pressed && self.since.is_some_and(|since| since.elapsed() >= TICK);
-        pressed || !self.releases.is_empty()
+        let pressed = self.heads.is_pressed() && self.heads.age().is_some_and(|age| age >= TICK);
+        pressed || self.heads.is_released()
     }
-
-    /// It is on the disk: the offsets may be committed, and then the partitions may go.
-    fn commit(self) {
-        for (slot, commit) in self.commits {
-            if let Some((next, _)) = self.heads.get(&slot) {
-                commit(&slot, *next);
-            }
-        }
-        drop(self.releases);
-    }
-}
-
-/// Commits one head. Each consumer has its own.
-type CommitHead = Arc<dyn Fn(&Slot, i64) + Send + Sync>;
-
-enum Job {
-    Head { slot: Slot, head: Head, commit: CommitHead },
-    Press,
-    Release(Box<dyn Send>),
 }
 
 /// The sink's end of the queue to its folder.
@@ -128,7 +95,8 @@ impl FolderTransport {
 
     /// `commit`: of the consumer that the heads come from.
     pub(crate) fn commits(&self, commit: impl Fn(&Slot, i64) + Send + Sync + 'static) -> Commits {
-        Commits { queue: self.queue.clone(), commit: Arc::new(commit) }
+        let queue = self.queue.clone();
+        Commits::new(move |job| queue.send(job).is_ok(), commit)
     }
 }
 
@@ -139,35 +107,6 @@ impl Transport for FolderTransport {
 
     fn stages(&self) -> bool {
         true
-    }
-}
-
-/// Heads go to the folder; it commits them.
-pub(crate) struct Commits {
-    queue: Sender<Job>,
-    commit: CommitHead,
-}
-
-impl Commits {
-    /// A queue that is closed belongs to a thread that panicked: nothing more is committed.
-    fn send(&self, job: Job) {
-        if self.queue.send(job).is_err() {
-            tracing::error!("the thread that writes a sink's folder is gone: restart the process");
-        }
-    }
-}
-
-impl Commit for Commits {
-    fn commit(&self, slot: &Slot, head: Head) {
-        self.send(Job::Head { slot: slot.clone(), head, commit: Arc::clone(&self.commit) });
-    }
-
-    fn press(&self) {
-        self.send(Job::Press);
-    }
-
-    fn release(&self, done: Box<dyn Send>) {
-        self.send(Job::Release(done));
     }
 }
 
@@ -206,7 +145,7 @@ fn run(mut folder: impl Folder, jobs: &Receiver<Job>, told: &Told) {
         let due = pending.must_be_written() || folder.is_due(&pending);
         let done = if due { folder.write(&pending) } else { Ok(()) };
         if due && done.is_ok() {
-            std::mem::take(&mut pending).commit();
+            std::mem::take(&mut pending).heads.commit();
         }
         match (done.and_then(|()| folder.tend()), held) {
             (Ok(()), false) => {}
@@ -224,32 +163,19 @@ fn run(mut folder: impl Folder, jobs: &Receiver<Job>, told: &Told) {
     }
 }
 
-/// A folder that stands behind the end of a topic knows another topic of that name: what it would leave out as written
-/// was never seen.
+/// Whether the folder is of these topics, and not of others that had their names.
 ///
 /// # Errors
-/// When that is so, or Kafka or the folder cannot be read.
+/// When it is not, or Kafka or the folder cannot be read.
 pub(crate) async fn look(folder: &Path, kafka: &hirewire_kafka::Settings) -> Result<(), Stop> {
     let (folder, kafka) = (folder.to_path_buf(), kafka.clone());
     let looking = tokio::task::spawn_blocking(move || {
         let known = Positions::read(&folder);
         let known = known.map_err(|error| Stop::retryable("sink-folder", format!("{}: {error}", folder.display())))?;
         let Some((positions, _)) = known else { return Ok(()) };
-        let admin = Admin::new(&kafka)?;
-        for (slot, next) in positions.all() {
-            let (_, end) = admin.watermarks(&slot.topic, slot.partition)?;
-            if next > end {
-                let what = format!(
-                    "{} stands at offset {next} of {} partition {}, which ends at {end}: the topic was made anew; move \
-                     the folder away",
-                    folder.display(),
-                    slot.topic,
-                    slot.partition
-                );
-                return Err(Stop::retryable("offset-out-of-range", what));
-            }
-        }
-        Ok(())
+        let Some(place) = beyond(&kafka, positions.all())? else { return Ok(()) };
+        let what = format!("{} stands at {place}: the topic was made anew; move the folder away", folder.display());
+        Err(Stop::retryable("offset-out-of-range", what))
     });
     looking.await.map_err(|error| Stop::retryable("table-timeout", error.to_string()))?
 }
@@ -263,6 +189,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::deliver::{Content, Copied, OnRefusal};
     use crate::event::Event;
+    use crate::source::{Commit, Head};
 
     /// Stage changes that are handed on as they are, each with its number as offset.
     pub(crate) fn moves(numbers: std::ops::Range<i64>) -> Vec<Staged> {
@@ -285,8 +212,10 @@ pub(crate) mod tests {
     pub(crate) fn pending(partition: i32, staged: Vec<Staged>) -> Pending {
         let slot = Slot { topic: "t".into(), partition };
         let next = staged.last().map_or(0, |staged| staged.offset + 1);
-        let staged: Vec<_> = staged.into_iter().map(|staged| (slot.clone(), staged)).collect();
-        Pending { heads: BTreeMap::from([(slot, (next, staged.len()))]), staged, ..Pending::default() }
+        let mut pending = Pending::default();
+        let head = Head { next_offset: next, records: staged.len(), staged };
+        pending.take(Job::Head { slot, head, commit: Arc::new(|_, _| {}) });
+        pending
     }
 
     struct Failing(Vec<bool>, Arc<std::sync::Mutex<usize>>);

@@ -50,7 +50,7 @@ pub(super) struct Ready {
     pub(super) name: Arc<str>,
     said: String,
     shape: Shape,
-    may_stage: bool,
+    may_take_heads: bool,
     metrics: SinkMetrics,
     worker: Arc<SinkWorker>,
 }
@@ -73,7 +73,7 @@ impl Ready {
         Ok(Self {
             name: Arc::clone(&settings.name),
             said: settings.said.clone(),
-            may_stage: settings.kind.may_stage(),
+            may_take_heads: settings.kind.may_take_heads(),
             shape: Shape { topics, window: settings.window, window_bytes: settings.window_bytes, drain },
             metrics,
             worker: Arc::new(worker),
@@ -127,7 +127,7 @@ pub(super) struct Sink {
     /// Tells this process's member of the group from others.
     member: uuid::Uuid,
     /// Whether its way out goes with one consumer: it is never swapped.
-    pub(super) may_stage: bool,
+    pub(super) may_take_heads: bool,
     kafka: hirewire_kafka::Settings,
     pub(super) metrics: SinkMetrics,
     component: Component,
@@ -148,7 +148,7 @@ impl Sink {
             group: shared.names.group(&format!("route.{}", ready.name)),
             name: ready.name,
             member: uuid::Uuid::new_v4(),
-            may_stage: ready.may_stage,
+            may_take_heads: ready.may_take_heads,
             kafka: shared.kafka.clone(),
             metrics: ready.metrics,
             component,

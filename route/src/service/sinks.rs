@@ -28,7 +28,7 @@ pub(super) struct Sinks {
 pub(super) struct Change {
     ready: Vec<Ready>,
     gone: Vec<Arc<str>>,
-    /// Begun when those that are gone have ended: of two ways into one folder or transaction only one may be open.
+    /// Begun when those that are gone have ended: of two ways into one store only one may be open.
     anew: Vec<SinkSettings>,
     drain: Duration,
     starts: StartsByRoute,
@@ -63,7 +63,7 @@ impl Sinks {
                 continue;
             }
             let metrics = match running {
-                Some(running) if running.may_stage || sink.kind.may_stage() => {
+                Some(running) if running.may_take_heads || sink.kind.may_take_heads() => {
                     change.gone.push(Arc::clone(&sink.name));
                     change.anew.push(sink.clone());
                     continue;

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use hirewire_kafka::{Committer, Stop};
 
 use super::Error;
-use crate::database::postgres::PostgresSettings;
-use crate::database::{DatabaseTransport, postgres, sqlite};
+use crate::database::DatabaseTransport;
+use crate::database::postgres::{Postgres, PostgresSettings};
+use crate::database::sqlite::Sqlite;
 use crate::deliver::outcome::Attempt;
 use crate::deliver::{Delivery, Transport};
 use crate::files::lines::Lines;
 use crate::files::parquet::{Shapes, Tables, TablesSettings};
 use crate::files::{self, FolderTransport};
+use crate::heads;
 use crate::http::HttpTransport;
 use crate::kafka::Commits;
 use crate::mail::MailTransport;
@@ -81,16 +83,12 @@ impl AnyTransport {
             },
             Kind::Mail(settings) => Ok(Self::Mail(Box::new(MailTransport::new(settings.clone())))),
             Kind::Postgres(settings) => {
-                let (transport, jobs) = DatabaseTransport::new();
-                tokio::spawn(postgres::run(settings.clone(), system, jobs));
-                Ok(Self::Postgres(transport, settings.clone()))
+                let database = Postgres::new(settings.clone(), system);
+                Ok(Self::Postgres(DatabaseTransport::start(database, Arc::clone(name)), settings.clone()))
             }
             Kind::Sqlite(path) => {
-                let (transport, jobs) = DatabaseTransport::new();
-                match sqlite::start(path.clone(), system, jobs) {
-                    Ok(()) => Ok(Self::Sqlite(transport)),
-                    Err(error) => Err(failed(Box::new(error))),
-                }
+                let database = Sqlite::new(path.clone(), system);
+                Ok(Self::Sqlite(DatabaseTransport::start(database, Arc::clone(name))))
             }
         }
     }
@@ -127,20 +125,20 @@ impl AnyTransport {
         match self {
             Self::Topic(transport) => transport.look(kafka).await,
             Self::Folder(_, folder) => files::look(folder, kafka).await,
-            Self::Http(_) | Self::Mail(_) | Self::Postgres(..) | Self::Sqlite(_) => Ok(()),
+            Self::Postgres(transport, _) | Self::Sqlite(transport) => transport.look(kafka).await,
+            Self::Http(_) | Self::Mail(_) => Ok(()),
         }
     }
 
     /// How offsets are committed, and what is staged with them.
     pub(super) fn commits(&self, committer: Committer) -> AnyCommits {
+        let plain = committer.clone();
+        let commit = move |slot: &Slot, next| plain.commit(&slot.topic, slot.partition, next);
         match self {
             Self::Topic(transport) if transport.stages() => AnyCommits::Topic(Box::new(transport.commits(committer))),
-            Self::Folder(transport, _) => AnyCommits::Folder(
-                transport.commits(move |slot, next| committer.commit(&slot.topic, slot.partition, next)),
-            ),
-            Self::Topic(_) | Self::Http(_) | Self::Mail(_) | Self::Postgres(..) | Self::Sqlite(_) => {
-                AnyCommits::Plain(Commits(committer))
-            }
+            Self::Folder(transport, _) => AnyCommits::Store(transport.commits(commit)),
+            Self::Postgres(transport, _) | Self::Sqlite(transport) => AnyCommits::Store(transport.commits(commit)),
+            Self::Topic(_) | Self::Http(_) | Self::Mail(_) => AnyCommits::Plain(Commits(committer)),
         }
     }
 }
@@ -149,7 +147,8 @@ impl AnyTransport {
 pub(super) enum AnyCommits {
     Plain(Commits),
     Topic(Box<topic::Commits>),
-    Folder(files::Commits),
+    /// To the store, which has them first.
+    Store(heads::Commits),
 }
 
 impl Commit for AnyCommits {
@@ -157,21 +156,21 @@ impl Commit for AnyCommits {
         match self {
             Self::Plain(commits) => commits.commit(slot, head),
             Self::Topic(commits) => commits.commit(slot, head),
-            Self::Folder(commits) => commits.commit(slot, head),
+            Self::Store(commits) => commits.commit(slot, head),
         }
     }
 
     fn press(&self) {
         match self {
             Self::Plain(_) | Self::Topic(_) => {}
-            Self::Folder(commits) => commits.press(),
+            Self::Store(commits) => commits.press(),
         }
     }
 
     fn release(&self, done: Box<dyn Send>) {
         match self {
             Self::Plain(_) | Self::Topic(_) => drop(done),
-            Self::Folder(commits) => commits.release(done),
+            Self::Store(commits) => commits.release(done),
         }
     }
 }

@@ -63,11 +63,11 @@ impl Kind {
         }
     }
 
-    /// Whether what goes there may become real with the offset alone: then one consumer goes with one way out.
-    pub(crate) fn may_stage(&self) -> bool {
+    /// Whether how far a partition is finished may be kept there too: then one consumer goes with one way out.
+    pub(crate) fn may_take_heads(&self) -> bool {
         match self {
-            Self::Topic(_) | Self::Lines(_) | Self::Tables(_) => true,
-            Self::Http(_) | Self::Mail(_) | Self::Postgres(_) | Self::Sqlite(_) => false,
+            Self::Topic(_) | Self::Lines(_) | Self::Tables(_) | Self::Postgres(_) | Self::Sqlite(_) => true,
+            Self::Http(_) | Self::Mail(_) => false,
         }
     }
 }

@@ -8,14 +8,17 @@ use hirewire_service::TraceParent;
 use serde_json::{Value, json};
 
 use super::postgres_server::Server;
-use crate::database::postgres::{self, PostgresSettings};
-use crate::database::{DatabaseTransport, sqlite};
+use super::support::slot;
+use crate::database::DatabaseTransport;
+use crate::database::postgres::{Postgres, PostgresSettings};
+use crate::database::sqlite::Sqlite;
 use crate::deliver::outcome::Attempt;
 use crate::deliver::{Content, Delivery, Transport};
 use crate::event::Event;
+use crate::source::Origin;
 use crate::system::{System, Takes, carried};
 
-const A: &str = "0b8f5b2e-6a53-5d5c-9d7e-2f4c1d8f0a01";
+pub(super) const A: &str = "0b8f5b2e-6a53-5d5c-9d7e-2f4c1d8f0a01";
 const JOB: &str = "1b8f5b2e-6a53-5d5c-9d7e-2f4c1d8f0a02";
 
 pub(crate) fn id(number: i64) -> String {
@@ -53,7 +56,7 @@ pub(crate) fn change(
     Event::new(Entity::StageChange, tree).unwrap()
 }
 
-fn application(status: &str, stage: i64) -> Event {
+pub(super) fn application(status: &str, stage: i64) -> Event {
     let tree = json!({
         "meta": {"id": A, "event_id": id(900 + stage), "tenant_id": "acme", "connection_id": "acme-greenhouse", "op": "UPSERT",
                  "observed_at": "2026-02-01T11:00:00Z", "ingested_at": "2026-02-01T11:00:00Z"},
@@ -63,14 +66,15 @@ fn application(status: &str, stage: i64) -> Event {
     Event::new(Entity::Application, tree).unwrap()
 }
 
-fn delivery(system: &Arc<System>, event: &Event) -> Delivery {
+/// Of the record with that offset.
+pub(super) fn delivery(system: &Arc<System>, event: &Event, offset: i64) -> Delivery {
     let Takes::Everything(tables) = &system.takes else { panic!("analytics records") };
     let table = tables.iter().find(|table| table.entity == event.entity).unwrap();
     Delivery {
         idempotency_key: uuid::Uuid::nil(),
         key: None,
         trace: TraceParent::new_root(),
-        content: Content::Row(table.row(event)),
+        content: Content::Row(table.row(event, &Origin { slot: slot(0), offset })),
         on_refusal: crate::deliver::OnRefusal::Skip,
     }
 }
@@ -88,20 +92,11 @@ fn history() -> Vec<Event> {
     ]
 }
 
-async fn store(transport: &DatabaseTransport, system: &Arc<System>, events: &[Event]) {
-    for event in events {
-        assert_eq!(transport.attempt(&delivery(system, event)).await, Attempt::Stored);
+/// Each event is the record with its number in the list as offset.
+async fn store(transport: &DatabaseTransport, system: &Arc<System>, events: &[Event], expected: Attempt) {
+    for (event, offset) in events.iter().zip(0..) {
+        assert_eq!(transport.attempt(&delivery(system, event, offset)).await, expected);
     }
-    // A crash between the write and the offset: all of it comes again.
-    let all = events.iter().map(|event| {
-        let delivery = delivery(system, event);
-        async move { transport.attempt(&delivery).await }
-    });
-    let mut again = Vec::new();
-    for attempt in all {
-        again.push(attempt.await);
-    }
-    assert!(again.iter().all(|attempt| *attempt == Attempt::Stored));
 }
 
 #[tokio::test]
@@ -109,14 +104,13 @@ async fn sqlite_holds_the_ledger_and_its_views() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("analytics.sqlite");
     let system = carried("analytics");
-    for _ in 0..2 {
-        // The second time it is already migrated.
-        let (transport, jobs) = DatabaseTransport::new();
-        sqlite::start(path.clone(), Arc::clone(&system), jobs).unwrap();
-        store(&transport, &system, &history()).await;
+    // The second time it is already migrated, and all of it comes again.
+    for expected in [Attempt::Stored, Attempt::Known] {
+        let transport = DatabaseTransport::start(Sqlite::new(path.clone(), Arc::clone(&system)), "s".into());
+        store(&transport, &system, &history(), expected).await;
         let mut impossible = history().remove(0);
         impossible.tree["sequence_no"] = Value::Null;
-        assert_eq!(transport.attempt(&delivery(&system, &impossible)).await, Attempt::Unstorable);
+        assert_eq!(transport.attempt(&delivery(&system, &impossible, 20)).await, Attempt::Unstorable);
     }
     let connection = rusqlite::Connection::open(&path).unwrap();
     let rows = |sql: &str| {
@@ -145,7 +139,7 @@ async fn sqlite_holds_the_ledger_and_its_views() {
     assert_eq!(rows(spent), ["Stage 1 1 600000", "Stage 2 1 600000", "Stage 3 1 1800000"]);
 }
 
-fn postgres_settings(text: &str) -> PostgresSettings {
+pub(super) fn postgres_settings(text: &str) -> PostgresSettings {
     let mut problems = hirewire_yaml::Problems::new();
     let node = hirewire_yaml::parse("s.yaml", text).unwrap();
     let settings = PostgresSettings::read(&node, &mut problems);
@@ -158,13 +152,11 @@ async fn postgresql_holds_the_ledger_with_its_types_and_views() {
     let system = carried("analytics");
     let url = server.url();
     let settings = postgres_settings(&format!("{{url: '{url}', allow: {{networks: ['127.0.0.0/8']}}}}"));
-    let (transport, jobs) = DatabaseTransport::new();
-    let writer = tokio::spawn(postgres::run(settings.clone(), Arc::clone(&system), jobs));
-    store(&transport, &system, &history()).await;
+    let start = |settings| DatabaseTransport::start(Postgres::new(settings, Arc::clone(&system)), "s".into());
+    let transport = start(settings);
+    store(&transport, &system, &history(), Attempt::Stored).await;
 
-    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client.batch_execute("SET search_path TO hirewire; SET timezone TO 'UTC'").await.unwrap();
+    let client = server.client().await;
     let rows = async |sql: &str| {
         let wrapped = format!("SELECT row_to_json(r)::text FROM ({sql}) AS r");
         let rows = client.query(&wrapped, &[]).await.unwrap();
@@ -192,40 +184,36 @@ async fn postgresql_holds_the_ledger_with_its_types_and_views() {
     let mut impossible = change(7, "STAGE", Some(3), Some(2), 55, &[]);
     impossible.tree["job_id"] = json!("not a uuid");
     let (bad, good) =
-        (delivery(&system, &impossible), delivery(&system, &change(6, "STAGE", Some(3), Some(2), 54, &[])));
+        (delivery(&system, &impossible, 7), delivery(&system, &change(6, "STAGE", Some(3), Some(2), 54, &[]), 8));
     let (bad, good) = tokio::join!(transport.attempt(&bad), transport.attempt(&good));
     assert_eq!((bad, good), (Attempt::Unstorable, Attempt::Stored));
 
     // A server that restarts is waited for by retries; the connection is made anew.
     server.stop();
     let event = change(8, "STAGE", Some(2), Some(1), 56, &[]);
-    assert!(matches!(transport.attempt(&delivery(&system, &event)).await, Attempt::Unreachable(_)));
+    assert!(matches!(transport.attempt(&delivery(&system, &event, 9)).await, Attempt::Unreachable(_)));
     server.start_again();
-    let mut attempt = transport.attempt(&delivery(&system, &event)).await;
+    let mut attempt = transport.attempt(&delivery(&system, &event, 9)).await;
     for _ in 0..50 {
         if attempt == Attempt::Stored {
             break;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-        attempt = transport.attempt(&delivery(&system, &event)).await;
+        attempt = transport.attempt(&delivery(&system, &event, 9)).await;
     }
     assert_eq!(attempt, Attempt::Stored);
-    drop(transport);
-    writer.await.unwrap();
 
     // TLS to an authority that is named, and to none else.
     let ca = server.certificate();
     let tls = format!("url: '{}', allow: {{networks: ['127.0.0.0/8']}}", server.tls_url());
     for (text, stored) in [(format!("{{{tls}, ca: {}}}", ca.display()), true), (format!("{{{tls}}}"), false)] {
-        let (transport, jobs) = DatabaseTransport::new();
-        tokio::spawn(postgres::run(postgres_settings(&text), Arc::clone(&system), jobs));
-        let attempt = transport.attempt(&delivery(&system, &event)).await;
-        assert_eq!(attempt == Attempt::Stored, stored, "{attempt:?}");
+        let transport = start(postgres_settings(&text));
+        let attempt = transport.attempt(&delivery(&system, &event, 9)).await;
+        assert_eq!(attempt == Attempt::Known, stored, "{attempt:?}");
     }
 
     // Without its network allowed, a local address is not connected to.
     let settings = postgres_settings(&format!("{{url: '{url}'}}"));
-    let (transport, jobs) = DatabaseTransport::new();
-    tokio::spawn(postgres::run(settings, Arc::clone(&system), jobs));
-    assert_eq!(transport.attempt(&delivery(&system, &event)).await, Attempt::StoreRefused);
+    let transport = start(settings);
+    assert_eq!(transport.attempt(&delivery(&system, &event, 9)).await, Attempt::StoreRefused);
 }

@@ -9,7 +9,9 @@ use std::time::Duration;
 use apache_avro::types::Value as Avro;
 use apache_avro::writer::datum::GenericDatumWriter;
 use bytes::Bytes;
-use hirewire_kafka::{Admin, Isolation, NewTopic, Producer, ProducerOptions, Record, partition_for, read_table};
+use hirewire_kafka::{
+    Admin, Inbound, Isolation, NewTopic, Producer, ProducerOptions, Record, partition_for, read_table,
+};
 use hirewire_registry::{Access, Codec, Registry, frame, server};
 use hirewire_schemas::{Entity, Names};
 use hirewire_service::{Health, Shutdown};
@@ -17,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::support::until;
+use crate::replay::{self, Order};
 use crate::{Deps, Settings, run};
 
 pub(super) const PARTITIONS: i32 = 4;
@@ -137,6 +140,25 @@ impl Ground {
         self.put(Entity::Offer, &format!("o-{application}"), application, tree).await;
     }
 
+    /// Sends a dead letter to its sink again, as `hirewire dlq replay` does.
+    pub(super) async fn replay(&self, sink: &str, letter: &Inbound, checked_to: i64, even_if_newer: bool) {
+        let origin = origin(letter);
+        let route = letter.header_str("dlq.route").unwrap().to_owned();
+        let order = Order { origin: origin.clone(), sink: sink.into(), route, checked_to, even_if_newer };
+        let mut headers = letter.headers.clone();
+        headers.push((replay::ORIGIN.to_owned(), origin.to_string().into()));
+        headers.extend(order.headers().into_iter().map(|(name, value)| (name.to_owned(), value.into())));
+        let record = Record {
+            topic: self.names.internal(replay::TOPIC).into(),
+            partition: Some(letter.partition),
+            key: letter.key.clone(),
+            value: letter.value.clone(),
+            headers: headers.into_iter().map(|(name, value)| (name.into(), value)).collect(),
+            timestamp_ms: Some(letter.timestamp_ms),
+        };
+        self.producer.send(record).await.unwrap();
+    }
+
     /// What the service reads of a configuration; else its mistakes.
     pub(super) fn read(config: &str) -> Result<Settings, String> {
         let root = hirewire_yaml::parse("hirewire.yaml", config).unwrap();
@@ -154,7 +176,7 @@ impl Ground {
         Service::start(&self.place, config, data).await
     }
 
-    pub(super) fn read_all(&self, topic: &str) -> Vec<hirewire_kafka::Inbound> {
+    pub(super) fn read_all(&self, topic: &str) -> Vec<Inbound> {
         let mut all = Vec::new();
         for partition in 0..PARTITIONS {
             let mut take = |inbound| {
@@ -232,6 +254,16 @@ impl Service {
             .flat_map(|family| family.get_metric())
             .filter(|metric| metric.get_label().iter().any(|label| label.name() == "sink" && label.value() == sink));
         of_sink.map(|metric| (metric.get_counter().get_value() + metric.get_gauge().get_value()) as u64).sum()
+    }
+}
+
+/// Where a dead letter came from.
+pub(super) fn origin(letter: &Inbound) -> replay::Place {
+    let header = |name: &str| letter.header_str(&format!("__connect.errors.{name}")).unwrap();
+    replay::Place {
+        topic: header("topic").to_owned(),
+        partition: header("partition").parse().unwrap(),
+        offset: header("offset").parse().unwrap(),
     }
 }
 

@@ -10,9 +10,8 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::replay::fence::{Asked, Fence};
-use crate::replay::{self, Order, Place};
 
-use super::ground::{Ground, JOB, PARTITIONS, application_id, now};
+use super::ground::{Ground, JOB, PARTITIONS, application_id, now, origin};
 use super::support::{Answer, Received, Receiver, until, while_more_come};
 
 fn config(receivers: &[(&str, &Receiver)], database: &Path) -> String {
@@ -379,11 +378,6 @@ async fn a_dead_letter_comes_back_to_its_sink_alone_and_never_past_what_is_newer
         letters
     };
     let header = |letter: &hirewire_kafka::Inbound, name: &str| letter.header_str(name).unwrap().to_owned();
-    let origin = |letter: &hirewire_kafka::Inbound| Place {
-        topic: header(letter, "__connect.errors.topic"),
-        partition: header(letter, "__connect.errors.partition").parse().unwrap(),
-        offset: header(letter, "__connect.errors.offset").parse().unwrap(),
-    };
     let first = letters();
     let asked: Vec<Asked> = first
         .iter()
@@ -408,21 +402,7 @@ async fn a_dead_letter_comes_back_to_its_sink_alone_and_never_past_what_is_newer
     assert_eq!(forbidden, [false, false, true]);
 
     let send = async |letter: &hirewire_kafka::Inbound, checked_to: i64, even_if_newer: bool| {
-        let origin = origin(letter);
-        let route = header(letter, "dlq.route");
-        let order = Order { origin: origin.clone(), sink: "assessment".into(), route, checked_to, even_if_newer };
-        let mut headers = letter.headers.clone();
-        headers.push((replay::ORIGIN.to_owned(), origin.to_string().into()));
-        headers.extend(order.headers().into_iter().map(|(name, value)| (name.to_owned(), value.into())));
-        let record = hirewire_kafka::Record {
-            topic: ground.names.internal(replay::TOPIC).into(),
-            partition: Some(letter.partition),
-            key: letter.key.clone(),
-            value: letter.value.clone(),
-            headers: headers.into_iter().map(|(name, value)| (name.into(), value)).collect(),
-            timestamp_ms: Some(letter.timestamp_ms),
-        };
-        ground.producer.send(record).await.unwrap();
+        ground.replay("assessment", letter, checked_to, even_if_newer).await;
     };
     for (letter, checked) in first.iter().zip(&checked).take(2) {
         send(letter, checked.checked_to, false).await;

@@ -59,6 +59,14 @@ impl Server {
         format!("postgres://hirewire@127.0.0.1:{}/postgres?sslmode=disable", self.port)
     }
 
+    /// Into the schema that a sink makes if it is not told another; it need not be there yet.
+    pub(super) async fn client(&self) -> tokio_postgres::Client {
+        let (client, connection) = tokio_postgres::connect(&self.url(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client.batch_execute("SET search_path TO hirewire; SET timezone TO 'UTC'").await.unwrap();
+        client
+    }
+
     pub(super) fn start_again(&self) {
         let options =
             format!("-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c ssl=on -F", self.port);

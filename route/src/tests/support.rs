@@ -108,7 +108,7 @@ impl std::io::Write for Log {
     }
 }
 
-pub(super) fn slot(partition: i32) -> Slot {
+pub(crate) fn slot(partition: i32) -> Slot {
     Slot { topic: "ats.stage-change.v1".into(), partition }
 }
 

@@ -256,8 +256,8 @@ impl Tables {
 
 impl Folder for Tables {
     fn is_due(&self, pending: &Pending) -> bool {
-        let aged = pending.since.is_some_and(|since| since.elapsed() >= self.settings.flush_after);
-        aged || pending.heads.values().any(|(_, records)| *records * 2 >= self.window)
+        let aged = pending.heads.age().is_some_and(|age| age >= self.settings.flush_after);
+        aged || pending.heads.records() * 2 >= self.window
     }
 
     fn write(&mut self, pending: &Pending) -> io::Result<()> {
@@ -304,9 +304,10 @@ pub(crate) mod tests {
     use super::super::tests::pending;
     use super::*;
     use crate::deliver::OnRefusal;
-    use crate::source::Staged;
+    use crate::source::{Origin, Staged};
     use crate::system::carried;
     use crate::tests::databases::{change, id};
+    use crate::tests::support::slot;
 
     /// Stage changes as rows, each with its number as offset.
     pub(crate) fn rows(numbers: Range<i64>) -> Vec<Staged> {
@@ -319,7 +320,7 @@ pub(crate) mod tests {
                 idempotency_key: uuid::Uuid::nil(),
                 key: None,
                 trace: hirewire_service::TraceParent::new_root(),
-                content: Content::Row(plan.row(&event)),
+                content: Content::Row(plan.row(&event, &Origin { slot: slot(0), offset: number })),
                 on_refusal: OnRefusal::Skip,
             };
             Staged { offset: number, delivery }
@@ -430,8 +431,7 @@ pub(crate) mod tests {
     #[test]
     fn what_is_due_is_what_is_old_or_half_a_window() {
         let mut sink = tables(Path::new("nowhere"));
-        let mut waiting = pending(0, rows(0..2));
-        waiting.since = Some(std::time::Instant::now());
+        let waiting = pending(0, rows(0..2));
         assert!(!sink.is_due(&waiting));
         sink.window = 4;
         assert!(sink.is_due(&waiting));

@@ -1,144 +1,74 @@
 //! The PostgreSQL writer: schema created and migrated, rows upserted in batches.
 //!
 //! A batch is one JSON text per table that PostgreSQL itself turns into rows of the table's types: decimals,
-//! `timestamptz`, arrays. The connection goes through the guard: what is not TLS must be in an allowed network.
+//! `timestamptz`, arrays. The rows of `sink_position` are locked first, in one order, so that of two owners of a partition
+//! the later one sees what the earlier one wrote. The connection goes through the guard: what is not TLS must be in an
+//! allowed network.
+
+mod settings;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use hirewire_service::Secret;
-use hirewire_yaml::{Node, Problems};
 use serde_json::Value;
-use tokio::sync::mpsc;
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{Client, Config};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, Transaction};
 
-use super::writer::{WriteError, answer, column_lists, gather, groups};
-use super::{BATCH_TIMEOUT, Job};
+use super::position::{Position, Positions, slots};
+use super::writer::{Batch, Owner, Store, WriteError, column_lists, groups};
 use crate::deliver::outcome::Attempt;
-use crate::http::guard::{Guard, Refusal, refusal_in};
-use crate::row::{Row, read_identifier};
-use crate::settings::read_allow;
+use crate::http::guard::{Refusal, refusal_in};
+use crate::source::Slot;
 use crate::system::System;
+pub(crate) use settings::PostgresSettings;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a batch may take before it counts as failed.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The checked settings of a `postgres` sink.
-#[derive(Clone)]
-pub(crate) struct PostgresSettings {
-    url: Url,
-    password: Option<Secret>,
-    guard: Guard,
-    /// No host is listed, and the URL, a secret, may name any.
-    any_host: bool,
-    /// Trusted beside the system's authorities; PEM.
-    ca: Option<Vec<u8>>,
-    /// The schema that holds the tables.
-    schema: String,
+pub(crate) struct Postgres {
+    settings: PostgresSettings,
+    system: Arc<System>,
+    client: Option<Client>,
 }
 
-#[derive(Clone)]
-enum Url {
-    Text(String),
-    /// A URL that holds its password.
-    Secret(Secret),
-}
-
-impl PostgresSettings {
-    pub(crate) fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let mut map = node.map(problems)?;
-        let url_node = map.require("url", problems);
-        let url = url_node.and_then(|node| read_url(node, problems));
-        let password = map.get("password").map_or(Some(None), |node| Secret::read(node, problems).map(Some));
-        let schema = map.get("schema").map_or(Some("hirewire".to_owned()), |node| read_identifier(node, problems));
-        let ca = map.get("ca").map_or(Some(None), |node| hirewire_service::settings::ca(node, problems).map(Some));
-        let (hosts, networks) = read_allow(&mut map, problems);
-        map.finish(problems);
-        let (url, mut hosts) = (url?, hosts?);
-        let own = match &url {
-            Url::Text(text) => host_of(&text.parse::<Config>().ok()?),
-            // It may change; it is checked whenever a connection is made.
-            Url::Secret(_) => None,
-        };
-        let any_host = hosts.is_empty() && own.is_none();
-        if hosts.is_empty() {
-            hosts.extend(own.clone());
-        }
-        let guard = Guard::new(hosts, networks?);
-        if own.is_some_and(|host| !guard.lists(&host)) {
-            problems.add(url_node?, Refusal::Host.to_string(), "add the host to `allow.hosts`");
-            return None;
-        }
-        Some(Self { url, password: password?, guard, any_host, ca: ca?, schema: schema? })
+impl Postgres {
+    pub(crate) fn new(settings: PostgresSettings, system: Arc<System>) -> Self {
+        Self { settings, system, client: None }
     }
 
-    /// Secrets are read anew for each connection.
-    fn config(&self) -> Result<Config, WriteError> {
-        let missing = |error: hirewire_service::SecretError| {
-            tracing::warn!(%error, "the database's secret cannot be read");
-            WriteError::Refused
-        };
-        let text = match &self.url {
-            Url::Text(text) => text.clone(),
-            Url::Secret(secret) => secret.text().map_err(missing)?,
-        };
-        let mut config: Config = text.parse().map_err(|_| WriteError::Refused)?;
-        if let Some(password) = &self.password {
-            config.password(password.bytes().map_err(missing)?);
+    /// What failed otherwise than by its data leaves a connection of no use.
+    async fn ask<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Client) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, WriteError> {
+        let client = self.client.as_mut().ok_or(WriteError::Away)?;
+        let done = within(BATCH_TIMEOUT, async { work(client).await.map_err(|error| reason(&error)) }).await;
+        if matches!(done, Err(WriteError::Refused | WriteError::Away)) {
+            self.client = None;
         }
-        config.connect_timeout(CONNECT_TIMEOUT).application_name("hirewire-route");
-        Ok(config)
-    }
-
-    /// Changes when a secret of the sink changes.
-    pub(crate) fn fingerprint(&self) -> u64 {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let mut hasher = DefaultHasher::new();
-        if let Url::Secret(secret) = &self.url {
-            secret.bytes().ok().hash(&mut hasher);
-        }
-        self.password.as_ref().and_then(|password| password.bytes().ok()).hash(&mut hasher);
-        hasher.finish()
+        done
     }
 }
 
-/// A text without a password, or a secret.
-fn read_url(node: &Node, problems: &mut Problems) -> Option<Url> {
-    let Some(text) = node.scalar() else { return Secret::read(node, problems).map(Url::Secret) };
-    match text.parse::<Config>() {
-        Ok(config) if config.get_password().is_some() => {
-            problems.add(
-                node,
-                "the URL holds a password",
-                "write `password: {file: PATH}`, or the URL as {file: PATH}",
-            );
-            None
-        }
-        Ok(config) if config.get_hosts().len() == 1 && config.get_ports() != [0] => Some(Url::Text(text.to_owned())),
-        _ => {
-            problems.add(node, "this is no URL of a PostgreSQL database", "write postgres://USER@HOST:PORT/DATABASE");
-            None
-        }
+impl Store for Postgres {
+    async fn open(&mut self) -> Result<(), WriteError> {
+        let client = within(CONNECT_TIMEOUT * 2, Box::pin(connect(&self.settings, &self.system))).await?;
+        self.client = Some(client);
+        Ok(())
     }
-}
 
-/// Writes until the queue is closed.
-pub(crate) async fn run(settings: PostgresSettings, system: Arc<System>, mut jobs: mpsc::Receiver<Job>) {
-    let mut client: Option<Client> = None;
-    while let Some(first) = jobs.recv().await {
-        let batch = gather(first, &mut jobs);
-        let connected = match client.take().filter(|client| !client.is_closed()) {
-            Some(client) => Ok(client),
-            None => within(CONNECT_TIMEOUT * 2, Box::pin(connect(&settings, &system))).await,
-        };
-        match connected {
-            Ok(mut connected) => {
-                if Box::pin(write_batch(&mut connected, batch)).await {
-                    client = Some(connected);
-                }
-            }
-            Err(error) => answer(batch, &error.attempt()),
-        }
+    fn is_open(&self) -> bool {
+        self.client.as_ref().is_some_and(|client| !client.is_closed())
+    }
+
+    async fn positions(&mut self, owner: &Owner) -> Result<Vec<(Slot, i64)>, WriteError> {
+        Box::pin(self.ask(async |client| positions(client, owner).await)).await
+    }
+
+    async fn write(&mut self, batch: &Arc<Batch>) -> Result<Vec<bool>, WriteError> {
+        Box::pin(self.ask(async |client| write(client, batch).await)).await
     }
 }
 
@@ -219,6 +149,7 @@ async fn migrate(client: &mut Client, schema: &str, system: &System) -> Result<(
                  name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
         ))
         .await?;
+    transaction.batch_execute(MAKE_POSITIONS).await?;
     for migration in system.migrations("postgres") {
         let known = "SELECT 1 FROM schema_migration WHERE name = $1";
         if transaction.query_opt(known, &[&migration.name]).await?.is_none() {
@@ -230,37 +161,41 @@ async fn migrate(client: &mut Client, schema: &str, system: &System) -> Result<(
     transaction.commit().await
 }
 
-/// False when the connection is of no use any more.
-async fn write_batch(client: &mut Client, batch: Vec<Job>) -> bool {
-    let rows: Vec<Row> = batch.iter().map(|job| job.row.clone()).collect();
-    match within(BATCH_TIMEOUT, write(client, &rows)).await {
-        Ok(()) => {
-            answer(batch, &Attempt::Stored);
-            true
-        }
-        Err(WriteError::Data) if batch.len() > 1 => {
-            let mut usable = true;
-            for job in batch {
-                let written = within(BATCH_TIMEOUT, write(client, std::slice::from_ref(&job.row))).await;
-                usable &= !matches!(written, Err(WriteError::Away));
-                answer(vec![job], &written.map_or_else(WriteError::attempt, |()| Attempt::Stored));
-            }
-            usable
-        }
-        Err(error) => {
-            answer(batch, &error.attempt());
-            error == WriteError::Data
-        }
-    }
+const MAKE_POSITIONS: &str = "CREATE TABLE IF NOT EXISTS sink_position (
+    sink text NOT NULL, cluster text NOT NULL, topic text NOT NULL, partition integer NOT NULL,
+    next_offset bigint NOT NULL, ahead text NOT NULL, written_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (sink, cluster, topic, partition))";
+
+const ALL_POSITIONS: &str = "SELECT topic, partition, next_offset FROM sink_position WHERE sink = $1 AND cluster = $2";
+
+const LOCK_POSITIONS: &str = "SELECT topic, partition, next_offset, ahead FROM sink_position
+    WHERE sink = $1 AND cluster = $2 AND (topic, partition) IN (SELECT * FROM unnest($3::text[], $4::integer[]))
+    ORDER BY topic, partition FOR UPDATE";
+
+const ADD_POSITIONS: &str = "INSERT INTO sink_position (sink, cluster, topic, partition, next_offset, ahead)
+    SELECT $1::text, $2::text, topic, partition, 0, '[]'
+    FROM unnest($3::text[], $4::integer[]) AS new (topic, partition) ON CONFLICT DO NOTHING";
+
+const PUT_POSITIONS: &str = "UPDATE sink_position AS old
+    SET next_offset = new.next_offset, ahead = new.ahead, written_at = now()
+    FROM unnest($3::text[], $4::integer[], $5::bigint[], $6::text[]) AS new (topic, partition, next_offset, ahead)
+    WHERE sink = $1 AND cluster = $2 AND old.topic = new.topic AND old.partition = new.partition";
+
+async fn positions(client: &Client, owner: &Owner) -> Result<Vec<(Slot, i64)>, tokio_postgres::Error> {
+    let rows = client.query(ALL_POSITIONS, &[&&*owner.sink, &&*owner.cluster]).await?;
+    let position = |row: &tokio_postgres::Row| Ok((slot(row)?, row.try_get(2)?));
+    rows.iter().map(position).collect()
 }
 
-async fn write(client: &mut Client, rows: &[Row]) -> Result<(), WriteError> {
-    try_write(client, rows).await.map_err(|error| reason(&error))
+fn slot(row: &tokio_postgres::Row) -> Result<Slot, tokio_postgres::Error> {
+    Ok(Slot { topic: row.try_get::<_, &str>(0)?.into(), partition: row.try_get(1)? })
 }
 
-async fn try_write(client: &mut Client, rows: &[Row]) -> Result<(), tokio_postgres::Error> {
+async fn write(client: &mut Client, batch: &Batch) -> Result<Vec<bool>, tokio_postgres::Error> {
     let transaction = client.transaction().await?;
-    for group in groups(rows) {
+    let mut positions = lock(&transaction, batch).await?;
+    let is_new = positions.take(batch);
+    for group in groups(batch, &is_new) {
         let (columns, updates) = column_lists(group.plan);
         let (table, key) = (&group.plan.table, &group.plan.key);
         let statement = format!(
@@ -270,7 +205,38 @@ async fn try_write(client: &mut Client, rows: &[Row]) -> Result<(), tokio_postgr
         let values: Vec<Value> = group.rows.iter().map(|row| Value::Object(row.values.clone())).collect();
         transaction.execute(&statement, &[&Value::Array(values).to_string()]).await?;
     }
-    transaction.commit().await
+    put(&transaction, &batch.owner, &positions).await?;
+    transaction.commit().await?;
+    Ok(is_new)
+}
+
+/// The positions of the batch's partitions, which nobody else moves before this transaction ends.
+async fn lock(transaction: &Transaction<'_>, batch: &Batch) -> Result<Positions, tokio_postgres::Error> {
+    let slots = slots(batch);
+    let topics: Vec<&str> = slots.iter().map(|slot| &*slot.topic).collect();
+    let partitions: Vec<i32> = slots.iter().map(|slot| slot.partition).collect();
+    let (sink, cluster) = (&*batch.owner.sink, &*batch.owner.cluster);
+    let parameters: [&(dyn ToSql + Sync); 4] = [&sink, &cluster, &topics, &partitions];
+    let mut rows = transaction.query(LOCK_POSITIONS, &parameters).await?;
+    if rows.len() < slots.len() {
+        transaction.execute(ADD_POSITIONS, &parameters).await?;
+        rows = transaction.query(LOCK_POSITIONS, &parameters).await?;
+    }
+    let position = |row: &tokio_postgres::Row| Ok((slot(row)?, Position::read(row.try_get(2)?, row.try_get(3)?)));
+    rows.iter().map(position).collect::<Result<_, _>>().map(Positions)
+}
+
+async fn put(
+    transaction: &Transaction<'_>,
+    owner: &Owner,
+    Positions(positions): &Positions,
+) -> Result<(), tokio_postgres::Error> {
+    let topics: Vec<&str> = positions.keys().map(|slot| &*slot.topic).collect();
+    let partitions: Vec<i32> = positions.keys().map(|slot| slot.partition).collect();
+    let next: Vec<i64> = positions.values().map(|position| position.next).collect();
+    let ahead: Vec<String> = positions.values().map(Position::ahead).collect();
+    let parameters: [&(dyn ToSql + Sync); 6] = [&&*owner.sink, &&*owner.cluster, &topics, &partitions, &next, &ahead];
+    transaction.execute(PUT_POSITIONS, &parameters).await.map(drop)
 }
 
 /// By the class of the SQLSTATE (PostgreSQL manual, appendix A).
@@ -296,6 +262,8 @@ fn reason(error: &tokio_postgres::Error) -> WriteError {
 
 #[cfg(test)]
 mod tests {
+    use hirewire_yaml::Problems;
+
     use super::*;
 
     fn read(text: &str) -> Result<PostgresSettings, Problems> {
