@@ -5,7 +5,6 @@
 step "docker compose up"
 [ -n "${HIREWIRE:-}" ] || { echo "helm/check --compose: name a built binary with --hirewire" >&2; exit 2; }
 . tests/engine.sh
-. tests/compose-tool.sh
 build_image "$HIREWIRE" >/dev/null
 buildah tag hirewire:0.1.0 docker.io/library/hirewire:0.1.0
 

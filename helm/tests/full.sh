@@ -56,12 +56,4 @@ for preset in small kafka production; do
   fi
 done
 
-step "docker-compose.yml, by Compose itself"
-. tests/compose-tool.sh
-"$compose" -f "$root/docker-compose.yml" config -q
-"$compose" -f "$root/docker-compose.yml" --profile embedded config -q
-# It sees: a service that depends on one that is not there.
-sed 's/service: *greenhouse/service:nobody/; s/^      topics: {condition/      nobody: {condition/' "$root/docker-compose.yml" >"$work/docker-compose.yml"
-if "$compose" -f "$work/docker-compose.yml" config -q 2>/dev/null; then echo "helm/check: a dependency on nobody was taken" >&2; exit 1; fi
-
 . tests/image.sh
