@@ -50,7 +50,7 @@ const READERS: [&str; 22] = [
     "route/src/settings/route.rs",
     "route/src/settings/signing.rs",
     "route/src/settings/sink.rs",
-    "route/src/database/postgres.rs",
+    "route/src/database/postgres/settings.rs",
     "route/src/files/lines.rs",
     "route/src/files/parquet/settings.rs",
     "route/src/mail/settings.rs",
