@@ -66,6 +66,21 @@ impl Fixture {
         Ok(Self { path: path.to_owned(), name, kind, code })
     }
 
+    /// The list that it is an answer to; `None`: it is a delivery.
+    #[must_use]
+    pub fn stream(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Webhook => None,
+            Kind::Poll(stream) => Some(stream),
+        }
+    }
+
+    /// What the list would have been asked with.
+    #[must_use]
+    pub fn params(&self, rules: &Rules) -> Vec<(String, String)> {
+        self.stream().map(|stream| rules.manifest.request_of(stream)).unwrap_or_default()
+    }
+
     /// The event that a delivery says it is; of a body that says none, nothing.
     #[must_use]
     pub fn event(&self, rules: &Rules, body: &[u8]) -> Option<String> {
@@ -124,10 +139,8 @@ impl Fixture {
     #[must_use]
     pub fn map(&self, rules: &Rules, body: &[u8]) -> Report {
         let event = self.event(rules, body);
-        let (stream, provenance) = match &self.kind {
-            Kind::Webhook => (None, "WEBHOOK"),
-            Kind::Poll(stream) => (Some(stream.as_str()), "POLL"),
-        };
+        let stream = self.stream();
+        let provenance = if stream.is_some() { "POLL" } else { "WEBHOOK" };
         let meta = [
             ("event_id", MetaValue::Text(EVENT_ID.to_owned())),
             ("tenant_id", MetaValue::Text(TENANT.to_owned())),
@@ -135,7 +148,7 @@ impl Fixture {
             ("provenance", MetaValue::Symbol(provenance.to_owned())),
         ];
         let world = World { schema_of: &avro_schema, id: &id, key: &key, meta: &meta, meta_of: &|_, _, _| None };
-        let params = stream.map(|stream| rules.manifest.request_of(stream)).unwrap_or_default();
+        let params = self.params(rules);
         let received_micros = Some(RECEIVED_MICROS);
         let input =
             Input { body, event: event.as_deref(), stream, params: &params, received_micros, ..Input::default() };

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use hirewire_conformance::{Folder, Kind, Rules, vendors_in};
+use hirewire_conformance::{Folder, Rules, vendors_in};
 use hirewire_ingest::manifest::Manifest;
 use hirewire_mapping::{Context, Input, Plan, Scratch};
 use hirewire_schemas::avro_schema;
@@ -113,14 +113,10 @@ fn a_payload_of_any_bytes_is_mapped_or_a_dead_letter() {
         let rules = folder.rules(None).unwrap();
         for fixture in folder.payloads() {
             let body = std::fs::read(&fixture.path).unwrap();
-            let stream = match &fixture.kind {
-                Kind::Webhook => None,
-                Kind::Poll(stream) => Some(stream.clone()),
-            };
             for payload in fixture.payloads(&rules, &body).unwrap() {
-                let params = stream.as_deref().map(|stream| rules.manifest.request_of(stream)).unwrap_or_default();
+                let (stream, params) = (fixture.stream().map(str::to_owned), fixture.params(&rules));
                 let event = fixture.event(&rules, &body);
-                cases.push(Case { rules: all.len(), event, stream: stream.clone(), params });
+                cases.push(Case { rules: all.len(), event, stream, params });
                 seeds.push(payload.into_owned());
             }
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::writer::datum::GenericDatumWriter;
-use hirewire_conformance::{Folder, Kind, Rules, vendors_in};
+use hirewire_conformance::{Folder, Rules, vendors_in};
 use hirewire_mapping::{Context, Fact, Input, Mapped, Scratch, Slice};
 use serde_json::Value as Json;
 
@@ -107,15 +107,11 @@ fn inputs() -> Vec<(Rules, Vec<Case>)> {
         let mut cases = Vec::new();
         for fixture in folder.payloads() {
             let body = std::fs::read(&fixture.path).unwrap();
-            let stream = match &fixture.kind {
-                Kind::Webhook => None,
-                Kind::Poll(stream) => Some(stream.clone()),
-            };
             for payload in fixture.payloads(&rules, &body).unwrap() {
                 let mut buffer = String::new();
                 let value = serde_json::from_slice(rules.plan.as_json(&payload, &mut buffer).unwrap()).unwrap();
-                let params = stream.as_deref().map(|stream| rules.manifest.request_of(stream)).unwrap_or_default();
-                cases.push(Case { event: fixture.event(&rules, &body), stream: stream.clone(), params, value });
+                let (stream, params) = (fixture.stream().map(str::to_owned), fixture.params(&rules));
+                cases.push(Case { event: fixture.event(&rules, &body), stream, params, value });
             }
         }
         all.push((rules, cases));
