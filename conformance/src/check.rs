@@ -68,7 +68,7 @@ pub fn check(folder: &Folder) -> Checked {
         told.names("stream", "api.streams", rules.plan.streams(), &streams, &thin_stream, &mut checked);
         // Its mistakes would have been told.
         if let Some(node) = folder.yaml("manifest.yaml", "", &mut Problems::new()) {
-            let payloads = Payloads::of(&rules, &fixtures, &paths::forms(&node));
+            let payloads = Payloads::of(&rules, &fixtures);
             told.covered(&payloads, &mut checked.mistakes);
             paths::hold(&node, &rules, &payloads, &mut checked);
         }

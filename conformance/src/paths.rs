@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hirewire_ingest::manifest::{Api, Stream};
-use hirewire_mapping::xml::Forms;
 use hirewire_yaml::{Node, Value as Yaml};
 use serde_json::Value;
 
@@ -32,13 +31,6 @@ pub(crate) fn hold(manifest: &Node, rules: &Rules, payloads: &Payloads, checked:
     if let (Some(node), Some(api)) = (manifest.peek("api"), &rules.manifest.api) {
         held.api(node, api);
     }
-}
-
-/// How answers of XML are read: by the manifest, as ingest reads them.
-pub(crate) fn forms(manifest: &Node) -> Forms {
-    let keyed = manifest.peek("api").and_then(|api| api.peek("soap")?.peek("keyed"));
-    let pair = |(name, attribute): (&str, &Node)| Some((name.to_owned(), attribute.scalar()?.to_owned()));
-    Forms { keyed: keyed.into_iter().flat_map(Node::entries).filter_map(pair).collect(), ..Forms::default() }
 }
 
 struct Held<'a> {

@@ -30,7 +30,9 @@ pub(crate) struct List {
 }
 
 impl Payloads {
-    pub(crate) fn of(rules: &Rules, fixtures: &[Fixture], forms: &Forms) -> Self {
+    pub(crate) fn of(rules: &Rules, fixtures: &[Fixture]) -> Self {
+        let soap = rules.manifest.api.as_ref().and_then(|api| api.soap.as_ref());
+        let forms = &soap.map(|soap| soap.forms.clone()).unwrap_or_default();
         let mut found = Self::default();
         for fixture in fixtures {
             let Ok(body) = std::fs::read(&fixture.path) else { continue };

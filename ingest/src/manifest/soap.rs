@@ -20,7 +20,7 @@ pub struct Soap {
     /// The parameter that takes the instant up to which a list is read: the same for all its pages, so that none moves.
     pub(crate) as_of: Option<String>,
     /// How answers are read where an element is not all there is to say.
-    pub(crate) forms: Forms,
+    pub forms: Forms,
     /// Codes of faults that mean that the login does not work, without their prefix.
     pub(crate) login: Vec<String>,
 }
