@@ -112,7 +112,7 @@ impl Producer {
     pub async fn send(&self, record: Record) -> Result<Position, SendError> {
         let place = timeout(self.timeout, self.places.acquire()).await;
         let Ok(Ok(_place)) = place else { return Err(SendError::Overloaded) };
-        let mut refusals = self.inner.client().context().guard().map(Guard::refusals);
+        let refusals = self.inner.client().context().guard().map(Guard::refusals);
         let (answer, answered) = oneshot::channel();
         let mut outgoing = BaseRecord::with_opaque_to(&record.topic, Box::new(answer));
         outgoing.partition = record.partition;
@@ -121,21 +121,16 @@ impl Producer {
         outgoing.key = record.key.as_deref();
         outgoing.payload = record.value.as_deref();
         self.inner.send(outgoing).map_err(|(error, _)| SendError::of(&record.topic, &error))?;
-        let mut acknowledged = pin!(async {
+        let acknowledged = async {
             answered.await.unwrap_or_else(|_| Err(SendError::Unacknowledged("the producer was closed".to_owned())))
-        });
-        let refused = async {
-            match &mut refusals {
-                // The sender lives as long as this producer.
-                Some(refusals) => drop(refusals.changed().await),
-                None => std::future::pending().await,
-            }
         };
+        let Some(mut refusals) = refusals else { return acknowledged.await };
+        let mut acknowledged = pin!(acknowledged);
         tokio::select! {
             biased;
             result = &mut acknowledged => result,
             // The broker of this record may be another one, or have another address.
-            () = refused => timeout(OTHERS, acknowledged).await.unwrap_or(Err(SendError::NotAllowed)),
+            _ = refusals.changed() => timeout(OTHERS, acknowledged).await.unwrap_or(Err(SendError::NotAllowed)),
         }
     }
 
