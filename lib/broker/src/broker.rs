@@ -107,6 +107,7 @@ impl Broker {
         self.boxed(listener, Box::pin(shutdown))
     }
 
+    /// Of no type of the caller's: compiled here once, and not again in each program that serves.
     fn boxed(
         self,
         listener: TcpListener,

@@ -79,6 +79,7 @@ impl Server {
         self.boxed(listener, Box::pin(shutdown))
     }
 
+    /// Of no type of the caller's: compiled here once, and not again in each program that serves.
     fn boxed(self, listener: TcpListener, shutdown: BoxFuture<'static, ()>) -> BoxFuture<'static, std::io::Result<()>> {
         Box::pin(self.serve(listener, shutdown))
     }
