@@ -70,7 +70,7 @@ pub fn check(folder: &Folder) -> Checked {
         if let Some(node) = folder.yaml("manifest.yaml", "", &mut Problems::new()) {
             let payloads = Payloads::of(&rules, &fixtures);
             told.covered(&payloads, &mut checked.mistakes);
-            paths::hold(&node, &rules, &payloads, &mut checked);
+            paths::hold(&node, &rules, &payloads, &mut checked.mistakes, &mut checked.warnings);
         }
     }
     checked

@@ -7,10 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hirewire_ingest::manifest::{Api, Stream};
-use hirewire_yaml::{Node, Value as Yaml};
+use hirewire_yaml::{Node, Problems, Value as Yaml};
 use serde_json::Value;
 
-use crate::check::Checked;
 use crate::payloads::{List, Payloads};
 use crate::places::{Holds, at, keys, near, nearest, text};
 use crate::rules::Rules;
@@ -23,8 +22,14 @@ struct Of<'p> {
 }
 
 /// Looks for the paths of `manifest`, which `rules` were read of.
-pub(crate) fn hold(manifest: &Node, rules: &Rules, payloads: &Payloads, checked: &mut Checked) {
-    let mut held = Held { rules, payloads, checked };
+pub(crate) fn hold(
+    manifest: &Node,
+    rules: &Rules,
+    payloads: &Payloads,
+    mistakes: &mut Problems,
+    warnings: &mut Problems,
+) {
+    let mut held = Held { rules, payloads, mistakes, warnings };
     for way in ["webhook", "queue"].into_iter().filter_map(|way| manifest.peek(way)) {
         held.events(way);
     }
@@ -36,7 +41,8 @@ pub(crate) fn hold(manifest: &Node, rules: &Rules, payloads: &Payloads, checked:
 struct Held<'a> {
     rules: &'a Rules,
     payloads: &'a Payloads,
-    checked: &'a mut Checked,
+    mistakes: &'a mut Problems,
+    warnings: &'a mut Problems,
 }
 
 impl<'a> Held<'a> {
@@ -135,7 +141,7 @@ impl<'a> Held<'a> {
                 "." => format!("a fixture of the list {} is no list, and no row", stream.name),
                 place => format!("a fixture of the list {} has no rows at `{place}`, and is no row", stream.name),
             };
-            self.checked.mistakes.add(node, what, nearest(shown(node), Holds::Rows, &others));
+            self.mistakes.add(node, what, nearest(shown(node), Holds::Rows, &others));
         }
         rows.into_iter().chain(&list.rows).collect()
     }
@@ -166,7 +172,7 @@ impl<'a> Held<'a> {
         let elements = own.peek("leave_out").into_iter().flat_map(places_of);
         for element in elements.filter(|element| !names.is_empty() && !names.contains(shown(element))) {
             let what = format!("no row of the list {} has an element `{}`", of.name, shown(element));
-            self.checked.mistakes.add(element, what, near(shown(element), names.iter().copied()));
+            self.mistakes.add(element, what, near(shown(element), names.iter().copied()));
         }
     }
 
@@ -194,7 +200,7 @@ impl<'a> Held<'a> {
         if !unread.is_empty() {
             let format = below(node, &["window", "format"]).map_or("rfc3339", shown);
             let what = format!("`{}` of {} is no time of the format {format}", shown(field), whose(&unread));
-            self.checked.mistakes.add(field, what, "docs/manifest.md: `api.window.format`");
+            self.mistakes.add(field, what, "docs/manifest.md: `api.window.format`");
         }
     }
 
@@ -225,7 +231,7 @@ impl<'a> Held<'a> {
         let Some(path) = path else { return };
         if answers.is_empty() {
             let what = format!("no fixture is a whole answer to a list: nothing holds `{}`", shown(path));
-            self.checked.warnings.add(path, what, "add one as the vendor sends it, with what stands around its rows");
+            self.warnings.add(path, what, "add one as the vendor sends it, with what stands around its rows");
         }
         self.each(&[path], holds, &[Of { kind: "answers", name: "", payloads: answers.to_vec() }]);
     }
@@ -236,7 +242,7 @@ impl<'a> Held<'a> {
             let lacking: Vec<&Of<'_>> = among.iter().filter(|of| lacks(path, holds, of)).collect();
             if let Some(first) = lacking.first() {
                 let what = format!("no fixture of {} has `{}`", whose(&lacking), shown(path));
-                self.checked.mistakes.add(path, what, nearest(shown(path), holds, &first.payloads));
+                self.mistakes.add(path, what, nearest(shown(path), holds, &first.payloads));
             }
         }
     }
@@ -252,18 +258,18 @@ impl<'a> Held<'a> {
         } else if let Some(first) = lacking.first() {
             let all: Vec<String> = lacking.iter().map(|path| format!("`{}`", shown(path))).collect();
             let what = format!("no fixture of {whose} has {}", all.join(" or "));
-            self.checked.mistakes.add(first, what, nearest(shown(first), holds, &of.payloads));
+            self.mistakes.add(first, what, nearest(shown(first), holds, &of.payloads));
         }
     }
 
     fn warn(&mut self, path: &Node, holds: Holds, what: String, of: &Of<'_>) {
-        self.checked.warnings.add(path, what, nearest(path.scalar().unwrap_or("id"), holds, &of.payloads));
+        self.warnings.add(path, what, nearest(path.scalar().unwrap_or("id"), holds, &of.payloads));
     }
 
     fn unseen(&mut self, kind: &str, names: &[&str], at: &Node) {
         if !names.is_empty() {
             let what = format!("no fixture of the {kind} {}: nothing holds what is said of them", names.join(", "));
-            self.checked.warnings.add(at, what, "add documented ones");
+            self.warnings.add(at, what, "add documented ones");
         }
     }
 }
