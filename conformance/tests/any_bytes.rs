@@ -1,5 +1,5 @@
-//! Bytes that no vendor and nobody who maps one would write: good ones, changed at random, for every vendor's payloads, mapping and
-//! manifest. Each is taken or refused; nothing panics, and what is refused says why. `FUZZ_INPUTS` says how many
+//! Bytes that no vendor and nobody who maps one would write: good ones, changed at random, for every vendor's payloads, mapping,
+//! overlay and manifest. Each is taken or refused; nothing panics, and what is refused says why. `FUZZ_INPUTS` says how many
 //! payloads (20,000 by default; of files, which take longer, a fortieth), `FUZZ_SEED` where the random numbers begin.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -98,6 +98,13 @@ fn folders() -> Vec<Folder> {
     found.iter().map(|path| Folder::new(path)).collect()
 }
 
+/// An overlay whose words hold from a day on.
+fn dated(text: &str) -> String {
+    let words = text.split_once("tables:").map_or("", |(_, words)| words);
+    let words: String = words.lines().map(|line| format!("    {line}\n")).collect();
+    format!("version: \"1\"\nchanges:\n  - from: 2026-09-01\n    tables:{words}")
+}
+
 /// A payload of a vendor, and how it came.
 struct Case {
     rules: usize,
@@ -150,6 +157,23 @@ fn a_mapping_or_manifest_of_any_bytes_is_compiled_or_refused_with_a_reason() {
     feed("mappings", inputs, &texts("mapping.yaml"), |_, bytes| {
         let Ok(text) = std::str::from_utf8(bytes) else { return false };
         let plan = hirewire_yaml::parse("m.yaml", text).and_then(|node| Plan::compile(&node, None, &avro_schema));
+        plan.inspect_err(told).is_ok()
+    });
+    // Each with its vendor's mapping, and with what holds from a day on.
+    let overlays: Vec<(hirewire_yaml::Node, Vec<u8>)> = folders()
+        .iter()
+        .filter_map(|folder| {
+            let mapping = std::fs::read_to_string(folder.path().join("mapping.yaml")).unwrap();
+            let text = std::fs::read_to_string(folder.path().join("overlay.example.yaml")).ok()?;
+            let text = if text.contains("changes:") { text } else { dated(&text) };
+            Some((hirewire_yaml::parse("m.yaml", &mapping).unwrap(), text.into_bytes()))
+        })
+        .collect();
+    let seeds: Vec<Vec<u8>> = overlays.iter().map(|(_, text)| text.clone()).collect();
+    feed("overlays", inputs, &seeds, |chosen, bytes| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return false };
+        let plan = hirewire_yaml::parse("m.yaml", text)
+            .and_then(|node| Plan::compile(&overlays[chosen].0, Some(&node), &avro_schema));
         plan.inspect_err(told).is_ok()
     });
     feed("manifests", inputs, &texts("manifest.yaml"), |_, bytes| {

@@ -160,6 +160,17 @@ fn mistakes_of_all_files_come_at_once() {
     for part in ["unknown key \"tabels\" (did you mean \"tables\"?)", "expected true or false, found `maybe`"] {
         assert!(shown.contains(part), "{part}\nis not in\n{shown}");
     }
+    let broken = Broken::new();
+    broken.change("overlay.example.yaml", "from: 2027-01-01T00:00:00+01:00", "from: 2027-01-01T00:00:00");
+    broken.change("overlay.example.yaml", "skills day: INTERVIEW", "skills day: ASSESSMENT\n        lunch: INTERVEW");
+    let shown = broken.checked().mistakes.to_string();
+    for part in [
+        "\"2027-01-01T00:00:00\" is neither a day nor a time with its zone (write 2026-09-01, which begins",
+        "\"skills day\" is ASSESSMENT before this already",
+        "has no symbol \"INTERVEW\" (did you mean \"INTERVIEW\"?)",
+    ] {
+        assert!(shown.contains(part), "{part}\nis not in\n{shown}");
+    }
 }
 
 #[test]

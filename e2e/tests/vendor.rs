@@ -45,6 +45,22 @@ fn a_new_vendor_passes_at_once_and_each_mistake_has_its_exit_code() {
     assert!(code == 0 && text.contains("\"source_system\":\"acme\"") && text.contains("\"SCREEN\""), "{text}");
     assert_eq!(run(&["map", "mine/nobody", file]).0, 2);
 
+    // The event happened on 8 March: a change counts from its day on.
+    let overlay = root.path().join("acme.yaml");
+    for (from, category) in [("2026-03-09", "SCREEN"), ("2026-03-08", "INTERVIEW")] {
+        let changes = format!("[{{from: {from}, tables: {{stage_category: {{phone screen: INTERVIEW}}}}}}]");
+        std::fs::write(&overlay, format!("version: \"2\"\nchanges: {changes}\n")).unwrap();
+        let (code, text) = run(&["map", "mine/acme", file, "--overlay", "acme.yaml"]);
+        assert!(code == 0 && text.contains(&format!("\"category\":{{\"value\":\"{category}\"")), "{from}: {text}");
+    }
+    let (code, text) = run(&["map", "mine/acme", file, "--received", "2026-03-10T00:00:00Z"]);
+    assert!(code == 0 && text.contains("\"observed_at\":\"2026-03-10T00:00:00Z\""), "{text}");
+    std::fs::copy(&overlay, folder.join("overlay.example.yaml")).unwrap();
+    replace(&folder.join("overlay.example.yaml"), "2026-03-08", "2026-03-80");
+    let (code, text) = run(&["vendor", "check", "mine"]);
+    assert!(code == 1 && text.contains("overlay.example.yaml:2: \"2026-03-80\" is neither a day nor a time"), "{text}");
+    std::fs::remove_file(folder.join("overlay.example.yaml")).unwrap();
+
     replace(&folder.join("mapping.yaml"), "\"*screen*\": SCREEN", "\"*screen*\": REVIEW");
     let (code, text) = run(&["vendor", "test", "mine/acme"]);
     assert!(

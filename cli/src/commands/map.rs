@@ -33,6 +33,9 @@ pub(crate) struct MapArguments {
     /// A tenant's overlay.
     #[arg(long)]
     overlay: Option<PathBuf>,
+    /// When the delivery would have been received, e.g. 2026-09-01T08:00:00Z; else when the file was written.
+    #[arg(long, value_name = "TIME")]
+    received: Option<jiff::Timestamp>,
     #[arg(long, default_value = "tenant")]
     tenant: String,
     #[arg(long, default_value = "connection")]
@@ -80,9 +83,12 @@ impl MapArguments {
                 )
             })?),
         };
-        // The delivery that this file would have been: read when it was written.
-        let written = std::fs::metadata(&self.file)?.modified()?.duration_since(std::time::UNIX_EPOCH)?;
-        let written = i64::try_from(written.as_micros())?;
+        // The delivery that this file would have been.
+        let written = || -> anyhow::Result<i64> {
+            let written = std::fs::metadata(&self.file)?.modified()?.duration_since(std::time::UNIX_EPOCH)?;
+            Ok(i64::try_from(written.as_micros())?)
+        };
+        let received = self.received.map_or_else(written, |received| Ok(received.as_microsecond()))?;
         let provenance = if event.is_some() { "WEBHOOK" } else { "POLL" };
         let input = Input {
             body: &body,
@@ -90,7 +96,7 @@ impl MapArguments {
             stream: self.stream.as_deref(),
             params: &self.params,
             headers: &self.headers,
-            received_micros: Some(written),
+            received_micros: Some(received),
         };
         let id = |connection: Option<&str>, record: &str, remote_id: &str| {
             let connection = connection.unwrap_or(&self.connection);
@@ -101,8 +107,8 @@ impl MapArguments {
         };
         let meta = [
             ("provenance", MetaValue::Symbol(provenance.to_owned())),
-            ("observed_at", MetaValue::Micros(written)),
-            ("ingested_at", MetaValue::Micros(written)),
+            ("observed_at", MetaValue::Micros(received)),
+            ("ingested_at", MetaValue::Micros(received)),
             ("tenant_id", MetaValue::Text(self.tenant.clone())),
             ("connection_id", MetaValue::Text(self.connection.clone())),
             ("source_system", MetaValue::Text(self.vendor.clone())),

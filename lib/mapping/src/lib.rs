@@ -7,6 +7,7 @@
 mod apply;
 pub mod avro;
 mod compile;
+mod dated;
 mod decimal;
 mod fact;
 mod json;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::dated::DatedTable;
 use crate::layout::Layout;
 use crate::path::{Key, Path};
 use crate::table::Table;
@@ -14,6 +15,7 @@ pub struct Plan {
     pub(crate) version: String,
     /// Of all paths of the rules.
     pub(crate) layout: Layout,
+    /// All of them once more for each of `turns`.
     pub(crate) rules: Vec<Rule>,
     pub(crate) by_event: HashMap<String, Vec<usize>>,
     pub(crate) by_stream: HashMap<String, Vec<usize>>,
@@ -24,6 +26,9 @@ pub struct Plan {
     pub(crate) reasons: Vec<Ignored>,
     /// Of a mapping that reads XML.
     pub(crate) xml: Option<Forms>,
+    /// Of an overlay that changes with time: from when on each of its later parts holds, ascending.
+    pub(crate) turns: Vec<i64>,
+    pub(crate) dated: Vec<DatedTable>,
 }
 
 /// A path that a mapping leaves out on purpose, and why.

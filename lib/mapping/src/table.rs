@@ -31,6 +31,11 @@ impl<T> Table<T> {
         Some(self.words.len() + position)
     }
 
+    /// What it says of a word that is folded.
+    pub(crate) fn get(&self, folded: &str) -> Option<&T> {
+        self.value(self.line(folded)?)
+    }
+
     fn value(&self, line: usize) -> Option<&T> {
         match line.checked_sub(self.words.len()) {
             None => self.words.get(line).map(|(_, value)| value),

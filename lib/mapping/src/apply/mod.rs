@@ -143,8 +143,12 @@ impl<'p> Run<'_, 'p> {
         result
     }
 
-    fn fact(&mut self, index: usize, rule: &'p Rule, root: u32) -> Result<(), Box<Reject>> {
+    fn fact(&mut self, mut index: usize, mut rule: &'p Rule, root: u32) -> Result<(), Box<Reject>> {
         let scope = Scope { node: root, key: None };
+        if !self.plan.turns.is_empty() {
+            index = self.of_its_time(index, rule, scope);
+            rule = &self.plan.rules[index];
+        }
         if let Some(when) = &rule.when
             && !self.holds(when, scope).map_err(|reject| named(rule, reject))?
         {
@@ -222,6 +226,17 @@ impl<'p> Run<'_, 'p> {
         };
         self.scratch.facts.push(fact);
         Ok(())
+    }
+
+    /// The rule as it is at the source's time of the statement; where it has none, when the statement was received.
+    #[inline(never)]
+    fn of_its_time(&mut self, index: usize, rule: &Rule, scope: Scope) -> usize {
+        let (reads, texts) = (self.scratch.reads.len(), self.scratch.texts.len());
+        // What cannot be read is refused where it is read in earnest, if there is a fact at all.
+        let told = rule.version.as_ref().and_then(|version| self.instant(rule, version, scope).ok().flatten());
+        self.unread_since(reads);
+        self.scratch.texts.truncate(texts);
+        self.plan.rule_at(index, told.or(self.input.received_micros).unwrap_or(i64::MAX))
     }
 
     fn field(&mut self, emit: &Emit, scope: Scope) -> Result<Slot, Box<Reject>> {

@@ -1,11 +1,11 @@
 //! Mapping file + overlay + target schemas → plan, with every mistake of the files at once.
 //!
-//! A mapping has `source`, `version`, `lists` and `shapes` (named parts), `defaults`, `xml`, `tables`, `ignore` and `rules`; an
-//! overlay has `version`, `tables` (whose words
-//! win over the mapping's) and `fields` (record → field → value, in place of what the mapping says).
+//! A mapping has `source`, `version`, `lists` and `shapes` (named parts), `defaults`, `xml`, `tables`, `ignore` and `rules`;
+//! what an overlay has: `overlay.rs`.
 
 mod constant;
 mod named;
+mod overlay;
 mod rule;
 mod source;
 mod table;
@@ -20,6 +20,7 @@ use crate::plan::{Ignored, Plan, Rule};
 use crate::shape::{RecordShape, Shape};
 use crate::xml::Forms;
 use named::Named;
+use overlay::Overlay;
 use table::Tables;
 
 impl Plan {
@@ -76,9 +77,6 @@ struct Compiler<'s> {
     paths_read: BTreeSet<String>,
 }
 
-/// Per record, the fields that an overlay sets: (field, value).
-type OverlayFields<'n> = BTreeMap<String, Vec<(&'n Node, &'n str, &'n Node)>>;
-
 impl Compiler<'_> {
     fn plan(&mut self, mapping: &Node, overlay: Option<&Node>) -> Option<Plan> {
         let mut map = mapping.map(&mut self.problems)?;
@@ -95,10 +93,10 @@ impl Compiler<'_> {
         let ignore = map.get("ignore");
         let rules = map.require("rules", &mut self.problems);
         map.finish(&mut self.problems);
-        let mut overlay_fields = OverlayFields::new();
+        let mut added = Overlay::default();
         if let Some(overlay) = overlay {
-            let overlay_version = self.overlay(overlay, &mut overlay_fields);
-            version = format!("{version}+{overlay_version}");
+            added = self.overlay(overlay);
+            version = format!("{version}+{}", added.version);
         }
         if let Some(tables) = tables {
             self.tables.add(tables, None, &mut self.problems);
@@ -106,57 +104,30 @@ impl Compiler<'_> {
         let mut reasons = Vec::new();
         let mut ignored = ignore.map(|node| self.ignored(node, "", &mut reasons)).unwrap_or_default();
         let mut compiled = Vec::new();
-        if let Some(mut rules) = rules.and_then(|node| node.map(&mut self.problems)) {
-            for (key, name, node) in rules.entries() {
-                if let Some(rule) = self.rule(key, name, node, &overlay_fields, &mut reasons) {
-                    compiled.push(rule);
+        let parts = added.fields.len();
+        for part in 0..parts {
+            self.tables.part = part;
+            if let Some(mut rules) = rules.and_then(|node| node.map(&mut self.problems)) {
+                // What is left out is the same at all times.
+                reasons.retain(|reason: &Ignored| reason.rule.is_empty());
+                for (key, name, node) in rules.entries() {
+                    compiled.extend(self.rule(key, name, node, &added.fields[..=part], &mut reasons));
                 }
             }
         }
-        self.check_overlay_used(&overlay_fields, &compiled);
+        self.check_overlay_used(&added, &compiled);
         self.tables.report_unused(&mut self.problems);
         self.lists.report_unused(&mut self.problems);
         self.shape_fields.report_unused(&mut self.problems);
-        let by_event = index(&compiled, |rule| &rule.1.events);
-        let by_stream = index(&compiled, |rule| &rule.1.streams);
+        let first = compiled.get(..compiled.len() / parts).unwrap_or_default();
+        let by_event = index(first, |rule| &rule.1.events);
+        let by_stream = index(first, |rule| &rule.1.streams);
         let mut rules: Vec<Rule> = compiled.into_iter().map(|(rule, _)| rule).collect();
         let layout = crate::layout::build(&mut rules, &mut ignored);
         let absent = self.absent(&rules);
-        let xml = self.xml.take();
-        Some(Plan { version, layout, rules, by_event, by_stream, ignored, absent, reasons, xml })
-    }
-
-    fn overlay<'n>(&mut self, overlay: &'n Node, fields: &mut OverlayFields<'n>) -> String {
-        let Some(mut map) = overlay.map(&mut self.problems) else { return String::new() };
-        let version = map.require("version", &mut self.problems).and_then(|node| node.text(&mut self.problems));
-        let version = version.unwrap_or_default().to_owned();
-        if let Some(tables) = map.get("tables") {
-            self.tables.add(tables, Some(&version), &mut self.problems);
-        }
-        if let Some(mut records) = map.get("fields").and_then(|node| node.map(&mut self.problems)) {
-            for (_, record, node) in records.entries() {
-                let Some(mut entries) = node.map(&mut self.problems) else { continue };
-                fields.entry(record.to_owned()).or_default().extend(entries.entries());
-            }
-        }
-        map.finish(&mut self.problems);
-        format!("{version}-{:08x}", content_hash(overlay))
-    }
-
-    fn check_overlay_used(&mut self, fields: &OverlayFields<'_>, rules: &[(Rule, rule::Triggers)]) {
-        for (record, entries) in fields {
-            if rules.iter().any(|(rule, _)| rule.record == *record) {
-                continue;
-            }
-            if let Some((key, _, _)) = entries.first() {
-                let known: BTreeSet<&str> = rules.iter().map(|(rule, _)| rule.record.as_str()).collect();
-                self.problems.add(
-                    key,
-                    format!("no rule of the mapping makes the record \"{record}\""),
-                    hirewire_yaml::did_you_mean(record, known),
-                );
-            }
-        }
+        let (xml, turns) = (self.xml.take(), added.turns);
+        let dated = std::mem::take(&mut self.tables.dated);
+        Some(Plan { version, layout, rules, by_event, by_stream, ignored, absent, reasons, xml, turns, dated })
     }
 
     /// `{lists: [Site], keyed: {ID: type}}`

@@ -2,7 +2,8 @@
 
 use hirewire_yaml::{Map, Node, Value};
 
-use super::{Compiler, OverlayFields};
+use super::Compiler;
+use super::overlay::Fields;
 use crate::path::Key;
 use crate::plan::{CustomRule, ElementRule, Emit, Ignored, Owner, Rule, Source};
 use crate::shape::{RecordShape, Shape};
@@ -23,7 +24,7 @@ impl Compiler<'_> {
         key: &Node,
         name: &str,
         node: &Node,
-        overlay: &OverlayFields<'_>,
+        overlays: &[Fields<'_>],
         reasons: &mut Vec<Ignored>,
     ) -> Option<(Rule, Triggers)> {
         name.clone_into(&mut self.rule);
@@ -65,7 +66,7 @@ impl Compiler<'_> {
             self.check_meta(record_node.unwrap_or(node), shape);
             fields = self.fields(fields_node, shape, &record);
             if !delete && element_node.is_none() {
-                self.overlay_fields(overlay, shape, &record, &mut fields);
+                self.overlay_fields(overlays, shape, &record, &mut fields);
             }
             element = element_node.and_then(|node| self.element(node, shape, &record, delete));
         }
@@ -251,12 +252,12 @@ impl Compiler<'_> {
 
     fn overlay_fields(
         &mut self,
-        overlay: &OverlayFields<'_>,
+        overlays: &[Fields<'_>],
         shape: &RecordShape,
         record: &str,
         fields: &mut [Option<Emit>],
     ) {
-        for (key, name, value) in overlay.get(record).into_iter().flatten() {
+        for (key, name, value) in overlays.iter().filter_map(|overlay| overlay.get(record)).flatten() {
             self.field(key, name, value, shape, record, fields);
         }
     }

@@ -1,9 +1,10 @@
 //! Tables: source words → symbols or texts. An overlay's words stand in front of the mapping's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hirewire_yaml::{Node, Problems, did_you_mean};
 
+use crate::dated::DatedTable;
 use crate::plan::{Symbol, SymbolTable};
 use crate::shape::EnumShape;
 use crate::table::{Pattern, Table, fold};
@@ -15,49 +16,65 @@ struct Line {
     word: String,
     value: Node,
     rule: String,
+    /// The first part of the overlay in which it holds.
+    part: usize,
 }
 
 #[derive(Debug)]
 struct Source {
-    at: Node,
+    /// Where it stands, once for each that adds to it.
+    at: Vec<Node>,
+    /// What wins stands in front.
     lines: Vec<Line>,
     used: bool,
     /// Only an overlay has it so far.
     overlay_only: bool,
 }
 
+/// Whose lines are added: a part of an overlay.
+#[derive(Clone, Copy)]
+pub(super) struct Layer<'v> {
+    pub(super) version: &'v str,
+    pub(super) part: usize,
+}
+
 #[derive(Debug, Default)]
-pub(super) struct Tables(BTreeMap<String, Source>);
+pub(super) struct Tables {
+    known: BTreeMap<String, Source>,
+    /// Whose rules are compiled: later lines do not hold yet.
+    pub(super) part: usize,
+    /// What was made of tables that change with time.
+    pub(super) dated: Vec<DatedTable>,
+}
 
 impl Tables {
-    /// Adds `name: {word: value}` lines. Those of an overlay come first.
-    pub(super) fn add(&mut self, node: &Node, overlay: Option<&str>, problems: &mut Problems) {
+    /// Adds `name: {word: value}` lines. Those of an overlay come first, of its parts the latest.
+    pub(super) fn add(&mut self, node: &Node, overlay: Option<Layer<'_>>, problems: &mut Problems) {
         let Some(mut tables) = node.map(problems) else { return };
         for (key, name, table) in tables.entries() {
             let lines = lines(table, name, overlay, problems);
-            match self.0.get_mut(name) {
-                Some(known) => {
-                    let earlier = known.lines.iter().map(|line| line.word.clone()).collect::<Vec<_>>();
-                    known.lines.extend(lines.into_iter().filter(|line| !earlier.contains(&line.word)));
-                    known.overlay_only = false;
-                }
-                None => {
-                    let source = Source { at: key.clone(), lines, used: false, overlay_only: overlay.is_some() };
-                    self.0.insert(name.to_owned(), source);
-                }
+            let empty = || Source { at: Vec::new(), lines: Vec::new(), used: false, overlay_only: true };
+            let known = self.known.entry(name.to_owned()).or_insert_with(empty);
+            known.at.push(key.clone());
+            known.overlay_only &= overlay.is_some();
+            for line in lines.iter().filter(|_| overlay.is_some()) {
+                known.check_news(line, problems);
             }
+            known.lines.extend(lines);
         }
     }
 
     pub(super) fn report_unused(&self, problems: &mut Problems) {
         let known: Vec<&str> =
-            self.0.iter().filter(|(_, source)| !source.overlay_only).map(|(name, _)| name.as_str()).collect();
-        for (name, source) in &self.0 {
+            self.known.iter().filter(|(_, source)| !source.overlay_only).map(|(name, _)| name.as_str()).collect();
+        for (name, source) in &self.known {
             if source.overlay_only {
-                let hint = did_you_mean(name, known.iter().copied());
-                problems.add(&source.at, format!("the mapping has no table \"{name}\""), hint);
-            } else if !source.used {
-                problems.add(&source.at, format!("no rule uses the table \"{name}\""), "remove it, or use it as $name");
+                for at in &source.at {
+                    let hint = did_you_mean(name, known.iter().copied());
+                    problems.add(at, format!("the mapping has no table \"{name}\""), hint);
+                }
+            } else if let (false, Some(at)) = (source.used, source.at.first()) {
+                problems.add(at, format!("no rule uses the table \"{name}\""), "remove it, or use it as $name");
             }
         }
     }
@@ -69,11 +86,11 @@ impl Tables {
                 problems.add(node, format!("expected a table, found \"{reference}\""), "write $name or {word: VALUE}");
                 return None;
             };
-            let known: Vec<String> = self.0.keys().cloned().collect();
-            return match self.0.get_mut(name) {
+            let known: Vec<String> = self.known.keys().cloned().collect();
+            return match self.known.get_mut(name) {
                 Some(source) => {
                     source.used = true;
-                    Some(source.lines.clone())
+                    Some(source.lines_of(self.part))
                 }
                 None => {
                     let hint = did_you_mean(name, known.iter().map(String::as_str));
@@ -117,7 +134,21 @@ impl Tables {
                 None => words.push((line.word, symbol)),
             }
         }
+        let name = node.scalar().and_then(|text| text.strip_prefix('$'));
+        if let Some(name) = name.filter(|name| self.known.get(*name).is_some_and(Source::is_dated)) {
+            self.note_dated(name, &shape.name, Table::new(words.clone(), patterns.clone()));
+        }
         Some(SymbolTable { lines: Table::new(words, patterns), skip_others: false })
+    }
+
+    fn note_dated(&mut self, name: &str, symbols: &str, table: Table<Symbol>) {
+        let known = self.dated.iter().position(|table| table.name == name && table.symbols == symbols);
+        let place = known.unwrap_or_else(|| {
+            let (name, symbols) = (name.to_owned(), symbols.to_owned());
+            self.dated.push(DatedTable { name, symbols, parts: BTreeMap::new() });
+            self.dated.len() - 1
+        });
+        self.dated[place].parts.entry(self.part).or_insert(table);
     }
 
     pub(super) fn texts(&mut self, node: &Node, inline_name: &str, problems: &mut Problems) -> Option<Table<String>> {
@@ -133,7 +164,32 @@ impl Tables {
     }
 }
 
-fn lines(node: &Node, name: &str, overlay: Option<&str>, problems: &mut Problems) -> Vec<Line> {
+impl Source {
+    /// What holds in a part of the overlay.
+    fn lines_of(&self, part: usize) -> Vec<Line> {
+        let mut words = BTreeSet::new();
+        let hold = self.lines.iter().filter(|line| line.part <= part);
+        hold.filter(|line| words.insert(line.word.as_str())).cloned().collect()
+    }
+
+    fn is_dated(&self) -> bool {
+        self.lines.iter().any(|line| line.part > 0)
+    }
+
+    /// Of the next later line of the same word: it must say something else than `earlier`, which is not added yet.
+    fn check_news(&self, earlier: &Line, problems: &mut Problems) {
+        let later = self.lines.iter().rev().find(|line| line.word == earlier.word);
+        let Some((later, value)) = later.and_then(|line| Some((line, line.value.scalar()?))) else { return };
+        if Some(value) != earlier.value.scalar() {
+            return;
+        }
+        let word = &later.word;
+        let what = format!("\"{word}\" is {value} before this already");
+        problems.add(&later.at, what, "remove the line: what is said once holds on");
+    }
+}
+
+fn lines(node: &Node, name: &str, overlay: Option<Layer<'_>>, problems: &mut Problems) -> Vec<Line> {
     let mut found: Vec<Line> = Vec::new();
     let Some(mut map) = node.map(problems) else { return found };
     for (key, word, value) in map.entries() {
@@ -157,10 +213,11 @@ fn lines(node: &Node, name: &str, overlay: Option<&str>, problems: &mut Problems
             continue;
         }
         let rule = match overlay {
-            Some(version) => format!("overlay:{version}/{name}/{folded}"),
+            Some(layer) => format!("overlay:{}/{name}/{folded}", layer.version),
             None => format!("{name}/{folded}"),
         };
-        found.push(Line { at: key.clone(), word: folded, value: value.clone(), rule });
+        let part = overlay.map_or(0, |layer| layer.part);
+        found.push(Line { at: key.clone(), word: folded, value: value.clone(), rule, part });
     }
     if found.is_empty() {
         problems.add(node, "an empty table", "write {word: VALUE}");
