@@ -8,6 +8,7 @@ use hirewire_schemas::records::Put;
 use crate::catalog::Catalog;
 use crate::claim::Claim;
 use crate::completeness::{Shown, Way};
+use crate::dated::Times;
 use crate::ledger::{
     Cause, ChangeType, Deletion, Ledger, Micros, Provenance, Snapshot, Source, StageIx, State, Status, Switch, Visit,
     width_of,
@@ -71,6 +72,21 @@ pub fn stage_says(slice: &[u8]) -> u8 {
     says().unwrap_or_default()
 }
 
+/// An encoded stage in two: id and name, and the coded category. `None`: no stage.
+#[must_use]
+pub fn split_category(slice: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut rest = slice;
+    if read_long(&mut rest)? == 0 {
+        return None;
+    }
+    for _ in ["id", "name"] {
+        if read_long(&mut rest)? != 0 {
+            let _text = read_bytes(&mut rest)?;
+        }
+    }
+    Some(slice.split_at(slice.len() - rest.len()))
+}
+
 /// All that an encoded stage can tell.
 pub const STAGE_SAYS_ALL: u8 = 3;
 
@@ -113,7 +129,7 @@ impl Observed {
 }
 
 /// Adds what a claim about the application itself says. `prospect` is what is known of its kind.
-pub fn observe(ledger: &mut Ledger, claim: &Claim<'_>, prospect: bool, catalog: &Catalog) -> Observed {
+pub fn observe(ledger: &mut Ledger, claim: &Claim<'_>, prospect: bool, catalog: &Catalog, times: &Times) -> Observed {
     let source = source(ledger, claim, claim.origin.provenance);
     let cause = claim.cause.and_then(Cause::from_word).unwrap_or(Cause::Unknown);
     if claim.delete {
@@ -131,7 +147,7 @@ pub fn observe(ledger: &mut Ledger, claim: &Claim<'_>, prospect: bool, catalog: 
     let stage = match claim.field(fields.stage) {
         Slice::NotMapped | Slice::Absent => None,
         Slice::Bytes(slice) => match stage_key(slice) {
-            Some(key) => Some(Some(ledger.stage(key, slice, stage_says))),
+            Some(key) => Some(Some(times.learn(ledger, claim, key, slice))),
             None => prospect.then_some(None),
         },
     };
@@ -214,7 +230,7 @@ fn is_switch(change: ChangeType) -> bool {
 }
 
 /// Adds a history row.
-pub fn observe_visit(ledger: &mut Ledger, claim: &Claim<'_>, catalog: &Catalog) -> Observed {
+pub fn observe_visit(ledger: &mut Ledger, claim: &Claim<'_>, catalog: &Catalog, times: &Times) -> Observed {
     let fields = &catalog.visit_fields;
     let Some((key, slice)) = claim.bytes(fields.stage).and_then(|slice| Some((stage_key(slice)?, slice))) else {
         return Observed::only(false);
@@ -224,7 +240,7 @@ pub fn observe_visit(ledger: &mut Ledger, claim: &Claim<'_>, catalog: &Catalog) 
         _ => Provenance::HistoryEndpoint,
     };
     let source = source(ledger, claim, provenance);
-    let stage = ledger.stage(key, slice, stage_says);
+    let stage = times.learn(ledger, claim, key, slice);
     let job = claim.bytes(fields.job_id).filter(|slice| *slice != [0]).map(|slice| ledger.job(slice, slice));
     let entered = instant(claim.bytes(fields.entered_at));
     let exited = instant(claim.bytes(fields.exited_at));
@@ -278,7 +294,7 @@ pub struct Conclusions {
 
 impl Conclusions {
     #[must_use]
-    pub fn of(ledger: &Ledger) -> Self {
+    pub fn of(ledger: &Ledger, times: &Times) -> Self {
         let told = &ledger.published.effective;
         let none = Self { status: None, stage: None, job: None, entered_stage_at: None, hired_at: None };
         let Some(present) = told.last().map(|e| e.to).filter(|to| *to != State::NONE) else { return none };
@@ -287,7 +303,9 @@ impl Conclusions {
             told.iter().rev().find(|e| e.change == ChangeType::Hire).filter(|_| present.status == Status::Hired);
         Self {
             status: Some(status_slice(ledger, present.status)),
-            stage: present.stage.map(|stage| Bytes::copy_from_slice(ledger.stage_bytes(stage))),
+            stage: present.stage.map(|stage| {
+                Bytes::copy_from_slice(&times.stage(ledger, stage, entered.map_or(Micros::MAX, |e| e.at)))
+            }),
             job: present.job.map(|job| Bytes::copy_from_slice(ledger.job_bytes(job))),
             entered_stage_at: entered.filter(|_| present.stage.is_some()).map(|e| option_slice(Some(e.at))),
             hired_at: hired.map(|e| option_slice(Some(e.at))),

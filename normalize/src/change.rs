@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::application::status_slice;
 use crate::catalog::{ApplicationFields, Catalog};
+use crate::dated::Times;
 use crate::ledger::{Event, Ledger, Precision, Provenance, Revision, Source, State};
 use crate::reconcile::{EntityState, Envelope, Ids, Operation, RawRef, put_ref};
 use crate::wire::{put_bytes, put_int, put_len};
@@ -17,6 +18,7 @@ pub fn write_change(
     ids: Ids<'_>,
     application: &EntityState,
     ledger: &Ledger,
+    times: &Times,
     event: &Event,
 ) {
     let id = std::str::from_utf8(ids.id).ok().and_then(|text| Uuid::parse_str(text).ok()).unwrap_or_default();
@@ -47,8 +49,12 @@ pub fn write_change(
     put_optional(out, application, fields.candidate_id);
     put_job(out, ledger, if what.to == State::NONE { what.from } else { what.to });
     put_int(out, what.change.index());
-    put_stage(out, ledger, what.from);
-    put_stage(out, ledger, what.to);
+    for (state, entered) in [(what.from, event.entered.unwrap_or(what.at)), (what.to, event.entered_now())] {
+        match state.stage {
+            Some(stage) => out.extend_from_slice(&times.stage(ledger, stage, entered)),
+            None => out.push(0),
+        }
+    }
     out.extend_from_slice(&status_slice(ledger, what.from.status));
     out.extend_from_slice(&status_slice(ledger, what.to.status));
     put_job(out, ledger, what.from);
@@ -62,7 +68,7 @@ pub fn write_change(
     };
     not_before.put(out);
     not_after.put(out);
-    event.in_stage_since.map(|since| (what.at - since).max(0) / 1000).put(out);
+    event.in_stage_since().map(|since| (what.at - since).max(0) / 1000).put(out);
     out.extend_from_slice(ledger.actor_of(what).unwrap_or(&[0]));
     put_int(out, what.cause.index());
     put_int(out, event.revision.index());
@@ -92,10 +98,6 @@ fn provenance(sources: &[Source]) -> Provenance {
 
 fn put_optional(out: &mut Vec<u8>, application: &EntityState, field: usize) {
     out.extend_from_slice(application.field(field).map_or(&[0], |value| value));
-}
-
-fn put_stage(out: &mut Vec<u8>, ledger: &Ledger, state: State) {
-    out.extend_from_slice(state.stage.map_or(&[0], |stage| ledger.stage_bytes(stage)));
 }
 
 fn put_job(out: &mut Vec<u8>, ledger: &Ledger, state: State) {

@@ -5,7 +5,7 @@
 //! | a raw record's headers | [`raw`] |
 //! | payload → claims, placed in the partition that owns them | [`step`], [`claim`], [`fragments`], [`names`], [`lookups`], [`moved`] |
 //! | claims → state | [`work`], [`reconcile`], [`store`] |
-//! | an application's claims → its ledger | [`application`], [`ledger`], [`change`] |
+//! | an application's claims → its ledger | [`application`], [`ledger`], [`dated`], [`change`] |
 //! | by which ways a change came | [`completeness`] |
 //! | what cannot be processed, or comes otherwise than before | [`dead_letter`], [`issue`], [`drift`], [`guard`] |
 //! | all of it in memory, for `hirewire vendor prove` | [`Rehearsal`] |
@@ -17,6 +17,7 @@ pub mod catalog;
 pub mod change;
 pub mod claim;
 pub mod completeness;
+pub mod dated;
 pub mod dead_letter;
 pub mod drift;
 pub mod fragments;

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::catalog::Catalog;
 use crate::claim::{Claim, Id, Origin};
+use crate::dated::Dated;
 use crate::dead_letter::{Code, Letter};
 use crate::drift::Drift;
 use crate::fragments::Sent;
@@ -88,7 +89,9 @@ pub struct NormalizeStep {
 impl NormalizeStep {
     #[must_use]
     pub fn new(partition: i32, shared: Arc<Shared>) -> Self {
-        let work = Work::new(Arc::clone(&shared.catalog), &shared.metrics, partition, Arc::clone(&shared.lookups));
+        let dated = Dated::of(shared.sources.iter().map(|(name, source)| (name, &source.plan)));
+        let (catalog, lookups) = (Arc::clone(&shared.catalog), Arc::clone(&shared.lookups));
+        let work = Work::new(catalog, &shared.metrics, partition, lookups, dated);
         Self {
             partition,
             shared,

@@ -22,6 +22,7 @@ use crate::catalog::{Catalog, Kind, KindInfo, VISIT};
 use crate::change::write_change;
 use crate::claim::{Claim, Id};
 use crate::completeness::Seen;
+use crate::dated::Dated;
 use crate::intent::{self, Intent};
 use crate::ledger::{Ledger, Micros, Precision, Revision};
 use crate::lookups::Lookups;
@@ -48,6 +49,7 @@ pub struct Work {
     moved: IntCounter,
     partition: i32,
     lookups: Arc<Lookups>,
+    dated: Dated,
     touched: HashMap<Id, Touched>,
     /// In the order of first touch.
     order: Vec<Id>,
@@ -71,13 +73,14 @@ pub struct Place {
 
 impl Work {
     #[must_use]
-    pub fn new(catalog: Arc<Catalog>, metrics: &Metrics, partition: i32, lookups: Arc<Lookups>) -> Self {
+    pub fn new(catalog: Arc<Catalog>, metrics: &Metrics, partition: i32, lookups: Arc<Lookups>, dated: Dated) -> Self {
         Self {
             counts: Counts::of(metrics, &catalog),
             moved: metrics.moved.clone(),
             catalog,
             partition,
             lookups,
+            dated,
             touched: HashMap::new(),
             order: Vec::new(),
             seen: Vec::new(),
@@ -108,6 +111,7 @@ impl Work {
         let info = catalog.info(kind);
         self.counts.facts[kind].inc();
         let lookups = Arc::clone(&self.lookups);
+        let times = self.dated.times(claim.origin.connection);
         let version = claim.version.unwrap_or(claim.origin.observed_at);
         if kind == catalog.application {
             self.tell_before(&place.id, version, claim.origin.delivery);
@@ -161,7 +165,7 @@ impl Work {
                 prospect_said.or_else(|| touched.state.field(catalog.application_fields.kind).map(|v| &v[..])),
             );
             let ledger = touched.state.ledger.get_or_insert_default();
-            let observed = observe(ledger, claim, prospect, &catalog);
+            let observed = observe(ledger, claim, prospect, &catalog, &times);
             if observed.news {
                 touched.learns(version, claim);
             }
@@ -213,9 +217,10 @@ impl Work {
         self.counts.visits.inc();
         let catalog = Arc::clone(&self.catalog);
         let Some((_, application)) = claim.owner else { return Ok(()) };
+        let times = self.dated.times(claim.origin.connection);
         let touched = self.touch(store, catalog.application, place.owner, claim, application)?;
         let ledger = touched.state.ledger.get_or_insert_default();
-        let observed = observe_visit(ledger, claim, &catalog);
+        let observed = observe_visit(ledger, claim, &catalog, &times);
         if observed.news {
             touched.learns(Micros::MIN, claim);
         }
@@ -300,13 +305,14 @@ impl Work {
         let info = catalog.info(touched.kind);
         let name = Bytes::copy_from_slice(id);
         tell(&mut touched, &catalog, &self.lookups);
+        let times = self.dated.times(&touched.connection);
         self.seen.extend(touched.seen(id));
         let ledger = touched.state.ledger.take();
         let changed = touched.merged.content || !touched.told.is_empty();
         if let Some(ledger) = &ledger {
             for event in &touched.told {
                 self.value.clear();
-                write_change(&mut self.value, &catalog, touched.ids(id), &touched.state, ledger, event);
+                write_change(&mut self.value, &catalog, touched.ids(id), &touched.state, ledger, &times, event);
                 match event.revision {
                     Revision::Live => {
                         self.counts.live.inc();
@@ -332,8 +338,10 @@ impl Work {
                 touched.state.revision,
             ));
             let event_id = std::str::from_utf8(&event_id).unwrap_or_default();
-            let concluded =
-                ledger.as_ref().filter(|_| touched.state.deleted.is_none()).map(|ledger| Conclusions::of(ledger));
+            let concluded = ledger
+                .as_ref()
+                .filter(|_| touched.state.deleted.is_none())
+                .map(|ledger| Conclusions::of(ledger, &times));
             let fields = &catalog.application_fields;
             let better = |index: usize| {
                 let concluded = concluded.as_ref()?;

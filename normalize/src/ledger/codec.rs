@@ -65,30 +65,42 @@ impl Ledger {
             topics,
             statuses,
             actors: Vec::new(),
+            dated_stages: Vec::new(),
         })
     }
 
-    /// Whether there is anything for [`Self::encode_actors`].
+    /// Whether there is anything for [`Self::encode_rest`].
     #[must_use]
-    pub fn has_actors(&self) -> bool {
-        !self.actors.is_empty()
+    pub fn has_rest(&self) -> bool {
+        !self.actors.is_empty() || !self.dated_stages.is_empty()
     }
 
     /// Appends what stands behind everything else of the state, for states of before have none of it.
-    pub fn encode_actors(&self, out: &mut Vec<u8>) {
+    pub fn encode_rest(&self, out: &mut Vec<u8>) {
         put_list(out, &self.actors, |out, (stage, entered, bytes)| {
             put_int(out, i64::from(*stage));
             put_int(out, *entered);
             put_bytes(out, bytes);
         });
+        if !self.dated_stages.is_empty() {
+            put_list(out, &self.dated_stages, |out, (stage, since, bytes)| {
+                put_int(out, i64::from(*stage));
+                put_int(out, *since);
+                put_bytes(out, bytes);
+            });
+        }
     }
 
     /// Reads it.
     ///
     /// # Errors
     /// [`Damaged`] if these are not such bytes.
-    pub fn decode_actors(&mut self, from: &mut Reader<'_>, share: &dyn Fn(&[u8]) -> Bytes) -> Result<(), Damaged> {
-        self.actors = list(from, |from| Ok((index(from.int()?)?, from.int()?, share(from.bytes()?))))?;
+    pub fn decode_rest(&mut self, from: &mut Reader<'_>, share: &dyn Fn(&[u8]) -> Bytes) -> Result<(), Damaged> {
+        let at_times = |from: &mut Reader<'_>| Ok((index(from.int()?)?, from.int()?, share(from.bytes()?)));
+        self.actors = list(from, at_times)?;
+        if !from.is_empty() {
+            self.dated_stages = list(from, at_times)?;
+        }
         Ok(())
     }
 }

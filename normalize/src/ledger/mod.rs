@@ -35,6 +35,8 @@ pub struct Ledger {
     pub facts: Facts,
     pub published: Published,
     stages: Vec<Named>,
+    /// The same by what holds since a moment, where that changes with time; sorted.
+    dated_stages: Vec<(StageIx, Micros, Bytes)>,
     jobs: Vec<Named>,
     topics: Vec<Named>,
     /// The encoded coded status, per symbol, as last seen.
@@ -56,8 +58,23 @@ impl Ledger {
         }
     }
 
+    /// Keeps how a stage is encoded by what holds since that moment, in the same way.
+    pub fn note_stage(&mut self, stage: StageIx, since: Micros, bytes: &[u8], says: impl Fn(&[u8]) -> u8) {
+        match self.dated_stages.binary_search_by_key(&(stage, since), |(stage, since, _)| (*stage, *since)) {
+            Ok(index) if says(bytes) < says(&self.dated_stages[index].2) => {}
+            Ok(index) => self.dated_stages[index].2 = Bytes::copy_from_slice(bytes),
+            Err(index) => self.dated_stages.insert(index, (stage, since, Bytes::copy_from_slice(bytes))),
+        }
+    }
+
     /// Offers each stage's key and encoding; what comes back takes the encoding's place.
     pub fn improve_stages(&mut self, better: impl Fn(&[u8], &[u8]) -> Option<Vec<u8>>) {
+        for (stage, _, bytes) in &mut self.dated_stages {
+            let key = self.stages.get(usize::from(*stage)).map(|named| &named.key);
+            if let Some(found) = key.and_then(|key| better(key, bytes)) {
+                *bytes = found.into();
+            }
+        }
         for named in &mut self.stages {
             if let Some(bytes) = better(&named.key, &named.bytes) {
                 named.bytes = bytes.into();
@@ -112,6 +129,14 @@ impl Ledger {
     #[must_use]
     pub fn stage_bytes(&self, stage: StageIx) -> &[u8] {
         self.stages.get(usize::from(stage)).map_or(&[], |named| &named.bytes)
+    }
+
+    /// As what holds since that moment makes it; if nothing told that, what held before it, or else after it.
+    #[must_use]
+    pub fn stage_bytes_of(&self, stage: StageIx, since: Micros) -> &[u8] {
+        let told = || self.dated_stages.iter().filter(move |(known, ..)| *known == stage);
+        let found = told().rfind(|(_, then, _)| *then <= since).or_else(|| told().next());
+        found.map_or_else(|| self.stage_bytes(stage), |(_, _, bytes)| &**bytes)
     }
 
     #[must_use]

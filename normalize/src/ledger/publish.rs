@@ -40,8 +40,24 @@ pub struct Event {
     /// Sequence of the predecessor.
     pub previous: Option<u32>,
     pub supersedes: Vec<u32>,
-    /// Since when it was in the stage that it leaves.
-    pub in_stage_since: Option<Micros>,
+    /// When it had entered the stage that it was in.
+    pub entered: Option<Micros>,
+}
+
+impl Event {
+    /// Since when it was in the stage that it leaves. Moves into rest leave it too.
+    #[must_use]
+    pub fn in_stage_since(&self) -> Option<Micros> {
+        let (from, to) = (self.what.from, self.what.to);
+        self.entered.filter(|_| to.stage != from.stage || to.status.is_terminal())
+    }
+
+    /// When it entered the stage that it is in now.
+    #[must_use]
+    pub fn entered_now(&self) -> Micros {
+        let stays = self.what.to.stage == self.what.from.stage;
+        self.entered.filter(|_| stays).unwrap_or(self.what.at)
+    }
 }
 
 /// Brings the published history up to the moves and returns what has to be told.
@@ -77,7 +93,7 @@ pub(super) fn tell_again(published: &mut Published, moves: &[Move], index: usize
         what: Move { at: old.at, ..what.clone() },
         previous: index.checked_sub(1).map(|before| told[before].sequence),
         supersedes: vec![old.sequence],
-        in_stage_since: stage_since(&told[..index], what),
+        entered: entered(&told[..index], what),
     })
 }
 
@@ -270,7 +286,7 @@ fn tell(published: &mut Published, moves: Vec<Move>, kept: &[Option<usize>]) -> 
             revision: if is_live { Revision::Live } else { Revision::Correction },
             previous: published.effective.last().map(|e| e.sequence),
             supersedes: if is_told { Vec::new() } else { old[next_old..until].iter().map(|e| e.sequence).collect() },
-            in_stage_since: stage_since(&published.effective, &what),
+            entered: entered(&published.effective, &what),
             what,
         };
         published.effective.push(Effective {
@@ -288,12 +304,9 @@ fn tell(published: &mut Published, moves: Vec<Move>, kept: &[Option<usize>]) -> 
     events
 }
 
-/// When the stage that this move leaves was entered. Moves into rest leave it too.
-fn stage_since(before: &[Effective], what: &Move) -> Option<Micros> {
-    let leaves = what.from.stage.is_some() && (what.to.stage != what.from.stage || what.to.status.is_terminal());
-    if !leaves {
-        return None;
-    }
+/// When the stage that it was in before this move was entered.
+fn entered(before: &[Effective], what: &Move) -> Option<Micros> {
+    what.from.stage?;
     before.iter().rev().find(|e| e.to.stage == what.from.stage && e.from.stage != e.to.stage).map(|e| e.at)
 }
 

@@ -136,13 +136,13 @@ impl EntityState {
             ledger.encode(out);
         }
         // Last, and absent where there are none: states of before have none.
-        let acted = self.ledger.as_ref().filter(|ledger| ledger.has_actors());
-        if !self.intents.is_empty() || acted.is_some() {
+        let rest = self.ledger.as_ref().filter(|ledger| ledger.has_rest());
+        if !self.intents.is_empty() || rest.is_some() {
             put_len(out, self.intents.len());
             self.intents.iter().for_each(|intent| intent.put(out));
         }
-        if let Some(ledger) = acted {
-            ledger.encode_actors(out);
+        if let Some(ledger) = rest {
+            ledger.encode_rest(out);
         }
     }
 
@@ -195,7 +195,7 @@ impl EntityState {
         let count = if from.is_empty() { 0 } else { from.len()? };
         let intents = (0..count).map(|_| Intent::read(from)).collect::<Result<_, _>>()?;
         if let Some(ledger) = ledger.as_mut().filter(|_| !from.is_empty()) {
-            ledger.decode_actors(from, &|part| share(stored, part))?;
+            ledger.decode_rest(from, &|part| share(stored, part))?;
         }
         if !from.is_empty() {
             return Err(Damaged);
@@ -259,5 +259,23 @@ mod tests {
             assert_eq!(EntityState::decode(&stored.into(), 3).as_ref(), Ok(state));
         }
         assert!(lengths[1] > lengths[0]);
+    }
+
+    #[test]
+    fn stages_by_their_times_are_kept_with_or_without_who_acted() {
+        let mut ledger = Ledger::default();
+        for (since, bytes) in [(90, "later"), (i64::MIN, "ever"), (90, "later still"), (90, "")] {
+            ledger.note_stage(0, since, bytes.as_bytes(), |bytes| u8::from(!bytes.is_empty()));
+        }
+        let kept = [80, 90, 1000].map(|since| ledger.stage_bytes_of(0, since).to_vec());
+        assert_eq!(kept, [b"ever".to_vec(), b"later still".to_vec(), b"later still".to_vec()]);
+        let mut acted = ledger.clone();
+        acted.note_actor(1, 70, b"somebody");
+        for ledger in [ledger, acted] {
+            let state = EntityState { ledger: Some(Box::new(ledger)), ..EntityState::new(3, "x") };
+            let mut stored = Vec::new();
+            state.encode(&mut stored);
+            assert_eq!(EntityState::decode(&stored.into(), 3), Ok(state));
+        }
     }
 }
