@@ -59,7 +59,8 @@ pub struct Metrics {
     poll_unidentified: IntCounterVec,
     poll_failures: IntCounterVec,
     lists: Lists,
-    pub(crate) leases: IntGauge,
+    leases: IntGauge,
+    rebalances: IntCounterVec,
 }
 
 impl Metrics {
@@ -124,6 +125,11 @@ impl Metrics {
                 registry,
                 IntGauge::new("hirewire_ingest_leases", "Partitions of the leases topic that this process owns.")?,
             )?,
+            rebalances: counter(
+                "rebalances_total",
+                "Leases that were given or taken, each time counted once.",
+                &["group"],
+            )?,
         })
     }
 
@@ -135,6 +141,12 @@ impl Metrics {
             Some(reason) => self.webhook_refusals.with_label_values(&[reason]).inc(),
             None => self.webhook_kept_seconds.with_label_values(&[connection]).set(Timestamp::now().as_second()),
         }
+    }
+
+    /// The group gave this process so many leases, or took all of them.
+    pub(crate) fn leased(&self, group: &str, leases: usize) {
+        self.leases.set(i64::try_from(leases).unwrap_or(i64::MAX));
+        self.rebalances.with_label_values(&[group]).inc();
     }
 
     /// Deliveries of this connection are waited for: whoever counts them finds 0 before the first.

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use hirewire_kafka::LagMetrics;
+use hirewire_kafka::GroupMetrics;
 use jiff::Timestamp;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -54,7 +54,7 @@ pub struct Metrics {
     settings_refused: IntGauge,
     restoring: IntGauge,
     restored: IntCounter,
-    lag: LagMetrics,
+    lag: GroupMetrics,
 }
 
 impl Metrics {
@@ -150,7 +150,7 @@ impl Metrics {
                 registry.register(Box::new(metric.clone()))?;
                 metric
             },
-            lag: LagMetrics::register("route", registry)?,
+            lag: GroupMetrics::register("route", registry)?,
         })
     }
 
@@ -275,7 +275,7 @@ impl SinkMetrics {
     }
 
     /// Of the sink's consumer group.
-    pub(crate) fn lag(&self) -> LagMetrics {
+    pub(crate) fn lag(&self) -> GroupMetrics {
         self.all.lag.clone()
     }
 

@@ -125,14 +125,14 @@ async fn member(
     while let Some(event) = leases.events.recv().await {
         match event {
             LeaseEvent::Gained(gained) => {
-                work.metrics.leases.set(i64::try_from(gained.len()).unwrap_or(i64::MAX));
+                work.metrics.leased(group, gained.len());
                 health.ready();
                 for partition in gained {
                     owned.begin(partition, partitions, work);
                 }
             }
             LeaseEvent::Lost(done) => {
-                work.metrics.leases.set(0);
+                work.metrics.leased(group, 0);
                 owned.end().await;
                 drop(done);
             }

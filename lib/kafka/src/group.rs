@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 
 use crate::client::{on_consumer_error, start_at_beginning};
 use crate::lag::{self, Lag};
-use crate::metrics::LagMetrics;
+use crate::metrics::GroupMetrics;
 use crate::{Inbound, Record, Settings, Stop, client};
 use transactions::Transactions;
 use window::Windows;
@@ -48,7 +48,7 @@ pub struct GroupOptions {
     pub drain_deadline: Duration,
     /// Heads are committed in transactions of this id, of this member alone. `None`: plain commits, without records.
     pub transactional_id: Option<String>,
-    pub lag: LagMetrics,
+    pub lag: GroupMetrics,
 }
 
 /// What the caller hears, in order.

@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use prometheus::IntCounter;
 use rdkafka::{Offset, Statistics, TopicPartitionList};
 
-use crate::metrics::LagMetrics;
+use crate::metrics::GroupMetrics;
 
 /// How often statistics come.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
@@ -23,19 +24,21 @@ const ENDS: usize = 1024;
 pub(crate) struct Lag {
     group: String,
     topics: Vec<Arc<str>>,
-    metrics: LagMetrics,
+    metrics: GroupMetrics,
     partitions: Mutex<BTreeMap<(Arc<str>, i32), Partition>>,
 }
 
 impl Lag {
-    pub(crate) fn new(group: &str, topics: &[Arc<str>], metrics: LagMetrics) -> Self {
+    pub(crate) fn new(group: &str, topics: &[Arc<str>], metrics: GroupMetrics) -> Self {
         let lag = Self { group: group.to_owned(), topics: topics.to_vec(), metrics, partitions: Mutex::default() };
         lag.show(&BTreeMap::new());
+        lag.rebalances().inc_by(0);
         lag
     }
 
     /// These partitions are ours now and no others, each from its offset.
     pub(crate) fn assigned(&self, offsets: &TopicPartitionList) {
+        self.rebalances().inc();
         let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
         partitions.clear();
         for element in offsets.elements() {
@@ -51,8 +54,13 @@ impl Lag {
 
     /// No partition is ours.
     pub(crate) fn revoked(&self) {
+        self.rebalances().inc();
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.show(&BTreeMap::new());
+    }
+
+    fn rebalances(&self) -> IntCounter {
+        self.metrics.rebalances.with_label_values(&[self.group.as_str()])
     }
 
     /// Everything before `next` was handed to whoever finishes it.
@@ -242,6 +250,23 @@ mod tests {
 
     fn seen(end: i64, passed: i64) -> Seen {
         Seen { start: 0, end, readable_end: end, passed }
+    }
+
+    #[test]
+    fn each_change_of_the_assignment_is_counted_and_before_the_first_there_is_a_nought() {
+        let registry = prometheus::Registry::new();
+        let lag = Lag::new("a-group", &[], GroupMetrics::register("test", &registry).unwrap());
+        let shown = || {
+            let families = registry.gather();
+            let counted = families.iter().find(|family| family.name() == "hirewire_test_rebalances_total")?;
+            let [one] = counted.get_metric() else { return None };
+            Some((one.get_label()[0].value().to_owned(), one.get_counter().get_value() as u64))
+        };
+        assert_eq!(shown(), Some(("a-group".to_owned(), 0)));
+        lag.assigned(&TopicPartitionList::new());
+        lag.revoked();
+        lag.assigned(&TopicPartitionList::new());
+        assert_eq!(shown(), Some(("a-group".to_owned(), 3)));
     }
 
     #[test]

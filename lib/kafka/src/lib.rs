@@ -43,7 +43,7 @@ pub use error::{SendError, Stop};
 pub use group::{Committer, Done, GroupConsumer, GroupEvent, GroupOptions};
 pub use guard::Judge;
 pub use leases::{LeaseEvent, Leases};
-pub use metrics::{LagMetrics, PartitionedMetrics};
+pub use metrics::{GroupMetrics, PartitionedMetrics};
 pub use partitioned::{PartitionedOptions, run_partitioned};
 pub use probe::Probe;
 pub use producer::{Producer, ProducerOptions};

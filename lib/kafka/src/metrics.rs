@@ -2,15 +2,16 @@
 
 use prometheus::{GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
-/// How far a consumer is behind, by group and topic. Both are names of the deployment.
+/// Changes of a group's assignment, and how far a consumer is behind, by group and topic. Both are names of the deployment.
 #[derive(Clone, Debug)]
-pub struct LagMetrics {
+pub struct GroupMetrics {
+    pub(crate) rebalances: IntCounterVec,
     pub(crate) records: IntGaugeVec,
     pub(crate) seconds: GaugeVec,
     pub(crate) open_transaction: GaugeVec,
 }
 
-impl LagMetrics {
+impl GroupMetrics {
     /// Registers under `hirewire_<service>_…`.
     ///
     /// # Errors
@@ -19,6 +20,10 @@ impl LagMetrics {
         let opts = |name: &str, help: &str| Opts::new(format!("hirewire_{service}_{name}"), help);
         let labels = ["group", "topic"];
         let metrics = Self {
+            rebalances: IntCounterVec::new(
+                opts("rebalances_total", "Partitions that were given or taken, each time counted once."),
+                &["group"],
+            )?,
             records: IntGaugeVec::new(
                 opts("lag_records", "Records not finished, of the partitions that this process has."),
                 &labels,
@@ -32,6 +37,7 @@ impl LagMetrics {
                 &labels,
             )?,
         };
+        registry.register(Box::new(metrics.rebalances.clone()))?;
         registry.register(Box::new(metrics.records.clone()))?;
         registry.register(Box::new(metrics.seconds.clone()))?;
         registry.register(Box::new(metrics.open_transaction.clone()))?;
@@ -47,9 +53,8 @@ pub struct PartitionedMetrics {
     pub(crate) records_out: IntCounter,
     pub(crate) commit_seconds: Histogram,
     pub(crate) replaced: IntCounterVec,
-    pub(crate) rebalances: IntCounter,
     pub(crate) restoring: IntGauge,
-    pub(crate) lag: LagMetrics,
+    pub(crate) lag: GroupMetrics,
 }
 
 impl PartitionedMetrics {
@@ -75,19 +80,17 @@ impl PartitionedMetrics {
                 opts("producers_replaced_total", "Transactional producers replaced, by reason."),
                 &["reason"],
             )?,
-            rebalances: IntCounter::with_opts(opts("rebalances_total", "Changes of the partition assignment."))?,
             restoring: IntGauge::with_opts(opts(
                 "restoring_partitions",
                 "Partitions whose state is being read before their first record.",
             ))?,
-            lag: LagMetrics::register(service, registry)?,
+            lag: GroupMetrics::register(service, registry)?,
         };
         registry.register(Box::new(metrics.transactions.clone()))?;
         registry.register(Box::new(metrics.records_in.clone()))?;
         registry.register(Box::new(metrics.records_out.clone()))?;
         registry.register(Box::new(metrics.commit_seconds.clone()))?;
         registry.register(Box::new(metrics.replaced.clone()))?;
-        registry.register(Box::new(metrics.rebalances.clone()))?;
         registry.register(Box::new(metrics.restoring.clone()))?;
         Ok(metrics)
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use broker::{TestBroker, fresh, wait_for};
 use bytes::Bytes;
 use hirewire_kafka::{
-    Admin, GroupConsumer, GroupEvent, GroupOptions, Inbound, Isolation, LagMetrics, LeaseEvent, Leases, NewTopic,
+    Admin, GroupConsumer, GroupEvent, GroupMetrics, GroupOptions, Inbound, Isolation, LeaseEvent, Leases, NewTopic,
     Outbox, PartitionedMetrics, PartitionedOptions, Producer, ProducerOptions, Record, Settings, Step, Stop,
     TableFollower, TransactionalWriter, read_table, run_partitioned, self_check,
 };
@@ -285,7 +285,7 @@ async fn a_group_consumer_hands_out_its_window_and_goes_on_after_commits() {
         window_bytes: 1 << 20,
         drain_deadline: Duration::from_secs(5),
         transactional_id: None,
-        lag: LagMetrics::register("test", &prometheus::Registry::new()).unwrap(),
+        lag: GroupMetrics::register("test", &prometheus::Registry::new()).unwrap(),
     };
     let take = |consumer: GroupConsumer, shutdown: Shutdown, count: usize| async move {
         let mut consumer = consumer;
@@ -352,7 +352,7 @@ async fn heads_and_what_came_of_their_records_are_committed_together_or_not_at_a
             window_bytes: 1 << 20,
             drain_deadline: Duration::from_secs(5),
             transactional_id: Some(id.clone()),
-            lag: LagMetrics::register("test", &prometheus::Registry::new()).unwrap(),
+            lag: GroupMetrics::register("test", &prometheus::Registry::new()).unwrap(),
         };
         let shutdown = Shutdown::new();
         let component = Health::new().component("copy");

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hirewire_kafka::{GroupConsumer, GroupEvent, GroupOptions, LagMetrics, Record};
+use hirewire_kafka::{GroupConsumer, GroupEvent, GroupMetrics, GroupOptions, Record};
 use hirewire_service::{Health, Shutdown};
 use kafka_protocol::messages::ApiKey;
 use rdkafka::ClientConfig;
@@ -201,7 +201,7 @@ async fn a_leaving_member_commits_all_heads_once_more() {
             window_bytes: 1 << 20,
             drain_deadline: Duration::from_secs(5),
             transactional_id: None,
-            lag: LagMetrics::register("test", &prometheus::Registry::new()).unwrap(),
+            lag: GroupMetrics::register("test", &prometheus::Registry::new()).unwrap(),
         };
         place.proxy.faults(&role.client, ApiKey::OffsetCommit, 0, 1, Fault::Refuse(REFUSED));
         let mut member =
