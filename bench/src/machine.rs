@@ -86,9 +86,8 @@ mod tests {
     fn a_process_reads_itself() {
         let pid = std::process::id();
         let before = Cpu::of(pid).unwrap();
-        let until = std::time::Instant::now() + std::time::Duration::from_millis(60);
-        while std::time::Instant::now() < until {}
-        assert!(Cpu::of(pid).unwrap().since(before) >= 0.01);
+        // Until it has worked for a tick of the clock that counts it, however long a busy machine takes to let it.
+        while Cpu::of(pid).unwrap().since(before) < 0.01 {}
         assert!(Memory::of(pid).unwrap().peak_mb > 1.0);
     }
 }
