@@ -14,6 +14,7 @@ use hirewire_e2e::{Running, free, hirewire, http, otlp};
 use serde_json::Value;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const OTHER_TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const VENDORS_SPAN: &str = "00f067aa0ba902b7";
 /// What a span may tell. Ids, names of the deployment, words of closed lists.
 const ATTRIBUTES: [&str; 12] = [
@@ -223,6 +224,46 @@ fn a_request_that_goes_for_many_has_a_span_with_links_to_them() {
     let own = format!("00-{}-{}-01", batch[0]["traceId"].as_str().unwrap(), batch[0]["spanId"].as_str().unwrap());
     assert_eq!(requests[0].headers["traceparent"], own);
     drop(requests);
+    stop(up);
+}
+
+#[test]
+fn a_transaction_for_many_records_has_a_span_with_links_to_them() {
+    let collector = Receiver::start();
+    // It waits for the second record, and takes no third one.
+    let deployment = Deployment::lay(&format!(
+        "traces: {{endpoint: \"http://{}\"}}\nnormalize: {{commit_interval: 8s, commit_max_records: 2}}\n",
+        collector.address
+    ));
+    let up = deployment.up();
+    for (stage_id, at, trace) in [(7, "2026-02-09T16:00:00Z", TRACE), (8, "2026-02-10T16:00:00Z", OTHER_TRACE)] {
+        let traceparent = format!("00-{trace}-{VENDORS_SPAN}-01");
+        deployment.send(&Moved { application: 1, stage_id, stage: "Onsite", at, traceparent: Some(&traceparent) });
+    }
+    let named = |name: &str| -> Vec<Value> {
+        let of_normalize = spans(&collector).into_iter().filter(|(service, _)| service == "hirewire-normalize");
+        of_normalize.map(|(_, span)| span).filter(|span| span["name"] == name).collect()
+    };
+    deployment.until("a transaction in the collector", || !named("transaction").is_empty());
+    let (transaction, mut records) = (named("transaction"), named("normalize"));
+    records.sort_by_key(|record| texts(record)["messaging.kafka.offset"].parse::<i64>().unwrap());
+    assert_eq!((transaction.len(), records.len()), (1, 2), "{transaction:#?} {records:#?}");
+    assert_eq!((&records[0]["traceId"], &records[1]["traceId"]), (&TRACE.into(), &OTHER_TRACE.into()));
+
+    // It is a step of the first one's trace, and leads to the others.
+    let transaction = &transaction[0];
+    let ids = |span: &Value| (span["traceId"].to_string(), span["spanId"].to_string());
+    let linked: Vec<_> = transaction["links"].as_array().unwrap().iter().map(ids).collect();
+    assert_eq!(linked, records.iter().map(ids).collect::<Vec<_>>());
+    assert_eq!((&transaction["traceId"], &transaction["parentSpanId"]), (&TRACE.into(), &records[0]["spanId"]));
+    assert_ne!(transaction["spanId"], records[0]["spanId"]);
+    assert_eq!(transaction["kind"], 1);
+    let partition = "messaging.destination.partition.id".to_owned();
+    let of_both = texts(&records[0])[&partition].clone();
+    let told = [("messaging.batch.message_count".to_owned(), "2".to_owned()), (partition, of_both)];
+    assert_eq!(texts(transaction), BTreeMap::from(told));
+    assert_eq!(transaction["startTimeUnixNano"], records[0]["startTimeUnixNano"]);
+    assert_eq!(transaction["endTimeUnixNano"], records[1]["endTimeUnixNano"]);
     stop(up);
 }
 
