@@ -1,11 +1,14 @@
 //! `hirewire dlq` as its users run it: a mapping that is mended, a receiver that is mended, each dead letter sent once.
+//! On an embedded broker, or on the Kafka that `HIREWIRE_TEST_BROKERS` names.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hirewire_e2e::Running;
-use hirewire_e2e::deployment::{Deployment, Moved, stop};
+use hirewire_e2e::deployment::{Deployment, Moved, Target, stop};
 use hirewire_e2e::http::Receiver;
+use hirewire_kafka::{Inbound, Isolation, Producer, ProducerOptions, Record, Settings, read_table};
 use serde_json::Value;
 
 /// Idempotency keys and stages of what was answered so, in order.
@@ -39,11 +42,16 @@ fn vendors() -> PathBuf {
 struct Ground {
     deployment: Deployment,
     broken: PathBuf,
+    /// In front of its topics.
+    prefix: String,
+    _target: Target,
+    _data: tempfile::TempDir,
 }
 
 impl Ground {
     fn lay(receiver: &Receiver) -> Self {
-        let deployment = Deployment::lay(&format!(
+        let prefix = format!("dlq-{}.", SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros());
+        let sections = format!(
             "sinks:
   assessment: {{http: {{url: \"http://{}/in\", allow: {{networks: [\"127.0.0.0/8\"]}}}}}}
   analytics: {{sqlite: {{path: analytics.sqlite}}}}
@@ -52,7 +60,12 @@ routes:
   everything: {{sink: analytics}}
 ",
             receiver.address
-        ));
+        );
+        let data = tempfile::tempdir().unwrap();
+        let target = Target::start(data.path());
+        let deployment = Deployment::on(target.broker, target.registry, &prefix, &sections);
+        let (code, _, error) = deployment.run(&["topics", "apply", "--config", "hirewire.yaml"]);
+        assert_eq!(code, 0, "{error}");
         let broken = deployment.folder.path().join("broken");
         copy(&vendors(), &broken);
         let mapping = broken.join("greenhouse/mapping.yaml");
@@ -60,7 +73,7 @@ routes:
         let wrong = text.replacen("      applied_at: applied_at\n", "      applied_at: source.name\n", 1);
         assert_ne!(wrong, text);
         std::fs::write(&mapping, wrong).unwrap();
-        Self { deployment, broken }
+        Self { deployment, broken, prefix, _target: target, _data: data }
     }
 
     fn up(&self, vendors: &Path) -> Running {
@@ -70,6 +83,30 @@ routes:
     /// A webhook: the application is in the stage since the instant.
     fn webhook(&self, stage_id: u64, stage: &str, at: &str) {
         self.deployment.send(&Moved { application: 1, stage_id, stage, at, traceparent: None });
+    }
+
+    fn kafka(&self) -> Settings {
+        Settings::local(&self.deployment.broker.to_string())
+    }
+
+    /// Puts records where only ingest should.
+    fn write(&self, records: Vec<Record>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let producer = Producer::new(&self.kafka(), &ProducerOptions::default()).unwrap();
+        for record in records {
+            runtime.block_on(producer.send(record)).unwrap();
+        }
+    }
+
+    /// Whatever the records of a partition are, but for their offsets: topic, time, key, value, headers.
+    fn held(&self, (topic, partition): (&str, i32)) -> Vec<String> {
+        let mut held = Vec::new();
+        read_table(&self.kafka(), topic, partition, 0, Isolation::Committed, &mut |record| {
+            held.push(format!("{:?}", Inbound { offset: 0, ..record }));
+            Ok(())
+        })
+        .unwrap();
+        held
     }
 
     fn list(&self, arguments: &[&str]) -> Vec<Value> {
@@ -238,5 +275,55 @@ fn what_was_mended_is_sent_again_once_and_in_order() {
     assert!(ground.list(&["--done"]).is_empty());
     let (code, text, error) = ground.deployment.run(&["dlq", "replay", "--all", "--again"]);
     assert!(code == 0 && text.ends_with("0 sent again, 0 not sent\n"), "{text}{error}");
+    stop(up);
+}
+
+#[test]
+fn what_is_sent_again_is_byte_for_byte_what_it_was_with_its_key_headers_and_time() {
+    let receiver = Receiver::start();
+    let ground = Ground::lay(&receiver);
+    let (raw, restricted) = (
+        format!("{}ats.raw.greenhouse.v1", ground.prefix),
+        format!("{}ats.raw-restricted.greenhouse.v1", ground.prefix),
+    );
+    // Beside what ingest writes, what a careless copy would spoil: no text, nothing and less, a name twice, a time long
+    // gone, a partition that is not the key's.
+    let long_ago = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() - Duration::from_hours(72);
+    let odd = |topic: &str, partition, key: Option<&'static [u8]>, value: Option<&'static [u8]>| Record {
+        topic: topic.into(),
+        partition: Some(partition),
+        key: key.map(Into::into),
+        value: value.map(Into::into),
+        headers: Vec::from([("a", "1"), ("empty", ""), ("a", "2")].map(|(name, value)| (name.into(), value.into()))),
+        timestamp_ms: Some(i64::try_from(long_ago.as_millis()).unwrap() + i64::from(partition)),
+    };
+    let bytes: &[u8] = b"\xff\x00{\"id\": 1}\r\n\xc3";
+    let mut bare = odd(&raw, 0, None, None);
+    bare.headers = Vec::new();
+    ground.write(vec![
+        odd(&raw, 0, Some(b"key"), Some(bytes)),
+        odd(&raw, 1, Some(b"key"), Some(bytes)),
+        odd(&raw, 1, Some(b"\xfe\x00"), Some(b"")),
+        bare,
+        odd(&restricted, 1, Some(b""), Some(b"{}")),
+    ]);
+    let up = ground.up(&ground.broken);
+    ground.webhook(71_416, "Assessment", "2026-02-09T16:00:00Z");
+    ground.deployment.until("all of them in the dead letters", || ground.list(&[]).len() == 6);
+    let places = [(&*raw, 0), (&*raw, 1), (&*restricted, 0), (&*restricted, 1)];
+    let first = places.map(|place| ground.held(place));
+    assert_eq!(first.iter().map(Vec::len).sum::<usize>(), 6, "{first:#?}");
+    assert!(first.iter().flatten().any(|record| record.contains("traceparent")), "the webhook's: {first:#?}");
+
+    // The second time it has gone through the dead letters twice.
+    for round in 2..=3 {
+        let (code, text, error) = ground.deployment.run(&["dlq", "replay", "--all"]);
+        assert!(code == 0 && text.ends_with("6 sent again, 0 not sent\n"), "{text}{error}");
+        for (place, first) in places.iter().zip(&first) {
+            let expected: Vec<String> = std::iter::repeat_n(first, round).flatten().cloned().collect();
+            assert_eq!(ground.held(*place), expected, "{place:?}");
+        }
+        ground.deployment.until("all of them in the dead letters again", || ground.list(&[]).len() == 6);
+    }
     stop(up);
 }
