@@ -10,7 +10,7 @@ use hirewire_yaml::{Node, Problems};
 pub struct Settings {
     /// Most time from the begin of a transaction to its commit: what a record waits at most. 20 ms.
     pub commit_interval: Duration,
-    /// Most raw records of a transaction. 2000.
+    /// Most raw records of a transaction. 500.
     pub commit_max_records: usize,
     /// How long workers may take to commit what they began when partitions are revoked. 10 s.
     pub drain_deadline: Duration,
