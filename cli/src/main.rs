@@ -14,7 +14,8 @@ mod vendors;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+use hirewire_service::telemetry;
 
 use commands::Command;
 
@@ -32,6 +33,9 @@ struct Arguments {
     /// What is logged to standard error, in RUST_LOG's form.
     #[arg(long, global = true, env = "HIREWIRE_LOG")]
     log: Option<String>,
+    /// How log lines look. Without it: for people at a terminal, JSON elsewhere.
+    #[arg(long, global = true, value_enum, env = "HIREWIRE_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
     /// A folder that is used instead of the vendors carried in the binary.
     #[arg(long, global = true, env = "HIREWIRE_VENDORS_DIR")]
     vendors_dir: Option<std::path::PathBuf>,
@@ -40,10 +44,27 @@ struct Arguments {
     schemas_dir: Option<std::path::PathBuf>,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    fn format(self) -> telemetry::Format {
+        match self {
+            Self::Human => telemetry::Format::Human,
+            Self::Json => telemetry::Format::Json,
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = arguments.log.unwrap_or_else(|| arguments.command.default_log().to_owned());
-    hirewire_service::telemetry::init(&filter, None);
+    telemetry::init(&filter, arguments.log_format.map(LogFormat::format));
     match run(arguments.command, arguments.vendors_dir, arguments.schemas_dir) {
         Ok(code) => code,
         Err(error) => {

@@ -33,7 +33,7 @@ pub fn binary() -> std::io::Result<PathBuf> {
 /// When the binary was not built.
 pub fn hirewire(arguments: &[&str]) -> std::io::Result<Command> {
     let mut command = Command::new(binary()?);
-    command.args(arguments).stdin(Stdio::null()).env_remove("RUST_LOG");
+    command.args(arguments).stdin(Stdio::null()).env_remove("RUST_LOG").env_remove("HIREWIRE_LOG_FORMAT");
     Ok(command)
 }
 

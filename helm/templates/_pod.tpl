@@ -92,6 +92,8 @@ spec:
       env:
         - name: HIREWIRE_LOG
           value: {{ $root.Values.log.filter | quote }}
+        - name: HIREWIRE_LOG_FORMAT
+          value: {{ $root.Values.log.format | quote }}
         {{- range $variables }}
         - name: {{ .name }}
           valueFrom: {secretKeyRef: {name: {{ .secret | quote }}, key: {{ .key | quote }}}}

@@ -307,6 +307,9 @@ VARIANTS = [
         lambda f: one(f, "ConfigMap", "a-rel"), lambda f: one(f, "ConfigMap", "b"))),
     ("restart on changed secrets", SMALL, {"secrets": {"restartOnChange": True}}, lambda f: contains(
         one(f, "StatefulSet", "rel-hirewire-embedded")["spec"]["template"]["metadata"]["annotations"], "checksum/secrets")),
+    ("what is logged, and how", KAFKA, {"log": {"filter": "warn", "format": "human"}}, lambda f: [
+        contains(container(f, role)["env"], {"name": name, "value": value})
+        for role in ("webhook", "poll", "normalize", "route") for name, value in (("HIREWIRE_LOG", "warn"), ("HIREWIRE_LOG_FORMAT", "human"))]),
     ("what a parent chart hands down", SMALL, {"global": {"x": 1}}, lambda f: None),
 ]
 
@@ -341,6 +344,7 @@ REFUSED = [
     ([], {"gateway": {"parentRefs": [{"namespace": "a"}]}}, "parentRefs"),
     ([], {"networkPolicy": {"kafka": {"ports": ["9092"]}}}, "ports"),
     ([], {"log": {"filter": ""}}, "filter"),
+    ([], {"log": {"format": "text"}}, "format"),
     # The settings of Hirewire itself.
     ([], {"config": {"kafka": {"partitons": 3}}}, "partitons"),
     ([], {"config": {"kafka": {"partitions": 0}}}, "partitions"),
