@@ -249,6 +249,34 @@ fn a_leaf_that_no_rule_accounts_for_is_a_difference() {
     broken.change("mapping.yaml", rule, &format!("{rule} when: {{exists: nothing}},"));
     let outcome = test(&broken.folder, false).unwrap();
     let told: Vec<&str> = outcome.differences.iter().map(|found| found.what.as_str()).collect();
+/// What normalize puts statements in order and in place by: no field of a record shows it.
+#[test]
+fn a_wrong_version_owner_completeness_or_hint_is_a_difference() {
+    for (old, new, minus, plus) in [
+        (
+            "version: {first: [last_activity_at, updated_at]}",
+            "version: created_at",
+            "\"version\":\"20",
+            "\"version\":\"20",
+        ),
+        ("    version: resolved_at\n", "", "\"version\":\"20", "\"version\":null"),
+        ("    owner: unknown\n", "    owner: awaited\n", "\"owner\":\"unknown\"", "\"owner\":\"awaited\""),
+        ("    completeness: whole\n", "    completeness: part\n", "\"whole\"", "\"part\""),
+        (
+            "candidate_stage_change: STAGE",
+            "candidate_stage_change: HIRE",
+            "\"change\":\"STAGE\"",
+            "\"change\":\"HIRE\"",
+        ),
+    ] {
+        let outcome = test(&Broken::new().change("mapping.yaml", old, new).folder, false).unwrap();
+        let told: String = outcome.differences.iter().map(|found| format!("{}\n", found.what)).collect();
+        let changed: Vec<&str> = told.lines().filter(|line| line.starts_with(['-', '+']) && line.len() > 12).collect();
+        let has = |sign: char, part: &str| changed.iter().any(|line| line.starts_with(sign) && line.contains(part));
+        assert!(has('-', minus) && has('+', plus), "{new}: {told}");
+    }
+}
+
     assert!(told.iter().any(|what| what.contains("neither read, ignored nor carried")), "{told:?}");
 }
 

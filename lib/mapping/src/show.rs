@@ -1,8 +1,9 @@
-//! Avro bytes → JSON text for people: unions unwrapped, instants RFC 3339 UTC, dates YYYY-MM-DD, decimals as text.
+//! Avro bytes → JSON text for people: unions unwrapped, instants RFC 3339 UTC, dates YYYY-MM-DD, decimals as text; and what
+//! a fact says beside them.
 
 use crate::avro::{read_bytes, read_long};
 use crate::shape::Shape;
-use crate::{decimal, time};
+use crate::{Completeness, Fact, Kinship, decimal, time};
 
 /// A whole record's Avro bytes, without framing → JSON; `None` if the bytes are not of this schema.
 #[must_use]
@@ -111,6 +112,50 @@ fn show_blocks(
             one(bytes, out)?;
         }
     }
+}
+
+/// What a fact says beside its fields: who makes it, whose partition it belongs to, and since when it is true by the
+/// source's clock; in the words of a mapping.
+pub(crate) fn show_fact(fact: &Fact<'_>) -> String {
+    let mut out = String::from("{\"rule\":");
+    quote(fact.rule, &mut out);
+    if let Some(element) = fact.element {
+        out.push_str(",\"row\":");
+        quote(&[element.group, element.row_id].join("/"), &mut out);
+    }
+    out.push_str(",\"owner\":");
+    match (fact.owner, fact.kinship) {
+        (Some((record, id)), kinship) => {
+            let foreign = kinship == Kinship::Foreign;
+            out.push_str(if foreign { "{\"foreign\":{" } else { "{" });
+            quote(record, &mut out);
+            out.push(':');
+            quote(id, &mut out);
+            out.push_str(if foreign { "}}" } else { "}" });
+        }
+        (None, Kinship::Awaited) => out.push_str("\"awaited\""),
+        (None, Kinship::Own | Kinship::Foreign) => out.push_str("\"unknown\""),
+    }
+    out.push_str(",\"version\":");
+    match fact.version_micros {
+        Some(micros) => quote(&time::show_instant(micros), &mut out),
+        None => out.push_str("null"),
+    }
+    let delete = fact.delete || fact.element.is_some_and(|element| element.delete);
+    if delete {
+        out.push_str(",\"delete\":true");
+    } else if fact.element.is_none() {
+        let whole = fact.completeness == Completeness::Whole;
+        out.push_str(if whole { ",\"completeness\":\"whole\"" } else { ",\"completeness\":\"part\"" });
+    }
+    for (index, (name, word)) in fact.hints().enumerate() {
+        out.push_str(if index == 0 { ",\"hints\":{" } else { "," });
+        quote(name, &mut out);
+        out.push(':');
+        quote(word, &mut out);
+    }
+    out.push_str(if fact.hints().next().is_some() { "}}" } else { "}" });
+    out
 }
 
 /// Appends `text` as a JSON string.

@@ -1,7 +1,9 @@
 //! One file → the lines that a person reads: what the mapping makes of a delivery, a row, a page of rows or a detail
 //! answer. Stateless: look-ups are never known, parents never missed.
 //!
-//! Facts about one record are put together in the order of the mapping, so that there is one line per record.
+//! Facts about one record are put together in the order of the mapping, so that there is one line per record. Beside the
+//! record stands what each fact says of itself: what it is put in order and in place by when more than one payload speaks
+//! of the record.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,7 +14,7 @@ use crate::avro::{put_array, put_bytes, put_long};
 use crate::json::{Kind, Tape, span};
 use crate::layout::Layout;
 use crate::shape::{RecordShape, Shape};
-use crate::show::{quote, show};
+use crate::show::{quote, show, show_fact};
 use crate::xml;
 use crate::{Context, Coverage, Fact, Input, Plan, Reject, RejectCode, Scratch, Slice};
 
@@ -210,6 +212,8 @@ struct Assembled {
     record: String,
     remote_id: String,
     key: String,
+    /// Of each fact, as JSON.
+    said: Vec<String>,
     delete: bool,
     times: [(&'static str, Option<i64>); 3],
     url: Option<String>,
@@ -272,6 +276,7 @@ impl Assembled {
             record: fact.record.to_owned(),
             remote_id: fact.remote_id.to_owned(),
             key: (world.key)(fact.record, fact.remote_id, fact.owner),
+            said: Vec::new(),
             delete: false,
             times: [("remote_created_at", None), ("remote_updated_at", None), ("remote_deleted_at", None)],
             url: None,
@@ -282,6 +287,7 @@ impl Assembled {
     }
 
     fn take(&mut self, fact: &Fact<'_>) {
+        self.said.push(show_fact(fact));
         self.delete |= fact.delete;
         if let Some(element) = fact.element {
             if !element.delete {
@@ -313,7 +319,9 @@ impl Assembled {
         quote(&kebab(&self.record), &mut line);
         line.push_str(",\"key\":");
         quote(&self.key, &mut line);
-        line.push_str(",\"record\":{\"meta\":");
+        line.push_str(",\"facts\":[");
+        line.push_str(&self.said.join(","));
+        line.push_str("],\"record\":{\"meta\":");
         let Shape::Record(meta) = &shape.fields.first()?.shape else { return None };
         show(&shape.fields.first()?.shape, &mut self.meta(meta, plan, world).as_slice(), &mut line)?;
         for (index, field) in shape.fields.iter().enumerate().skip(1) {
