@@ -44,7 +44,51 @@ async fn killed(kit: &Kit, stream: &Stream, later: bool, commits: usize, moment:
     let place = match moment {
         Moment::BeforeCommit => "before",
         Moment::AfterCommit => "after",
+        Moment::CursorsAlone => "in the midst of",
     };
     let read = if later { "a read of what changed" } else { "the first read" };
     scene.judge(&format!("after a kill {place} commit {} of {read}", commits + 1)).map_or(Ok(ended), Err)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::folder::{Folder, vendors_in};
+    use crate::prove::scene::Narrowed;
+
+    /// The clause sees a journal that keeps a cursor without its rows: at every list that is not read whole each time, in
+    /// the first read and in a later one. Of other lists the next round shows everything again.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_cursor_that_was_kept_without_its_rows_is_seen_at_every_list() {
+        let vendors = vendors_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../vendors")).unwrap();
+        let mut seen = 0;
+        for path in vendors.iter().filter(|path| path.join("api.yaml").is_file()) {
+            let kit = Kit::of(&Folder::new(path)).unwrap_or_else(|problems| panic!("{problems}"));
+            for stream in crate::prove::lists(&kit.manifest) {
+                if Scene::new(&kit, stream).await.unwrap().narrowed == Narrowed::No {
+                    continue;
+                }
+                for later in [false, true] {
+                    // The first commits may be of a login alone.
+                    let mut told = Ok(Round::Killed);
+                    for commits in 0..MOST_COMMITS {
+                        if told != Ok(Round::Killed) {
+                            break;
+                        }
+                        told = killed(&kit, stream, later, commits, Moment::CursorsAlone).await;
+                    }
+                    let at = format!("{} {}, later: {later}", path.display(), stream.name);
+                    let told = told.expect_err(&at);
+                    assert!(
+                        told.contains("after a kill in the midst of commit ") && told.contains("not seen"),
+                        "{at}: {told}"
+                    );
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen > 40, "{seen}");
+    }
 }
