@@ -1,16 +1,18 @@
 //! `check`: do the files of a folder fit together?
 //!
 //! Manifest and mapping are compiled as the services compile them. Beyond that: what one file names, the other knows;
-//! each event and stream has a fixture; each path of the manifest is in one ([`paths`]); each fixture has a source. All
-//! mistakes at once.
+//! each event and stream has a fixture; each path of the manifest is in one ([`paths`]); each fixture has a source; the
+//! vendor's API is answered yet ([`lifecycle`]). All mistakes at once.
 
 use std::collections::BTreeSet;
 
 use hirewire_ingest::manifest::{Manifest, Signature, Signed};
 use hirewire_yaml::{Node, Problems, Value, did_you_mean};
+use jiff::civil::Date;
 
 use crate::fixture::Fixture;
 use crate::folder::Folder;
+use crate::lifecycle;
 use crate::paths;
 use crate::payloads::Payloads;
 use crate::rules::Rules;
@@ -27,9 +29,20 @@ pub struct Checked {
     pub summary: String,
 }
 
-/// Checks a folder.
+/// Checks a folder. `today` decides whether the vendor's API is answered yet, and nothing else: a caller who must find the
+/// same tomorrow names a day.
 #[must_use]
-pub fn check(folder: &Folder) -> Checked {
+pub fn check(folder: &Folder, today: Date) -> Checked {
+    let mut checked = files(folder);
+    // Its mistakes were told.
+    if let Some(manifest) = folder.manifest(&mut Problems::new()) {
+        lifecycle::hold(folder, &manifest, today, &mut checked);
+    }
+    checked
+}
+
+/// What is so on any day.
+pub(crate) fn files(folder: &Folder) -> Checked {
     let mut checked = Checked::default();
     let mistakes = &mut checked.mistakes;
     let manifest = folder.manifest(mistakes);
@@ -43,6 +56,12 @@ pub fn check(folder: &Folder) -> Checked {
     let invalid = folder.fixtures("fixtures/invalid", mistakes);
     documents(folder, &fixtures, &invalid, mistakes);
     let vectors = manifest.as_deref().map_or(0, |manifest| signatures(folder, manifest, mistakes));
+    if manifest.as_ref().is_some_and(|manifest| manifest.lifecycle.is_none()) {
+        let hint =
+            "add `lifecycle: {version: v1, source: URL}`, with `sunset: 2027-03-31` if the vendor announced a day";
+        let what = "nothing says which version of the vendor's API this is, and how long it will be answered";
+        folder.problem("manifest.yaml", 0, what, hint, &mut checked.warnings);
+    }
     if let Some(Signature::Hmac(hmac)) = manifest.as_ref().and_then(|m| m.webhook.as_ref()).map(|w| &w.signature)
         && let Signed::Fields(_) = hmac.signed
     {

@@ -5,7 +5,7 @@
 
 use hirewire_yaml::{Node, Page, Problems, Value, code};
 
-use crate::check::check;
+use crate::check::files;
 use crate::folder::Folder;
 use crate::test::test;
 
@@ -130,7 +130,7 @@ fn limits(page: &mut Page, folder: &Folder, readme: &str) {
     page.head("Known limits");
     page.line("What `hirewire vendor check` warns of, and what the README says is not there or not sure.");
     page.line("");
-    for warning in check(folder).warnings.iter() {
+    for warning in files(folder).warnings.iter() {
         page.line(&format!("- {}", warning.what));
     }
     for item in items(readme).iter().filter(|item| LIMITS.iter().any(|word| item.contains(word))) {

@@ -9,6 +9,7 @@ mod docs;
 mod fixture;
 mod folder;
 mod layout;
+mod lifecycle;
 mod paths;
 mod payloads;
 mod places;

@@ -3,8 +3,12 @@
 
 use std::path::Path;
 
-use hirewire_conformance::{Checked, Folder, check, test};
+use hirewire_conformance::{Checked, Folder, check, docs, test};
+use jiff::civil::{Date, date};
 use tempfile::TempDir;
+
+/// A day, and not today: what was right when it was written stays right.
+const TODAY: Date = date(2026, 11, 30);
 
 /// A copy of Greenhouse's folder, the first that there was.
 struct Broken {
@@ -54,7 +58,7 @@ impl Broken {
     }
 
     fn checked(&self) -> Checked {
-        check(&self.folder)
+        check(&self.folder, TODAY)
     }
 
     /// The one mistake that there must be.
@@ -103,6 +107,35 @@ fn what_is_missing_is_told_with_what_it_is_for() {
     }
     let both = Broken::new().remove("manifest.yaml").remove("mapping.yaml").checked();
     assert_eq!(both.mistakes.iter().count(), 2, "{}", both.mistakes);
+}
+
+#[test]
+fn an_api_is_warned_of_ninety_days_before_its_end_and_is_a_mistake_from_then_on() {
+    let broken = Broken::new();
+    broken.change("manifest.yaml", "lifecycle: {", "lifecycle: {sunset: 2027-03-31, ");
+    let on = |day: Date| {
+        let checked = check(&broken.folder, day);
+        (checked.mistakes.to_string(), checked.warnings.to_string())
+    };
+    assert_eq!(on(date(2026, 12, 30)), (String::new(), String::new()), "91 days");
+    for (day, left) in [(date(2026, 12, 31), 90), (date(2027, 3, 30), 1)] {
+        let (mistakes, warnings) = on(day);
+        let part = format!(
+            "manifest.yaml:3: the API Harvest v3 is not answered any more from 2027-03-31 on: {left} days are left \
+             (bring manifest.yaml and mapping.yaml to what follows it until then: https://harvestdocs.greenhouse.io)"
+        );
+        assert!(mistakes.is_empty() && warnings.contains(&part), "{day}: {mistakes}{warnings}");
+    }
+    for day in [date(2027, 3, 31), date(2031, 1, 1)] {
+        let (mistakes, warnings) = on(day);
+        let part = "manifest.yaml:3: the API Harvest v3 is not answered any more since 2027-03-31 (bring manifest.yaml";
+        assert!(mistakes.contains(part) && warnings.is_empty(), "{day}: {mistakes}{warnings}");
+    }
+    // A page is the same on any day.
+    assert!(docs(&broken.folder).unwrap().contains("| `sunset` | `2027-03-31` |"));
+    broken.change("manifest.yaml", "lifecycle: {", "# lifecycle: {");
+    let warnings = on(TODAY).1;
+    assert!(warnings.contains("nothing says which version of the vendor's API this is"), "{warnings}");
 }
 
 #[test]
@@ -216,6 +249,34 @@ fn another_record_is_shown_line_by_line_and_update_writes_it() {
     assert!(test(&broken.folder, false).unwrap().differences.is_empty());
 }
 
+/// What normalize puts statements in order and in place by: no field of a record shows it.
+#[test]
+fn a_wrong_version_owner_completeness_or_hint_is_a_difference() {
+    for (old, new, minus, plus) in [
+        (
+            "version: {first: [last_activity_at, updated_at]}",
+            "version: created_at",
+            "\"version\":\"20",
+            "\"version\":\"20",
+        ),
+        ("    version: resolved_at\n", "", "\"version\":\"20", "\"version\":null"),
+        ("    owner: unknown\n", "    owner: awaited\n", "\"owner\":\"unknown\"", "\"owner\":\"awaited\""),
+        ("    completeness: whole\n", "    completeness: part\n", "\"whole\"", "\"part\""),
+        (
+            "candidate_stage_change: STAGE",
+            "candidate_stage_change: HIRE",
+            "\"change\":\"STAGE\"",
+            "\"change\":\"HIRE\"",
+        ),
+    ] {
+        let outcome = test(&Broken::new().change("mapping.yaml", old, new).folder, false).unwrap();
+        let told: String = outcome.differences.iter().map(|found| format!("{}\n", found.what)).collect();
+        let changed: Vec<&str> = told.lines().filter(|line| line.starts_with(['-', '+']) && line.len() > 12).collect();
+        let has = |sign: char, part: &str| changed.iter().any(|line| line.starts_with(sign) && line.contains(part));
+        assert!(has('-', minus) && has('+', plus), "{new}: {told}");
+    }
+}
+
 #[test]
 fn golden_files_and_fixtures_belong_together() {
     let found = Broken::new().remove("golden/poll__jobs.json").difference();
@@ -249,34 +310,6 @@ fn a_leaf_that_no_rule_accounts_for_is_a_difference() {
     broken.change("mapping.yaml", rule, &format!("{rule} when: {{exists: nothing}},"));
     let outcome = test(&broken.folder, false).unwrap();
     let told: Vec<&str> = outcome.differences.iter().map(|found| found.what.as_str()).collect();
-/// What normalize puts statements in order and in place by: no field of a record shows it.
-#[test]
-fn a_wrong_version_owner_completeness_or_hint_is_a_difference() {
-    for (old, new, minus, plus) in [
-        (
-            "version: {first: [last_activity_at, updated_at]}",
-            "version: created_at",
-            "\"version\":\"20",
-            "\"version\":\"20",
-        ),
-        ("    version: resolved_at\n", "", "\"version\":\"20", "\"version\":null"),
-        ("    owner: unknown\n", "    owner: awaited\n", "\"owner\":\"unknown\"", "\"owner\":\"awaited\""),
-        ("    completeness: whole\n", "    completeness: part\n", "\"whole\"", "\"part\""),
-        (
-            "candidate_stage_change: STAGE",
-            "candidate_stage_change: HIRE",
-            "\"change\":\"STAGE\"",
-            "\"change\":\"HIRE\"",
-        ),
-    ] {
-        let outcome = test(&Broken::new().change("mapping.yaml", old, new).folder, false).unwrap();
-        let told: String = outcome.differences.iter().map(|found| format!("{}\n", found.what)).collect();
-        let changed: Vec<&str> = told.lines().filter(|line| line.starts_with(['-', '+']) && line.len() > 12).collect();
-        let has = |sign: char, part: &str| changed.iter().any(|line| line.starts_with(sign) && line.contains(part));
-        assert!(has('-', minus) && has('+', plus), "{new}: {told}");
-    }
-}
-
     assert!(told.iter().any(|what| what.contains("neither read, ignored nor carried")), "{told:?}");
 }
 
@@ -304,7 +337,7 @@ fn folders_are_found_by_walking_and_what_is_none_is_not_passed_over() {
     std::fs::write(root.path().join("README.md"), "").unwrap();
     let found = hirewire_conformance::vendors_in(root.path()).unwrap();
     assert_eq!(found, [root.path().join("a"), root.path().join("b")]);
-    assert!(check(&Folder::new(&found[0])).mistakes.iter().count() > 3);
+    assert!(check(&Folder::new(&found[0]), TODAY).mistakes.iter().count() > 3);
     std::fs::write(root.path().join("a/manifest.yaml"), "").unwrap();
     assert_eq!(hirewire_conformance::vendors_in(&found[0]).unwrap(), [found[0].clone()]);
     assert!(hirewire_conformance::vendors_in(&root.path().join("nothing")).is_err());
@@ -319,7 +352,7 @@ fn the_scaffold_is_right_from_the_first_minute_and_only_names_that_topics_carry_
         std::fs::write(path.join(file), text).unwrap();
     }
     let folder = Folder::new(&path);
-    let checked = check(&folder);
+    let checked = check(&folder, TODAY);
     assert!(checked.mistakes.is_empty() && checked.warnings.is_empty(), "{}{}", checked.mistakes, checked.warnings);
     assert!(test(&folder, true).unwrap().differences.is_empty());
     assert!(test(&folder, false).unwrap().differences.is_empty());
@@ -331,7 +364,7 @@ fn the_scaffold_is_right_from_the_first_minute_and_only_names_that_topics_carry_
 #[test]
 fn what_only_names_something_that_is_read_in_its_place_needs_no_rule() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vendors/smartrecruiters");
-    let warnings = check(&Folder::new(&folder)).warnings.to_string();
+    let warnings = check(&Folder::new(&folder), TODAY).warnings.to_string();
     for thin in ["\"application.created\"", "\"interview.updated\"", "\"candidates\"", "\"jobs\""] {
         assert!(!warnings.contains(thin), "{thin}: {warnings}");
     }

@@ -6,6 +6,10 @@ mod broken;
 
 use broken::Broken;
 use hirewire_conformance::check;
+use jiff::civil::{Date, date};
+
+/// A day, and not today: what was right when it was written stays right.
+const TODAY: Date = date(2026, 11, 30);
 
 /// The vendor, what stands in its manifest and what is put there, what is said.
 type Case = (&'static str, &'static str, &'static str, &'static str);
@@ -16,7 +20,7 @@ fn each_is_told(cases: &[Case]) {
         let broken = Broken::new(vendor, "manifest.yaml", old, new);
         let text = std::fs::read_to_string(broken.folder.path().join("manifest.yaml")).unwrap();
         let line = 1 + text.split_once(new).unwrap().0.matches('\n').count();
-        let mistakes = check(&broken.folder).mistakes;
+        let mistakes = check(&broken.folder, TODAY).mistakes;
         let [only] = mistakes.iter().filter(|mistake| mistake.file.ends_with("manifest.yaml")).collect::<Vec<_>>()[..]
         else {
             panic!("{vendor}: {new}: {mistakes}")
@@ -119,7 +123,7 @@ fn where_rows_stand_is_told() {
     ]);
     // What all lists have in common is told of each.
     let broken = Broken::new("ashby", "manifest.yaml", "rows: results", "rows: result");
-    let mistakes = check(&broken.folder).mistakes.to_string();
+    let mistakes = check(&broken.folder, TODAY).mistakes.to_string();
     assert!(mistakes.contains("of the list users has no rows at `result`, and is no row (did you mean \"results\"?)"));
 }
 
@@ -264,7 +268,7 @@ fn a_time_that_is_not_of_the_window_s_format_is_told() {
 #[test]
 fn a_second_place_that_no_fixture_has_and_what_has_no_fixture_is_warned_of() {
     let warnings = |vendor: &str, old: &str, new: &str| {
-        let checked = check(&Broken::new(vendor, "manifest.yaml", old, new).folder);
+        let checked = check(&Broken::new(vendor, "manifest.yaml", old, new).folder, TODAY);
         checked.warnings.to_string()
     };
     let of = warnings("smartrecruiters", "vendor", "vendor");
@@ -280,7 +284,7 @@ fn a_second_place_that_no_fixture_has_and_what_has_no_fixture_is_warned_of() {
     let broken =
         Broken::new("bamboohr", "fixtures/poll__applications.json", "\"paginationComplete\"", "\"paginationComplete\"");
     std::fs::remove_file(broken.folder.path().join("fixtures/poll__applications.json")).unwrap();
-    let of = check(&broken.folder).warnings.to_string();
+    let of = check(&broken.folder, TODAY).warnings.to_string();
     for part in [
         "no fixture is a whole answer to a list: nothing holds `paginationComplete`",
         "no fixture of the lists applications: nothing holds what is said of them",

@@ -78,6 +78,22 @@ fn a_new_vendor_passes_at_once_and_each_mistake_has_its_exit_code() {
     assert_eq!(run(&["vendor", "prove", "mine/acme", "--deliveries"]).0, 0);
     assert_eq!(run(&["vendor", "prove", "mine/acme", "--list", "nobody"]).0, 1);
 
+    // The end of the vendor's API: exit code and words depend on the day that is asked about.
+    replace(&folder.join("manifest.yaml"), "lifecycle: {", "lifecycle: {sunset: 2027-03-31, ");
+    for (day, code, part) in [
+        ("2026-12-30", 0, "; 0 mistakes, 0 warnings"),
+        (
+            "2027-03-01",
+            0,
+            "warning: mine/acme/manifest.yaml:5: the API v1 is not answered any more from 2027-03-31 on: 30 days",
+        ),
+        ("2027-03-31", 1, "mine/acme/manifest.yaml:5: the API v1 is not answered any more since 2027-03-31"),
+        ("soon", 2, "soon"),
+    ] {
+        let (exit, text) = run(&["vendor", "check", "mine/acme", "--on", day]);
+        assert!(exit == code && text.contains(part), "{day}: {exit} {text}");
+    }
+
     replace(&folder.join("mapping.yaml"), "INTERVIEW", "INTERVEW");
     replace(&folder.join("manifest.yaml"), "hex", "hax");
     let (code, text) = run(&["vendor", "check", "mine/acme"]);

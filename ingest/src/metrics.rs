@@ -158,10 +158,10 @@ impl Metrics {
         self.webhook_unidentified.with_label_values(&[vendor]).inc();
     }
 
-    /// This process polls the connection until what it gets is dropped.
-    pub(crate) fn polled(&self, connection: &str, vendor: &str) -> Polled {
+    /// This process polls the connection until what it gets is dropped. `sunset`: when the manifest has the vendor's API end.
+    pub(crate) fn polled(&self, connection: &str, vendor: &str, sunset: Option<Timestamp>) -> Polled {
         self.lists.begin(connection, vendor);
-        Polled { metrics: self.clone(), connection: connection.to_owned(), vendor: vendor.to_owned() }
+        Polled { metrics: self.clone(), connection: connection.to_owned(), vendor: vendor.to_owned(), sunset }
     }
 }
 
@@ -171,6 +171,7 @@ pub(crate) struct Polled {
     metrics: Metrics,
     connection: String,
     vendor: String,
+    sunset: Option<Timestamp>,
 }
 
 /// What became of a request for a page.
@@ -215,6 +216,13 @@ impl Polled {
         add(&self.metrics.poll_unidentified, of_list, rows.unidentified);
     }
 
+    /// The list is read from now on. Its end, if the manifest has one, is told from then on, also while nothing is answered.
+    pub(crate) fn begins(&self, list: &str, stream: &str) {
+        if self.sunset.is_some() {
+            self.of(list, |list| list.sunset = self.sunset.map(|day| (stream.to_owned(), day.as_second())));
+        }
+    }
+
     /// The list was left until the next round.
     pub(crate) fn failed(&self, list: &str, reason: &'static str) {
         self.metrics.poll_failures.with_label_values(&[self.vendor.as_str(), reason]).inc();
@@ -231,8 +239,9 @@ impl Polled {
     }
 
     /// A page was read and kept. `newest` is the latest change of a row seen so far; without `sunset` the vendor took it
-    /// back, or never said it.
+    /// back, or never said it. Of that day and the manifest's the sooner counts: none that anybody told is passed over.
     pub(crate) fn page(&self, list: &str, stream: &str, newest: Option<Timestamp>, sunset: Option<Timestamp>) {
+        let sunset = [sunset, self.sunset].into_iter().flatten().min();
         self.of(list, |list| {
             list.read = Some(Timestamp::now().as_second());
             list.newest = newest.map(Timestamp::as_second).or(list.newest);

@@ -69,7 +69,9 @@ async fn readers_see_each_row_once_and_another_member_goes_on_where_the_first_st
     let broker = TestBroker::start().await;
     let vendor = Vendor::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let connection = connection(&vendor, folder.path());
+    let manifest = include_str!("../../vendors/greenhouse/manifest.yaml");
+    let ends = manifest.replacen("lifecycle: {", "lifecycle: {sunset: 2027-01-31, ", 1);
+    let connection = connection_by(&ends, &vendor, folder.path());
     let mut all: Vec<String> = (1..=20).map(|id| vendor.put("jobs", id, ago(1000))).collect();
     let raw = broker.names.raw("greenhouse");
 
@@ -77,6 +79,10 @@ async fn readers_see_each_row_once_and_another_member_goes_on_where_the_first_st
     wait_for("the first read", async || broker.read(raw.clone()).await.len() == 20).await;
     wait_for("its end", async || vendor.with(|account| account.requests.iter().any(|r| r.starts_with("eeoc")))).await;
     assert!(first.health.waiting().is_empty(), "{:?}", first.health.waiting());
+    // The day that the manifest names, though no answer does.
+    let told = prometheus::TextEncoder::new().encode_to_string(&first.metrics.gather()).unwrap();
+    let sunset = "hirewire_ingest_poll_sunset_seconds{stream=\"jobs\",vendor=\"greenhouse\"} 1801353600\n";
+    assert!(told.contains(sunset), "{told}");
     first.stop().await;
     all.push(vendor.put("jobs", 21, ago(0)));
 

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use hirewire_conformance::{Folder, Outcome, Part, Proof, check, docs, prove_and_tell, scaffold, test, vendors_in};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use crate::out;
 use crate::vendors::Vendors;
@@ -38,6 +40,10 @@ pub(crate) struct NewArguments {
 pub(crate) struct CheckArguments {
     /// A vendor's folder, or one of such folders.
     folder: PathBuf,
+    /// The day, as 2027-03-31, on which the vendor's API must be answered: 90 days before its end are a warning, from then
+    /// on it is a mistake [default: today, UTC].
+    #[arg(long, value_name = "DAY")]
+    on: Option<Date>,
 }
 
 #[derive(Args)]
@@ -122,8 +128,9 @@ impl NewArguments {
 impl CheckArguments {
     fn run(self) -> anyhow::Result<ExitCode> {
         let mut right = true;
+        let today = self.on.unwrap_or_else(|| jiff::Timestamp::now().to_zoned_datetime(TimeZone::UTC).date());
         for folder in folders(&self.folder)? {
-            let checked = check(&folder);
+            let checked = check(&folder, today);
             for mistake in checked.mistakes.iter() {
                 out::line(&mistake.to_string());
             }

@@ -6,6 +6,7 @@ mod api;
 mod auth;
 mod events;
 mod graphql;
+mod lifecycle;
 mod narrow;
 mod place;
 mod queue;
@@ -19,6 +20,7 @@ mod webhook;
 use std::sync::Arc;
 
 use hirewire_yaml::{Node, Problems, Value, did_you_mean};
+use jiff::Timestamp;
 
 pub(crate) use api::Told;
 pub use api::{Api, BaseUrl, Errors, LastPage, NextLink, NextToken, PageNumber, Paging, RateLimit, Send};
@@ -27,6 +29,7 @@ pub(crate) use auth::{ClientIn, Life, TokenRules};
 pub(crate) use events::Named;
 pub use events::{DeliveryId, EventName, Events};
 pub use graphql::{Document, Graphql};
+pub use lifecycle::Lifecycle;
 pub use narrow::{Filter, Sync, TimeFormat, Window};
 pub use place::{Place, Rows};
 pub use queue::Queue;
@@ -51,6 +54,8 @@ const FIXTURES_ARE_OF: &str = "2026-03-08T20:00:00Z";
 pub struct Manifest {
     /// The name of the vendor's folder, in topic names and headers.
     pub vendor: String,
+    /// `None`: the folder does not say.
+    pub lifecycle: Option<Lifecycle>,
     /// `None` when the vendor sends none.
     pub webhook: Option<Webhook>,
     /// `None` when there is nothing to poll.
@@ -69,6 +74,11 @@ impl Manifest {
         let mut problems = Problems::new();
         let manifest = Self::read(&node, &mut problems);
         problems.into_result(manifest.map(Arc::new))
+    }
+
+    /// From when on the vendor will not answer its API any more, if it announced that.
+    pub(crate) fn ends(&self) -> Option<Timestamp> {
+        self.lifecycle.as_ref().and_then(Lifecycle::ends)
     }
 
     /// Where an answer to a request for `stream` holds its rows, as it is written; `None`: the answer is the list.
@@ -121,10 +131,12 @@ impl Manifest {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {
         let mut map = node.map(problems)?;
         let vendor = map.require("vendor", problems).and_then(|node| node.text(problems));
+        let lifecycle = map.get("lifecycle").map(|node| Lifecycle::read(node, problems));
         let webhook = map.get("webhook").map(|node| Webhook::read(node, problems));
         let api = map.get("api").map(|node| Api::read(node, problems));
         let queue = map.get("queue").map(|node| Queue::read(node, problems));
         map.finish(problems);
+        let lifecycle = optional(lifecycle);
         let (webhook, api, queue) = (optional(webhook)?, optional(api)?, optional(queue)?);
         if let (None, Some(node)) = (&api, node.peek("queue")) {
             problems.add(node, "a queue without `api`", "say there where it is, and how a request proves who asks");
@@ -135,7 +147,7 @@ impl Manifest {
                 check_fetches(fetch, events, api.as_ref(), problems);
             }
         }
-        Some(Self { vendor: vendor?.to_owned(), webhook, api, queue })
+        Some(Self { vendor: vendor?.to_owned(), lifecycle: lifecycle?, webhook, api, queue })
     }
 }
 

@@ -111,7 +111,7 @@ impl Gauges {
             )?,
             sunset: gauge(
                 "poll_sunset_seconds",
-                "Unix time from which the vendor will not answer this list any more, as its answers say.",
+                "Unix time from which the vendor will not answer this list any more, as its answers or its manifest say.",
                 &["vendor", "stream"],
             )?,
             list_settled: gauge("poll_list_settled_seconds", "Unix time up to which a list was read.", &list)?,

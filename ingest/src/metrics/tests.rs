@@ -35,7 +35,7 @@ fn everything(metrics: &Metrics, connection: &str, vendor: &str, lists: &[String
         metrics.webhook(connection, outcome, reason, Duration::from_millis(3));
     }
     metrics.webhook_unidentified(vendor);
-    let polled = metrics.polled(connection, vendor);
+    let polled = metrics.polled(connection, vendor, None);
     let long_ago = Timestamp::from_second(1_700_000_000).unwrap();
     polled.credential_ends(long_ago);
     polled.fetches(std::sync::Arc::new(std::sync::atomic::AtomicI64::new(long_ago.as_second())));
@@ -90,7 +90,7 @@ fn of_many_lists_those_in_trouble_are_shown_the_worst_first_and_of_few_all() {
     let lists = lists("greenhouse");
     let now = Timestamp::now();
     let begin = |name: &str| {
-        let polled = metrics.polled(name, "greenhouse");
+        let polled = metrics.polled(name, "greenhouse", None);
         for list in &lists {
             polled.page(list, list, Some(now), None);
             polled.settled(list, now);
@@ -126,7 +126,7 @@ fn of_many_lists_those_in_trouble_are_shown_the_worst_first_and_of_few_all() {
 fn a_list_of_two_accounts_has_the_sooner_day_of_sunset() {
     let registry = Registry::new();
     let metrics = Metrics::new(&registry).unwrap();
-    let (first, second) = (metrics.polled("a", "v"), metrics.polled("b", "v"));
+    let (first, second) = (metrics.polled("a", "v", None), metrics.polled("b", "v", None));
     let day = |seconds| Some(Timestamp::from_second(seconds).unwrap());
     first.page("jobs?x=1", "jobs", None, day(2_000));
     first.page("jobs?x=2", "jobs", None, day(3_000));
@@ -138,4 +138,23 @@ fn a_list_of_two_accounts_has_the_sooner_day_of_sunset() {
     assert!(sunset().ends_with("{stream=\"jobs\",vendor=\"v\"} 1000"), "{}", sunset());
     drop(second);
     assert!(sunset().ends_with(" 2000"), "{}", sunset());
+}
+
+#[test]
+fn of_the_manifest_s_day_and_the_header_s_the_sooner_is_told_and_the_manifest_s_before_any_answer() {
+    let registry = Registry::new();
+    let metrics = Metrics::new(&registry).unwrap();
+    let day = |seconds| Some(Timestamp::from_second(seconds).unwrap());
+    let polled = metrics.polled("a", "v", day(2_000));
+    let sunset = || -> Vec<String> {
+        let shown = series(&registry).into_iter().filter(|line| line.contains("poll_sunset_seconds"));
+        shown.map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect()
+    };
+    assert_eq!(sunset(), [""; 0]);
+    polled.begins("jobs?x=1", "jobs");
+    assert_eq!(sunset(), ["2000"]);
+    for (header, told) in [(None, "2000"), (day(1_000), "1000"), (day(3_000), "2000"), (None, "2000")] {
+        polled.page("jobs?x=1", "jobs", None, header);
+        assert_eq!(sunset(), [told], "{header:?}");
+    }
 }

@@ -249,12 +249,14 @@ async fn begin(
         let health = work.health.component(&format!("poll of {}", connection.name));
         health.ready();
         tracing::info!(connection = connection.name, partition, "polling begins");
-        let metrics = work.metrics.polled(&connection.name, &connection.manifest.vendor);
+        let manifest = &connection.manifest;
+        let metrics = work.metrics.polled(&connection.name, &manifest.vendor, manifest.ends());
         if let Some(ends) = connection.poll.as_ref().and_then(|poll| poll.expires) {
             metrics.credential_ends(ends);
         }
         let lanes = Lane::all(connection, api, &cursors);
         for lane in &lanes {
+            metrics.begins(&lane.name, lane.stream_name());
             let is_swept = api.streams.get(lane.stream).is_some_and(|stream| stream.sweep.is_some());
             if let Some(until) = lane.cursor.as_ref().filter(|_| !is_swept).and_then(window::settled) {
                 metrics.settled(&lane.name, until);

@@ -289,7 +289,7 @@ fn of_lanes(
         cursors: codec,
         partition: PARTITION,
         topics,
-        metrics: metrics.polled(&connection.name, &connection.manifest.vendor),
+        metrics: metrics.polled(&connection.name, &connection.manifest.vendor, None),
         health: Health::new().component("rehearsal"),
         stop: Shutdown::new(),
         fetches: None,

@@ -14,6 +14,7 @@ use super::broker::TestBroker;
 pub struct Member {
     shutdown: Shutdown,
     pub health: Health,
+    pub metrics: prometheus::Registry,
     task: JoinHandle<Result<(), hirewire_ingest::Error>>,
 }
 
@@ -29,17 +30,17 @@ impl Member {
         role: Role,
         listener: Option<TcpListener>,
     ) -> Self {
-        let (shutdown, health) = (Shutdown::new(), Health::new());
+        let (shutdown, health, metrics) = (Shutdown::new(), Health::new(), prometheus::Registry::new());
         let deps = Deps {
             kafka: broker.settings(),
             names: broker.names.clone(),
             registry: hirewire_registry::Access::plain(&broker.registry_url),
-            metrics: prometheus::Registry::new(),
+            metrics: metrics.clone(),
             health: health.clone(),
             shutdown: shutdown.clone(),
         };
         let task = tokio::spawn(run(Settings::default(), role, listener, vec![connection.clone()], deps));
-        Self { shutdown, health, task }
+        Self { shutdown, health, metrics, task }
     }
 
     /// After it has done what it had begun.

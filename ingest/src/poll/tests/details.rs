@@ -107,7 +107,7 @@ async fn only_what_changed_is_read_again_and_what_is_new_in_every_answer_is_no_c
     shapes.put("people/p2/jobs/j1/visits", r#"{"rows":[],"complete":true}"#);
     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     let registry = prometheus::Registry::new();
-    poller.metrics = Metrics::new(&registry).unwrap().polled("acme", "greenhouse");
+    poller.metrics = Metrics::new(&registry).unwrap().polled("acme", "greenhouse", None);
     poller.one_round().await;
     let rows = ledger.rows();
     assert_eq!(of(&rows, "users"), [r#"{"id":2,"seen":"b","name":"x"}"#]);

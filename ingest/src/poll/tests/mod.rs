@@ -213,7 +213,11 @@ fn poller_that_counts(
         cursors: codec,
         partition: PARTITION,
         topics,
-        metrics: Metrics::new(registry).unwrap().polled(&connection.name, &connection.manifest.vendor),
+        metrics: Metrics::new(registry).unwrap().polled(
+            &connection.name,
+            &connection.manifest.vendor,
+            connection.manifest.ends(),
+        ),
         health: Health::new().component("poll"),
         stop: Shutdown::new(),
         fetches: connection.fetches().then(|| {
