@@ -32,6 +32,14 @@ pub fn docs(folder: &Folder) -> Result<String, Problems> {
         "Made by `hirewire vendor docs` of `vendors/{name}/`; what is odd about the vendor, with sources: \
          [README.md](../../../vendors/{name}/README.md)."
     ));
+    let lines = |file| std::fs::read_to_string(folder.path().join(file)).unwrap_or_default().lines().count();
+    let (of_manifest, of_mapping) = (lines("manifest.yaml"), lines("mapping.yaml"));
+    page.line("");
+    page.line(&format!(
+        "{} lines of YAML: {of_manifest} of the manifest, {of_mapping} of the mapping.",
+        of_manifest + of_mapping
+    ));
+    lifted(&mut page, "API", manifest.peek("lifecycle"), &[]);
     lifted(&mut page, "Webhooks", manifest.peek("webhook"), &["subjects", "fetch"]);
     events(&mut page, manifest.peek("webhook"), &mapping);
     if let Some(queue) = manifest.peek("queue") {

@@ -59,6 +59,22 @@ fn the_reference_page_of_every_vendor_is_as_its_folder_is() {
     assert_eq!(there, vendors().len(), "a page of no vendor");
 }
 
+/// A vendor is to be small. Where it is not, its README says what made it so.
+#[test]
+fn the_readme_of_every_vendor_says_how_large_it_is_and_why_it_is_large() {
+    const SMALL: usize = 250;
+    for folder in vendors() {
+        let read = |file: &str| std::fs::read_to_string(folder.path().join(file)).unwrap();
+        let lines = read("manifest.yaml").lines().count() + read("mapping.yaml").lines().count();
+        let readme = read("README.md");
+        let says = format!("\nManifest and mapping are {lines} lines of YAML");
+        let behind =
+            readme.split_once(&says).unwrap_or_else(|| panic!("{} does not say:{says}", folder.path().display())).1;
+        let why = behind.split("\n\n").next().unwrap().strip_prefix("; what makes them more than 250: ");
+        assert_eq!(why.is_some_and(|why| why.len() > 40), lines > SMALL, "{}: {lines}", folder.path().display());
+    }
+}
+
 /// Greenhouse's pay stands in custom fields only, which its example overlay names.
 #[test]
 fn the_example_overlay_of_a_vendor_routes_pay_into_the_offer() {
