@@ -1,9 +1,8 @@
 //! One harmless question to each sink: is it there, and does it know us?
 //!
 //! Settings in, what each said out. To an HTTP sink a HEAD request with its credentials and nothing of a record, under the
-//! same guard as deliveries; to brokers whether the topic is there; to a mail server a
-//! greeting; to PostgreSQL a connection; of a
-//! file its folder. Nothing is written.
+//! same guard as deliveries; to brokers whether the topic is there; to a mail server a greeting; to PostgreSQL what our user
+//! may do; of a file its folder. Nothing is written.
 
 use crate::database::postgres;
 use crate::deliver::outcome::{Attempt, HoldReason};
@@ -61,7 +60,17 @@ async fn ask(sink: &SinkSettings, kafka: &hirewire_kafka::Settings) -> Result<St
             });
         }
         Kind::Mail(settings) => (Box::pin(MailTransport::new(settings.clone()).probe()).await, true),
-        Kind::Postgres(settings) => (Box::pin(postgres::probe(settings)).await, true),
+        Kind::Postgres(settings) => match Box::pin(postgres::probe(settings, &sink.system)).await {
+            Ok(give) if give.is_empty() => (Attempt::Stored, true),
+            Ok(give) => {
+                return Err(Unwell {
+                    code: HoldReason::StoreRefused.code(),
+                    what: format!("its user lacks rights: {}", give.join("; ")),
+                    remedy: "let the owner of the schema run these statements",
+                });
+            }
+            Err(attempt) => (attempt, true),
+        },
         Kind::Lines(settings) => return folder_of(&settings.path),
         Kind::Tables(settings) => return folder_of(&settings.path),
         Kind::Sqlite(path) => return folder_of(path),

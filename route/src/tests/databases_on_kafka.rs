@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::ground::{Ground, JOB, PARTITIONS, application_id, now};
 use super::postgres_server::Server;
 use super::process::Process;
+use super::rights;
 use super::support::until;
 
 const APPLICATIONS: usize = 24;
@@ -17,11 +18,10 @@ const CANDIDATE: &str = "40000000-0000-5000-8000-000000000001";
 /// Its key is held: a trigger of the test does not let its changes in.
 const HELD: usize = 3;
 
-fn config(server: &Server, on_refusal: &str) -> String {
+fn config(url: &str, on_refusal: &str) -> String {
     format!(
-        "sinks: {{analytics: {{postgres: {{url: '{}', allow: {{networks: ['127.0.0.0/8']}}}}, probe: 200ms}}}}\n\
-         routes: {{analytics: {{sink: analytics, on_refusal: {on_refusal}}}}}\n",
-        server.url()
+        "sinks: {{analytics: {{postgres: {{url: '{url}', allow: {{networks: ['127.0.0.0/8']}}}}, probe: 200ms}}}}\n\
+         routes: {{analytics: {{sink: analytics, on_refusal: {on_refusal}}}}}\n"
     )
 }
 
@@ -89,7 +89,7 @@ async fn prepare(ground: &Ground, client: &tokio_postgres::Client) {
 async fn rows_are_written_once_though_the_process_is_killed_and_replicas_come_and_go() {
     let Some(server) = Server::start() else { return };
     let (ground, client) = (Ground::lay().await, server.client().await);
-    let config = config(&server, "hold");
+    let config = config(&server.url(), "hold");
     let data = |name: &str| ground.folder.path().join(name);
     let mut killed = Process::start(&ground, &config).await;
     prepare(&ground, &client).await;
@@ -125,7 +125,7 @@ async fn rows_are_written_once_though_the_process_is_killed_and_replicas_come_an
 async fn a_dead_letter_that_is_replayed_is_written_though_its_offset_is_passed() {
     let Some(server) = Server::start() else { return };
     let (ground, client) = (Ground::lay().await, server.client().await);
-    let service = ground.start(&config(&server, "skip"), &ground.folder.path().join("data")).await;
+    let service = ground.start(&config(&server.url(), "skip"), &ground.folder.path().join("data")).await;
     prepare(&ground, &client).await;
     round(&ground, 1..2).await;
     let all = APPLICATIONS as i64;
@@ -139,5 +139,39 @@ async fn a_dead_letter_that_is_replayed_is_written_though_its_offset_is_passed()
     ground.replay("analytics", &letters[0], 0, false).await;
     wait_for(&client, ROWS, &[1 + all, 2 * all]).await;
     assert_eq!(ask(&client, "SELECT count(*) FROM written").await, [2 * all]);
+    service.stop().await;
+}
+
+/// The tables are the owner's; the sink's user has the rights of the documentation, and loses one under way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_that_is_taken_away_holds_the_sink_and_nothing_is_lost_or_written_twice() {
+    let Some(server) = Server::start() else { return };
+    let ground = Ground::lay().await;
+    let data = ground.folder.path().join("data");
+    let (client, url) = rights::restricted(&server).await;
+    let owner = ground.start(&config(&server.url(), "skip"), &data).await;
+    prepare(&ground, &client).await;
+    client.batch_execute("ALTER TABLE stage_change DROP CONSTRAINT held").await.unwrap();
+    owner.stop().await;
+    rights::give_all(&client).await;
+    // Of the test's own trigger.
+    client.batch_execute("GRANT INSERT ON written TO hirewire_sink").await.unwrap();
+
+    let config = config(&url, "skip");
+    let service = ground.start(&config, &data).await;
+    let all = |rounds: i64| rounds * APPLICATIONS as i64;
+    round(&ground, 1..3).await;
+    wait_for(&client, ROWS, &[1 + all(2), 2 * all(2)]).await;
+    client.batch_execute("REVOKE INSERT ON application FROM hirewire_sink").await.unwrap();
+    round(&ground, 3..6).await;
+    until("the sink to be held", || service.counter("hirewire_route_sink_held", "analytics") == 1).await;
+    let probed = crate::probe(&Ground::settings(&config), &ground.kafka).await.remove(0);
+    let unwell = probed.outcome.unwrap_err();
+    assert_eq!(unwell.code, "SINK_STORE_REFUSED");
+    assert!(unwell.what.ends_with("GRANT INSERT ON hirewire.application TO hirewire_sink"), "{unwell:?}");
+    client.batch_execute("GRANT INSERT ON application TO hirewire_sink").await.unwrap();
+    wait_for(&client, ROWS, &[1 + all(5), 2 * all(5)]).await;
+    assert_eq!(ask(&client, "SELECT count(*) FROM written").await, [2 * all(5)], "each once");
+    assert_eq!(service.counter("hirewire_route_dead_letters_total", "analytics"), 0);
     service.stop().await;
 }

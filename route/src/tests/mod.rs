@@ -22,6 +22,7 @@ mod prescribed;
 mod process;
 mod receivers;
 mod reloads;
+mod rights;
 mod said;
 mod signatures;
 mod steps;

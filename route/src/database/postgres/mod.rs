@@ -5,6 +5,7 @@
 //! the later one sees what the earlier one wrote. The connection goes through the guard: what is not TLS must be in an
 //! allowed network.
 
+mod rights;
 mod settings;
 
 use std::sync::Arc;
@@ -43,8 +44,15 @@ impl Postgres {
         &mut self,
         work: impl AsyncFnOnce(&mut Client) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, WriteError> {
-        let client = self.client.as_mut().ok_or(WriteError::Away)?;
-        let done = within(BATCH_TIMEOUT, async { work(client).await.map_err(|error| reason(&error)) }).await;
+        let Self { settings, system, client } = self;
+        let client = client.as_mut().ok_or(WriteError::Away)?;
+        let done = within(BATCH_TIMEOUT, async {
+            match work(client).await {
+                Ok(done) => Ok(done),
+                Err(error) => Err(told(client, settings, system, &error).await),
+            }
+        })
+        .await;
         if matches!(done, Err(WriteError::Refused | WriteError::Away)) {
             self.client = None;
         }
@@ -76,18 +84,24 @@ async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, WriteEr
     tokio::time::timeout(limit, work).await.unwrap_or(Err(WriteError::Away))
 }
 
-/// Connects and changes nothing.
-pub(crate) async fn probe(settings: &PostgresSettings) -> Attempt {
-    match within(CONNECT_TIMEOUT, Box::pin(open(settings))).await {
-        Ok(_) => Attempt::Stored,
-        Err(error) => error.attempt(),
-    }
+/// Connects, and changes nothing. The statements that would give the sink's user what it lacks; none: it lacks nothing.
+///
+/// # Errors
+/// As an attempt to store would fail.
+pub(crate) async fn probe(settings: &PostgresSettings, system: &System) -> Result<Vec<String>, Attempt> {
+    let asking = async {
+        let client = open(settings).await?;
+        rights::missing(&client, &settings.schema, system).await.map_err(|error| reason(&error))
+    };
+    within(CONNECT_TIMEOUT, Box::pin(asking)).await.map_err(WriteError::attempt)
 }
 
 async fn connect(settings: &PostgresSettings, system: &System) -> Result<Client, WriteError> {
     let mut client = open(settings).await?;
-    migrate(&mut client, &settings.schema, system).await.map_err(|error| reason(&error))?;
-    Ok(client)
+    match migrate(&mut client, &settings.schema, system).await {
+        Ok(()) => Ok(client),
+        Err(error) => Err(told(&client, settings, system, &error).await),
+    }
 }
 
 async fn open(settings: &PostgresSettings) -> Result<Client, WriteError> {
@@ -142,14 +156,19 @@ async fn migrate(client: &mut Client, schema: &str, system: &System) -> Result<(
     let transaction = client.transaction().await?;
     // Replicas that start together migrate one after the other. The number is arbitrary and fixed.
     transaction.batch_execute("SELECT pg_advisory_xact_lock(7312905513)").await?;
-    transaction
-        .batch_execute(&format!(
-            "CREATE SCHEMA IF NOT EXISTS {schema}; SET search_path TO {schema};
-             CREATE TABLE IF NOT EXISTS schema_migration (
-                 name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
-        ))
-        .await?;
-    transaction.batch_execute(MAKE_POSITIONS).await?;
+    // `IF NOT EXISTS` asks for the right to create even where there is nothing to create.
+    let has_schema: bool =
+        transaction.query_one("SELECT to_regnamespace($1) IS NOT NULL", &[&schema]).await?.try_get(0)?;
+    if !has_schema {
+        transaction.batch_execute(&format!("CREATE SCHEMA {schema}")).await?;
+    }
+    transaction.batch_execute(&format!("SET search_path TO {schema}")).await?;
+    for (table, make) in [("schema_migration", MAKE_MIGRATIONS), ("sink_position", MAKE_POSITIONS)] {
+        let has_table = "SELECT 1 FROM pg_class WHERE relname = $1 AND relnamespace = to_regnamespace($2)";
+        if transaction.query_opt(has_table, &[&table, &schema]).await?.is_none() {
+            transaction.batch_execute(make).await?;
+        }
+    }
     for migration in system.migrations("postgres") {
         let known = "SELECT 1 FROM schema_migration WHERE name = $1";
         if transaction.query_opt(known, &[&migration.name]).await?.is_none() {
@@ -161,7 +180,10 @@ async fn migrate(client: &mut Client, schema: &str, system: &System) -> Result<(
     transaction.commit().await
 }
 
-const MAKE_POSITIONS: &str = "CREATE TABLE IF NOT EXISTS sink_position (
+const MAKE_MIGRATIONS: &str = "CREATE TABLE schema_migration (
+    name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())";
+
+const MAKE_POSITIONS: &str = "CREATE TABLE sink_position (
     sink text NOT NULL, cluster text NOT NULL, topic text NOT NULL, partition integer NOT NULL,
     next_offset bigint NOT NULL, ahead text NOT NULL, written_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (sink, cluster, topic, partition))";
@@ -239,6 +261,24 @@ async fn put(
     transaction.execute(PUT_POSITIONS, &parameters).await.map(drop)
 }
 
+/// Why it failed; and of what the database refuses, what its user would have to be given.
+async fn told(
+    client: &Client,
+    settings: &PostgresSettings,
+    system: &System,
+    error: &tokio_postgres::Error,
+) -> WriteError {
+    let reason = reason(error);
+    if reason == WriteError::Refused
+        && let Ok(give) = rights::missing(client, &settings.schema, system).await
+        && !give.is_empty()
+    {
+        let give = give.join("; ");
+        tracing::warn!(give, "the sink's user lacks rights: let the owner of the schema run what `give` says");
+    }
+    reason
+}
+
 /// By the class of the SQLSTATE (PostgreSQL manual, appendix A).
 fn reason(error: &tokio_postgres::Error) -> WriteError {
     let Some(state) = error.code() else {
@@ -250,7 +290,9 @@ fn reason(error: &tokio_postgres::Error) -> WriteError {
         Some("22" | "23") => WriteError::Data,
         // Authorization; no such database or schema; access rule violation, unknown table.
         Some("28" | "3D" | "3F" | "42" | "25") => {
-            tracing::warn!(sqlstate = state.code(), "the database refuses us");
+            // Of these classes it names roles, tables and columns, never a value.
+            let said = error.as_db_error().map(tokio_postgres::error::DbError::message);
+            tracing::warn!(sqlstate = state.code(), said, "the database refuses us");
             WriteError::Refused
         }
         _ => {
