@@ -43,6 +43,7 @@ impl Stack {
     /// One that SIGTERM and SIGINT stop, from now on: also while it starts, and as the first process of a container,
     /// which is deaf to signals that it does not listen to.
     pub(crate) fn until_signal() -> anyhow::Result<Self> {
+        process::warn_of_few_descriptors();
         let stack = Self::default();
         stack.shutdown.on_signal()?;
         Ok(stack)

@@ -17,6 +17,8 @@ use serde_json::Value;
 use crate::{Running, free, hirewire, http};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
+/// Everything in one process.
+pub const UP: [&str; 3] = ["up", "--config", "hirewire.yaml"];
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -85,9 +87,16 @@ impl Deployment {
     /// With further arguments.
     #[must_use]
     pub fn up_with(&self, arguments: &[&str]) -> Running {
+        let mut command = hirewire(&UP).unwrap();
+        command.args(arguments);
+        self.up_by(command)
+    }
+
+    /// By a command that has [`UP`] as its last words.
+    #[must_use]
+    pub fn up_by(&self, mut command: Command) -> Running {
         let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log")).unwrap();
-        let mut command = hirewire(&["up", "--config", "hirewire.yaml"]).unwrap();
-        command.args(arguments).current_dir(self.folder.path()).stdout(Stdio::piped()).stderr(log);
+        command.current_dir(self.folder.path()).stdout(Stdio::piped()).stderr(log);
         let mut up = Running(command.spawn().unwrap());
         let mut line = String::new();
         BufReader::new(up.0.stdout.take().unwrap()).read_line(&mut line).unwrap();

@@ -8,9 +8,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+/// Who has not answered by then will not.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A request as it was received.
 pub struct Request {
@@ -132,6 +135,7 @@ pub fn put(address: SocketAddr, path: &str, text: &str) -> std::io::Result<Strin
 
 fn exchange(address: SocketAddr, head: &str, body: &[u8]) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(head.as_bytes())?;
     stream.write_all(body)?;
     let mut answer = String::new();

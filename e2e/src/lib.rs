@@ -3,8 +3,10 @@
 //! Tests in `tests/` see all services through it. Cargo does not build it for them: `ci/test` does so first, and alone
 //! they need a `cargo build --release`.
 
+pub mod clock;
 pub mod deployment;
 pub mod http;
+pub mod load;
 pub mod otlp;
 
 use std::collections::hash_map::RandomState;

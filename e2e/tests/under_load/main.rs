@@ -5,19 +5,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod cluster;
-mod load;
 mod replica;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cluster::{Cluster, NODES};
-use hirewire_e2e::deployment::{Deployment, Ends, Target};
+use hirewire_e2e::deployment::{Deployment, Target};
 use hirewire_e2e::http::Receiver;
+use hirewire_e2e::load::{self, Sent, deliveries};
 use hirewire_e2e::{binary, free};
-use load::{Sent, deliveries};
 use replica::{NORMALIZE, ROUTE, Replica, Service, WEBHOOK, balance};
 
 /// The system on one Kafka. Each replica of a service has a folder of its own, with other ports and caches; those of different services
@@ -73,14 +71,8 @@ impl World {
 
     /// Webhooks are sent while `work` is done; gives them when everything was delivered.
     fn under_load(&self, work: impl FnOnce()) -> Sent {
-        let enough = AtomicBool::new(false);
-        let sent = std::thread::scope(|scope| {
-            let sending = scope.spawn(|| Sent::until(&enough, &self.deployments[0]));
-            let ends = Ends(&enough);
-            work();
-            drop(ends);
-            sending.join().unwrap()
-        });
+        let mut sent = Sent::default();
+        sent.during(&self.deployments[0], work);
         self.deployments[0].until("every delivery", || deliveries(&self.receiver).len() >= sent.count());
         sent
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use hirewire_service::Shutdown;
+use hirewire_service::process::FEW_DESCRIPTORS;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -70,13 +71,16 @@ pub async fn serve(listener: TcpListener, router: Router, limits: &ServerLimits,
 }
 
 async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    let mut told = false;
     loop {
         // A place first: who finds none waits in the kernel's queue and costs no memory here.
         let Ok(place) = places.clone().acquire_owned().await else { return std::future::pending().await };
         match listener.accept().await {
             Ok((stream, SocketAddr::V4(_) | SocketAddr::V6(_))) => return (stream, place),
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(%error, remedy = FEW_DESCRIPTORS, "a connection could not be accepted");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -1,8 +1,8 @@
 //! A judge of each connection that a client makes, asked before it is made.
 //!
 //! librdkafka resolves the names of brokers itself, those of the settings and those that a cluster advertises, and then
-//! has its `connect_cb` connect. What answers there sees every address, and behind the only resolution. The one module
-//! of ours with unsafe code: rdkafka does not set that callback, and makes its clients of a configuration that it shows
+//! has its `connect_cb` connect. What answers there sees every address, and behind the only resolution. It has
+//! unsafe code: rdkafka does not set that callback, and makes its clients of a configuration that it shows
 //! nobody ([decision 20](../../../docs/adr/0020-connections-to-brokers.md)). So a client behind a guard is made without
 //! brokers, gets its callback, and only then is told of them: whatever else is made of such settings connects nowhere.
 #![allow(unsafe_code)]

@@ -35,6 +35,8 @@ mod settings;
 mod step;
 mod table;
 mod transaction;
+#[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
+mod waits;
 mod worker;
 mod writer;
 

@@ -1,4 +1,4 @@
-//! What every process tells of itself: its release, when it started, and the disk that its data is on.
+//! What every process tells of itself: its release, when it started, the disk that its data is on, and how few files it may open.
 
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -30,6 +30,38 @@ pub fn disk_of(path: &Path) -> Option<(u64, u64)> {
     let disk = rustix::fs::statvfs(path).ok()?;
     let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
     Some((bytes(disk.f_bavail), bytes(disk.f_blocks)))
+}
+
+/// Everything in one process has some hundred files and connections open, and one for each client.
+const ENOUGH_DESCRIPTORS: u64 = 1_024;
+
+/// Says at the start when so few files may be open that what needs one may have to wait.
+pub fn warn_of_few_descriptors() {
+    // Linux alone has this file.
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    if let Some(limit) = descriptors(&limits).filter(|limit| *limit < ENOUGH_DESCRIPTORS) {
+        tracing::warn!(
+            limit,
+            remedy = FEW_DESCRIPTORS,
+            "few files may be open at a time: what needs one more will wait or fail"
+        );
+    }
+}
+
+/// What to do when there are too few.
+pub const FEW_DESCRIPTORS: &str =
+    "if it is that too many files are open, raise the limit to 1024 or more: `ulimit -n`, `LimitNOFILE` of systemd";
+
+/// Whether it is that; by the number that Linux and macOS have for it.
+#[must_use]
+pub fn is_too_many_files(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(24)
+}
+
+/// The soft limit of open files; `None`: there is none, or nobody tells.
+fn descriptors(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// Asked at each scrape.
@@ -88,6 +120,16 @@ mod tests {
         assert!(value("hirewire_start_time_seconds") > 1_700_000_000);
         let (size, free) = (value("hirewire_data_disk_size_bytes"), value("hirewire_data_disk_free_bytes"));
         assert!(0 < free && free <= size, "{free} of {size}");
+    }
+
+    #[test]
+    fn the_limit_of_open_files_is_read() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                      Max processes             7721                 7721                 processes \n\
+                      Max open files            256                  524288               files     \n";
+        assert_eq!(descriptors(limits), Some(256));
+        assert_eq!(descriptors("Max open files            unlimited            unlimited            files"), None);
+        assert_eq!(descriptors(""), None);
     }
 
     #[test]

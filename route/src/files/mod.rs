@@ -17,6 +17,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use hirewire_kafka::Stop;
+use hirewire_service::process::{FEW_DESCRIPTORS, is_too_many_files};
 
 use crate::deliver::outcome::{Attempt, HoldReason};
 use crate::deliver::{Delivery, Transport};
@@ -119,9 +120,10 @@ struct Told {
 impl Told {
     fn held(&self, error: &io::Error) {
         let reason = HoldReason::StoreRefused;
+        let remedy = if is_too_many_files(error) { FEW_DESCRIPTORS } else { reason.remedy() };
         self.metrics.held(true);
         tracing::error!(
-            sink = %self.sink, code = reason.code(), last = %error, remedy = reason.remedy(),
+            sink = %self.sink, code = reason.code(), last = %error, remedy,
             "the sink is held: nothing is written to its folder and nothing is lost"
         );
     }

@@ -27,16 +27,24 @@ const TLS_PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) async fn serve(core: Arc<Core>, listener: TcpListener, mut closing: watch::Receiver<bool>) {
     let limit = Arc::new(Semaphore::new(core.settings.max_connections));
     let (ended, mut all_ended) = tokio::sync::mpsc::channel::<()>(1);
+    let mut told = false;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = closing.wait_for(|closing| *closing) => break,
         };
         let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
+            Ok(accepted) => {
+                told = false;
+                accepted
+            }
             Err(problem) => {
-                warn!(error = %problem, "a connection could not be accepted");
-                // Mostly too many open files: some will close.
+                if !std::mem::replace(&mut told, true) {
+                    let remedy =
+                        "mostly too many files are open: raise the limit (`ulimit -n`, `LimitNOFILE` of systemd)";
+                    warn!(error = %problem, remedy, "a connection could not be accepted");
+                }
+                // Some will close.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }

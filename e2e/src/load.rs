@@ -1,51 +1,71 @@
 //! Moves of applications as fast as they are acknowledged, and the verdict on what became of them.
+//!
+//! What goes wrong ends the test that called.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use hirewire_e2e::deployment::{Deployment, Moved};
-use hirewire_e2e::http::Receiver;
 use serde_json::Value;
 
-pub(crate) const APPLICATIONS: u64 = 24;
+use crate::deployment::{Deployment, Ends, Moved};
+use crate::http::Receiver;
+
+pub const APPLICATIONS: u64 = 24;
+/// Longer than a webhook is refused by who comes back.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 #[derive(Default)]
-pub(crate) struct Sent {
+pub struct Sent {
     /// When the moves of each application were acknowledged.
     moves: BTreeMap<u64, Vec<Instant>>,
     /// Webhooks that were not answered 200; each was sent again until it was.
-    pub(crate) refused: usize,
+    pub refused: usize,
 }
 
 impl Sent {
-    /// Moves of all applications in turn until it is told to stop.
-    pub(crate) fn until(enough: &AtomicBool, deployment: &Deployment) -> Self {
-        let mut sent = Self::default();
-        for number in 1.. {
-            for application in 1..=APPLICATIONS {
-                if enough.load(Ordering::SeqCst) {
-                    return sent;
-                }
-                let at = format!("2026-02-09T{:02}:{:02}:{:02}Z", number / 3600, number / 60 % 60, number % 60);
-                let (stage_id, stage) = (100 + number, "Assessment");
-                let moved = Moved { application, stage_id, stage, at: &at, traceparent: None };
-                while !deployment.post(&moved).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
-                    sent.refused += 1;
-                    std::thread::sleep(Duration::from_millis(100));
-                }
-                sent.moves.entry(application).or_default().push(Instant::now());
-            }
-        }
-        sent
+    /// Moves of all applications in turn while `work` is done.
+    pub fn during<T>(&mut self, deployment: &Deployment, work: impl FnOnce() -> T) -> T {
+        let enough = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| self.go_on(&enough, deployment));
+            let _ends = Ends(&enough);
+            work()
+        })
     }
 
-    pub(crate) fn count(&self) -> usize {
+    /// The next move of an application; returns when it is acknowledged.
+    pub fn next(&mut self, deployment: &Deployment, application: u64) {
+        let moves = self.moves.entry(application).or_default();
+        let number = moves.len() as u64 + 1;
+        let at = format!("2026-02-09T{:02}:{:02}:{:02}Z", number / 3600, number / 60 % 60, number % 60);
+        let (stage_id, stage) = (100 + number, "Assessment");
+        let moved = Moved { application, stage_id, stage, at: &at, traceparent: None };
+        let began = Instant::now();
+        while !deployment.post(&moved).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+            assert!(began.elapsed() < PATIENCE, "nobody takes webhooks any more");
+            self.refused += 1;
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        moves.push(Instant::now());
+    }
+
+    fn go_on(&mut self, enough: &AtomicBool, deployment: &Deployment) {
+        for application in (1..=APPLICATIONS).cycle() {
+            if enough.load(Ordering::SeqCst) {
+                return;
+            }
+            self.next(deployment, application);
+        }
+    }
+
+    pub fn count(&self) -> usize {
         self.moves.values().map(Vec::len).sum()
     }
 
     /// Every move is in the ledger and was delivered, once and in order; says how long the longest took.
-    pub(crate) fn judge(&self, deployment: &Deployment, receiver: &Receiver) -> String {
+    pub fn judge(&self, deployment: &Deployment, receiver: &Receiver) -> String {
         let received = deliveries(receiver);
         let led = led(deployment);
         assert_eq!(deployment.ledger().len(), self.moves.len(), "numbered without gaps, and no other application");
@@ -75,17 +95,18 @@ impl Sent {
 }
 
 /// A move as a sink's receiver was told of it.
-pub(crate) struct Delivery {
+pub struct Delivery {
     application: String,
     stage: Value,
     at: Instant,
 }
 
 /// Each once: a receiver knows by its key what was under way at a stop and comes again.
-pub(crate) fn deliveries(receiver: &Receiver) -> Vec<Delivery> {
+pub fn deliveries(receiver: &Receiver) -> Vec<Delivery> {
     let requests = receiver.requests();
     let mut seen = BTreeSet::new();
-    let new = requests.iter().filter(|request| seen.insert(&request.headers["idempotency-key"]));
+    let taken = requests.iter().filter(|request| request.answered == 200);
+    let new = taken.filter(|request| seen.insert(&request.headers["idempotency-key"]));
     new.map(|request| {
         let body = request.json();
         let application = body["application_remote_id"].as_str().unwrap().to_owned();
@@ -95,7 +116,7 @@ pub(crate) fn deliveries(receiver: &Receiver) -> Vec<Delivery> {
 }
 
 /// The longest time without any delivery that began after each of these moments and before the next.
-pub(crate) fn silences(receiver: &Receiver, moments: &[Instant]) -> Vec<Duration> {
+pub fn silences(receiver: &Receiver, moments: &[Instant]) -> Vec<Duration> {
     let times: Vec<Instant> = deliveries(receiver).into_iter().map(|delivery| delivery.at).collect();
     let gaps: Vec<(Instant, Duration)> = times.windows(2).map(|pair| (pair[0], pair[1] - pair[0])).collect();
     let within = |number: usize, at: Instant| {
