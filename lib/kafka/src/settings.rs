@@ -21,6 +21,7 @@ pub struct Settings {
     prefetch_kib: u64,
     transaction_timeout: Duration,
     session_timeout: Duration,
+    poll_interval: Duration,
     judge: Option<Judge>,
 }
 
@@ -71,6 +72,7 @@ impl Settings {
             prefetch_kib,
             transaction_timeout: TRANSACTION_TIMEOUT,
             session_timeout: SESSION_TIMEOUT,
+            poll_interval: POLL_INTERVAL,
             judge: None,
         })
     }
@@ -86,6 +88,7 @@ impl Settings {
             prefetch_kib: DEFAULT_PREFETCH_KIB,
             transaction_timeout: TRANSACTION_TIMEOUT,
             session_timeout: SESSION_TIMEOUT,
+            poll_interval: POLL_INTERVAL,
             judge: None,
         }
     }
@@ -135,6 +138,12 @@ impl Settings {
     #[must_use]
     pub fn with_session_timeout(&self, timeout: Duration) -> Self {
         Self { session_timeout: timeout, ..self.clone() }
+    }
+
+    /// Another time, no shorter than the session's, after which a group member is given up that asks for nothing more.
+    #[must_use]
+    pub fn with_poll_interval(&self, interval: Duration) -> Self {
+        Self { poll_interval: interval, ..self.clone() }
     }
 
     /// How often a group member hears from its group.
@@ -206,7 +215,7 @@ impl Settings {
             .set("queued.max.messages.kbytes", self.prefetch_kib.to_string())
             .set("session.timeout.ms", self.session_timeout.as_millis().to_string())
             .set("heartbeat.interval.ms", self.heartbeat().as_millis().to_string())
-            .set("max.poll.interval.ms", "300000");
+            .set("max.poll.interval.ms", self.poll_interval.as_millis().to_string());
         Ok(config)
     }
 
@@ -228,6 +237,7 @@ const DEFAULT_PREFETCH_KIB: u64 = 2048;
 /// A producer that died blocks readers for at most this long.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_secs(300);
 
 impl Tls {
     fn read(node: &Node, problems: &mut Problems) -> Option<Self> {

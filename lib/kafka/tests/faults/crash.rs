@@ -1,5 +1,5 @@
 //! T3: a process that is killed with SIGKILL at each step of a transaction, and its successor. What the dead one had
-//! sent may still arrive afterwards.
+//! sent may still arrive afterwards. K5: one that only stands still, and goes on.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -106,4 +106,37 @@ async fn kill(place: &Place, what: &str, (api, skip, fault): (ApiKey, usize, Fau
     scene.until_last("39").await;
     assert!(member.stops.lock().unwrap().is_empty(), "{what}: {:?}", member.stops);
     scene.all_once(vec![member], 40).await;
+}
+
+/// SIGSTOP or SIGCONT.
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+/// K5: a process stands still within a transaction for longer than its group waits for it. When it goes on, another has its partition.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_stood_still_too_long_commits_nothing_and_goes_on_as_a_new_member() {
+    let place = Place::start().await;
+    for (api, skip) in [(ApiKey::Produce, 2), (ApiKey::TxnOffsetCommit, 1), (ApiKey::EndTxn, 1)] {
+        let scene = place.scene().await;
+        scene.feed(0..40).await;
+        let client = scene.role("child").client;
+        let held = place.proxy.fault(&client, api, skip, Fault::HoldRequest);
+        let mut child = spawn(&place.proxy.address, &scene);
+        held.met().await;
+        signal(&child, "-STOP");
+        let member = scene.member(scene.role("successor"));
+        scene.until_last("39").await;
+        let joined = place.proxy.seen(&client, ApiKey::JoinGroup).len();
+        signal(&child, "-CONT");
+        held.release();
+        assert_ne!(held.answered().await, 0, "{api:?}: the broker took a request of who has no partition any more");
+        wait_for("it to join again", || place.proxy.seen(&client, ApiKey::JoinGroup).len() > joined).await;
+        // Whoever has the partition now goes on.
+        scene.feed(40..60).await;
+        scene.until_last("59").await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        scene.all_once(vec![member], 60).await;
+    }
 }

@@ -7,6 +7,7 @@
 #[path = "../broker/mod.rs"]
 mod broker;
 mod crash;
+mod gone;
 mod proxy;
 mod refusals;
 mod scene;

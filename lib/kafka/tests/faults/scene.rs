@@ -197,6 +197,12 @@ impl Scene {
         self
     }
 
+    /// Members that ask for nothing more are given up within the test.
+    pub fn hurried(mut self) -> Self {
+        self.proxied = self.proxied.with_poll_interval(session() + Duration::from_secs(1));
+        self
+    }
+
     /// No transaction is open for too long, on the slowest machine.
     pub fn patient(mut self) -> Self {
         self.proxied = self.proxied.with_transaction_timeout(Duration::from_secs(90));
@@ -387,6 +393,10 @@ impl Member {
 
 /// Sessions that a test can wait for. A broker of one's own takes shorter ones than Kafka's default allows.
 fn short(settings: &Settings) -> Settings {
+    settings.with_session_timeout(session())
+}
+
+fn session() -> Duration {
     let outside = std::env::var("HIREWIRE_TEST_BROKERS").is_ok();
-    settings.with_session_timeout(Duration::from_secs(if outside { 6 } else { 1 }))
+    Duration::from_secs(if outside { 6 } else { 1 })
 }

@@ -79,6 +79,29 @@ async fn a_worker_that_lost_its_partition_sends_no_offsets() {
     scene.all_once(vec![first, second], 30).await;
 }
 
+/// K6: a step takes longer than the group waits for a member to ask for more, and what is handed out waits for it. The member
+/// is given up, and what it did since is nobody's; when the step is done at last, it is a new member.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_is_slower_than_its_group_waits_loses_its_partition_and_nothing_else() {
+    /// More than a worker's inbox holds.
+    const MANY: usize = 700;
+    let place = Place::start().await;
+    let scene = place.scene().await.hurried();
+    scene.feed(0..MANY).await;
+    let mut slow = scene.role("slow");
+    let gate = Gate::at(Event::Process("5".to_owned()));
+    slow.gates = vec![gate.clone()];
+    let slow = scene.member(slow);
+    gate.reached().await;
+    let other = scene.member(scene.role("other"));
+    scene.until_last(&(MANY - 1).to_string()).await;
+    assert!(!slow.happened(&Event::Aborted), "it is still at its record");
+    gate.open();
+    wait_for("it to give up what it did", || slow.happened(&Event::Aborted)).await;
+    scene.feed(MANY..MANY + 20).await;
+    scene.all_once(vec![slow, other], MANY + 20).await;
+}
+
 /// On a revoke the open transaction is committed first: no work is done twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_worker_commits_what_it_did() {
