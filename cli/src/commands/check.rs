@@ -1,9 +1,10 @@
-//! `hirewire check`: is the configuration right, and with --connect: does the broker keep its promises.
+//! `hirewire check`: is the configuration right, and with --connect: does the broker keep its promises, and does its clock agree with ours.
 
 use std::process::ExitCode;
 
 use clap::Args;
 
+use crate::commands::clock;
 use crate::config::{ConfigFile, Secrets};
 use crate::out;
 use crate::vendors::Vendors;
@@ -12,7 +13,7 @@ use crate::vendors::Vendors;
 pub(crate) struct CheckArguments {
     #[command(flatten)]
     config: ConfigFile,
-    /// Also ask the broker whether it keeps the promises that exactly-once is built on.
+    /// Also ask the broker whether it keeps the promises that exactly-once is built on, and what time it has.
     #[arg(long)]
     connect: bool,
 }
@@ -30,13 +31,16 @@ impl CheckArguments {
             return Ok(ExitCode::SUCCESS);
         }
         let topic = config.names.full(&format!("hirewire.internal.self-check-{}.v1", uuid::Uuid::new_v4().simple()));
-        let broken = hirewire_kafka::self_check(&config.kafka, &topic).await?;
-        for promise in &broken {
+        let checked = hirewire_kafka::self_check(&config.kafka, &topic).await?;
+        for promise in &checked.broken {
             out::line(&format!("broker: {promise}"));
         }
-        if broken.is_empty() {
+        if checked.broken.is_empty() {
             out::line("broker: aborted records hidden, zombies fenced, open transactions held back");
         }
-        Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let ahead_secs = checked.clock_ahead_ms / 1_000;
+        out::line(&format!("broker: its clock {}", clock::compared(ahead_secs)));
+        let well = checked.broken.is_empty() && ahead_secs.abs() <= clock::FAILS_SECS;
+        Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

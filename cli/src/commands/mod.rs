@@ -3,6 +3,7 @@
 mod backup;
 mod broker;
 mod check;
+mod clock;
 mod demo;
 mod dlq;
 mod doctor;

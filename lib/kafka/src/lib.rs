@@ -50,7 +50,7 @@ pub use partitioned::{PartitionedOptions, run_partitioned};
 pub use probe::Probe;
 pub use producer::{Producer, ProducerOptions};
 pub use record::{Inbound, Position, Record, partition_for};
-pub use self_check::self_check;
+pub use self_check::{Checked, self_check};
 pub use settings::Settings;
 pub use step::{Outbox, Step};
 pub use table::{Isolation, TableFollower, TableStart, read_table};

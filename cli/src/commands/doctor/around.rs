@@ -6,12 +6,10 @@ use hirewire_ingest::Probed;
 use hirewire_registry::{Codec, Standing, Subject};
 
 use super::finding::{Findings, State};
+use crate::commands::clock;
 use crate::commands::topics::Wanted;
 use crate::config::Config;
 
-/// Signatures of webhooks are refused when they are older than minutes.
-const CLOCK_FAILS_SECS: i64 = 60;
-const CLOCK_WARNS_SECS: i64 = 5;
 /// As the alert HirewireDiskFills.
 const DISK_FREE_LEAST: f64 = 0.1;
 
@@ -25,7 +23,7 @@ pub(super) async fn registry(config: &Config, wanted: &Wanted, findings: &mut Fi
     let codec = match asked {
         Ok((codec, date)) => {
             findings.add(State::Well, "registry", url, "answers", "");
-            clock("the registry's machine", date.and_then(|date| ahead_secs(&date)), findings);
+            compare("the registry's machine", date.and_then(|date| ahead_secs(&date)), findings);
             codec
         }
         Err(error) => {
@@ -61,27 +59,22 @@ pub(super) async fn registry(config: &Config, wanted: &Wanted, findings: &mut Fi
 }
 
 /// How far a clock that was just told by HTTP is ahead of ours.
-fn ahead_secs(date: &str) -> Option<i64> {
+pub(super) fn ahead_secs(date: &str) -> Option<i64> {
     let told = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok()?;
     Some(told.as_second() - jiff::Timestamp::now().as_second())
 }
 
-fn clock(whose: &str, ahead_secs: Option<i64>, findings: &mut Findings) {
+pub(super) fn compare(whose: &str, ahead_secs: Option<i64>, findings: &mut Findings) {
     let Some(ahead) = ahead_secs else {
         return findings.add(State::Skipped, "clock", whose, "it does not tell the time", "");
     };
-    let what = match ahead {
-        -1..=1 => "agrees with ours".to_owned(),
-        ahead if ahead < 0 => format!("{} s behind ours", -ahead),
-        ahead => format!("{ahead} s ahead of ours"),
-    };
     let remedy = "synchronise the clocks (NTP): signatures of webhooks and windows of polls are made of time";
     let state = match ahead.abs() {
-        off if off > CLOCK_FAILS_SECS => State::Failed,
-        off if off > CLOCK_WARNS_SECS => State::Warned,
+        off if off > clock::FAILS_SECS => State::Failed,
+        off if off > clock::WARNS_SECS => State::Warned,
         _ => State::Well,
     };
-    findings.add(state, "clock", whose, &what, remedy);
+    findings.add(state, "clock", whose, &clock::compared(ahead), remedy);
 }
 
 /// Room, and whether we may write there.
@@ -127,7 +120,7 @@ pub(super) async fn vendors(config: &Config, findings: &mut Findings) {
             Probed::Answered { list, clock_ahead_secs } => {
                 findings.add(State::Well, "vendors", name, &format!("{list} could be read"), "");
                 if let Some(ahead) = clock_ahead_secs {
-                    clock(&format!("the vendor of {name}"), Some(ahead), findings);
+                    compare(&format!("the vendor of {name}"), Some(ahead), findings);
                 }
             }
             Probed::Failed { code, what } => {

@@ -1,3 +1,7 @@
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+
 use super::finding::{Findings, State};
 use super::*;
 
@@ -69,4 +73,36 @@ fn lines_have_the_remedy_under_what_is_not_well_and_json_says_the_same() {
     assert_eq!((&json["failed"], &json["skipped"]), (&1.into(), &1.into()));
     assert_eq!(json["findings"][1]["state"], "failed");
     assert_eq!(json["findings"][1]["remedy"], "write the right secret into its file");
+}
+
+#[test]
+fn a_clock_that_is_off_is_told_and_one_that_is_far_off_fails() {
+    let date = |ahead| (Timestamp::now() + SignedDuration::from_secs(ahead)).strftime("%a, %d %b %Y %H:%M:%S GMT");
+    let mut findings = Findings::default();
+    for (whose, ahead) in [("ours", 0), ("slow", -30), ("ahead", 3_600), ("behind", -3_600)] {
+        around::compare(whose, around::ahead_secs(&date(ahead).to_string()), &mut findings);
+    }
+    around::compare("silent", around::ahead_secs("soon"), &mut findings);
+    let told: Vec<_> = findings.all.iter().map(|finding| (finding.subject.as_str(), finding.state)).collect();
+    let (well, warned, failed, skipped) = (State::Well, State::Warned, State::Failed, State::Skipped);
+    assert_eq!(told, [("ours", well), ("slow", warned), ("ahead", failed), ("behind", failed), ("silent", skipped)]);
+    let way = |index: usize, way: &str| findings.all[index].what.ends_with(way);
+    assert!(way(1, "s behind ours") && way(2, "s ahead of ours") && way(3, "s behind ours"), "{findings:?}");
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_written_is_found_and_one_to_come_is_no_fault() {
+    let mut findings = Findings::default();
+    // Nobody may make a file there, not even who may everything.
+    around::disk(Path::new("/proc/self"), &mut findings);
+    let failed = said(&findings, State::Failed, "disk");
+    assert!(
+        failed.iter().any(|line| line.contains("cannot be written") && line.contains("-> give the user")),
+        "{failed:?}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let (mut findings, to_come) = (Findings::default(), folder.path().join("data"));
+    around::disk(&to_come, &mut findings);
+    assert_eq!(said(&findings, State::Warned, "disk").len(), 1, "{findings:?}");
+    assert_eq!(findings.failed(), 0);
 }
