@@ -92,7 +92,8 @@ routes:
     /// Puts records where only ingest should.
     fn write(&self, records: Vec<Record>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let producer = Producer::new(&self.kafka(), &ProducerOptions::default()).unwrap();
+        let options = ProducerOptions { delivery_timeout: Duration::from_secs(60), ..Default::default() };
+        let producer = Producer::new(&self.kafka(), &options).unwrap();
         for record in records {
             runtime.block_on(producer.send(record)).unwrap();
         }
