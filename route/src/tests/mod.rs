@@ -28,6 +28,7 @@ mod signatures;
 mod steps;
 mod stops;
 pub(crate) mod support;
+mod tls_on_kafka;
 mod tokens;
 mod told;
 mod topic_on_kafka;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hirewire_kafka::Judge;
 use hirewire_yaml::{Node, Problems};
@@ -54,9 +54,17 @@ impl Cluster {
 
     /// For clients that connect nowhere else.
     pub(super) fn guarded(&self) -> hirewire_kafka::Settings {
+        self.noting(Noted::default())
+    }
+
+    /// As [`Self::guarded`]; which broker is refused is noted too.
+    pub(super) fn noting(&self, noted: Noted) -> hirewire_kafka::Settings {
         let (guard, plain, told) = (self.guard.clone(), self.is_plain(), Mutex::new(BTreeSet::new()));
         self.kafka.guarded(Judge::new(move |broker, address: IpAddr| {
             let refusal = guard.check(host_of(broker), address, plain).err();
+            if let Some(refusal) = refusal {
+                *noted.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((broker.to_owned(), refusal));
+            }
             // A broker is tried again each second.
             let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
             match refusal {
@@ -88,6 +96,16 @@ impl Cluster {
             }
         }
         None
+    }
+}
+
+/// The last broker that a client did not connect to, and why.
+#[derive(Clone, Default)]
+pub(super) struct Noted(Arc<Mutex<Option<(String, Refusal)>>>);
+
+impl Noted {
+    pub(super) fn take(&self) -> Option<(String, Refusal)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -19,6 +19,7 @@ use crate::deliver::outcome::{Attempt, Fault};
 use crate::deliver::{Content, Delivery, Transport};
 use crate::http::guard::Refusal;
 use crate::source::{Commit, Head, Slot};
+use cluster::Noted;
 pub(crate) use settings::{Format, TopicSettings};
 
 /// The setting of a topic that bounds a batch, and so a record, in bytes.
@@ -166,9 +167,12 @@ pub(crate) async fn probe(settings: &TopicSettings, own: &hirewire_kafka::Settin
     let Some(cluster) = &settings.cluster else { return found(own, &settings.topic).await };
     let refused = |(broker, refusal)| Unfit::Refused(broker, refusal);
     cluster.refused(None).await.map(refused).map_or(Ok(()), Err)?;
-    let guarded = cluster.guarded();
-    let said = found(&guarded, &settings.topic).await?;
-    let advertised = blocking(move || Admin::new(&guarded)?.brokers()).await.map_err(Unfit::Stopped)?;
+    let noted = Noted::default();
+    let guarded = cluster.noting(noted.clone());
+    // Whom the cluster names the client may want to ask, and wait for in vain.
+    let why = |unfit| noted.take().map_or(unfit, refused);
+    let said = found(&guarded, &settings.topic).await.map_err(why)?;
+    let advertised = blocking(move || Admin::new(&guarded)?.brokers()).await.map_err(Unfit::Stopped).map_err(why)?;
     cluster.refused(Some(&advertised)).await.map(refused).map_or(Ok(said), Err)
 }
 
