@@ -1,4 +1,5 @@
-//! Every service works with the access rules of `hirewire topics acls`, on an Apache Kafka that forbids everything else.
+//! Every service, and whoever operates them, works with the access rules of `hirewire topics acls`, on an Apache Kafka that forbids
+//! everything else.
 //!
 //! For the Kafka that `HIREWIRE_TEST_BROKERS` names and that `e2e/kafka/kafka.sh` keeps in `HIREWIRE_TEST_KAFKA_DIR`: who comes
 //! by its plain listener is the super user, on the secured one each service has a name and a password of its own.
@@ -13,6 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use hirewire_e2e::deployment::{Deployment, Moved, Target};
 use hirewire_e2e::http::{Receiver, get};
 use hirewire_e2e::{Running, free, hirewire};
+use serde_json::Value;
 
 const SERVICES: [(&str, &[&str]); 4] = [
     ("webhook", &["ingest", "--role", "webhook"]),
@@ -20,6 +22,8 @@ const SERVICES: [(&str, &[&str]); 4] = [
     ("normalize", &["normalize"]),
     ("route", &["route"]),
 ];
+/// Whoever runs the commands of the runbooks.
+const OPERATOR: &str = "operator";
 const PASSWORD: &str = "of-a-test";
 /// The simulator's, made from its seed.
 const CLIENT_SECRET: &str = "05494214078e41753d7c47338161b075892af39701de0168255ffd20b93d631c";
@@ -48,6 +52,10 @@ fn allow(plain: SocketAddr, rules: &str) {
     }
 }
 
+fn everybody() -> impl Iterator<Item = &'static str> {
+    SERVICES.into_iter().map(|(service, _)| service).chain([OPERATOR])
+}
+
 /// The same configuration for each principal.
 struct Principals {
     folder: tempfile::TempDir,
@@ -61,7 +69,7 @@ impl Principals {
         let plain = std::fs::read_to_string(deployment.folder.path().join("hirewire.yaml")).unwrap();
         let bootstrap = format!("bootstrap_servers: \"{}\"", deployment.broker);
         assert!(plain.contains(&bootstrap));
-        for (service, _) in SERVICES {
+        for service in everybody() {
             let own = folder.path().join(service);
             std::fs::create_dir(&own).unwrap();
             std::fs::copy(deployment.folder.path().join("secret"), own.join("secret")).unwrap();
@@ -80,6 +88,14 @@ impl Principals {
         command.args(["--config", "hirewire.yaml"]).current_dir(self.folder.path().join(service));
         command.envs([("PASSWORD", PASSWORD), ("CLIENT_ID", "sim-1"), ("CLIENT_SECRET", CLIENT_SECRET)]);
         command
+    }
+
+    /// What a command prints as this principal; it must end with this code.
+    fn told(&self, service: &str, code: i32, arguments: &[&str]) -> String {
+        let output = self.command(service, arguments).output().unwrap();
+        let (told, error) = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()).into();
+        assert_eq!(output.status.code(), Some(code), "{service} {arguments:?}: {told}{error}");
+        told
     }
 
     fn start(&self, service: &str, arguments: &[&str]) -> (Running, SocketAddr) {
@@ -119,7 +135,7 @@ fn each_service_works_with_its_own_rules_and_no_more() {
     let (_, rules, _) = deployment.run(&["topics", "acls", "--config", "hirewire.yaml", "--principal", &principal]);
     allow(target.broker, &rules);
     let plain = target.broker.to_string();
-    for (service, _) in SERVICES {
+    for service in everybody() {
         let password = format!("SCRAM-SHA-512=[password={PASSWORD}]");
         let of_user = ["--alter", "--add-config", &password, "--entity-type", "users", "--entity-name", &user(service)];
         tool("kafka.admin.ConfigCommand", &[&["--bootstrap-server", &plain], &of_user[..]].concat());
@@ -154,8 +170,89 @@ fn each_service_works_with_its_own_rules_and_no_more() {
     let letters = format!("acls-{now}.ats.dlq.route.exams.v1");
     deployment.until("a dead letter of route", || !deployment.tail(&letters).is_empty());
 
+    operates(&principals, &receiver, &deployment);
     let denied = principals.command("webhook", &["tail", "candidate"]).output().unwrap();
     assert!(!denied.status.success(), "who takes webhooks reads no candidates");
     let log = deployment.log();
     assert!(!log.to_lowercase().contains("authoriz"), "somebody asked for more than it may:\n{log}");
+}
+
+/// What the doctor says: area, and `state subject: what -> remedy`.
+struct Doctor(Vec<(String, String)>);
+
+impl Doctor {
+    fn asked(mut command: Command) -> Self {
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let said: Value =
+            serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)));
+        assert_eq!(output.status.code(), Some(i32::from(said["failed"] != 0)), "{said:#}");
+        let line = |finding: &Value| {
+            let [area, state, subject, what, remedy] =
+                ["area", "state", "subject", "what", "remedy"].map(|key| finding[key].as_str().unwrap().to_owned());
+            (area, format!("{state} {subject}: {what} -> {remedy}"))
+        };
+        Self(said["findings"].as_array().unwrap().iter().map(line).collect())
+    }
+
+    fn of(&self, area: &str) -> Vec<&str> {
+        self.0.iter().filter(|(of, _)| of == area).map(|(_, line)| line.as_str()).collect()
+    }
+
+    /// A line of an area has all of these words.
+    fn says(&self, area: &str, words: &[&str]) {
+        let of = self.of(area);
+        let is_said = of.iter().any(|line| words.iter().all(|word| line.contains(word)));
+        assert!(is_said, "{words:?} is not among {of:#?}");
+    }
+}
+
+/// The commands of the runbooks, by who may give them; what the doctor says to who may not.
+fn operates(principals: &Principals, receiver: &Receiver, deployment: &Deployment) {
+    let asked = |service, more: &[&str]| principals.command(service, &[&["doctor", "--json"], more].concat());
+    let told = Doctor::asked(asked(OPERATOR, &[]));
+    for area in ["kafka", "topics", "access", "lag", "registry", "schemas", "clock", "vendors", "sinks"] {
+        let lines = told.of(area);
+        assert!(!lines.is_empty() && !lines.iter().any(|line| line.starts_with("failed")), "{area}: {lines:#?}");
+    }
+    let told = Doctor::asked(asked("webhook", &["--inside"]));
+    told.says(
+        "access",
+        &["failed ", "ats.raw.greenhouse.v1: ", "-> give the principal READ and DESCRIBE on the topic"],
+    );
+    told.says("access", &["failed ", "no transaction can be opened"]);
+    told.says("topics", &["failed ", "ats.candidate.v1: hidden from this principal", "-> ask as the operator"]);
+    let of_topics = told.of("topics");
+    assert!(!of_topics.iter().any(|line| line.contains("topics apply")), "nothing is missing: {of_topics:#?}");
+    let with = |name: &str, value: &str| {
+        let mut command = asked(OPERATOR, &[]);
+        command.env(name, value);
+        Doctor::asked(command)
+    };
+    with("PASSWORD", "wrong").says("kafka", &["failed ", "do not let us in", "SASL"]);
+    with("CLIENT_SECRET", "wrong").says("vendors", &["failed acme: "]);
+
+    principals.told(OPERATOR, 0, &["topics", "apply"]);
+    principals.told(OPERATOR, 0, &["topics", "check"]);
+    let told = principals.told(OPERATOR, 0, &["check", "--connect"]);
+    assert!(told.contains("zombies fenced") && told.contains("its clock agrees with ours"), "{told}");
+    let ledger = principals.told(OPERATOR, 0, &["tail", "stage-change", "--limit", "1"]);
+    let event =
+        serde_json::from_str::<Value>(&ledger).unwrap()["value"]["meta"]["event_id"].as_str().unwrap().to_owned();
+    principals.told(OPERATOR, 0, &["route", "explain", &event]);
+
+    let letters = |arguments: &[&str]| principals.told(OPERATOR, 0, &[&["dlq", "list", "--json"], arguments].concat());
+    let letter: Value = serde_json::from_str(letters(&[]).lines().next().unwrap()).unwrap();
+    let id = letter["id"].as_str().unwrap();
+    principals.told(OPERATOR, 0, &["dlq", "show", id, "--value"]);
+    receiver.answer(200);
+    // Who delivers keeps dead letters, and sends none again.
+    principals.told("route", 2, &["dlq", "replay", "--all"]);
+    let answered = || receiver.requests().iter().filter(|request| request.answered == 200).count();
+    let before = answered();
+    let told = principals.told(OPERATOR, 0, &["dlq", "replay", "--all", "--even-if-newer"]);
+    assert!(told.ends_with(" sent again, 0 not sent\n") && !told.ends_with("\n0 sent again, 0 not sent\n"), "{told}");
+    deployment.until("the replay to arrive", || answered() > before);
+    let told = principals.told(OPERATOR, 0, &["dlq", "purge", "--done", "--all", "--yes"]);
+    assert!(told.contains("purged"), "{told}");
 }

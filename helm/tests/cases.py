@@ -226,8 +226,13 @@ VARIANTS = [
         # A topic that went with the release would take its records with it.
         lambda f: equal({each["metadata"]["annotations"]["helm.sh/resource-policy"] for each in f if each["kind"] == "KafkaTopic"}, {"keep"}),
         lambda f: equal([each["metadata"]["name"] for each in f if each["kind"] == "KafkaUser"],
-                        [f"rel-hirewire-{user}" for user in ("webhook", "poll", "normalize", "route", "test")]),
+                        [f"rel-hirewire-{user}" for user in ("webhook", "poll", "normalize", "route", "test", "operator")]),
         lambda f: lacks([each["metadata"]["name"] for each in f if each["kind"] == "Job"], "rel-hirewire-bootstrap"),
+        # Jobs of who operates: never due, with a certificate of their own, and with what Kafka and the registry need alone.
+        lambda f: equal(one(f, "CronJob", "rel-hirewire-operator")["spec"]["suspend"], True),
+        lambda f: equal([volume["secret"]["secretName"] for volume in one(f, "CronJob", "rel-hirewire-operator")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["volumes"] if "secret" in volume],
+                        ["rel-hirewire-operator", "main-cluster-ca-cert"]),
+        lambda f: equal(sorted(port["port"] for rule in one(f, "NetworkPolicy", "rel-hirewire-operator")["spec"]["egress"] for port in rule["ports"]), [8081, 9092]),
         # Each its own certificate, at the same place.
         lambda f: contains(pod(f, "route")["volumes"], {"name": "strimzi-user", "secret": {"secretName": "rel-hirewire-route", "defaultMode": 0o440}}),
         lambda f: contains(pod(f, "poll")["volumes"], {"name": "strimzi-ca", "secret": {
@@ -241,6 +246,9 @@ VARIANTS = [
         lambda f: contains(config(f), 'ca_file: "/secrets/kafka-ca/ca.crt"'),
         lambda f: lacks([volume["name"] for volume in pod(f, "poll")["volumes"]], "strimzi-ca"),
         lambda f: equal(one(f, "KafkaUser", "rel-hirewire-route")["spec"]["authorization"]["acls"][-1]["resource"]["name"], "hr."))),
+    ("Strimzi, nobody who operates", KAFKA, {"strimzi": {**STRIMZI["strimzi"], "operator": False}}, all_of(
+        lambda f: lacks(kinds(f), "CronJob"),
+        lambda f: lacks([each["metadata"]["name"] for each in f], "rel-hirewire-operator"))),
     ("Strimzi, a sink that is a topic", KAFKA, {**STRIMZI, "config": {
         "sinks": {"moves": {"system": "stream", "kafka": {"topic": "hr.moves"}}}, "routes": {"moves": {"sink": "moves", "entity": "stage-change"}}}}, lambda f: contains(
         one(f, "KafkaUser", "rel-hirewire-route")["spec"]["authorization"]["acls"],

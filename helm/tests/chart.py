@@ -57,8 +57,8 @@ def of_kind(found, kind):
 def pods(found):
     """Every pod that the objects make: (name of its owner, labels, spec)."""
     for each in found:
-        if each["kind"] in ("Deployment", "StatefulSet", "Job"):
-            template = each["spec"]["template"]
+        if each["kind"] in ("Deployment", "StatefulSet", "Job", "CronJob"):
+            template = (each["spec"]["jobTemplate"]["spec"] if each["kind"] == "CronJob" else each["spec"])["template"]
             yield each["metadata"]["name"], template["metadata"]["labels"], template["spec"]
 
 

@@ -37,19 +37,19 @@ MUTATIONS = [
     # Who, beside the port.
     (POLICY, "  {{- with $values.networkPolicy.webhookFrom }}\n", "  {{- with list }}\n", "rel-hirewire-webhook: Ingress 8080 anybody is open"),
     (POLICY, "    {{- toYaml $values.networkPolicy.metricsFrom | nindent 4 }}\n", "    - {}\n", "Ingress 9644 anybody is open"),
-    (POLICY, "{{- if and $values.networkPolicy.metricsFrom (ne .role \"test\") }}", "{{- if $values.networkPolicy.metricsFrom }}", "rel-hirewire-test-topics: Ingress 9644 monitoring is open"),
+    (POLICY, "{{- if and $values.networkPolicy.metricsFrom (not (has .role (list \"test\" \"operator\"))) }}", "{{- if $values.networkPolicy.metricsFrom }}", "rel-hirewire-test-topics: Ingress 9644 monitoring is open"),
     (POLICY, "  {{- with .root.Values.networkPolicy.kafka.to }}\n", "  {{- with list }}\n", "Egress 9093 anybody is open"),
     (POLICY, "  {{- else if .root.Values.networkPolicy.schemaRegistry.to }}\n", "  {{- else if false }}\n", "Egress 443 anybody is open"),
     (POLICY, "  to:\n    {{- toYaml .to | nindent 4 }}\n", "", "Egress 53 anybody is open"),
     (POLICY, "    {{- include \"hirewire.dnsEgress\" . | trim | nindent 4 }}\n", "    - {ports: [{port: 1}]}\n", "Egress 53 kube-system is shut"),
-    (POLICY, '(list "webhook" "poll" "normalize" "route")) (and', '(list "poll" "normalize" "route")) (and', "rel-hirewire-webhook: Egress 443 10.1.1.0/24 is shut"),
+    (POLICY, '(list "webhook" "poll" "normalize" "route" "operator")) (and', '(list "poll" "normalize" "route" "operator")) (and', "rel-hirewire-webhook: Egress 443 10.1.1.0/24 is shut"),
     ("templates/bootstrap.yaml", "    {{- if not .Values.registry.enabled }}\n", "    {{- if false }}\n", "rel-hirewire-bootstrap: Egress 443 10.1.1.0/24 is shut"),
     ("templates/bootstrap.yaml", "    {{- if not .Values.registry.enabled }}\n", "    {{- if true }}\n", "rel-hirewire-bootstrap: Egress 8081 registry is open", "values-kafka.yaml"),
     # The chart's registry, and what `helm test` walks through.
     (POLICY, "- ports: [{port: {{ $values.ports.registry }}, protocol: TCP}]\n  from:\n", "- ports: [{port: {{ $values.ports.registry }}, protocol: TCP}]\n- from:\n", "rel-hirewire-registry: Ingress 8081 anybody is open", "values-kafka.yaml"),
     (POLICY, "  {{- if .root.Values.registry.enabled }}\n", "  {{- if false }}\n", "rel-hirewire-poll: Egress 8081 anybody is open", "values-kafka.yaml"),
     (POLICY, '(dict "root" .root "role" "webhook")', '(dict "root" .root)', "rel-hirewire-test-walk: Egress 8080 release is open", "values-kafka.yaml"),
-    (POLICY, '(list "webhook" "poll" "normalize" "route" "test")', '(list "webhook" "poll" "normalize" "route" "test" "registry")', "rel-hirewire-registry: Egress 9092 anybody is open", "values-kafka.yaml"),
+    (POLICY, '(list "webhook" "poll" "normalize" "route" "test" "operator")', '(list "webhook" "poll" "normalize" "route" "test" "operator" "registry")', "rel-hirewire-registry: Egress 9092 anybody is open", "values-kafka.yaml"),
     # One pod.
     (POLICY, '(dict "root" .root "role" "test")', '(dict "root" .root)', "rel-hirewire-embedded: Ingress 9644 release is open", "values-small.yaml"),
     (POLICY, '(dict "root" .root "role" "embedded")', '(dict "root" .root)', "Egress 9644 release is open", "values-small.yaml"),

@@ -4,9 +4,9 @@
 //! A rule of Read or Write allows Describe too, as Kafka has it.
 
 use crate::Names;
-use crate::topics::Table;
+use crate::topics::{Table, Topic};
 
-/// A process with a principal of its own.
+/// A process with a principal of its own, and who operates them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Service {
     /// `ingest --role webhook`
@@ -15,10 +15,12 @@ pub enum Service {
     Poll,
     Normalize,
     Route,
+    /// Whoever runs `topics apply`, `check --connect`, `doctor`, `dlq`, `route explain`, `tail` and `walk`.
+    Operator,
 }
 
 impl Service {
-    pub const ALL: [Self; 4] = [Self::Webhook, Self::Poll, Self::Normalize, Self::Route];
+    pub const ALL: [Self; 5] = [Self::Webhook, Self::Poll, Self::Normalize, Self::Route, Self::Operator];
 
     /// Its word in the topic table.
     #[must_use]
@@ -28,7 +30,27 @@ impl Service {
             Self::Poll => "poll",
             Self::Normalize => "normalize",
             Self::Route => "route",
+            Self::Operator => "operator",
         }
+    }
+
+    /// What it may do with a topic of the table.
+    fn may(self, topic: &Topic) -> Vec<Operation> {
+        let mut may = Vec::new();
+        if topic.readers.contains(&self) || self == Self::Operator {
+            may.push(Operation::Read);
+        }
+        if topic.writers.contains(&self) {
+            may.push(Operation::Write);
+        }
+        if self == Self::Operator {
+            may.extend([Operation::Create, Operation::DescribeConfigs, Operation::AlterConfigs]);
+            if topic.name.starts_with("ats.dlq.") {
+                // What was purged.
+                may.push(Operation::Delete);
+            }
+        }
+        may
     }
 }
 
@@ -36,6 +58,8 @@ impl Service {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resource {
     Topic(String),
+    /// All topics that begin so.
+    Topics(String),
     Group(String),
     /// All transactional ids that begin so.
     TransactionalIds(String),
@@ -47,6 +71,9 @@ pub enum Operation {
     Write,
     Describe,
     DescribeConfigs,
+    Create,
+    Delete,
+    AlterConfigs,
 }
 
 impl Operation {
@@ -58,6 +85,9 @@ impl Operation {
             Self::Write => "Write",
             Self::Describe => "Describe",
             Self::DescribeConfigs => "DescribeConfigs",
+            Self::Create => "Create",
+            Self::Delete => "Delete",
+            Self::AlterConfigs => "AlterConfigs",
         }
     }
 }
@@ -77,19 +107,21 @@ const TABLE_READER: &str = "hirewire-table";
 #[must_use]
 pub fn rules(table: &Table, names: &Names, vendors: &[&str], sinks: &[&str], others: &[&str]) -> Vec<Rule> {
     let topics = table.deployed(names, vendors, sinks);
-    let of_service = |service| {
+    let of_service = |service: Service| {
         let of_topics = topics.iter().flat_map(move |(name, topic)| {
-            let may = [(Operation::Read, &topic.readers), (Operation::Write, &topic.writers)];
-            let may = may.into_iter().filter(move |(_, services)| services.contains(&service));
-            may.map(move |(operation, _)| (Resource::Topic(name.clone()), operation))
+            service.may(topic).into_iter().map(move |operation| (Resource::Topic(name.clone()), operation))
         });
         let beside = beside_topics(service, names, sinks);
         let table =
             (service != Service::Webhook).then(|| (Resource::Group(TABLE_READER.to_owned()), Operation::Describe));
-        // A sink asks such a topic how large a record may be.
-        let others = others.iter().filter(|_| service == Service::Route).flat_map(|topic| {
-            [Operation::Write, Operation::DescribeConfigs]
-                .map(|operation| (Resource::Topic((*topic).to_owned()), operation))
+        // A sink asks such a topic how large a record may be, and so does the doctor.
+        let of_others: &[Operation] = match service {
+            Service::Route => &[Operation::Write, Operation::DescribeConfigs],
+            Service::Operator => &[Operation::Describe, Operation::DescribeConfigs],
+            Service::Webhook | Service::Poll | Service::Normalize => &[],
+        };
+        let others = others.iter().flat_map(|topic| {
+            of_others.iter().map(move |operation| (Resource::Topic((*topic).to_owned()), *operation))
         });
         let all = of_topics.chain(beside).chain(table).chain(others);
         all.map(|(resource, operation)| Rule { service, resource, operation }).collect::<Vec<_>>()
@@ -108,7 +140,22 @@ fn beside_topics(service: Service, names: &Names, sinks: &[&str]) -> Vec<(Resour
         Service::Poll => one(names.group("ingest-poll")).into(),
         Service::Normalize => one(names.group("normalize")).into(),
         Service::Route => sinks.iter().flat_map(|sink| one(names.group(&format!("route.{sink}")))).collect(),
+        Service::Operator => of_operator(names, sinks),
     }
+}
+
+fn of_operator(names: &Names, sinks: &[&str]) -> Vec<(Resource, Operation)> {
+    let groups = ["ingest-poll", "normalize", "doctor"].map(str::to_owned);
+    let of_sinks = sinks.iter().map(|sink| format!("route.{sink}"));
+    let groups =
+        groups.into_iter().chain(of_sinks).map(|group| (Resource::Group(names.group(&group)), Operation::Describe));
+    // The topic on which `check --connect` tries the broker's promises.
+    let tried = names.full("hirewire.internal.self-check-");
+    let ids = [names.group("dlq"), names.group("doctor"), tried.clone()];
+    let ids = ids.map(|id| (Resource::TransactionalIds(id), Operation::Write));
+    let tried = [Operation::Create, Operation::Delete, Operation::Read, Operation::Write]
+        .map(|operation| (Resource::Topics(tried.clone()), operation));
+    groups.chain(ids).chain(tried).collect()
 }
 
 #[cfg(test)]
@@ -135,6 +182,10 @@ mod tests {
             (Service::Route, "ats.candidate.v1", true, false),
             (Service::Route, "ats.dlq.route.payroll.v1", false, true),
             (Service::Route, "ats.raw.greenhouse.v1", false, false),
+            (Service::Operator, "ats.candidate.v1", true, false),
+            (Service::Operator, "ats.dlq.route.payroll.v1", true, false),
+            (Service::Operator, "ats.raw.greenhouse.v1", true, true),
+            (Service::Operator, "hirewire.internal.replay.v1", true, true),
         ] {
             let found = [Operation::Read, Operation::Write].map(|operation| may(service, &topic(name), operation));
             assert_eq!(found, [reads, writes], "{service:?} {name}");
@@ -155,10 +206,24 @@ mod tests {
     }
 
     #[test]
-    fn somebody_writes_each_topic_or_an_operator_does() {
+    fn somebody_writes_each_topic() {
         for topic in &table().topics {
-            let replayed = topic.name == "hirewire.internal.replay.v1";
-            assert!(replayed || !topic.writers.is_empty(), "{}", topic.name);
+            assert!(!topic.writers.is_empty(), "{}", topic.name);
         }
+    }
+
+    #[test]
+    fn who_operates_deletes_dead_letters_alone_and_takes_nobody_s_place() {
+        let topic = |name: &str| Resource::Topic(format!("t.{name}"));
+        let operator = |resource, operation| may(Service::Operator, &resource, operation);
+        for (name, deletes) in [("ats.dlq.normalize.v1", true), ("ats.stage-change.v1", false)] {
+            assert_eq!(operator(topic(name), Operation::Delete), deletes, "{name}");
+            assert!(operator(topic(name), Operation::AlterConfigs), "{name}");
+        }
+        let group = Resource::Group("t.hirewire-normalize".to_owned());
+        let may = [Operation::Describe, Operation::Read].map(|operation| operator(group.clone(), operation));
+        assert_eq!(may, [true, false], "it looks at groups and joins none");
+        assert!(!operator(Resource::TransactionalIds("t.hirewire-normalize-".to_owned()), Operation::Write));
+        assert!(operator(Resource::TransactionalIds("t.hirewire-dlq".to_owned()), Operation::Write));
     }
 }

@@ -22,7 +22,7 @@ pub(crate) enum TopicsCommand {
     Apply(TopicsArguments),
     /// Compares and changes nothing; exit code 1 when something differs.
     Check(TopicsArguments),
-    /// Prints the access rules that the services need on a Kafka with an authorizer, as arguments of Kafka's `kafka-acls.sh`.
+    /// Prints the access rules that the services, and whoever operates them, need on a Kafka with an authorizer, as arguments of Kafka's `kafka-acls.sh`.
     Acls(AclsArguments),
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct TopicsArguments {
 pub(crate) struct AclsArguments {
     #[command(flatten)]
     config: ConfigFile,
-    /// The principal of each service; `{service}` stands for webhook, poll, normalize, route.
+    /// The principal of each service; `{service}` stands for webhook, poll, normalize, route, and operator: whoever runs doctor, dlq, topics.
     #[arg(long, default_value = "User:hirewire-{service}")]
     principal: String,
 }
@@ -74,6 +74,7 @@ impl AclsArguments {
         {
             let resource = match rule.resource {
                 Resource::Topic(name) => format!("--topic {name}"),
+                Resource::Topics(prefix) => format!("--resource-pattern-type prefixed --topic {prefix}"),
                 Resource::Group(name) => format!("--group {name}"),
                 Resource::TransactionalIds(prefix) => {
                     format!("--resource-pattern-type prefixed --transactional-id {prefix}")
@@ -174,7 +175,7 @@ pub(crate) async fn apply(kafka: &Settings, wanted: &Wanted, change: bool) -> an
     for topic in wanted.topics() {
         match existing.get(&topic.name) {
             None => {
-                differences.push(format!("{}: missing", topic.name));
+                differences.push(format!("{}: {MISSING}", topic.name));
                 missing.push(topic);
             }
             Some(count) if *count != topic.partitions => anyhow::bail!(other_count(&topic, *count)),
@@ -200,22 +201,29 @@ pub(crate) async fn create(admin: &Arc<Admin>, missing: &[NewTopic]) -> anyhow::
     wait_until_known(admin, missing).await
 }
 
-/// Compares and changes nothing: what exists, and a line for each topic that differs.
+pub(crate) const MISSING: &str = "missing";
+/// What a broker does not show to a principal without the right to see it.
+pub(crate) const HIDDEN: &str = "hidden from this principal";
+
+/// Compares and changes nothing: a line for each topic that differs, or whose settings are hidden. One that is hidden itself
+/// looks as if it were missing.
 pub(crate) async fn differences(
-    kafka: &Settings,
+    admin: &Arc<Admin>,
+    existing: &BTreeMap<String, i32>,
     wanted: &Wanted,
-) -> anyhow::Result<(BTreeMap<String, i32>, Vec<String>)> {
-    let admin = Arc::new(Admin::new(kafka)?);
-    let existing = existing(&admin).await?;
+) -> anyhow::Result<Vec<String>> {
     let mut differences = Vec::new();
     for topic in wanted.topics() {
         differences.extend(match existing.get(&topic.name) {
-            None => Some(format!("{}: missing", topic.name)),
+            None => Some(format!("{}: {MISSING}", topic.name)),
             Some(count) if *count != topic.partitions => Some(other_count(&topic, *count)),
-            Some(_) => settings_of(&admin, &topic, false).await?,
+            Some(_) => match settings_of(admin, &topic, false).await {
+                Ok(difference) => difference,
+                Err(error) => Some(format!("{}: its settings are {HIDDEN}: {error:#}", topic.name)),
+            },
         });
     }
-    Ok((existing, differences))
+    Ok(differences)
 }
 
 fn other_count(topic: &NewTopic, count: i32) -> String {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 use crate::admin::committed;
@@ -87,6 +88,17 @@ impl Probe {
         }
     }
 
+    /// Whether the brokers do not even tell this principal if there is such a topic.
+    ///
+    /// # Errors
+    /// No broker answers.
+    pub fn is_hidden(&self, topic: &str) -> Result<bool, Stop> {
+        let metadata = self.consumer.client().fetch_metadata(Some(topic), CALL * 5);
+        let metadata = metadata.map_err(|error| Stop::kafka(&format!("look for {topic}"), &error))?;
+        let refused = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+        Ok(metadata.topics().iter().any(|topic| topic.error() == Some(refused)))
+    }
+
     /// Tries to read the end of the first partition of a topic.
     ///
     /// # Errors
@@ -126,14 +138,13 @@ impl Probe {
     }
 }
 
-/// Whether waiting is of no use.
+/// Whether waiting is of no use. That we may not see our own group is none of it: nobody joins it.
 fn is_final(error: &KafkaError) -> bool {
     use rdkafka::error::RDKafkaErrorCode as Code;
     matches!(
         error.rdkafka_error_code(),
         Some(
             Code::TopicAuthorizationFailed
-                | Code::GroupAuthorizationFailed
                 | Code::ClusterAuthorizationFailed
                 | Code::UnknownTopicOrPartition
                 | Code::UnknownTopic

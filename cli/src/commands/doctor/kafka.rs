@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hirewire_kafka::{Admin, Probe, Settings, TransactionalWriter};
 
 use super::finding::{Findings, State};
-use crate::commands::topics::{Wanted, differences};
+use crate::commands::topics::{HIDDEN, MISSING, Wanted, differences, existing};
 use crate::config::Config;
 
 /// For a connection to a broker, and for its first answer.
@@ -38,7 +39,7 @@ pub(super) async fn look(config: &Config, wanted: &Wanted, findings: &mut Findin
     let probe = match connecting {
         Ok(Ok((probe, brokers))) => {
             findings.add(State::Well, "kafka", "", &format!("{brokers} brokers answer"), "");
-            probe
+            Arc::new(probe)
         }
         Ok(Err(stop)) => {
             let remedy = "compare kafka.tls (the authority of the brokers' certificates) and kafka.sasl (mechanism, \
@@ -51,10 +52,12 @@ pub(super) async fn look(config: &Config, wanted: &Wanted, findings: &mut Findin
             return skip("not looked at", findings);
         }
     };
-    let of_topics = topics(&kafka, wanted, findings).await;
+    let of_topics = topics(&kafka, wanted, &probe, findings).await;
     access(&kafka, config, wanted, probe, &of_topics, findings).await;
     standing(&kafka, config, &of_topics, findings).await;
     dead_letters(&kafka, wanted, &of_topics, findings).await;
+    let what = "not compared: they tell the time to who writes alone, as `hirewire check --connect` does";
+    findings.add(State::Skipped, "clock", "the brokers", what, "");
 }
 
 /// DNS and TCP.
@@ -89,23 +92,44 @@ async fn reach(server: &str, findings: &mut Findings) -> bool {
     false
 }
 
-async fn topics(kafka: &Settings, wanted: &Wanted, findings: &mut Findings) -> Topics {
-    match differences(kafka, wanted).await {
+async fn topics(kafka: &Settings, wanted: &Wanted, probe: &Arc<Probe>, findings: &mut Findings) -> Topics {
+    let of_all = async {
+        let admin = Arc::new(Admin::new(kafka)?);
+        let existing = existing(&admin).await?;
+        let different = differences(&admin, &existing, wanted).await?;
+        let different: Vec<(String, String)> = different
+            .iter()
+            .filter_map(|line| line.split_once(": "))
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+            .collect();
+        let probe = Arc::clone(probe);
+        let look = move |(topic, what): (String, String)| {
+            let is_hidden = what == MISSING && probe.is_hidden(&topic).unwrap_or_default();
+            (topic, if is_hidden { HIDDEN.to_owned() } else { what })
+        };
+        let looking = tokio::task::spawn_blocking(move || different.into_iter().map(look).collect::<Vec<_>>());
+        anyhow::Ok((existing, looking.await?))
+    };
+    match of_all.await {
         Ok((existing, different)) => {
             if different.is_empty() {
                 let what = format!("{} topics are as they must be", wanted.topics().len());
                 findings.add(State::Well, "topics", "", &what, "");
             }
-            for difference in different {
-                let (topic, what) = difference.split_once(": ").unwrap_or(("", &difference));
-                let remedy = if what.contains("can never change") { "" } else { "hirewire topics apply" };
-                findings.add(State::Failed, "topics", topic, what, remedy);
+            for (topic, what) in different {
+                let remedy = if what.contains("can never change") {
+                    ""
+                } else if what.contains(HIDDEN) {
+                    "ask as the operator, whose access rules `hirewire topics acls` prints, or give this principal DESCRIBE and DESCRIBE_CONFIGS"
+                } else {
+                    "hirewire topics apply"
+                };
+                findings.add(State::Failed, "topics", &topic, &what, remedy);
             }
             existing
         }
         Err(error) => {
-            let remedy = "the principal needs DESCRIBE and DESCRIBE_CONFIGS on the topics";
-            findings.add(State::Failed, "topics", "", &format!("{error:#}"), remedy);
+            findings.add(State::Failed, "topics", "", &format!("{error:#}"), "docs/errors.md, kafka-unavailable");
             Topics::new()
         }
     }
@@ -116,7 +140,7 @@ async fn access(
     kafka: &Settings,
     config: &Config,
     wanted: &Wanted,
-    probe: Probe,
+    probe: Arc<Probe>,
     existing: &Topics,
     findings: &mut Findings,
 ) {
@@ -148,8 +172,7 @@ async fn access(
     match tokio::time::timeout(PATIENCE * 2, TransactionalWriter::new(kafka, &id)).await {
         Ok(Ok(_)) => findings.add(State::Well, "access", &id, "transactions can be opened", ""),
         Ok(Err(stop)) => {
-            let remedy =
-                "give the principal WRITE and DESCRIBE on transactional ids that begin with the prefix and hirewire-";
+            let remedy = "ask as the operator, whose access rules `hirewire topics acls` prints, or give this principal WRITE on that transactional id";
             findings.add(State::Failed, "access", &id, &format!("no transaction can be opened: {}", stop.what), remedy);
         }
         Err(_) => {
