@@ -201,6 +201,11 @@ impl Admin {
         let mut found = BTreeMap::new();
         for result in results {
             let resource = result.map_err(|code| Stop::retryable("topic-refused", format!("{}: {code}", doing())))?;
+            if resource.entries.is_empty() {
+                // Every topic has settings; the client keeps to itself why it got none.
+                let what = format!("{}: the broker shows none of its settings to this principal", doing());
+                return Err(Stop::retryable("not-authorized", what));
+            }
             for name in names {
                 if let Some(value) = resource.get(name).and_then(|entry| entry.value.clone()) {
                     found.insert(name.clone(), value);
