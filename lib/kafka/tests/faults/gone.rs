@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hirewire_kafka::{Admin, GroupConsumer, GroupEvent, GroupOptions, LagMetrics};
+use hirewire_kafka::{Admin, GroupConsumer, GroupEvent, GroupMetrics, GroupOptions};
 use hirewire_service::{Health, Shutdown};
 
 use crate::Place;
@@ -26,7 +26,7 @@ async fn is_told(place: &Place, scene: &Scene) {
         window_bytes: 1 << 20,
         drain_deadline: Duration::from_secs(5),
         transactional_id: None,
-        lag: LagMetrics::register("test", &prometheus::Registry::new()).unwrap(),
+        lag: GroupMetrics::register("test", &prometheus::Registry::new()).unwrap(),
     };
     let (shutdown, component) = (Shutdown::new(), Health::new().component("group"));
     let mut consumer = GroupConsumer::start(&place.broker.settings, options, component, shutdown.clone()).unwrap();
