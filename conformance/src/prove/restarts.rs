@@ -72,14 +72,12 @@ mod tests {
                 }
                 for later in [false, true] {
                     // The first commits may be of a login alone.
-                    let mut told = Ok(Round::Killed);
-                    for commits in 0..MOST_COMMITS {
-                        if told != Ok(Round::Killed) {
-                            break;
-                        }
+                    let (mut told, mut commits) = (Ok(Round::Killed), 0);
+                    while told == Ok(Round::Killed) && commits < MOST_COMMITS {
                         told = killed(&kit, stream, later, commits, Moment::CursorsAlone).await;
+                        commits += 1;
                     }
-                    let at = format!("{} {}, later: {later}", path.display(), stream.name);
+                    let at = format!("{} {}, later: {later}, kill {commits}", path.display(), stream.name);
                     let told = told.expect_err(&at);
                     assert!(
                         told.contains("after a kill in the midst of commit ") && told.contains("not seen"),
