@@ -26,7 +26,7 @@ MUTATIONS = [
     ("templates/_helpers.tpl", ":{{ .tag | default $.Chart.AppVersion }}", ":latest", "an image without a version"),
     (POLICY, "  policyTypes: [Ingress, Egress]\n", "  policyTypes: [Ingress]\n", "nothing denies all"),
     (POLICY, "  policyTypes: [Ingress, Egress]\n", "  policyTypes: [Egress]\n", "no policy of Ingress"),
-    (POLICY, '(list "test")', "list", "rel-hirewire-test-topics: Egress 9093 10.1.0.0/24 is shut"),
+    (POLICY, '$jobs = append $jobs "test"', '$jobs = $jobs', "rel-hirewire-test-topics: Egress 9093 10.1.0.0/24 is shut"),
     (POLICY, "{{- include \"hirewire.kafkaEgress\" . }}", "", "Egress 9093 10.1.0.0/24 is shut"),
     (POLICY, "- ports: [{port: {{ $values.ports.webhook }}, protocol: TCP}]", "- ports: []", "Ingress any port gateways is open"),
     (POLICY, '(list "poll" "embedded")', '(list "poll" "webhook" "embedded")', "rel-hirewire-webhook: Egress 443 public is open"),
