@@ -84,27 +84,25 @@ impl Core {
     /// Aborts the transactions that are older than they may be, for ever.
     pub(crate) async fn abort_overdue(self: Arc<Self>) {
         loop {
-            let now = now_ms();
-            let mut next = None;
+            let mut next: Option<Duration> = None;
             for transaction in self.transactions.all() {
                 let mut state = transaction.lock();
-                match state.deadline_ms() {
-                    Some(deadline) if deadline <= now => {
+                match state.left() {
+                    Some(Duration::ZERO) => {
                         warn!(transactional_id = %transaction.id, "the transaction ran out of time and is aborted");
                         self.bump_epoch(&mut state);
                         let timeout = state.timeout;
                         self.end_locked(&transaction, state, false, timeout);
                     }
-                    Some(deadline) => next = Some(next.map_or(deadline, |next: i64| next.min(deadline))),
+                    Some(left) => next = Some(next.map_or(left, |next| next.min(left))),
                     None => {}
                 }
             }
             let began = self.transactions.began.notified();
             match next {
-                Some(deadline) => {
-                    let wait = Duration::from_millis(u64::try_from(deadline - now).unwrap_or(0));
+                Some(left) => {
                     // Woken or not, it looks again.
-                    tokio::time::timeout(wait, began).await.ok();
+                    tokio::time::timeout(left, began).await.ok();
                 }
                 None => began.await,
             }

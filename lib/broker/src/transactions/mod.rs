@@ -9,7 +9,7 @@ pub(crate) mod init;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kafka_protocol::ResponseError;
 use tokio::sync::Notify;
@@ -75,6 +75,8 @@ pub(crate) struct TransactionState {
     pub(crate) timeout: Duration,
     pub(crate) status: Status,
     pub(crate) started_ms: i64,
+    /// The same moment, by a clock that nobody sets.
+    started: Instant,
     pub(crate) updated_ms: i64,
     pub(crate) partitions: BTreeSet<(Uuid, i32)>,
     pub(crate) groups: BTreeSet<String>,
@@ -101,6 +103,7 @@ impl TransactionState {
             timeout,
             status: Status::Empty,
             started_ms: 0,
+            started: Instant::now(),
             updated_ms: now_ms(),
             partitions: BTreeSet::new(),
             groups: BTreeSet::new(),
@@ -119,10 +122,9 @@ impl TransactionState {
         Ok(())
     }
 
-    /// When the transaction is aborted for its age, in ms.
-    pub(crate) fn deadline_ms(&self) -> Option<i64> {
-        let timeout = i64::try_from(self.timeout.as_millis()).unwrap_or(i64::MAX);
-        (self.status == Status::Ongoing).then(|| self.started_ms.saturating_add(timeout))
+    /// How long the transaction may still be open; `None`: none is.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        (self.status == Status::Ongoing).then(|| self.timeout.saturating_sub(self.started.elapsed()))
     }
 
     fn op(&self, id: &str) -> Op {
@@ -163,12 +165,15 @@ impl Transactions {
 
     /// In recovery.
     pub(crate) fn restore(&self, entry: TransactionEntry) {
+        let age = Duration::from_millis(u64::try_from(now_ms().saturating_sub(entry.started_ms)).unwrap_or(0));
+        let now = Instant::now();
         let state = TransactionState {
             producer: Producer { id: entry.producer_id, epoch: entry.epoch },
             last_epoch: entry.last_epoch,
             timeout: Duration::from_millis(u64::try_from(entry.timeout_ms).unwrap_or(0)),
             status: Status::from_code(entry.status),
             started_ms: entry.started_ms,
+            started: now.checked_sub(age).unwrap_or(now),
             updated_ms: entry.updated_ms,
             partitions: entry.partitions.into_iter().collect(),
             groups: entry.groups.into_iter().collect(),
@@ -232,7 +237,7 @@ impl Core {
         let begins = state.status != Status::Ongoing;
         if begins {
             state.status = Status::Ongoing;
-            state.started_ms = now_ms();
+            (state.started_ms, state.started) = (now_ms(), Instant::now());
         }
         extend(&mut state);
         if !begins && state.partitions.len() + state.groups.len() == before {
