@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::avro::{put_bytes, put_long, read_bytes, read_long};
-use crate::plan::{Plan, Symbol};
+use crate::plan::{Plan, Symbol, UNMAPPED};
 use crate::table::{Table, fold};
 
 /// A table of symbols whose words change with time.
@@ -18,9 +18,6 @@ pub(crate) struct DatedTable {
     /// By part, as its rules have it.
     pub(crate) parts: BTreeMap<usize, Table<Symbol>>,
 }
-
-/// The second symbol of every coded enum.
-const UNMAPPED: i64 = 1;
 
 impl Plan {
     /// Whether some of it holds from a moment on only.

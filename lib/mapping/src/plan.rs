@@ -289,6 +289,9 @@ impl TextRule {
     }
 }
 
+/// The second symbol of every coded enum.
+pub(crate) const UNMAPPED: i64 = 1;
+
 /// Source words → symbols of an enum. Words are compared without case and without space around them.
 #[derive(Debug)]
 pub(crate) struct SymbolTable {

@@ -7,7 +7,7 @@ use crate::avro::{begin_array, end_array, put_bytes, put_long, put_short};
 use crate::fact::{Note, NoteKind};
 use crate::json::{Kind, span};
 use crate::path::Path;
-use crate::plan::{Convert, Emit, FieldOp, Op, Over, Part, Source, SymbolTable};
+use crate::plan::{Convert, Emit, FieldOp, Op, Over, Part, Source, SymbolTable, UNMAPPED};
 use crate::{Reject, RejectCode};
 
 /// What an operation found. Only the last two leave bytes behind.
@@ -444,9 +444,6 @@ impl Run<'_, '_> {
         Box::new(Reject { source: source.to_owned(), what, ..empty(RejectCode::UnexpectedType, emit) })
     }
 }
-
-/// The second symbol of every coded enum.
-const UNMAPPED: i64 = 1;
 
 fn empty(code: RejectCode, emit: &Emit) -> Reject {
     Reject { code, rule: String::new(), target: emit.target.clone(), source: String::new(), what: String::new() }
