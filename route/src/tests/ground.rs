@@ -177,16 +177,21 @@ impl Ground {
     }
 
     pub(super) fn read_all(&self, topic: &str) -> Vec<Inbound> {
-        let mut all = Vec::new();
-        for partition in 0..PARTITIONS {
-            let mut take = |inbound| {
-                all.push(inbound);
-                Ok(())
-            };
-            read_table(&self.kafka, topic, partition, 0, Isolation::Committed, &mut take).unwrap();
-        }
-        all
+        read_all(&self.kafka, topic, PARTITIONS)
     }
+}
+
+/// What is committed in the first `partitions` of a topic.
+pub(super) fn read_all(kafka: &hirewire_kafka::Settings, topic: &str, partitions: i32) -> Vec<Inbound> {
+    let mut all = Vec::new();
+    for partition in 0..partitions {
+        let mut take = |inbound| {
+            all.push(inbound);
+            Ok(())
+        };
+        read_table(kafka, topic, partition, 0, Isolation::Committed, &mut take).unwrap();
+    }
+    all
 }
 
 impl Drop for Ground {

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use hirewire_kafka::{Admin, Inbound, Isolation, NewTopic, read_table};
+use hirewire_kafka::{Admin, NewTopic};
 use hirewire_schemas::Entity;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::ground::{Ground, JOB, application_id, now};
+use super::ground::{Ground, JOB, application_id, now, read_all};
 use super::support::until;
 
 const APPLICATIONS: usize = 24;
@@ -92,16 +92,6 @@ impl Way {
     }
 }
 
-fn read_all(kafka: &hirewire_kafka::Settings, topic: &str) -> Vec<Inbound> {
-    let mut all = Vec::new();
-    let mut take = |inbound| {
-        all.push(inbound);
-        Ok(())
-    };
-    read_table(kafka, topic, 0, 0, Isolation::Committed, &mut take).unwrap();
-    all
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn by_tls_too_the_guard_decides_which_brokers_are_connected_to() {
     let ground = Ground::lay().await;
@@ -147,15 +137,15 @@ async fn by_tls_too_the_guard_decides_which_brokers_are_connected_to() {
     assert!(unwell.what.contains(&format!("127.0.0.1:{}", secured.port)), "{unwell:?}");
     service.stop().await;
     assert!(way.taken() > 0, "it was asked where its brokers are");
-    assert_eq!(read_all(&kafka, &out).len(), 0);
+    assert_eq!(read_all(&kafka, &out, 1).len(), 0);
 
     let allowed = config("hosts: [localhost, 127.0.0.1], networks: ['127.0.0.0/8']");
     let service = ground.start(&allowed, &data).await;
-    until("all hires", || read_all(&kafka, &out).len() >= 2 * APPLICATIONS).await;
+    until("all hires", || read_all(&kafka, &out, 1).len() >= 2 * APPLICATIONS).await;
     assert_eq!(probe(&allowed).await, Ok(format!("{out} is there, with 1 partitions")));
     service.stop().await;
     let mut by_application: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for inbound in read_all(&kafka, &out) {
+    for inbound in read_all(&kafka, &out, 1) {
         let body: Value = serde_json::from_slice(&inbound.value.unwrap()).unwrap();
         by_application.entry(body["application_id"].to_string()).or_default().push(body["type"].clone());
     }
