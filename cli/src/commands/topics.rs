@@ -2,6 +2,7 @@
 //! `schemas/topics.yaml`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,8 +56,8 @@ impl TopicsCommand {
         let config = arguments.config.read(vendors, Secrets::NONE)?;
         let wanted = Wanted::of(&config, vendors);
         let differences = apply(&config.kafka, &wanted, change).await?;
-        for line in &differences {
-            out::line(line);
+        for difference in &differences {
+            out::line(&difference.to_string());
         }
         out::line(&format!("{} topics, {} differences", wanted.topics().len(), differences.len()));
         let differing =
@@ -167,24 +168,21 @@ async fn schemas(codec: &Codec, wanted: &Wanted, change: bool) -> anyhow::Result
 }
 
 /// Compares and, with `change`, creates and mends. Returns what differed.
-pub(crate) async fn apply(kafka: &Settings, wanted: &Wanted, change: bool) -> anyhow::Result<Vec<String>> {
+pub(crate) async fn apply(kafka: &Settings, wanted: &Wanted, change: bool) -> anyhow::Result<Vec<Difference>> {
     let admin = Arc::new(Admin::new(kafka)?);
     let existing = existing(&admin).await?;
     let mut differences = Vec::new();
     let mut missing = Vec::new();
     for topic in wanted.topics() {
-        match existing.get(&topic.name) {
-            None => {
-                differences.push(format!("{}: {MISSING}", topic.name));
-                missing.push(topic);
-            }
-            Some(count) if *count != topic.partitions => anyhow::bail!(other_count(&topic, *count)),
-            Some(_) => {
-                if let Some(difference) = settings_of(&admin, &topic, change).await? {
-                    differences.push(difference);
-                }
-            }
+        let Some(what) = what_differs(&admin, &existing, &topic).await? else { continue };
+        let found = Difference { topic: topic.name.clone(), what };
+        match found.what {
+            What::Partitions { .. } => anyhow::bail!("{found}"),
+            What::Settings(_) if change => admin.set_topic_config(&topic.name, &topic.config).await?,
+            What::Missing => missing.push(topic),
+            What::Settings(_) | What::Hidden(_) => {}
         }
+        differences.push(found);
     }
     if change {
         create(&admin, &missing).await?;
@@ -201,37 +199,73 @@ pub(crate) async fn create(admin: &Arc<Admin>, missing: &[NewTopic]) -> anyhow::
     wait_until_known(admin, missing).await
 }
 
-pub(crate) const MISSING: &str = "missing";
-/// What a broker does not show to a principal without the right to see it.
-pub(crate) const HIDDEN: &str = "hidden from this principal";
+/// A topic that is not as it must be.
+pub(crate) struct Difference {
+    pub(crate) topic: String,
+    pub(crate) what: What,
+}
 
-/// Compares and changes nothing: a line for each topic that differs, or whose settings are hidden. One that is hidden itself
-/// looks as if it were missing.
+pub(crate) enum What {
+    Missing,
+    Partitions {
+        has: i32,
+        wanted: i32,
+    },
+    /// Which, and what each should be.
+    Settings(String),
+    /// A broker does not show it to a principal without the right to see it; or only its settings, and why.
+    Hidden(Option<String>),
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.topic, self.what)
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("missing"),
+            Self::Partitions { has, wanted } => write!(
+                f,
+                "has {has} partitions, this deployment has {wanted}: all topics must have the same count, and it can never change, because equal ids \
+                 would then stand in different partitions. Set `kafka.partitions: {has}`, or use another topic_prefix.",
+            ),
+            Self::Settings(wrong) => f.write_str(wrong),
+            Self::Hidden(None) => f.write_str("hidden from this principal"),
+            Self::Hidden(Some(why)) => write!(f, "its settings are hidden from this principal: {why}"),
+        }
+    }
+}
+
+/// Compares and changes nothing: each topic that differs, or whose settings are hidden. One that is hidden itself looks as if
+/// it were missing.
 pub(crate) async fn differences(
     admin: &Arc<Admin>,
     existing: &BTreeMap<String, i32>,
     wanted: &Wanted,
-) -> anyhow::Result<Vec<String>> {
+) -> Vec<Difference> {
     let mut differences = Vec::new();
     for topic in wanted.topics() {
-        differences.extend(match existing.get(&topic.name) {
-            None => Some(format!("{}: {MISSING}", topic.name)),
-            Some(count) if *count != topic.partitions => Some(other_count(&topic, *count)),
-            Some(_) => match settings_of(admin, &topic, false).await {
-                Ok(difference) => difference,
-                Err(error) => Some(format!("{}: its settings are {HIDDEN}: {error:#}", topic.name)),
-            },
-        });
+        let what = what_differs(admin, existing, &topic).await;
+        let what = what.unwrap_or_else(|error| Some(What::Hidden(Some(format!("{error:#}")))));
+        differences.extend(what.map(|what| Difference { topic: topic.name, what }));
     }
-    Ok(differences)
+    differences
 }
 
-fn other_count(topic: &NewTopic, count: i32) -> String {
-    format!(
-        "{}: has {count} partitions, this deployment has {}: all topics must have the same count, and it can never change, because equal ids \
-         would then stand in different partitions. Set `kafka.partitions: {count}`, or use another topic_prefix.",
-        topic.name, topic.partitions
-    )
+/// `None`: nothing. An error: its settings cannot be seen.
+async fn what_differs(
+    admin: &Admin,
+    existing: &BTreeMap<String, i32>,
+    topic: &NewTopic,
+) -> anyhow::Result<Option<What>> {
+    Ok(match existing.get(&topic.name) {
+        None => Some(What::Missing),
+        Some(&has) if has != topic.partitions => Some(What::Partitions { has, wanted: topic.partitions }),
+        Some(_) => settings_of(admin, topic).await?.map(What::Settings),
+    })
 }
 
 /// Topics with their partition counts. On a thread of its own: a Kafka that is away is waited for, and a stop meanwhile
@@ -259,7 +293,7 @@ async fn wait_until_known(admin: &Arc<Admin>, created: &[NewTopic]) -> anyhow::R
     )
 }
 
-async fn settings_of(admin: &Admin, topic: &NewTopic, change: bool) -> anyhow::Result<Option<String>> {
+async fn settings_of(admin: &Admin, topic: &NewTopic) -> anyhow::Result<Option<String>> {
     let names: Vec<String> = topic.config.keys().cloned().collect();
     let found: BTreeMap<String, String> = admin.topic_config(&topic.name, &names).await?;
     let wrong: Vec<String> = topic
@@ -268,11 +302,5 @@ async fn settings_of(admin: &Admin, topic: &NewTopic, change: bool) -> anyhow::R
         .filter(|(key, value)| found.get(*key) != Some(*value))
         .map(|(key, value)| format!("{key} is {}, should be {value}", found.get(key).map_or("unset", String::as_str)))
         .collect();
-    if wrong.is_empty() {
-        return Ok(None);
-    }
-    if change {
-        admin.set_topic_config(&topic.name, &topic.config).await?;
-    }
-    Ok(Some(format!("{}: {}", topic.name, wrong.join(", "))))
+    Ok((!wrong.is_empty()).then(|| wrong.join(", ")))
 }

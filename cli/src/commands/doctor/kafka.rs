@@ -8,7 +8,7 @@ use std::time::Duration;
 use hirewire_kafka::{Admin, Probe, Settings, TransactionalWriter};
 
 use super::finding::{Findings, State};
-use crate::commands::topics::{HIDDEN, MISSING, Wanted, differences, existing};
+use crate::commands::topics::{Difference, Wanted, What, differences, existing};
 use crate::config::Config;
 
 /// For a connection to a broker, and for its first answer.
@@ -96,16 +96,13 @@ async fn topics(kafka: &Settings, wanted: &Wanted, probe: &Arc<Probe>, findings:
     let of_all = async {
         let admin = Arc::new(Admin::new(kafka)?);
         let existing = existing(&admin).await?;
-        let different = differences(&admin, &existing, wanted).await?;
-        let different: Vec<(String, String)> = different
-            .iter()
-            .filter_map(|line| line.split_once(": "))
-            .map(|(a, b)| (a.to_owned(), b.to_owned()))
-            .collect();
+        let different = differences(&admin, &existing, wanted).await;
         let probe = Arc::clone(probe);
-        let look = move |(topic, what): (String, String)| {
-            let is_hidden = what == MISSING && probe.is_hidden(&topic).unwrap_or_default();
-            (topic, if is_hidden { HIDDEN.to_owned() } else { what })
+        let look = move |mut found: Difference| {
+            if matches!(found.what, What::Missing) && probe.is_hidden(&found.topic).unwrap_or_default() {
+                found.what = What::Hidden(None);
+            }
+            found
         };
         let looking = tokio::task::spawn_blocking(move || different.into_iter().map(look).collect::<Vec<_>>());
         anyhow::Ok((existing, looking.await?))
@@ -116,15 +113,16 @@ async fn topics(kafka: &Settings, wanted: &Wanted, probe: &Arc<Probe>, findings:
                 let what = format!("{} topics are as they must be", wanted.topics().len());
                 findings.add(State::Well, "topics", "", &what, "");
             }
-            for (topic, what) in different {
-                let remedy = if what.contains("can never change") {
-                    ""
-                } else if what.contains(HIDDEN) {
-                    "ask as the operator, whose access rules `hirewire topics acls` prints, or give this principal DESCRIBE and DESCRIBE_CONFIGS"
-                } else {
-                    "hirewire topics apply"
+            for Difference { topic, what } in different {
+                let remedy = match what {
+                    // What is said of it says what to do.
+                    What::Partitions { .. } => "",
+                    What::Hidden(_) => {
+                        "ask as the operator, whose access rules `hirewire topics acls` prints, or give this principal DESCRIBE and DESCRIBE_CONFIGS"
+                    }
+                    What::Missing | What::Settings(_) => "hirewire topics apply",
                 };
-                findings.add(State::Failed, "topics", &topic, &what, remedy);
+                findings.add(State::Failed, "topics", &topic, &what.to_string(), remedy);
             }
             existing
         }
