@@ -36,7 +36,7 @@ pub fn check(folder: &Folder, today: Date) -> Checked {
     let mut checked = files(folder);
     // Its mistakes were told.
     if let Some(manifest) = folder.manifest(&mut Problems::new()) {
-        lifecycle::hold(folder, &manifest, today, &mut checked);
+        lifecycle::hold(folder, &manifest, today, &mut checked.mistakes, &mut checked.warnings);
     }
     checked
 }

@@ -4,14 +4,19 @@ use hirewire_ingest::manifest::Manifest;
 use hirewire_yaml::Problems;
 use jiff::civil::Date;
 
-use crate::check::Checked;
 use crate::folder::Folder;
 
 /// So many days before its end people are told.
 const WARN_DAYS: i64 = 90;
 
 /// An API that ends soon is a warning, and one that ended is a mistake: from the day on that the manifest names.
-pub(crate) fn hold(folder: &Folder, manifest: &Manifest, today: Date, checked: &mut Checked) {
+pub(crate) fn hold(
+    folder: &Folder,
+    manifest: &Manifest,
+    today: Date,
+    mistakes: &mut Problems,
+    warnings: &mut Problems,
+) {
     let Some(lifecycle) = &manifest.lifecycle else { return };
     let Some(sunset) = lifecycle.sunset else { return };
     // It can be read: the manifest was.
@@ -25,10 +30,10 @@ pub(crate) fn hold(folder: &Folder, manifest: &Manifest, today: Date, checked: &
             "bring manifest.yaml and mapping.yaml to what follows it ({}); if the vendor moved the day, write the new one",
             lifecycle.source
         );
-        checked.mistakes.add(at, what, hint);
+        mistakes.add(at, what, hint);
     } else if days <= WARN_DAYS {
         let what = format!("{api} is not answered any more from {sunset} on: {days} days are left");
         let hint = format!("bring manifest.yaml and mapping.yaml to what follows it until then: {}", lifecycle.source);
-        checked.warnings.add(at, what, hint);
+        warnings.add(at, what, hint);
     }
 }
