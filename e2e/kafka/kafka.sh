@@ -9,6 +9,7 @@
 #   kafka.sh kill DIR         SIGKILL        kafka.sh stop DIR    SIGTERM, then SIGKILL after 20 s; the data stays
 #   kafka.sh fetch            fetches the jars, and starts nothing
 #   kafka.sh tool CLASS ARGS  a command-line class of Kafka's, e.g. `tool TopicCommand --list --bootstrap-server …`
+#   kafka.sh tools            such commands from the standard input, a line each, with the whole name of their class; ends at the first that fails
 # Needs Java 17 or newer, and Maven the first time. The jars are kept in $KAFKA_CACHE (default ~/.cache/hirewire-kafka).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -125,5 +126,8 @@ case $command in
     case $class in *.*) ;; *) class=org.apache.kafka.tools.$class ;; esac
     jars
     exec "$java" -Xmx512m -cp "$libs/*" -Dlog4j2.configurationFile="$here/log4j2.properties" "$class" "$@" ;;
-  *) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  tools)
+    jars
+    exec "$java" -Xmx512m -cp "$libs/*" -Dlog4j2.configurationFile="$here/log4j2.properties" "$here/Each.java" ;;
+  *) sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

@@ -5,7 +5,8 @@
 //! by its plain listener is the super user, on the secured one each service has a name and a password of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -28,28 +29,13 @@ const PASSWORD: &str = "of-a-test";
 /// The simulator's, made from its seed.
 const CLIENT_SECRET: &str = "05494214078e41753d7c47338161b075892af39701de0168255ffd20b93d631c";
 
-/// What `kafka.sh tool` prints; it must succeed.
-fn tool(class: &str, arguments: &[&str]) {
+/// Gives these commands, one line each, to the brokers by Kafka's own tools.
+fn tools(commands: &str) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("kafka/kafka.sh");
-    let output = Command::new(script).args(["tool", class]).args(arguments).output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Gives the rules to the brokers: those of one principal, operation and kind go together, for each call starts a Java.
-fn allow(plain: SocketAddr, rules: &str) {
-    let mut together: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
-    for rule in rules.lines() {
-        // The last two words are the kind of the resource and its name.
-        let (before, name) = rule.rsplit_once(' ').unwrap();
-        together.entry(before.rsplit_once(' ').unwrap()).or_default().push(name);
-    }
-    let plain = plain.to_string();
-    for ((head, kind), names) in together {
-        let mut arguments = vec!["--bootstrap-server", plain.as_str()];
-        arguments.extend(head.split(' '));
-        arguments.extend(names.into_iter().flat_map(|name| [kind, name]));
-        tool("AclCommand", &arguments);
-    }
+    let mut tools = Command::new(script).arg("tools").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    tools.stdin.take().unwrap().write_all(commands.as_bytes()).unwrap();
+    let output = tools.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
 fn everybody() -> impl Iterator<Item = &'static str> {
@@ -133,13 +119,16 @@ fn each_service_works_with_its_own_rules_and_no_more() {
     let user = |service: &str| format!("acls-{now}-{service}");
     let principal = format!("User:{}", user("{service}"));
     let (_, rules, _) = deployment.run(&["topics", "acls", "--config", "hirewire.yaml", "--principal", &principal]);
-    allow(target.broker, &rules);
-    let plain = target.broker.to_string();
-    for service in everybody() {
-        let password = format!("SCRAM-SHA-512=[password={PASSWORD}]");
-        let of_user = ["--alter", "--add-config", &password, "--entity-type", "users", "--entity-name", &user(service)];
-        tool("kafka.admin.ConfigCommand", &[&["--bootstrap-server", &plain], &of_user[..]].concat());
+    let brokers = format!("--bootstrap-server {}", target.broker);
+    let mut commands = String::new();
+    for rule in rules.lines() {
+        writeln!(commands, "org.apache.kafka.tools.AclCommand {brokers} {rule}").unwrap();
     }
+    for service in everybody() {
+        let change = format!("--alter --add-config SCRAM-SHA-512=[password={PASSWORD}] --entity-type users");
+        writeln!(commands, "kafka.admin.ConfigCommand {brokers} {change} --entity-name {}", user(service)).unwrap();
+    }
+    tools(&commands);
 
     let simulator = ["sim", "greenhouse", "--seed=1", "--applications=20", "--data=sim"];
     let hooks = format!("--webhook-url=http://{}/v1/webhooks/acme", free());
