@@ -1,7 +1,7 @@
 # The image: the binary, which carries vendors and schemas, the five libraries that it links, certificates, and the list of what is in the
 # binary (/hirewire.cdx.json, CycloneDX). No shell, nothing else.
 #   docker build -t hirewire:0.1.0 .          (BuildKit, or: buildah build --layers -t hirewire:0.1.0 .)
-# `helm/check --full` builds and runs all but the stage `build` (a binary that is there takes its place) on a Debian made from packages: the stage that compiles was not run.
+# `helm/check --from-source` builds and runs it, with stand-ins for the two base images: a Debian made from its packages, and the Rust of the machine on it.
 
 FROM docker.io/library/rust:1.95-bookworm AS build
 WORKDIR /src

@@ -55,5 +55,3 @@ for preset in small kafka production; do
     echo "helm/check: kube-score finds more in values-$preset.yaml" >&2; exit 1
   fi
 done
-
-. tests/image.sh

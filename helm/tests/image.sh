@@ -1,10 +1,14 @@
-# The image runs as its user, on a read-only root, without capabilities. Sourced by check --full.
-step the image "(not its compiling stage), on a read-only root"
-[ -n "${HIREWIRE:-}" ] || { echo "helm/check --full: name a built binary with --hirewire" >&2; exit 2; }
+# The image runs as its user, on a read-only root, without capabilities. Sourced by check --full and --from-source.
+step the image, on a read-only root
 . tests/engine.sh
 # Podman complains of a systemd that is not there, for health checks that it would run by itself.
 podman() { command podman "$@" 2> >(grep -v systemd >&2); }
-build_image "$HIREWIRE" >/dev/null
+if [ $from_source = 1 ]; then
+  . tests/compiled.sh
+else
+  [ -n "${HIREWIRE:-}" ] || { echo "helm/check --full: name a built binary with --hirewire" >&2; exit 2; }
+  build_image "$HIREWIRE" >/dev/null
+fi
 podman image inspect hirewire:0.1.0 --format 'size {{.Size}} bytes, user {{.User}}' >&2
 size=$(podman image inspect hirewire:0.1.0 --format '{{.Size}}')
 [ "$(podman image inspect hirewire:0.1.0 --format '{{.User}}')" = 65532:65532 ]
