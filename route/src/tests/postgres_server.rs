@@ -26,7 +26,9 @@ impl Server {
             return None;
         };
         let folder = tempfile::Builder::new().prefix("hirewire-pg").tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // Of ports that the system gives to no one by itself: another test's connection would take it before PostgreSQL does.
+        let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+        let port = std::iter::repeat_with(|| fastrand::u16(10_000..30_000)).find(is_free).unwrap();
         let server = Self { folder, binaries, port };
         if is_root() {
             std::fs::set_permissions(server.folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -71,9 +73,10 @@ impl Server {
         let options =
             format!("-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c ssl=on -F", self.port);
         let log = self.folder.path().join("log");
-        succeed(
-            self.command("pg_ctl").args(["-w", "-o", &options, "-l"]).arg(log).arg("-D").arg(self.data()).arg("start"),
-        );
+        let mut start = self.command("pg_ctl");
+        start.args(["-w", "-o", &options, "-l"]).arg(&log).arg("-D").arg(self.data()).arg("start");
+        let told = || std::fs::read_to_string(&log).unwrap_or_default();
+        assert!(output_of(&mut start).status.success(), "{start:?}: {}", told());
     }
 
     pub(super) fn stop(&mut self) {
@@ -141,9 +144,13 @@ fn a_machine_without_a_server_is_seen() {
     assert_eq!(find_binaries(folder.path(), Some("/nowhere".into())), Some(newest));
 }
 
-fn succeed(command: &mut Command) {
+fn output_of(command: &mut Command) -> Output {
     // Output to a file of its own would keep `pg_ctl start` waiting on the server's inherited pipes.
-    let Output { status, stdout, stderr } = command.stdin(std::process::Stdio::null()).output().unwrap();
+    command.stdin(std::process::Stdio::null()).output().unwrap()
+}
+
+fn succeed(command: &mut Command) {
+    let Output { status, stdout, stderr } = output_of(command);
     assert!(
         status.success(),
         "{command:?}: {status}\n{}{}",

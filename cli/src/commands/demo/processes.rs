@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio::process::{Child, Command};
 
+use super::setup::free_address;
+
 /// The services as processes.
 pub(super) struct Processes {
     binary: PathBuf,
@@ -38,7 +40,7 @@ impl Processes {
         let binary = std::env::current_exe().context("this program cannot find itself")?;
         let mut running = Vec::new();
         for (name, arguments) in SERVICES {
-            let admin = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free port")?.local_addr()?;
+            let admin = free_address()?;
             running.push(Service { name, arguments, admin, child: spawn(&binary, config, name, arguments, admin)? });
         }
         Ok(Self {

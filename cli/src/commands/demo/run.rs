@@ -92,7 +92,7 @@ async fn play(arguments: &DemoArguments, plan: &Plan, folder: &Folder, vendors: 
         prefix: &plan.topic_prefix,
         // Few: a demo on somebody's Kafka shall not make a thousand partitions there.
         partitions: table().partitions_embedded,
-        webhooks: free_address()?,
+        webhooks: setup::free_address()?,
         postgres: arguments.postgres.as_deref(),
     };
     let account = Account::of(&plan.vendor, vendors)?;
@@ -153,11 +153,6 @@ async fn simulator(
         settings.vendor = Some(vendors.on_disk(&plan.vendor, &folder.join("vendors"))?);
     }
     Ok(Simulator::start(settings).await?)
-}
-
-/// A free port, for a service that another process may have to find.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free port")?.local_addr()?)
 }
 
 /// A demo that plays.

@@ -113,8 +113,11 @@ pub fn serve_if_child() {
 
 impl Process {
     pub fn start(dir: &Path) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut process = Self { child: spawn(dir, port.port()), dir: dir.to_owned(), address: port };
+        // Of ports that the system gives to no one by itself: a connection would take it while the broker is away.
+        let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+        let port = std::iter::repeat_with(|| fastrand::u16(10_000..30_000)).find(is_free).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut process = Self { child: spawn(dir, port), dir: dir.to_owned(), address };
         process.wait_until_open();
         process
     }
