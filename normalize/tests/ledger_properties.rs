@@ -377,3 +377,19 @@ fn what_came_and_went_beside_a_correction_is_told_live() {
         each_is_live_as_often_as_it_was(&play(&all), &world, seed);
     }
 }
+
+/// The times of rows are cut to a tick. An answer that our own clock alone dates, finer, may come within it and still show the stage and the job before.
+#[test]
+fn an_answer_from_before_a_move_within_its_tick_undoes_nothing() {
+    for seed in 0..1000 {
+        let mut world = World::new(seed, 12);
+        let mut all = prompt(&mut world);
+        for i in 1..world.truth.len() {
+            if matches!(world.truth[i].change, ChangeType::Stage | ChangeType::JobTransfer) {
+                all.push(vec![world.answer_before(i)]);
+            }
+        }
+        all.extend(closing(&mut world, Rows::Visits));
+        assert_eq!(story(&play(&all)), truth(&world), "seed {seed}");
+    }
+}

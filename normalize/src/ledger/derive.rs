@@ -2,7 +2,7 @@
 //!
 //! Invariants: the first move is CREATED, a DELETED is the last; each `from` is the `to` before it; times never fall.
 
-use super::facts::{Facts, Snapshot};
+use super::facts::{Facts, Snapshot, width_of};
 use super::stages::{Stage, stage_runs};
 use super::statuses::{StatusRun, status_runs};
 use super::track::{Assertion, MOST_SOURCES, Run, push_source, runs, settle};
@@ -183,7 +183,7 @@ fn job_runs(facts: &Facts) -> Vec<Run<Option<JobIx>>> {
             let value = Some(job);
             all.push(Assertion {
                 lo: entered,
-                hi: entered + 1,
+                hi: entered + width_of(entered),
                 value,
                 exact: false,
                 observed: false,
@@ -286,8 +286,9 @@ fn join_transfers(facts: &Facts, stages: &mut [Step], jobs: Vec<Step>) -> Vec<St
             To::Stage(Some(value)) => facts.job_of_stay(value, Some(stage.at)),
             _ => None,
         };
-        let within =
-            |stage: &Step| matches!(stage.to, To::Stage(Some(_))) && stage.at > step.after && stage.at <= ceiling;
+        // Its time may be cut to a tick in which the job before was still seen.
+        let begins = |stage: &Step| stage.at + width_of(stage.at) > step.after && stage.at <= ceiling;
+        let within = |stage: &Step| matches!(stage.to, To::Stage(Some(_))) && begins(stage);
         let sure = stages.iter().position(|stage| within(stage) && job.is_some() && job_of(stage) == job);
         let likely = || stages.iter().rposition(|stage| within(stage) && job_of(stage).is_none());
         match sure.or_else(likely) {

@@ -140,6 +140,15 @@ fn fit(p: &Assertion<Stage>, segments: &[Segment]) -> Option<Assertion<Stage>> {
             return None;
         }
     }
+    // A row's time is cut to its tick: for the rest of it the stay that ends there may still have gone on.
+    let goes_on = |segment: &&Segment| {
+        let within = |end: Micros| end <= p.lo && p.lo < end + width_of(end);
+        Some(segment.stage) == p.value && segment.start <= p.lo && segment.end.is_some_and(within)
+    };
+    if let Some(segment) = segments.iter().rfind(goes_on) {
+        let last = segment.end.map_or(p.lo, |end| end - 1);
+        return Some(Assertion { lo: last.max(segment.start), ..*p });
+    }
     // Within its clock tick the point comes after the stay that ends there.
     let ended = segments.iter().filter(|segment| segment.start <= p.lo).filter_map(|segment| segment.end);
     let after = ended.filter(|end| *end > p.lo && *end < p.hi).max();

@@ -221,6 +221,25 @@ impl World {
         }))
     }
 
+    /// What a record without a clock was before event `i`, read within that event's tick.
+    pub(crate) fn answer_before(&mut self, i: usize) -> Fact {
+        let event = self.truth[i].clone();
+        let at = event.at + self.rng.i64(1..width_of(event.at));
+        Fact::Snapshot(Snapshot {
+            at,
+            // From when it was asked for until it came.
+            width: self.rng.i64(1..SECOND / 2),
+            stage: Some(event.from.stage),
+            status: Some(event.from.status),
+            job: Some(event.from.job),
+            since: None,
+            change: None,
+            cause: Cause::Unknown,
+            observed: true,
+            source: source(Provenance::Poll, at),
+        })
+    }
+
     /// The history rows as they stand after event `i`.
     pub(crate) fn rows(&self, i: usize, kind: Rows, received: Micros) -> Vec<Fact> {
         let mut visits: Vec<Visit> = Vec::new();
