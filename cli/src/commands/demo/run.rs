@@ -7,7 +7,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
 use hirewire_ingest::Role;
 use hirewire_kafka::Admin;
 use hirewire_registry::Codec;
