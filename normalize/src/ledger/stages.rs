@@ -141,13 +141,12 @@ fn fit(p: &Assertion<Stage>, segments: &[Segment]) -> Option<Assertion<Stage>> {
         }
     }
     // A row's time is cut to its tick: for the rest of it the stay that ends there may still have gone on.
-    let goes_on = |segment: &&Segment| {
-        let within = |end: Micros| end <= p.lo && p.lo < end + width_of(end);
-        Some(segment.stage) == p.value && segment.start <= p.lo && segment.end.is_some_and(within)
+    let goes_on = |segment: &Segment| {
+        let end = segment.end.filter(|end| *end <= p.lo && p.lo < end + width_of(*end))?;
+        (Some(segment.stage) == p.value).then(|| segment.start.max(end - 1))
     };
-    if let Some(segment) = segments.iter().rfind(goes_on) {
-        let last = segment.end.map_or(p.lo, |end| end - 1);
-        return Some(Assertion { lo: last.max(segment.start), ..*p });
+    if let Some(last) = segments.iter().rev().find_map(goes_on) {
+        return Some(Assertion { lo: last, ..*p });
     }
     // Within its clock tick the point comes after the stay that ends there.
     let ended = segments.iter().filter(|segment| segment.start <= p.lo).filter_map(|segment| segment.end);
