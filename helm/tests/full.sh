@@ -16,8 +16,7 @@ sed '0,/expr: /s//expr: sum(/' "$work/panels.yaml" >"$work/broken.yaml"
 if promtool check rules "$work/broken.yaml" >/dev/null 2>&1; then echo "helm/check: promtool takes a query that is none" >&2; exit 1; fi
 
 step "dashboards, by Grafana's own types"
-types=$tools/grafana-types-$(cat tests/grafana/{go.mod,go.sum,main.go} | sha256sum | cut -c1-12)
-[ -x "$types" ] || (cd tests/grafana && go build -mod=readonly -trimpath -o "$types.new" . && mv "$types.new" "$types") >&2
+types=$(module_tool grafana-types tests/grafana .)
 "$types" dashboards/*.json
 # It sees: a field that legends, queries or panels do not have, a unit that is a number, a legend without what it calculates.
 for change in 's/"showLegend": true}/"showLegend": true, "sortedBy": 1}/' 's/"legendFormat"/"legend"/' 's/"gridPos"/"grid"/' 's/"unit": "s"/"unit": 5/' 's/"calcs": \[\], //'; do
