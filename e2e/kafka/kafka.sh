@@ -68,6 +68,12 @@ run() {
   echo $! >"$dir/pid"
 }
 
+# A class of the command line, or a source, in place of this process.
+command_line() {
+  jars
+  exec "$java" -Xmx512m -cp "$libs/*" -Dlog4j2.configurationFile="$here/log4j2.properties" "$@"
+}
+
 await() {
   local until=$((SECONDS + 120))
   until grep -qs "Kafka Server started" "$dir/server.log"; do
@@ -124,10 +130,7 @@ case $command in
   tool)
     shift; class=${1:?which class?}; shift
     case $class in *.*) ;; *) class=org.apache.kafka.tools.$class ;; esac
-    jars
-    exec "$java" -Xmx512m -cp "$libs/*" -Dlog4j2.configurationFile="$here/log4j2.properties" "$class" "$@" ;;
-  tools)
-    jars
-    exec "$java" -Xmx512m -cp "$libs/*" -Dlog4j2.configurationFile="$here/log4j2.properties" "$here/Each.java" ;;
+    command_line "$class" "$@" ;;
+  tools) command_line "$here/Each.java" ;;
   *) sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac
