@@ -1,12 +1,12 @@
 //! Where a measurement happens: a folder, brokers, a registry, a configuration under a topic prefix of its own.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hirewire_schemas::Names;
+use hirewire_service::free_address;
 
 use crate::process::Process;
 use crate::{Cluster, Common};
@@ -82,7 +82,7 @@ impl Place {
         let mut registry = Process::start("registry", &binary, &arguments, path)?;
         let registry_url = last_word(&registry.line().await?)?;
         let prefix = format!("bench-{}.", &uuid::Uuid::new_v4().simple().to_string().split_off(24));
-        let webhooks = format!("127.0.0.1:{}", free_port()?);
+        let webhooks = free_address()?.to_string();
         let secret = uuid::Uuid::new_v4().simple().to_string();
         std::fs::create_dir(path.join("secrets"))?;
         // Standard Webhooks' form; hexadecimal digits are base64 too.
@@ -135,7 +135,7 @@ impl Place {
 
     /// Starts a service and waits until it is ready. Returns how long that took.
     pub(crate) async fn service(&self, name: &str, arguments: &[&str]) -> anyhow::Result<(Process, Duration)> {
-        let admin = format!("127.0.0.1:{}", free_port()?);
+        let admin = free_address()?.to_string();
         let config = self.config.display().to_string();
         let arguments = [arguments, &["--config", &config, "--admin", &admin]].concat();
         let began = Instant::now();
@@ -175,9 +175,4 @@ impl Place {
 
 fn last_word(line: &str) -> anyhow::Result<String> {
     line.split_whitespace().last().map(str::to_owned).context("an empty line instead of an address")
-}
-
-/// Free a moment ago; the services take a fixed address only.
-fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

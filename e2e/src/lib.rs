@@ -9,11 +9,11 @@ pub mod http;
 pub mod load;
 pub mod otlp;
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use hirewire_service::free_address;
 
 /// The `hirewire` binary beside the running test's own profile folder.
 ///
@@ -39,18 +39,11 @@ pub fn hirewire(arguments: &[&str]) -> std::io::Result<Command> {
     Ok(command)
 }
 
-/// An address that nobody listens on, for what takes no port 0. Of ports that the system gives to no one by itself
-/// (below 32768, Linux's default), so that another test's connection does not take it before it is used.
+/// An address that nobody listens on, for what takes no port 0.
 #[must_use]
+#[allow(clippy::unwrap_used)]
 pub fn free() -> SocketAddr {
-    loop {
-        let dice = RandomState::new().build_hasher().finish();
-        let port = 10_000 + u16::try_from(dice % 20_000).unwrap_or_default();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
+    free_address().unwrap()
 }
 
 /// A process that is killed when the test ends.

@@ -7,6 +7,7 @@ pub mod admin;
 mod health;
 pub mod hmac;
 mod identity;
+mod loopback;
 pub mod process;
 mod secret;
 pub mod settings;
@@ -17,6 +18,7 @@ mod trace;
 
 pub use health::{Component, Health};
 pub use identity::{Identity, IdentityError};
+pub use loopback::free_address;
 pub use secret::{Secret, SecretError, fingerprint};
 pub use shutdown::Shutdown;
 pub use trace::TraceParent;

@@ -4,10 +4,11 @@
 //! PostgreSQL refuses to run as root: then it runs as the user `postgres`, by `setpriv`.
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+
+use hirewire_service::free_address;
 
 pub(super) struct Server {
     folder: tempfile::TempDir,
@@ -26,9 +27,7 @@ impl Server {
             return None;
         };
         let folder = tempfile::Builder::new().prefix("hirewire-pg").tempdir().unwrap();
-        // Of ports that the system gives to no one by itself: another test's connection would take it before PostgreSQL does.
-        let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-        let port = std::iter::repeat_with(|| fastrand::u16(10_000..30_000)).find(is_free).unwrap();
+        let port = free_address().unwrap().port();
         let server = Self { folder, binaries, port };
         if is_root() {
             std::fs::set_permissions(server.folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();

@@ -6,9 +6,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use hirewire_service::free_address;
 use tokio::process::{Child, Command};
-
-use super::setup::free_address;
 
 /// The services as processes.
 pub(super) struct Processes {

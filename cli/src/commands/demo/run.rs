@@ -11,7 +11,7 @@ use hirewire_ingest::Role;
 use hirewire_kafka::Admin;
 use hirewire_registry::Codec;
 use hirewire_schemas::topics::table;
-use hirewire_service::Shutdown;
+use hirewire_service::{Shutdown, free_address};
 use hirewire_sim::{Running, Scenario, SimSettings, Simulator};
 
 use super::folder::{Folder, Outcome, Plan};
@@ -91,7 +91,7 @@ async fn play(arguments: &DemoArguments, plan: &Plan, folder: &Folder, vendors: 
         prefix: &plan.topic_prefix,
         // Few: a demo on somebody's Kafka shall not make a thousand partitions there.
         partitions: table().partitions_embedded,
-        webhooks: setup::free_address()?,
+        webhooks: free_address()?,
         postgres: arguments.postgres.as_deref(),
     };
     let account = Account::of(&plan.vendor, vendors)?;

@@ -1,7 +1,7 @@
 //! The configuration that a demo runs with: the same file that a deployment writes, with its own secrets and overlay.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -199,12 +199,4 @@ fn secret(folder: &Path, name: &str, value: &str) -> anyhow::Result<()> {
 /// A path as a YAML text.
 fn quoted(path: &Path) -> String {
     format!("\"{}\"", path.display().to_string().replace('\\', "\\\\").replace('"', "\\\""))
-}
-
-/// A free port, for a service that another process may have to find. Of those that the system gives to no one by itself (below
-/// 32768, Linux's default): a connection would take it while the service is away.
-pub(super) fn free_address() -> anyhow::Result<SocketAddr> {
-    let is_free = |address: &SocketAddr| TcpListener::bind(address).is_ok();
-    let mut some = (0..1000).map(|_| SocketAddr::from(([127, 0, 0, 1], fastrand::u16(10_000..30_000))));
-    some.find(is_free).context("no free port")
 }
