@@ -21,6 +21,7 @@ pub(crate) mod rehearsal;
 mod repeats;
 mod retry;
 mod rows;
+mod rules;
 mod soap;
 mod sweep;
 #[cfg(test)]

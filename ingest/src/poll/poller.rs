@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use hirewire_kafka::Record;
 use hirewire_schemas::records::Cursor;
 use hirewire_service::{Component, Shutdown};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::client::Client;
 use super::failure::{Failure, Remedy};
@@ -24,11 +24,12 @@ use super::queue;
 use super::repeats::{Mark, Seen};
 use super::retry::Tries;
 use super::rows;
+use super::rules::Rules;
 use super::sweep::Known;
 use super::window::{self, Window};
-use crate::connection::{Connection, Poll};
+use crate::connection::Connection;
 use crate::envelope::Origin;
-use crate::manifest::{Api, Manifest, Stream};
+use crate::manifest::Stream;
 use crate::metrics::{Answer, Polled, Rows};
 use crate::topics::Topics;
 
@@ -75,35 +76,6 @@ pub(super) enum Next {
     End,
     /// The page was not read to its end, for others wait.
     TurnOver,
-}
-
-/// Rules and settings of the connection; both are there when there is a poller.
-pub(super) struct Rules {
-    manifest: Arc<Manifest>,
-    pub(super) poll: Poll,
-}
-
-impl Rules {
-    fn of(connection: &Connection) -> Option<Self> {
-        Some(Self { manifest: connection.manifest.clone(), poll: connection.poll.clone()? })
-    }
-
-    /// The list whose changes the lane's cursor goes over: its own, or its parents'.
-    fn narrowed_by(&self, lane: &Lane) -> Option<&Stream> {
-        let streams = &self.api()?.streams;
-        let own = streams.get(lane.stream)?;
-        own.per.as_ref().map_or(Some(own), |per| streams.get(per.parent))
-    }
-
-    /// What changed before this will not be shown again by overlap.
-    pub(super) fn overlap_starts(&self, window: &Window) -> Timestamp {
-        let overlap = SignedDuration::try_from(self.poll.overlap).unwrap_or(SignedDuration::MAX);
-        window.to.checked_sub(overlap).unwrap_or(Timestamp::MIN)
-    }
-
-    pub(super) fn api(&self) -> Option<&Api> {
-        self.manifest.api.as_ref()
-    }
 }
 
 impl<J: Journal> Poller<J> {
