@@ -43,7 +43,8 @@ fn broker_process() {
     serve_if_child();
 }
 
-/// On a slow machine it goes on until enough was confirmed for a verdict.
+/// On a slow machine it goes on until enough was confirmed for a verdict, and the lives of the broker become longer: clients that were
+/// left alone again and again wait longer and longer before they connect.
 fn kill_again_and_again(process: &mut Process, dir: &Path, disk: Option<&Disk>, confirmed: &Confirmed) {
     let kills: u64 = std::env::var("BROKER_KILLS").map_or(6, |kills| kills.parse().unwrap());
     for round in 0..10 * kills {
@@ -51,7 +52,7 @@ fn kill_again_and_again(process: &mut Process, dir: &Path, disk: Option<&Disk>, 
             return;
         }
         // Long enough for work and checkpoints, at no regular point of either.
-        std::thread::sleep(Duration::from_millis(300 + round * 137 % 700));
+        std::thread::sleep(Duration::from_millis((300 + round * 137 % 700) * (1 + round / kills)));
         let full = disk.filter(|_| round % 2 == 0);
         if let Some(disk) = full {
             disk.fill(process);
