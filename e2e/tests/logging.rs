@@ -1,7 +1,7 @@
 //! What a process logs, how it looks, and that it is changed while it runs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
 use hirewire_e2e::deployment::{Deployment, Moved, stop};
@@ -62,7 +62,6 @@ fn log_lines_look_as_it_is_set_and_are_json_where_nobody_looks() {
 #[test]
 fn log_lines_are_for_people_at_a_terminal_unless_json_is_asked_for() {
     for (asked, human) in [(None, true), (Some("json"), false), (Some("human"), true)] {
-        // Of its own: with its terminal a process ends, but not at once.
         let folder = tempfile::tempdir().unwrap();
         let arguments = arguments(folder.path().to_str().unwrap(), asked).join(" ");
         let command_line = format!("{} {arguments}", binary().unwrap().display());
@@ -72,7 +71,12 @@ fn log_lines_are_for_people_at_a_terminal_unless_json_is_asked_for() {
         // An end of input would be typed into the terminal.
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut running = Running(command.spawn().unwrap());
-        let line = told(running.0.stdout.take().unwrap());
+        let mut shown = running.0.stdout.take().unwrap();
+        let line = told(&mut shown);
+        // Ctrl-C at its terminal: to end `script` would leave it running.
+        running.0.stdin.take().unwrap().write_all(b"\x03").unwrap();
+        std::io::copy(&mut shown, &mut std::io::sink()).unwrap();
+        assert!(running.0.wait().unwrap().success());
         assert_eq!(is_human(line.trim_end()), human, "{asked:?}: {line}");
         assert_eq!(line.contains('\u{1b}'), human, "colours are for people: {line:?}");
     }
