@@ -16,8 +16,10 @@ pub fn put_long(value: i64, out: &mut Vec<u8>) {
 /// Appends `bytes` with their length: Avro's `bytes` and `string`.
 #[inline]
 pub fn put_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    out.reserve(bytes.len() + 10);
-    put_long(i64::try_from(bytes.len()).unwrap_or(i64::MAX), out);
+    match u8::try_from(bytes.len()) {
+        Ok(few @ 0..64) => out.push(few * 2),
+        _ => put_long(i64::try_from(bytes.len()).unwrap_or(i64::MAX), out),
+    }
     out.extend_from_slice(bytes);
 }
 

@@ -405,7 +405,7 @@ pub struct Scratch {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Mark {
-    /// A key, or a list or object that has something in it: its leaves count.
+    /// A list or object that has something in it: its leaves count.
     #[default]
     Inner,
     Unread,

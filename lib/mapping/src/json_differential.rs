@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::json::{Fault, Kind, Tape, span, unescape};
+use crate::json::{Fault, Kind, Tape, Word, letters, span, unescape};
 use crate::layout::Layout;
 
 const SEEDS: [&str; 14] = [
@@ -24,21 +24,19 @@ const SEEDS: [&str; 14] = [
 
 fn value_of(tape: &Tape, text: &str, node: usize) -> Value {
     let here = tape.nodes[node];
-    let plain = |node: usize| {
+    let plain = |word: Word| {
         let mut out = String::new();
-        unescape(span(text, tape.nodes[node]), &mut out);
+        unescape(letters(text, word), &mut out);
         out
     };
     match here.kind {
         Kind::Object => {
             let mut members = serde_json::Map::new();
-            let mut key = node + 1;
-            while key < here.next as usize {
-                members.insert(plain(key), value_of(tape, text, key + 1));
-                assert_eq!(tape.nodes[key].next, tape.nodes[key + 1].next);
-                assert_eq!(tape.nodes[key].parent as usize, node);
-                assert_eq!(tape.nodes[key + 1].parent as usize, key);
-                key = tape.nodes[key].next as usize;
+            let mut value = node + 1;
+            while value < here.next as usize {
+                members.insert(plain(tape.nodes[value].key().unwrap()), value_of(tape, text, value));
+                assert_eq!(tape.nodes[value].parent as usize, node);
+                value = tape.nodes[value].next as usize;
             }
             Value::Object(members)
         }
@@ -52,14 +50,18 @@ fn value_of(tape: &Tape, text: &str, node: usize) -> Value {
             }
             Value::Array(items)
         }
-        Kind::Key | Kind::Text => Value::String(plain(node)),
+        Kind::Text => Value::String(plain(here.word())),
         Kind::Number | Kind::True | Kind::False | Kind::Null => serde_json::from_str(span(text, here)).unwrap(),
     }
 }
 
 fn compare(bytes: &[u8], tape: &mut Tape) {
     let valid = crate::json::validate(bytes);
-    let ours = tape.parse(bytes, &Layout::default());
+    let (layout, mut fresh) = (Layout::default(), Tape::default());
+    let ours = tape.parse(bytes, &layout);
+    // What was read before changes nothing.
+    assert_eq!(ours, fresh.parse(bytes, &layout));
+    assert_eq!((&tape.nodes, tape.leaves), (&fresh.nodes, fresh.leaves));
     match &ours {
         Ok(_) => assert!(valid),
         // Behind the key anything may stand.

@@ -7,6 +7,8 @@
 
 mod build;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 pub(crate) use build::build;
 
 /// An object or list that no path speaks of.
@@ -79,12 +81,24 @@ struct Place {
 }
 
 /// The places of a plan.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Layout {
+    /// No other layout of this process has it, but for those without places.
+    number: u64,
     places: Vec<Place>,
 }
 
+static LAYOUTS: AtomicU64 = AtomicU64::new(1);
+
 impl Layout {
+    fn new(places: Vec<Place>) -> Self {
+        Self { number: LAYOUTS.fetch_add(1, Ordering::Relaxed), places }
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// What no path names is nowhere.
     #[inline]
     fn place(&self, place: u32) -> Option<&Place> {

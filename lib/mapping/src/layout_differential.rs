@@ -1,9 +1,11 @@
-//! Slots against a plain search for keys: the same plan with and without its layout says the same of any payload.
+//! Slots against a plain search for keys, and what is expected against what stands there: the same plan with and without its layout, and
+//! with and without habits, says the same of any payload.
 
 use apache_avro::Schema;
 use serde_json::json;
 
 use crate::layout::Layout;
+use crate::fact::{Coverage, Mark};
 use crate::{Context, Input, Plan, Scratch};
 
 struct World;
@@ -75,6 +77,10 @@ fn said(plan: &Plan, scratch: &mut Scratch, body: &[u8]) -> String {
     match plan.apply(scratch, &input, &mut World) {
         Err(reject) => format!("{reject:?}"),
         Ok(mapped) => {
+            let marked = |mark| mapped.scratch.tape.nodes.iter().filter(|node| node.mark == mark).count();
+            let counted = [Mark::Read, Mark::Ignored, Mark::Carried, Mark::Unread].map(marked);
+            let Coverage { read, ignored, carried, unread } = mapped.coverage();
+            assert!(!mapped.known() || counted == [read, ignored, carried, unread], "{counted:?}");
             let facts = mapped.facts().map(|fact| {
                 let slices: Vec<_> = (0..fact.field_count()).map(|index| fact.field(index)).collect();
                 let notes: Vec<_> = fact.missing_lookups().collect();
@@ -146,6 +152,8 @@ fn a_plan_says_the_same_with_slots_and_without() {
         }
         let (left, right) = (said(&with, &mut one, text.as_bytes()), said(&without, &mut other, text.as_bytes()));
         assert_eq!(left, right, "{text}");
+        // Without what was read before.
+        assert_eq!(left, said(&with, &mut Scratch::default(), text.as_bytes()), "{text}");
         if left.starts_with("Coverage") { facts += 1 } else { rejects += 1 }
     }
     assert!(facts > rounds / 20 && rejects > rounds / 20, "{facts} {rejects}");

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use apache_avro::Schema;
 
 use crate::avro::{put_array, put_bytes, put_long};
-use crate::json::{Kind, Tape, span};
+use crate::json::{Kind, Tape, letters, span};
 use crate::layout::Layout;
 use crate::shape::{RecordShape, Shape};
 use crate::show::{quote, show, show_fact};
@@ -106,16 +106,14 @@ fn descend(tape: &Tape, text: &str, path: &str) -> Option<usize> {
         if here.kind != Kind::Object {
             return None;
         }
-        let mut key = node + 1;
-        node = loop {
-            if key >= here.next as usize {
-                return None;
-            }
-            if span(text, tape.nodes[key]) == part {
-                break key + 1;
-            }
-            key = tape.nodes[key].next as usize;
-        };
+        let end = here.next as usize;
+        node += 1;
+        while node < end && tape.nodes[node].key().is_none_or(|key| letters(text, key) != part) {
+            node = tape.nodes[node].next as usize;
+        }
+        if node == end {
+            return None;
+        }
     }
     Some(node)
 }
@@ -140,18 +138,17 @@ pub fn rows<'b>(plan: &Plan, body: &'b [u8], rows: Option<&str>) -> Result<Vec<C
     let place = if tape.nodes[0].kind == Kind::Array { Some(0) } else { descend(&tape, text, path) };
     let Some(place) = place else { return Ok(vec![Cow::Borrowed(body)]) };
     let node = tape.nodes[place];
-    // Of an object a key stands before each value.
-    let key = match node.kind {
-        Kind::Array => 0,
-        Kind::Object if members => 1,
+    match node.kind {
+        Kind::Array => {}
+        Kind::Object if members => {}
         // An answer to one id, in an envelope.
         Kind::Object if rows.is_some() => return Ok(vec![Cow::Borrowed(bytes(place))]),
         _ => return Ok(vec![Cow::Borrowed(body)]),
-    };
+    }
     let mut found = Vec::new();
     let mut item = place + 1;
     while item < node.next as usize {
-        found.push(Cow::Borrowed(bytes(item + key)));
+        found.push(Cow::Borrowed(bytes(item)));
         item = tape.nodes[item].next as usize;
     }
     Ok(found)

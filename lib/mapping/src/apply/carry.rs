@@ -6,7 +6,7 @@
 use super::Run;
 use crate::avro::{begin_array, end_array, put_bytes, put_long};
 use crate::fact::{Coverage, FactSpan, Mark, Slot, Span};
-use crate::json::{Kind, span};
+use crate::json::{Kind, Word, letters, plain, span};
 use crate::path::Key;
 use crate::plan::{CustomRule, Rule};
 
@@ -17,10 +17,17 @@ pub(crate) struct CarryBuffers {
     /// Per node: 1 + the fact whose record begins there, or 0.
     owners: Vec<u32>,
     carried: Vec<Carried>,
+    /// How many leaves custom fields have so far.
+    leaves: usize,
+    way: Way,
+}
+
+/// The path of a custom field.
+#[derive(Default)]
+struct Way {
     path: String,
-    /// How `path` begins for the leaves of one container.
+    /// How it begins for the leaves of one container.
     begun: Option<Begun>,
-    value: String,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +50,7 @@ struct Carried {
 #[derive(Debug, Clone, Copy)]
 enum What {
     /// A member of an object of the customer's own fields.
-    Named { custom: usize, key: u32, name: Option<u32>, kind: Option<u32> },
+    Named { custom: usize, key: Word, name: Option<u32>, kind: Option<u32> },
     /// A list or object that the rule carries as one.
     Whole { custom: usize },
     /// A leaf; its path begins at this node.
@@ -53,8 +60,8 @@ enum What {
 impl<'p> Run<'_, 'p> {
     /// Accounts for every leaf and drops facts that say what an earlier one says.
     pub(super) fn settle(&mut self) -> Coverage {
-        self.ignore();
-        self.scratch.carry.begun = None;
+        let ignored = self.ignore();
+        self.scratch.carry.leaves = 0;
         let mut carried = std::mem::take(&mut self.scratch.carry.carried);
         carried.clear();
         for fact in 0..self.scratch.facts.len() {
@@ -63,22 +70,25 @@ impl<'p> Run<'_, 'p> {
                 self.find_customs(fact, custom, &mut carried);
             }
         }
-        let coverage = self.find_leaves(&mut carried);
+        let coverage = self.find_leaves(ignored, &mut carried);
         carried.sort_unstable_by_key(|one| (one.fact, one.order));
+        let mut way = std::mem::take(&mut self.scratch.carry.way);
+        way.begun = None;
         for group in carried.chunk_by(|left, right| left.fact == right.fact) {
             let from = begin_array(&mut self.scratch.out);
             for one in group {
-                self.write(one);
+                self.write(one, &mut way);
             }
             end_array(group.len(), from, &mut self.scratch.out);
             self.scratch.facts[group[0].fact].customs = Some(Span { from, to: self.scratch.out.len() });
         }
-        self.scratch.carry.carried = carried;
+        (self.scratch.carry.carried, self.scratch.carry.way) = (carried, way);
         self.drop_repeats();
         coverage
     }
 
-    fn ignore(&mut self) {
+    /// Gives how many leaves that were.
+    fn ignore(&mut self) -> usize {
         let mut nodes = std::mem::take(&mut self.scratch.carry.nodes);
         nodes.clear();
         for index in 0..self.scratch.facts.len() {
@@ -93,15 +103,22 @@ impl<'p> Run<'_, 'p> {
         for path in &self.plan.ignored {
             let _fits = self.expand_steps(&path.steps, 0, &mut nodes).is_ok();
         }
-        for root in &nodes {
-            let subtree = *root as usize..self.nodes[*root as usize].next as usize;
-            for node in &mut self.nodes[subtree] {
-                if node.mark == Mark::Unread {
-                    node.mark = Mark::Ignored;
-                }
+        let ignored = nodes.iter().map(|node| self.remark(*node, Mark::Ignored)).sum();
+        self.scratch.carry.nodes = nodes;
+        ignored
+    }
+
+    /// Marks what is unread of a subtree; gives how many leaves that were.
+    fn remark(&mut self, node: u32, mark: Mark) -> usize {
+        let subtree = node as usize..self.nodes[node as usize].next as usize;
+        let mut count = 0;
+        for node in &mut self.nodes[subtree] {
+            if node.mark == Mark::Unread {
+                node.mark = mark;
+                count += 1;
             }
         }
-        self.scratch.carry.nodes = nodes;
+        count
     }
 
     fn find_customs(&mut self, fact: usize, index: usize, carried: &mut Vec<Carried>) {
@@ -123,10 +140,10 @@ impl<'p> Run<'_, 'p> {
                     });
                 }
             } else if here.kind == Kind::Object {
-                let mut key = node + 1;
-                while key < here.next {
-                    self.find_custom(fact, index, custom, key, carried);
-                    key = self.nodes[key as usize].next;
+                let mut entry = node + 1;
+                while entry < here.next {
+                    self.find_custom(fact, index, custom, entry, carried);
+                    entry = self.nodes[entry as usize].next;
                 }
             }
         }
@@ -134,17 +151,13 @@ impl<'p> Run<'_, 'p> {
     }
 
     /// A member whose value a rule has read is done; its labels count as read then.
-    fn find_custom(&mut self, fact: usize, index: usize, custom: &CustomRule, key: u32, carried: &mut Vec<Carried>) {
-        let entry = key + 1;
+    fn find_custom(&mut self, fact: usize, index: usize, custom: &CustomRule, entry: u32, carried: &mut Vec<Carried>) {
         let part = |name: &Option<Key>| name.as_ref().and_then(|name| self.member_of(entry, name));
         let (name, kind) = (part(&custom.name), part(&custom.kind));
         let value = if custom.value.is_some() { part(&custom.value) } else { Some(entry) };
-        let Some(value) = value else { return };
+        let (Some(value), Some(key)) = (value, self.nodes[entry as usize].key()) else { return };
         for label in [name, kind].into_iter().flatten() {
-            let mark = &mut self.nodes[label as usize].mark;
-            if *mark == Mark::Unread {
-                *mark = Mark::Read;
-            }
+            self.mark_read(label);
         }
         if self.take(value) {
             let text = |node: &u32| self.nodes[*node as usize].kind == Kind::Text;
@@ -163,20 +176,21 @@ impl<'p> Run<'_, 'p> {
     /// Marks all of a subtree as carried; `false` if some of it is read or carried already.
     fn take(&mut self, node: u32) -> bool {
         let subtree = node as usize..self.nodes[node as usize].next as usize;
-        let nodes = &mut self.nodes[subtree];
-        if !nodes.iter().all(|node| matches!(node.mark, Mark::Unread | Mark::Inner)) {
+        if !self.nodes[subtree].iter().all(|node| matches!(node.mark, Mark::Unread | Mark::Inner)) {
             return false;
         }
-        for node in nodes {
-            if node.mark == Mark::Unread {
-                node.mark = Mark::Carried;
-            }
-        }
+        self.scratch.carry.leaves += self.remark(node, Mark::Carried);
         true
     }
 
     /// Carries what is left, and counts what became of every leaf.
-    fn find_leaves(&mut self, carried: &mut Vec<Carried>) -> Coverage {
+    fn find_leaves(&mut self, ignored: usize, carried: &mut Vec<Carried>) -> Coverage {
+        let read = self.scratch.reads.len();
+        let mut coverage = Coverage { read, ignored, carried: self.scratch.carry.leaves, unread: 0 };
+        coverage.unread = self.leaves - coverage.read - coverage.ignored - coverage.carried;
+        if coverage.unread == 0 || self.scratch.facts.is_empty() {
+            return coverage;
+        }
         let mut owners = std::mem::take(&mut self.scratch.carry.owners);
         owners.clear();
         owners.resize(self.nodes.len(), 0);
@@ -186,22 +200,30 @@ impl<'p> Run<'_, 'p> {
                 *owner = u32::try_from(index + 1).unwrap_or(u32::MAX);
             }
         }
-        let mut counts = [0; 5];
+        let mut last = (u32::MAX, (0, 0));
         for node in 0..self.nodes.len() {
-            if self.nodes[node].mark == Mark::Unread && !self.scratch.facts.is_empty() {
-                let (fact, root) = self.owner_of(node, &owners);
-                let rule: &'p Rule = &self.plan.rules[self.scratch.facts[fact].rule];
-                if rule.element.is_none() {
-                    self.nodes[node].mark = Mark::Carried;
-                    let node = u32::try_from(node).unwrap_or(u32::MAX);
-                    carried.push(Carried { fact, order: carried.len(), node, what: What::Leaf { root } });
-                }
+            let here = self.nodes[node];
+            if here.mark != Mark::Unread {
+                continue;
             }
-            counts[self.nodes[node].mark as usize] += 1;
+            // Leaves of one object or list come one after the other.
+            if here.parent != last.0 {
+                last = (here.parent, self.owner_of(here.parent as usize, &owners));
+            }
+            let (fact, root) = match owners[node] {
+                0 => last.1,
+                owner => (owner as usize - 1, u32::try_from(node).unwrap_or(u32::MAX)),
+            };
+            let rule: &'p Rule = &self.plan.rules[self.scratch.facts[fact].rule];
+            if rule.element.is_none() {
+                self.nodes[node].mark = Mark::Carried;
+                let node = u32::try_from(node).unwrap_or(u32::MAX);
+                carried.push(Carried { fact, order: carried.len(), node, what: What::Leaf { root } });
+                (coverage.carried, coverage.unread) = (coverage.carried + 1, coverage.unread - 1);
+            }
         }
         self.scratch.carry.owners = owners;
-        let [_, unread, read, ignored, carried] = counts;
-        Coverage { read, ignored, carried, unread }
+        coverage
     }
 
     /// The innermost record around a leaf: its fact and its root. Beside all records: the first fact and the payload.
@@ -218,131 +240,117 @@ impl<'p> Run<'_, 'p> {
         }
     }
 
-    fn write(&mut self, one: &Carried) {
+    fn write(&mut self, one: &Carried, way: &mut Way) {
         let rule: &'p Rule = &self.plan.rules[self.scratch.facts[one.fact].rule];
-        let json_type = json_type(self.nodes[one.node as usize].kind);
-        let mut path = std::mem::take(&mut self.scratch.carry.path);
-        // Whatever else is written there ends what leaves share of it.
-        let begun = self.scratch.carry.begun.take();
+        let mut buffer = self.buffer();
+        let mut label = None;
         match one.what {
-            What::Named { custom, key, .. } => {
+            What::Named { custom, key, name, kind } => {
+                let path = &mut way.path;
+                (label, way.begun) = (kind, None);
                 path.clear();
                 path.push_str(&rule.customs[custom].text);
                 path.push('.');
-                path.push_str(span(self.text, self.nodes[key as usize]));
+                path.push_str(letters(self.text, key));
+                let word = name.map_or(key, |name| self.nodes[name as usize].word());
+                put_bytes(plain(self.text, word, &mut buffer).as_bytes(), &mut self.scratch.out);
             }
             What::Whole { custom } => {
-                path.clear();
-                path.push_str(&rule.customs[custom].text);
+                way.begun = None;
+                way.path.clear();
+                way.path.push_str(&rule.customs[custom].text);
+                put_bytes(last_step(&way.path), &mut self.scratch.out);
             }
-            What::Leaf { root } => self.path_from(root, one.node, begun, &mut path),
+            What::Leaf { root } => {
+                self.path_from(root, one.node, way);
+                put_bytes(last_step(&way.path), &mut self.scratch.out);
+            }
         }
-        let mut buffer = self.buffer();
-        let name = match one.what {
-            What::Named { key, name, .. } => self.node_text(name.unwrap_or(key), &mut buffer).as_bytes(),
-            What::Whole { .. } | What::Leaf { .. } => {
-                let start = path.bytes().rposition(|byte| byte == b'.' || byte == b'/').map_or(0, |dot| dot + 1);
-                path.as_bytes().get(start..).unwrap_or_default()
+        put_bytes(way.path.as_bytes(), &mut self.scratch.out);
+        match label {
+            Some(label) => {
+                put_long(1, &mut self.scratch.out);
+                put_bytes(self.node_text(label, &mut buffer).as_bytes(), &mut self.scratch.out);
             }
-        };
-        put_bytes(name, &mut self.scratch.out);
-        put_bytes(path.as_bytes(), &mut self.scratch.out);
-        put_long(1, &mut self.scratch.out);
-        let kind = match one.what {
-            What::Named { kind: Some(kind), .. } => self.node_text(kind, &mut buffer),
-            What::Named { kind: None, .. } | What::Whole { .. } | What::Leaf { .. } => json_type,
-        };
-        put_bytes(kind.as_bytes(), &mut self.scratch.out);
+            None => self.scratch.out.extend_from_slice(json_type(self.nodes[one.node as usize].kind)),
+        }
+        self.put_value(one.node, &mut buffer);
         self.give_back(buffer);
-        self.scratch.carry.path = path;
-        self.put_value(one.node);
     }
 
-    /// The path of a leaf as records show it. Beside all records it begins with `/`. `begun`: what `path` holds.
-    fn path_from(&mut self, root: u32, leaf: u32, begun: Option<Begun>, path: &mut String) {
-        let container = self.container_of(leaf);
+    /// The path of a leaf as records show it. Beside all records it begins with `/`.
+    fn path_from(&mut self, root: u32, leaf: u32, way: &mut Way) {
+        let container = self.nodes[leaf as usize].parent;
         // Leaves of one object or list come one after the other.
-        let known = begun.filter(|begun| (begun.root, begun.container) == (root, container));
+        let known = way.begun.filter(|begun| (begun.root, begun.container) == (root, container));
         let begun = known.unwrap_or_else(|| {
-            path.clear();
+            way.path.clear();
             if !self.scratch.facts.iter().any(|fact| fact.root == root) {
-                path.push('/');
+                way.path.push('/');
             }
             if leaf != root {
-                self.path_steps(root, container, path);
+                self.path_steps(root, container, &mut way.path);
             }
-            Begun { root, container, length: path.len() }
+            Begun { root, container, length: way.path.len() }
         });
-        path.truncate(begun.length);
-        self.scratch.carry.begun = Some(begun);
+        way.path.truncate(begun.length);
+        way.begun = Some(begun);
         if leaf != root {
-            self.path_step(leaf, path);
+            self.path_step(leaf, &mut way.path);
         }
     }
 
     /// From the outermost step inwards: nesting is bounded by the tape.
     fn path_steps(&self, root: u32, node: u32, path: &mut String) {
         if node != root {
-            self.path_steps(root, self.container_of(node), path);
+            self.path_steps(root, self.nodes[node as usize].parent, path);
             self.path_step(node, path);
         }
     }
 
-    /// The object or list that a value stands in.
-    fn container_of(&self, node: u32) -> u32 {
-        let parent = self.nodes[node as usize].parent;
-        let above = self.nodes[parent as usize];
-        if above.kind == Kind::Key { above.parent } else { parent }
-    }
-
     /// The last step to a node.
     fn path_step(&self, node: u32, path: &mut String) {
-        let parent = self.nodes[node as usize].parent;
-        let above = self.nodes[parent as usize];
-        if above.kind == Kind::Key {
+        let here = &self.nodes[node as usize];
+        if let Some(key) = here.key() {
             if !path.is_empty() && !path.ends_with('/') {
                 path.push('.');
             }
-            path.push_str(span(self.text, above));
+            path.push_str(letters(self.text, key));
             return;
         }
-        let position = self.items(parent).take_while(|item| *item != node).count();
-        if let Some(digit) = u32::try_from(position).ok().and_then(|position| char::from_digit(position, 10)) {
-            path.extend(['[', digit, ']']);
-        } else {
-            use std::fmt::Write as _;
-            // Writing into a String cannot fail.
-            let _always = write!(path, "[{position}]").is_ok();
+        const STEPS: [&str; 8] = ["[0]", "[1]", "[2]", "[3]", "[4]", "[5]", "[6]", "[7]"];
+        let position = self.items(here.parent).take_while(|item| *item != node).count();
+        match STEPS.get(position) {
+            Some(step) => path.push_str(step),
+            None => {
+                use std::fmt::Write as _;
+                // Writing into a String cannot fail.
+                let _always = write!(path, "[{position}]").is_ok();
+            }
         }
     }
 
     /// A text as it is, null as null, anything else as compact JSON.
-    fn put_value(&mut self, node: u32) {
+    fn put_value(&mut self, node: u32, buffer: &mut String) {
         let here = self.nodes[node as usize];
         if here.kind == Kind::Null {
             put_long(0, &mut self.scratch.out);
             return;
         }
         put_long(1, &mut self.scratch.out);
-        let mut value = std::mem::take(&mut self.scratch.carry.value);
         if matches!(here.kind, Kind::Object | Kind::Array) {
-            value.clear();
-            self.compact(node, &mut value);
-            put_bytes(value.as_bytes(), &mut self.scratch.out);
+            buffer.clear();
+            self.compact(node, buffer);
+            put_bytes(buffer.as_bytes(), &mut self.scratch.out);
         } else {
-            put_bytes(self.node_text(node, &mut value).as_bytes(), &mut self.scratch.out);
+            put_bytes(self.node_text(node, buffer).as_bytes(), &mut self.scratch.out);
         }
-        self.scratch.carry.value = value;
     }
 
     fn compact(&self, node: u32, out: &mut String) {
         let here = self.nodes[node as usize];
         match here.kind {
-            Kind::Text | Kind::Key => {
-                out.push('"');
-                out.push_str(span(self.text, here));
-                out.push('"');
-            }
+            Kind::Text => put_quoted(span(self.text, here), out),
             Kind::Number | Kind::True | Kind::False | Kind::Null => out.push_str(span(self.text, here)),
             Kind::Array | Kind::Object => {
                 let (open, close) = if here.kind == Kind::Array { ('[', ']') } else { ('{', '}') };
@@ -352,15 +360,12 @@ impl<'p> Run<'_, 'p> {
                     if child > node + 1 {
                         out.push(',');
                     }
-                    let next = self.nodes[child as usize].next;
-                    if here.kind == Kind::Object {
-                        self.compact(child, out);
+                    if let Some(key) = self.nodes[child as usize].key() {
+                        put_quoted(letters(self.text, key), out);
                         out.push(':');
-                        self.compact(child + 1, out);
-                    } else {
-                        self.compact(child, out);
                     }
-                    child = next;
+                    self.compact(child, out);
+                    child = self.nodes[child as usize].next;
                 }
                 out.push(close);
             }
@@ -406,13 +411,27 @@ impl<'p> Run<'_, 'p> {
     }
 }
 
-fn json_type(kind: Kind) -> &'static str {
+/// With its escapes, as they came.
+fn put_quoted(letters: &str, out: &mut String) {
+    out.push('"');
+    out.push_str(letters);
+    out.push('"');
+}
+
+/// The end of a path, as a name.
+fn last_step(path: &str) -> &[u8] {
+    let start = path.bytes().rposition(|byte| byte == b'.' || byte == b'/').map_or(0, |dot| dot + 1);
+    path.as_bytes().get(start..).unwrap_or_default()
+}
+
+/// The name of a JSON type as a text that could be null, encoded.
+fn json_type(kind: Kind) -> &'static [u8] {
     match kind {
-        Kind::Object => "object",
-        Kind::Array => "array",
-        Kind::Key | Kind::Text => "string",
-        Kind::Number => "number",
-        Kind::True | Kind::False => "boolean",
-        Kind::Null => "null",
+        Kind::Object => b"\x02\x0cobject",
+        Kind::Array => b"\x02\x0aarray",
+        Kind::Text => b"\x02\x0cstring",
+        Kind::Number => b"\x02\x0cnumber",
+        Kind::True | Kind::False => b"\x02\x0eboolean",
+        Kind::Null => b"\x02\x08null",
     }
 }

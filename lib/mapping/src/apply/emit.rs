@@ -274,11 +274,11 @@ impl Run<'_, '_> {
                         seen = true;
                         self.mark_read(object);
                         let end = self.nodes[object as usize].next;
-                        let mut key = object + 1;
-                        while key < end {
-                            let inner = Scope { node: key + 1, key: Some(key) };
+                        let mut value = object + 1;
+                        while value < end {
+                            let inner = Scope { node: value, key: self.nodes[value as usize].key() };
                             count += usize::from(self.part(part, inner)?.is_written());
-                            key = self.nodes[key as usize].next;
+                            value = self.nodes[value as usize].next;
                         }
                     }
                     Got::Node(node) if self.is_empty_list(node) => {

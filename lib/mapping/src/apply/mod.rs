@@ -10,7 +10,7 @@ mod source;
 pub(crate) use carry::CarryBuffers;
 
 use crate::fact::{Coverage, FactSpan, Input, Mapped, NoteKind, Scratch, Slot, Span, foreign};
-use crate::json::{Fault, JsonError, Kind, Node, Tape, span};
+use crate::json::{Fault, JsonError, Kind, Node, Tape, Word, span};
 use crate::path::{Path, Step};
 use crate::plan::{Instant, Owner, Plan, Rule, Source};
 use crate::xml::{self, XmlError, XmlFault};
@@ -61,7 +61,8 @@ impl Plan {
         let by_event = input.event.and_then(|event| self.by_event.get(event));
         let rules = by_event.or_else(|| input.stream.and_then(|stream| self.by_stream.get(stream)));
         let Some(rules) = rules else { return Ok((false, Coverage::default())) };
-        let mut run = Run { plan: self, input, context, text, nodes: &mut tape.nodes, slots: &tape.slots, scratch };
+        let Tape { nodes, slots, leaves, .. } = tape;
+        let mut run = Run { plan: self, input, context, text, nodes, slots, leaves: *leaves, scratch };
         for index in rules {
             run.rule(*index)?;
         }
@@ -108,7 +109,7 @@ fn unread(code: RejectCode, what: String) -> Reject {
 #[derive(Debug, Clone, Copy)]
 struct Scope {
     node: u32,
-    key: Option<u32>,
+    key: Option<Word>,
 }
 
 /// One payload on its way.
@@ -119,6 +120,8 @@ struct Run<'r, 'p> {
     text: &'r str,
     nodes: &'r mut [Node],
     slots: &'r [u32],
+    /// How many there are.
+    leaves: usize,
     scratch: &'r mut Scratch,
 }
 
@@ -355,13 +358,12 @@ impl<'p> Run<'_, 'p> {
 
     fn expand_all(&self, step: &Step, rest: &[Step], node: u32, found: &mut Vec<u32>) -> Result<(), Kind> {
         let here = self.nodes[node as usize];
-        let keyed = u32::from(here.kind == Kind::Object);
         match (step, here.kind) {
             (_, Kind::Array) | (Step::Any, Kind::Object) => {
                 let (mut child, mut fits) = (node + 1, Ok(()));
                 while child < here.next {
-                    fits = fits.and(self.expand_steps(rest, child + keyed, found));
-                    child = self.nodes[(child + keyed) as usize].next;
+                    fits = fits.and(self.expand_steps(rest, child, found));
+                    child = self.nodes[child as usize].next;
                 }
                 fits
             }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Run, Scope};
 use crate::fact::Mark;
-use crate::json::{Kind, span, unescape};
+use crate::json::{Kind, letters, span, unescape};
 use crate::path::{Key, Path, Step};
 use crate::plan::{Condition, Source};
 use crate::{Reject, RejectCode};
@@ -107,7 +107,7 @@ impl<'r> Run<'r, '_> {
             }
         }
         let found = self.nodes[node as usize];
-        is_scalar(found.kind) && crate::json::means(self.text, found, equals)
+        is_scalar(found.kind) && crate::json::means(self.text, found.word(), equals)
     }
 
     /// The meaning of a text, or the letters of a number or word; `buffer` is for texts with escapes.
@@ -143,8 +143,7 @@ impl<'r> Run<'r, '_> {
             Source::Param(name) => Ok(put(find(self.input.params, name), buffer)),
             Source::Key => Ok(match scope.key {
                 Some(key) => {
-                    buffer.clear();
-                    unescape(span(self.text, self.nodes[key as usize]), buffer);
+                    unescape(letters(self.text, key), buffer);
                     Got::Text
                 }
                 None => Got::Absent,
@@ -333,7 +332,7 @@ pub(super) fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Object => "an object",
         Kind::Array => "a list",
-        Kind::Key | Kind::Text => "a text",
+        Kind::Text => "a text",
         Kind::Number => "a number",
         Kind::True | Kind::False => "true or false",
         Kind::Null => "null",

@@ -287,7 +287,7 @@ impl Numbers {
             items: sketch.items.map_or(NOWHERE, number),
             others: sketch.items.filter(|_| sketch.all).map_or(NOWHERE, number),
         });
-        Self { layout: Layout { places: places.collect() } }
+        Self { layout: Layout::new(places.collect()) }
     }
 }
 
