@@ -86,7 +86,7 @@ impl Habits {
     /// The habit that the key at the front of `text` follows, and what is expected behind it. A key that is left out is stepped over.
     #[inline(always)]
     pub(super) fn expected(&self, turn: Turn, at: u32, text: &[u8]) -> Option<(&Habit, Turn)> {
-        let found = words(text.first_chunk()?);
+        let found = text.first_chunk().map_or_else(|| padded(&[text]), words);
         let mut number = turn.next;
         for _ in 0..2 {
             let habit = self.keys.get(number as usize)?;
@@ -116,16 +116,23 @@ impl Habits {
         let Some(before) = self.keys.get_mut(turn.habit as usize).filter(|_| length <= LONGEST) else {
             return turn;
         };
-        let mut letters = [0; LONGEST];
-        for (letter, byte) in letters.iter_mut().zip([b"\"", key, b"\":"].into_iter().flatten()) {
-            *letter = *byte;
-        }
         let place = if turn.inside { &mut before.next.inside } else { &mut before.next.behind };
         let behind = std::mem::replace(place, number);
         let next = Next { behind, inside: 0 };
-        self.keys.push(Habit { letters: words(&letters), length: length as u32, at, member, next });
+        let letters = padded(&[b"\"", key, b"\":"]);
+        self.keys.push(Habit { letters, length: length as u32, at, member, next });
         Turn { habit: number, inside: false, next: behind }
     }
+}
+
+/// Of what is shorter.
+#[cold]
+fn padded(parts: &[&[u8]]) -> Letters {
+    let mut letters = [0; LONGEST];
+    for (letter, byte) in letters.iter_mut().zip(parts.iter().copied().flatten()) {
+        *letter = *byte;
+    }
+    words(&letters)
 }
 
 #[inline(always)]
