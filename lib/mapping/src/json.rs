@@ -124,8 +124,17 @@ struct Open {
     escaped: bool,
 }
 
-const OUTSIDE: Open =
-    Open { node: 0, slots: 0, place: NOWHERE, turn: Turn::START, seen: 0, alike: 0, close: 0, first: false, escaped: false };
+const OUTSIDE: Open = Open {
+    node: 0,
+    slots: 0,
+    place: NOWHERE,
+    turn: Turn::START,
+    seen: 0,
+    alike: 0,
+    close: 0,
+    first: false,
+    escaped: false,
+};
 
 /// Slots of an object before its first key.
 const EMPTY: [u32; 64] = [0; 64];

@@ -4,8 +4,8 @@
 use apache_avro::Schema;
 use serde_json::json;
 
-use crate::layout::Layout;
 use crate::fact::{Coverage, Mark};
+use crate::layout::Layout;
 use crate::{Context, Input, Plan, Scratch};
 
 struct World;
