@@ -82,6 +82,24 @@ async fn what_cannot_be_mapped_becomes_a_dead_letter_and_the_stream_goes_on() {
     normalize.stop().await;
 }
 
+/// A broker refuses what is dated an hour ahead of its clock.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_before_the_clock_was_set_back_is_forwarded_and_told_at_once() {
+    let stack = Stack::start().await;
+    let tomorrow = Some(jiff::Timestamp::now().as_millisecond() + 86_400_000);
+    let subject = ("Application", "265277");
+    stack.send_dated(tomorrow, "webhook", "candidate_stage_change", "1", subject, "{").await;
+    stack.send_dated(tomorrow, "webhook", "candidate_stage_change", "2", subject, STAGE_CHANGE).await;
+    let normalize = stack.normalize("a");
+    stack.records(stack.names.stage_change(), 1).await;
+    // They live in a partition of their own, most of them in another one.
+    stack.records(stack.names.entity(hirewire_schemas::Entity::Job), 1).await;
+    stack.records(stack.names.entity(hirewire_schemas::Entity::User), 2).await;
+    assert!(!stack.read(stack.names.internal("fragment")).await.is_empty());
+    assert_eq!(stack.read(stack.names.normalize_dead_letter()).await.len(), 1);
+    normalize.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_of_another_cluster_is_thrown_away_and_its_state_is_not_believed() {
     let folder = tempfile::tempdir().unwrap();

@@ -49,7 +49,7 @@ pub use metrics::{GroupMetrics, PartitionedMetrics};
 pub use partitioned::{PartitionedOptions, run_partitioned};
 pub use probe::Probe;
 pub use producer::{Producer, ProducerOptions};
-pub use record::{Inbound, Position, Record, partition_for};
+pub use record::{Inbound, Position, Record, not_ahead, partition_for};
 pub use self_check::{Checked, self_check};
 pub use settings::Settings;
 pub use step::{Outbox, Step};

@@ -1,6 +1,7 @@
 //! Records as the services see them, and the partition that a key belongs to.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use rdkafka::Message;
@@ -31,6 +32,22 @@ pub struct Inbound {
     pub key: Option<Bytes>,
     pub value: Option<Bytes>,
     pub headers: Vec<(String, Bytes)>,
+}
+
+/// Clocks of two machines differ by less.
+const SKEW_MS: i64 = 60_000;
+
+/// The time of a record, for one that is written in its stead: the same, or now if it is of the future. So it is after a clock was
+/// set back, and a broker would refuse it until its own is there again (`message.timestamp.after.max.ms`, an hour unless set).
+#[must_use]
+pub fn not_ahead(timestamp_ms: i64) -> i64 {
+    let now = now_ms();
+    if timestamp_ms > now.saturating_add(SKEW_MS) { now } else { timestamp_ms }
+}
+
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Where a record stands.

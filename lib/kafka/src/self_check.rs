@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::record::now_ms;
 use crate::transaction::TransactionalProducer;
 use crate::{Admin, Isolation, NewTopic, Record, Settings, Stop, TransactionError, read_table};
 
@@ -78,11 +79,6 @@ fn check(settings: &Settings, topic: &str) -> Result<Checked, Stop> {
         broken.push(format!("a committed reader saw {seen:?}, not what was committed"));
     }
     Ok(Checked { broken, clock_ahead_ms: ahead_ms(before_ms, appended_ms, after_ms) })
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// How far a clock is ahead that told its time at some moment between two of ours.

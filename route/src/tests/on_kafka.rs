@@ -1,14 +1,17 @@
 //! The service on a broker and a registry: the embedded ones, or the Kafka that `HIREWIRE_TEST_BROKERS` names.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
+use hirewire_kafka::{Admin, NewTopic};
 use hirewire_registry::Access;
 use hirewire_schemas::Entity;
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::dead_letter::{DeadLetter, DeadLetters as _};
+use crate::kafka::DeadLetterTopic;
 use crate::replay::fence::{Asked, Fence};
 
 use super::ground::{Ground, JOB, PARTITIONS, application_id, now, origin};
@@ -43,6 +46,23 @@ fn types(taken: &[Received]) -> HashMap<String, Vec<String>> {
             .push(received.body["type"].as_str().unwrap().to_owned());
     }
     types
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_letter_from_before_the_clock_was_set_back_is_kept_and_dated_now() {
+    const TOMORROW_US: i64 = 86_400_000_000;
+    let ground = Ground::lay().await;
+    let topic = ground.names.route_dead_letter("assessment");
+    let wanted = NewTopic { name: topic.clone(), partitions: PARTITIONS, replication: 1, config: BTreeMap::new() };
+    Admin::new(&ground.kafka).unwrap().create_topics(&[wanted]).await.unwrap();
+    let letters = DeadLetterTopic { producer: ground.producer.clone(), topic: topic.as_str().into() };
+    let dated = |timestamp_ms| DeadLetter { key: None, value: None, headers: Vec::new(), timestamp_ms, partition: 0 };
+    let (before_ms, skewed_ms) = (now() / 1000, now() / 1000 + 5_000);
+    letters.put(dated((now() + TOMORROW_US) / 1000)).await.unwrap();
+    letters.put(dated(skewed_ms)).await.unwrap();
+    let kept: Vec<i64> = ground.read_all(&topic).iter().map(|letter| letter.timestamp_ms).collect();
+    assert!((before_ms..=now() / 1000).contains(&kept[0]), "{kept:?}");
+    assert_eq!(kept[1..], [skewed_ms], "what any two clocks differ by is left as it is");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
-use hirewire_kafka::{Inbound, Isolation, Record, Settings, Stop, TransactionalWriter, read_table};
+use hirewire_kafka::{Inbound, Isolation, Record, Settings, Stop, TransactionalWriter, not_ahead, read_table};
 use hirewire_route::replay::Place;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
@@ -136,7 +136,7 @@ fn outgoing(inbound: Inbound) -> Record {
         key: inbound.key,
         value: inbound.value,
         headers,
-        timestamp_ms: Some(inbound.timestamp_ms),
+        timestamp_ms: Some(not_ahead(inbound.timestamp_ms)),
     }
 }
 
