@@ -229,6 +229,8 @@ impl Worker {
 
     /// The same inputs in a new transaction. How many records were sent.
     fn again(&mut self, producer: &mut TransactionalProducer, inputs: &[Inbound]) -> Result<usize, Failure> {
+        // A transaction of somebody else's partition would stay open until Kafka ended it.
+        self.still_ours()?;
         self.step.aborted()?;
         std::thread::sleep(Duration::from_millis(20));
         producer.begin()?;

@@ -79,6 +79,34 @@ async fn a_worker_that_lost_its_partition_sends_no_offsets() {
     scene.all_once(vec![first, second], 30).await;
 }
 
+/// Its new producer was asked for while the partition was its own, and is there when another member has it. What it began now would
+/// hide from readers what the other one writes, until Kafka ended it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_lost_its_partition_while_it_replaced_its_producer_begins_nothing() {
+    let place = Place::start().await;
+    let scene = place.scene().await.impatient();
+    scene.feed(0..20).await;
+    // The assignor gives the only partition to the first member by name.
+    let (mut first, mut second) = (scene.role("b"), scene.role("a"));
+    let client = first.client.clone();
+    let gate = Gate::at(Event::Process("15".to_owned()));
+    (first.drain_deadline, second.gates) = (Duration::from_millis(300), vec![gate.clone()]);
+    let commit = place.proxy.fault(&client, ApiKey::EndTxn, 1, Fault::HoldRequest);
+    let replacement = place.proxy.fault(&client, ApiKey::InitProducerId, 1, Fault::HoldRequest);
+    let first = scene.member(first);
+    replacement.met().await;
+    let second = scene.member(second);
+    gate.reached().await;
+    replacement.release();
+    wait_for("the worker to give up", || first.happened(&Event::Aborted)).await;
+    gate.open();
+    scene.feed(20..30).await;
+    scene.until_last("29").await;
+    assert_eq!(first.processed().len(), 20, "it began anew");
+    commit.release();
+    scene.all_once(vec![first, second], 30).await;
+}
+
 /// K6: a step takes longer than the group waits for a member to ask for more, and what is handed out waits for it. The member
 /// is given up, and what it did since is nobody's; when the step is done at last, it is a new member.
 #[tokio::test(flavor = "multi_thread")]
