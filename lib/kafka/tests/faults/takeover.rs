@@ -1,6 +1,7 @@
 //! Two that want the same partition: hijack of a transactional id, rebalances within a transaction, and the order of
 //! fencing, restoring and reading offsets.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hirewire_kafka::{GroupConsumer, GroupEvent, GroupMetrics, GroupOptions, Record};
@@ -92,18 +93,19 @@ async fn a_worker_that_lost_its_partition_while_it_replaced_its_producer_begins_
     let gate = Gate::at(Event::Process("15".to_owned()));
     (first.drain_deadline, second.gates) = (Duration::from_millis(300), vec![gate.clone()]);
     let commit = place.proxy.fault(&client, ApiKey::EndTxn, 1, Fault::HoldRequest);
-    let replacement = place.proxy.fault(&client, ApiKey::InitProducerId, 1, Fault::HoldRequest);
+    let replacement = place.proxy.faults(&client, ApiKey::InitProducerId, 1, usize::MAX, Fault::HoldRequest);
     let first = scene.member(first);
     replacement.met().await;
     let second = scene.member(second);
     gate.reached().await;
+    // Each step that lives holds them.
+    let holders = Arc::strong_count(&first.events);
     replacement.release();
-    wait_for("the worker to give up", || first.happened(&Event::Aborted)).await;
-    gate.open();
-    scene.feed(20..30).await;
-    scene.until_last("29").await;
+    wait_for("the worker to end", || Arc::strong_count(&first.events) < holders).await;
     assert_eq!(first.processed().len(), 20, "it began anew");
+    gate.open();
     commit.release();
+    scene.feed(20..30).await;
     scene.all_once(vec![first, second], 30).await;
 }
 
