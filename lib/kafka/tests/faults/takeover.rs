@@ -92,9 +92,10 @@ async fn a_worker_that_lost_its_partition_while_it_replaced_its_producer_begins_
     let client = first.client.clone();
     let gate = Gate::at(Event::Process("15".to_owned()));
     (first.drain_deadline, second.gates) = (Duration::from_millis(300), vec![gate.clone()]);
-    let commit = place.proxy.fault(&client, ApiKey::EndTxn, 1, Fault::HoldRequest);
-    let replacement = place.proxy.faults(&client, ApiKey::InitProducerId, 1, usize::MAX, Fault::HoldRequest);
+    let commit = place.proxy.faults(&client, ApiKey::EndTxn, 1, usize::MAX, Fault::HoldRequest);
     let first = scene.member(first);
+    commit.met().await;
+    let replacement = place.proxy.faults(&client, ApiKey::InitProducerId, 0, usize::MAX, Fault::HoldRequest);
     replacement.met().await;
     let second = scene.member(second);
     gate.reached().await;
