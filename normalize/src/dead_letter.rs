@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hirewire_kafka::{Inbound, Record, not_ahead};
+use hirewire_kafka::{Inbound, Record};
 use hirewire_mapping::{Reject, RejectCode};
 
 /// Why a record could not be processed: a closed list, each with a page in `docs/errors.md`.
@@ -141,7 +141,7 @@ impl Letter<'_> {
             key: input.key.clone(),
             value: input.value.clone(),
             headers,
-            timestamp_ms: Some(not_ahead(input.timestamp_ms)),
+            timestamp_ms: Some(input.timestamp_ms),
         }
     }
 }

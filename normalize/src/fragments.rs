@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
-use hirewire_kafka::{Record, not_ahead};
+use hirewire_kafka::Record;
 
 use crate::catalog::Catalog;
 use crate::claim::{Claim, Id};
@@ -73,7 +73,7 @@ pub fn forward(sent: &mut Sent, catalog: &Catalog, claim: &Claim<'_>, owner: &Id
         key: Some(Bytes::copy_from_slice(owner)),
         value: Some(value.into()),
         headers,
-        timestamp_ms: Some(not_ahead(claim.origin.ingested_at / 1000)),
+        timestamp_ms: Some(claim.origin.ingested_at / 1000),
     })
 }
 

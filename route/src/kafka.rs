@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hirewire_kafka::{Committer, GroupConsumer, GroupEvent, Inbound, Producer, Record, not_ahead};
+use hirewire_kafka::{Committer, GroupConsumer, GroupEvent, Inbound, Producer, Record};
 use hirewire_service::Component;
 
 use crate::dead_letter::{DeadLetter, DeadLetters};
@@ -73,7 +73,7 @@ impl DeadLetters for DeadLetterTopic {
             key: letter.key,
             value: letter.value,
             headers: letter.headers.into_iter().map(|(name, value)| (name.into(), value)).collect(),
-            timestamp_ms: Some(not_ahead(letter.timestamp_ms)),
+            timestamp_ms: Some(letter.timestamp_ms),
         };
         self.producer.send(record).await.map(drop).map_err(|error| error.to_string())
     }

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::guard::{Guard, Guarded};
-use crate::record::owned_headers;
+use crate::record::{not_ahead, owned_headers};
 use crate::{Position, Record, SendError, Settings, Stop, client, guard};
 
 /// How long a record may still be acknowledged when a connection was refused.
@@ -116,7 +116,7 @@ impl Producer {
         let (answer, answered) = oneshot::channel();
         let mut outgoing = BaseRecord::with_opaque_to(&record.topic, Box::new(answer));
         outgoing.partition = record.partition;
-        outgoing.timestamp = record.timestamp_ms;
+        outgoing.timestamp = record.timestamp_ms.map(not_ahead);
         outgoing.headers = owned_headers(&record.headers);
         outgoing.key = record.key.as_deref();
         outgoing.payload = record.value.as_deref();

@@ -17,7 +17,7 @@ pub struct Record {
     /// `None` is a tombstone.
     pub value: Option<Bytes>,
     pub headers: Vec<(Arc<str>, Bytes)>,
-    /// Unix time; `None`: now.
+    /// Unix time; `None`: now. See [`not_ahead`].
     pub timestamp_ms: Option<i64>,
 }
 
@@ -37,8 +37,9 @@ pub struct Inbound {
 /// Clocks of two machines differ by less.
 const SKEW_MS: i64 = 60_000;
 
-/// The time of a record, for one that is written in its stead: the same, or now if it is of the future. So it is after a clock was
-/// set back, and a broker would refuse it until its own is there again (`message.timestamp.after.max.ms`, an hour unless set).
+/// The time that a record is sent with: its own, or now if that is of the future. So it is, if it was taken from another record,
+/// after a clock was set back, and a broker would refuse it until its own is there again (`message.timestamp.after.max.ms`, an hour
+/// unless set).
 #[must_use]
 pub fn not_ahead(timestamp_ms: i64) -> i64 {
     let now = now_ms();

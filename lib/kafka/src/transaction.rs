@@ -16,7 +16,7 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerConte
 
 use crate::client;
 use crate::outcome::From;
-use crate::record::owned_headers;
+use crate::record::{not_ahead, owned_headers};
 use crate::{Position, Record, Settings, Stop};
 
 /// A transaction did not commit, or nobody knows whether it did.
@@ -192,7 +192,7 @@ impl TransactionalProducer {
         };
         let mut outgoing = BaseRecord::with_opaque_to(&record.topic, ticket);
         outgoing.partition = record.partition;
-        outgoing.timestamp = record.timestamp_ms;
+        outgoing.timestamp = record.timestamp_ms.map(not_ahead);
         outgoing.headers = owned_headers(&record.headers);
         outgoing.key = record.key.as_deref();
         outgoing.payload = record.value.as_deref();

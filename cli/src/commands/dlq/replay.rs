@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Args;
-use hirewire_kafka::{Inbound, Isolation, Record, TransactionalWriter, not_ahead, read_table};
+use hirewire_kafka::{Inbound, Isolation, Record, TransactionalWriter, read_table};
 use hirewire_route::replay::fence::{Asked, Fence};
 use hirewire_route::replay::{Order, Place, is_added};
 use tokio::sync::mpsc;
@@ -232,13 +232,13 @@ impl Chunk {
                     key: inbound.key,
                     value: inbound.value,
                     headers: own.collect(),
-                    timestamp_ms: Some(not_ahead(inbound.timestamp_ms)),
+                    timestamp_ms: Some(inbound.timestamp_ms),
                 });
             }
             Way::Sink(order) => {
                 let asked = order.headers().into_iter().map(|(name, value)| (name.into(), Bytes::from(value)));
                 mark.headers = own.chain(mark.headers).chain(asked).collect();
-                (mark.value, mark.timestamp_ms) = (inbound.value, Some(not_ahead(inbound.timestamp_ms)));
+                (mark.value, mark.timestamp_ms) = (inbound.value, Some(inbound.timestamp_ms));
             }
         }
         self.records.push(mark);

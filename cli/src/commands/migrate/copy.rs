@@ -136,6 +136,7 @@ fn outgoing(inbound: Inbound) -> Record {
         key: inbound.key,
         value: inbound.value,
         headers,
+        // As it will be sent: the digest is of that.
         timestamp_ms: Some(not_ahead(inbound.timestamp_ms)),
     }
 }

@@ -150,7 +150,6 @@ impl<'r> Run<'r, '_> {
             }),
             Source::Received => {
                 let Some(micros) = self.input.received_micros else { return Ok(Got::Absent) };
-                buffer.clear();
                 crate::time::write_instant(micros, buffer);
                 Ok(Got::Text)
             }
